@@ -1,0 +1,63 @@
+# Taxonflow. `make help` lists what can be done; every target sets itself up when needed.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+OUT ?= runs
+PRESET ?= sample
+SEED ?= 0
+PORT ?= 8080
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run serve monitor phantoms compile submit test test-all lint lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install everything into .venv (other targets do it when needed)
+
+$(READY): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (once, about a minute)"
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or say where it is with PYTHON=path"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock 2>&1 | grep -v '^WARNING: Location' || true
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(READY) ## volumes to an answered request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [SEED=0] [OUT=runs]
+	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --seed "$(SEED)" --out "$(OUT)"
+
+serve: $(READY) ## the local model server: [PORT=8080] [OUT=runs]
+	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"
+
+monitor: $(READY) ## watch the answers for drift: [OUT=runs]
+	@$(BIN)/python -m monitoring --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring"
+
+phantoms: $(READY) ## synthetic specimens and their contact sheet: [SEED=0] [OUT=runs]
+	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --seed "$(SEED)"
+
+compile: $(READY) ## the pipelines as YAML for the Kubeflow UI: [OUT=runs]
+	@$(BIN)/python -m pipelines.compile --out "$(OUT)/compiled"
+
+submit: $(READY) ## upload the pipeline and start a run: HOST=https://... [PRESET=fossil]
+	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)"
+
+test: $(READY) ## the tests, in a few minutes
+	@$(BIN)/python -m pytest -m "not slow and not gpu and not cluster"
+
+test-all: $(READY) ## the tests with the slow ones
+	@$(BIN)/python -m pytest -m "not gpu and not cluster"
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lock: $(READY) ## resolve requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove what runs left and the environment
+	@rm -rf "$(OUT)" $(VENV)

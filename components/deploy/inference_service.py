@@ -1,0 +1,195 @@
+"""The KServe InferenceService: TensorFlow Serving on a GPU behind the transformer that checks and segments slices.
+
+`manifests/base/inferenceservice.yaml` is this document as YAML, written by
+`python -m components.deploy.inference_service > manifests/base/inferenceservice.yaml`. Neither names a model: the
+deploy step does, so that applying the manifests again leaves the deployed model alone.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from components.shared.container_images import SERVING_IMAGE, TENSORFLOW_SERVING_VERSION
+
+DEFAULT_NAME = "foraminifera"
+MODE = "serving.kserve.io/deploymentMode"
+VERSION_ANNOTATION = "taxonflow.dev/model-version"
+_PREVIOUS_VERSION = "taxonflow.dev/previous-model-version"
+_PREVIOUS_URI = "taxonflow.dev/previous-model-uri"
+_HTTP_PORT = 8080
+
+_POD_SECURITY: dict[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "privileged": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+}
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A version's number and the folder in object storage that holds it, one for each version."""
+
+    version: int
+    uri: str
+
+
+def inference_service(name: str) -> dict[str, Any]:
+    """Builds the InferenceService without a model and without a namespace.
+
+    Args:
+        name: its name, which is also the model's name in the endpoint's address.
+    """
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {
+            "name": name,
+            "labels": {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "taxonflow"},
+            "annotations": {
+                MODE: "Standard",
+                "serving.kserve.io/autoscalerClass": "none",
+            },
+        },
+        "spec": {"predictor": _predictor(name), "transformer": _transformer()},
+    }
+
+
+def model_change(model: ServedModel, previous: ServedModel | None) -> dict[str, Any]:
+    """Returns the merge patch that makes an InferenceService serve a model.
+
+    The annotations stand on the predictor's pods alone, so that a new model restarts no transformer.
+
+    Args:
+        model: what to serve.
+        previous: what was served before, to be put back if the model never becomes ready; None forgets it.
+    """
+    annotations = {
+        VERSION_ANNOTATION: str(model.version),
+        _PREVIOUS_VERSION: None if previous is None else str(previous.version),
+        _PREVIOUS_URI: None if previous is None else previous.uri,
+    }
+    return {"spec": {"predictor": {"annotations": annotations, "model": {"storageUri": model.uri}}}}
+
+
+def with_model(service: dict[str, Any], model: ServedModel) -> dict[str, Any]:
+    """Returns a new InferenceService that serves a model."""
+    predictor = service["spec"]["predictor"]
+    annotations = {**predictor.get("annotations", {}), VERSION_ANNOTATION: str(model.version)}
+    served = {**predictor, "annotations": annotations, "model": {**predictor["model"], "storageUri": model.uri}}
+    return {**service, "spec": {**service["spec"], "predictor": served}}
+
+
+def served_model(service: dict[str, Any]) -> ServedModel | None:
+    """Returns the model that an InferenceService asks for; version 0 if somebody set it by hand."""
+    predictor = service.get("spec", {}).get("predictor", {})
+    return _model(
+        predictor.get("annotations", {}).get(VERSION_ANNOTATION), predictor.get("model", {}).get("storageUri")
+    )
+
+
+def previous_model(service: dict[str, Any]) -> ServedModel | None:
+    """Returns the model that was served before the one that an InferenceService asks for."""
+    annotations = service.get("spec", {}).get("predictor", {}).get("annotations", {})
+    return _model(annotations.get(_PREVIOUS_VERSION), annotations.get(_PREVIOUS_URI))
+
+
+def _model(version: str | None, uri: str | None) -> ServedModel | None:
+    number = int(version) if version is not None and version.isdecimal() else 0
+    return ServedModel(number, uri) if uri else None
+
+
+def as_yaml(service: dict[str, Any]) -> str:
+    """Returns an InferenceService as the text of its manifest."""
+    head = "# Written by `python -m components.deploy.inference_service`; change it there.\n"
+    return head + yaml.safe_dump(service, sort_keys=False, width=120)
+
+
+def _predictor(name: str) -> dict[str, Any]:
+    """Returns TensorFlow Serving with one GPU; KServe mounts the model and adds the runtime's arguments."""
+    return {
+        "minReplicas": 1,
+        "serviceAccountName": "taxonflow-model-reader",
+        "automountServiceAccountToken": False,
+        "securityContext": _copied(_POD_SECURITY),
+        "model": {
+            "modelFormat": {"name": "tensorflow", "version": "2"},
+            "protocolVersion": "v1",
+            "runtime": "kserve-tensorflow-serving",
+            "runtimeVersion": TENSORFLOW_SERVING_VERSION,
+            "env": [{"name": "CUDA_CACHE_PATH", "value": "/tmp/cuda"}],  # noqa: S108 a path inside the container
+            "resources": {
+                "requests": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
+                "limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"},
+            },
+            "readinessProbe": {"httpGet": _path(f"/v1/models/{name}"), "periodSeconds": 5, "timeoutSeconds": 2},
+            "livenessProbe": {"tcpSocket": {"port": _HTTP_PORT}, "initialDelaySeconds": 60, "periodSeconds": 10},
+            "securityContext": _copied(_CONTAINER_SECURITY),
+            "volumeMounts": [_mount("temporary", "/tmp")],  # noqa: S108 a path inside the container
+        },
+        "volumes": [_temporary("1Gi")],
+    }
+
+
+def _transformer() -> dict[str, Any]:
+    """Returns the transformer; KServe adds `--model_name` and `--predictor_host`."""
+    return {
+        "minReplicas": 1,
+        "automountServiceAccountToken": False,
+        "securityContext": _copied(_POD_SECURITY),
+        "containers": [
+            {
+                "name": "kserve-container",
+                "image": SERVING_IMAGE,
+                "command": ["python", "-m", "serving.transformer"],
+                "args": ["--events", "/var/taxonflow/events", "--workers", "1"],
+                "ports": [{"containerPort": _HTTP_PORT, "protocol": "TCP"}],
+                "resources": {
+                    "requests": {"cpu": "1", "memory": "1Gi"},
+                    "limits": {"cpu": "2", "memory": "2Gi"},
+                },
+                "readinessProbe": {"httpGet": _path("/readyz"), "periodSeconds": 5, "timeoutSeconds": 2},
+                "livenessProbe": {"httpGet": _path("/healthz"), "initialDelaySeconds": 20, "timeoutSeconds": 2},
+                "securityContext": _copied(_CONTAINER_SECURITY),
+                "volumeMounts": [
+                    _mount("temporary", "/tmp"),  # noqa: S108 a path inside the container
+                    _mount("events", "/var/taxonflow/events"),
+                ],
+            }
+        ],
+        "volumes": [
+            _temporary("256Mi"),
+            {"name": "events", "persistentVolumeClaim": {"claimName": "taxonflow-events"}},
+        ],
+    }
+
+
+def _path(path: str) -> dict[str, Any]:
+    return {"path": path, "port": _HTTP_PORT}
+
+
+def _mount(name: str, path: str) -> dict[str, str]:
+    return {"name": name, "mountPath": path}
+
+
+def _temporary(limit: str) -> dict[str, Any]:
+    return {"name": "temporary", "emptyDir": {"sizeLimit": limit}}
+
+
+def _copied(security: dict[str, Any]) -> dict[str, Any]:
+    """Returns a deep copy, so that YAML writes the document without anchors."""
+    return {key: _copied(value) if isinstance(value, dict) else value for key, value in security.items()}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_yaml(inference_service(DEFAULT_NAME)))

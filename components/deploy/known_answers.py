@@ -1,0 +1,90 @@
+"""Asks a freshly deployed model for slices whose answers the evaluation wrote down."""
+
+import base64
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from components.shared.contracts import Example
+from components.shared.errors import DeployError
+
+TOLERANCE = 0.01
+_TIMEOUT_S = 60.0
+_ATTEMPTS = 5
+
+
+def check_known_answers(url: str, folder: Path, examples: Sequence[Example], pause: float) -> None:
+    """Compares an endpoint's answers with the evaluation's.
+
+    The scores may differ by TOLERANCE, since a GPU rounds otherwise than the CPU that evaluated; the species may not.
+
+    Args:
+        url: the predict URL.
+        folder: the version folder that holds the examples' files.
+        examples: known slices.
+        pause: seconds before an endpoint that does not answer yet is asked again.
+
+    Raises:
+        DeployError: the endpoint does not answer, or answers something else.
+    """
+    if not examples:
+        return
+    instances = [
+        {
+            "image_bytes": {"b64": base64.b64encode((folder / known.file).read_bytes()).decode()},
+            "specimen": f"deployment-check-{known.id}",
+        }
+        for known in examples
+    ]
+    answers = _ask(url, {"instances": instances}, pause)
+    if len(answers) != len(examples):
+        raise DeployError(f"{url} gave {len(answers)} answers", f"{len(examples)}, one for each known slice")
+    wrong = [complaint for pair in zip(examples, answers, strict=True) if (complaint := _complaint(*pair))]
+    if wrong:
+        raise DeployError(
+            f"{len(wrong)} of {len(examples)} known slices are answered otherwise: {'; '.join(wrong[:3])}"
+        )
+
+
+def _ask(url: str, request: dict[str, Any], pause: float) -> list[Any]:
+    """Posts a request, again if the endpoint is not there yet, and returns its predictions."""
+    trouble = ""
+    for attempt in range(_ATTEMPTS):
+        time.sleep(pause if attempt else 0)
+        try:
+            answer = httpx.post(url, json=request, timeout=_TIMEOUT_S, trust_env=False)
+        except httpx.HTTPError as error:
+            trouble = f"it cannot be reached ({error})"
+            continue
+        if answer.status_code == httpx.codes.OK:
+            return _predictions(url, answer)
+        trouble = f"it answered {answer.status_code}: {answer.text[:200]}"
+        if answer.is_client_error:
+            break
+    raise DeployError(f"{url} does not answer known slices: {trouble}")
+
+
+def _predictions(url: str, answer: httpx.Response) -> list[Any]:
+    try:
+        return list(answer.json()["predictions"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeployError(f"{url} answers something else than predictions: {answer.text[:200]}") from error
+
+
+def _complaint(known: Example, answer: Any) -> str:
+    """Says how an answer differs from the evaluation's, "" if it does not."""
+    try:
+        scores = np.asarray(answer["scores"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        return f"slice {known.id} has no scores"
+    expected = np.asarray(known.scores)
+    if scores.shape != expected.shape:
+        return f"slice {known.id} has {scores.size} scores instead of {expected.size}"
+    difference = float(np.abs(scores - expected).max())
+    if not difference <= TOLERANCE:
+        return f"slice {known.id} has scores {difference:.2g} off"
+    return ""

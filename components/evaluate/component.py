@@ -1,0 +1,49 @@
+"""The KFP component of the evaluation step."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from components.shared.container_images import COMPONENT_IMAGE
+
+
+@dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
+def evaluate(
+    slices: dsl.Input[dsl.Dataset],
+    models: dsl.Input[list[dsl.Model]],
+    name: str,
+    threshold: float,
+    seed: int,
+    served: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
+    report: dsl.Output[dsl.HTML],
+) -> NamedTuple("Verdict", [("passed", bool), ("reasons", str)]):  # type: ignore[valid-type]
+    """Chooses the ensemble on validation, measures it on test, judges it and exports one SavedModel.
+
+    Args:
+        slices: Segmented slices.
+        models: Trained backbones.
+        name: Name of the served model.
+        threshold: Slice accuracy that the gate requires.
+        seed: Seed of the resampling of specimens.
+        served: The served model as version 1 of a TensorFlow Serving folder.
+        metrics: Metrics of the ensemble on the test specimens.
+        confusion: Confusion matrix of the ensemble on the test slices.
+        report: The evaluation's report.
+    """
+    from pathlib import Path
+
+    from components.evaluate.evaluation import evaluate_models
+    from components.evaluate.report import report_page
+    from components.shared.errors import one_sentence
+
+    with one_sentence("evaluate"):
+        folders = [Path(model.path) for model in models]
+        found = evaluate_models(Path(slices.path), folders, name, threshold, seed, Path(served.path))
+        Path(report.path).write_text(report_page(found, Path(served.path) / "1"), encoding="utf-8")
+        for key, value in found.card.metrics.items():
+            if isinstance(value, float):
+                metrics.log_metric(key, value)
+        confusion.log_confusion_matrix(list(found.card.classes), found.confusion.tolist())
+        return found.card.gate.passed, " ".join(found.card.gate.reasons)

@@ -1,0 +1,46 @@
+"""The reference profile: descriptors and answers of held-out slices, for the monitor."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.shared.descriptors import DESCRIPTORS, describe
+from components.shared.imaging import decode_image
+from components.shared.metrics import Scores, Specimens
+
+
+def reference_profile(
+    slices: Iterable[bytes],
+    specimens: Specimens,
+    scores: Scores,
+    embedding: NDArray[np.float32],
+    classes: Sequence[str],
+    channels: int,
+    unknown_below: float,
+) -> pd.DataFrame:
+    """Describes held-out slices as the transformer describes traffic.
+
+    Args:
+        slices: N encoded segmented slices.
+        specimens: the specimen of each, [N].
+        scores: of the ensemble, float32 [N, K].
+        embedding: of the ensemble, float32 [N, D].
+        classes: species in the order of the scores.
+        channels: 1 or 3.
+        unknown_below: confidence under which a slice is unknown.
+
+    Returns:
+        A table with `components.shared.reference.COLUMNS`.
+    """
+    described = [describe(decode_image(encoded, channels)) for encoded in slices]
+    profile = pd.DataFrame(described, columns=list(DESCRIPTORS))
+    confidence = scores.max(axis=1)
+    return profile.assign(
+        specimen=specimens,
+        species=np.asarray(classes)[scores.argmax(axis=1)],
+        confidence=confidence.astype(np.float64),
+        unknown=confidence < unknown_below,
+        embedding=list(embedding),
+    )

@@ -1,0 +1,1 @@
+"""Volumes become slices: read, find the specimen, cut planes, split by specimen."""

@@ -1,0 +1,41 @@
+"""The parameters of a data set."""
+
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+
+from components.ingest.planes import Schedule
+from components.shared.contracts import Frozen
+from components.shared.errors import BadConfigError
+
+
+class IngestConfig(Frozen):
+    """What decides a data set besides its volumes.
+
+    Attributes:
+        image_size: edge of the slices in pixels.
+        slices_per_species: quota, spread evenly over the species' specimens.
+        planes: `published` or `random`.
+        seed: of planes and split.
+        workers: processes, 0 for all cores; the result does not depend on it.
+    """
+
+    image_size: int = Field(ge=16, le=1024)
+    slices_per_species: int = Field(ge=3, le=10_000_000)
+    planes: Schedule
+    seed: int = Field(ge=0, lt=2**63)
+    workers: int = Field(default=0, ge=0, le=1024)
+
+    @classmethod
+    def checked(cls, **fields: Any) -> Self:
+        """Makes a configuration.
+
+        Raises:
+            BadConfigError: a value that cannot work.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise BadConfigError(f"parameter {name} = {first['input']!r}", first["msg"].lower()) from error

@@ -1,0 +1,112 @@
+"""One volume becomes slices: what a worker process does. It must not import TensorFlow."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.ingest.parts import write_part
+from components.ingest.planes import CUTS, Schedule, frame_of, most_attempts
+from components.ingest.sampling import mask_coverage, sample_plane
+from components.ingest.specimen import Specimen, find_specimen
+from components.ingest.volume import read_volume
+from components.shared.descriptors import describe
+from components.shared.errors import BadVolumeError
+from components.shared.imaging import encode_png
+
+SMALLEST_COVERAGE = 0.02
+
+
+@dataclass(frozen=True)
+class CutJob:
+    """What to cut from which volume.
+
+    Attributes:
+        path: the volume's name in the manifest.
+        file: where it is.
+        part: the file that the slices go into.
+        quota: how many slices.
+        schedule: how planes are chosen.
+        image_size: edge of the slices in pixels.
+        seed: the data set's seed; with the path it seeds this volume's planes.
+    """
+
+    path: str
+    file: Path
+    part: Path
+    quota: int
+    schedule: Schedule
+    image_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class CutResult:
+    """What came of a volume.
+
+    Attributes:
+        slices: how many were cut.
+        digest: SHA-256 of the file.
+        grey_counts: int64 [256], the windowed volume's histogram.
+        refused: why the volume cannot be used, or empty.
+    """
+
+    slices: int = 0
+    digest: str = ""
+    grey_counts: tuple[int, ...] = ()
+    refused: str = ""
+
+
+def cut_volume(job: CutJob) -> CutResult:
+    """Reads a volume, finds the specimen, and writes its slices into a part.
+
+    Never raises for a bad volume: the result says why it is refused.
+    """
+    try:
+        volume = read_volume(job.file)
+        digest = volume.digest
+        specimen = find_specimen(volume)
+        del volume  # its grey values are not needed beside the windowed ones
+        slices = write_part(job.part, _slices_of(specimen, job))
+    except BadVolumeError as error:
+        return CutResult(refused=str(error))
+    except MemoryError:
+        return CutResult(refused="it does not fit into memory. Use a larger machine or bin the volume")
+    if slices == 0 and job.quota > 0:
+        return CutResult(refused=f"no plane on which the specimen covers {SMALLEST_COVERAGE:.0%} of the frame")
+    return CutResult(slices, digest, tuple(int(count) for count in specimen.grey_counts))
+
+
+def _slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
+    rng = np.random.default_rng(_seed_of(job))
+    attempts = found = 0
+    cuts = CUTS[job.schedule](specimen, rng)
+    while found < job.quota and attempts < most_attempts(job.schedule, job.quota):
+        cut = next(cuts, None)
+        if cut is None:
+            return
+        attempts += 1
+        frame = frame_of(cut, specimen, job.image_size)
+        place = (frame.corner, frame.down, frame.across, job.image_size)
+        coverage = mask_coverage(specimen.mask, *place)
+        if coverage >= SMALLEST_COVERAGE:
+            found += 1
+            plane = sample_plane(specimen.grey, *place, float(specimen.background))
+            yield _row(np.rint(plane).astype(np.uint8), cut.words, coverage, frame.spacing_mm)
+
+
+def _seed_of(job: CutJob) -> int:
+    return int.from_bytes(hashlib.sha256(f"{job.seed}\0{job.path}".encode()).digest()[:16], "big")
+
+
+def _row(image: np.ndarray[Any, np.dtype[np.uint8]], words: str, coverage: float, spacing_mm: float) -> dict[str, Any]:
+    return {
+        "plane": words,
+        "foreground_ratio": coverage,
+        "spacing_mm": spacing_mm,
+        **{f"descriptor_{name}": value for name, value in describe(image).items()},
+        "png": encode_png(image),
+    }

@@ -1,0 +1,65 @@
+"""Passes over the voxels of a volume, compiled, without temporary arrays."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(cache=True, error_model="numpy")
+def grey_range(volume: NDArray[Any]) -> tuple[float, float, int]:
+    """Returns the lowest and the highest finite grey value, and how many voxels are not finite."""
+    darkest, brightest, not_finite = np.inf, -np.inf, 0
+    flat = volume.reshape(-1)
+    for index in range(flat.size):
+        grey = float(flat[index])
+        if not np.isfinite(grey):
+            not_finite += 1
+            continue
+        darkest = min(darkest, grey)
+        brightest = max(brightest, grey)
+    return darkest, brightest, not_finite
+
+
+@njit(cache=True, error_model="numpy")
+def replace_non_finite(volume: NDArray[Any], replacement: float) -> None:
+    """Overwrites NaN and infinite voxels of a C-contiguous volume."""
+    flat = volume.reshape(-1)
+    for index in range(flat.size):
+        if not np.isfinite(flat[index]):
+            flat[index] = replacement
+
+
+@njit(cache=True, error_model="numpy")
+def histogram(volume: NDArray[Any], low: float, high: float, bins: int) -> NDArray[np.int64]:
+    """Counts the voxels above `low` in equal bins up to `high`, int64 [bins]; brighter ones count into the last."""
+    counts = np.zeros(bins, np.int64)
+    scale = bins / (high - low)
+    for a in range(volume.shape[0]):
+        for b in range(volume.shape[1]):
+            for c in range(volume.shape[2]):
+                place = (float(volume[a, b, c]) - low) * scale
+                if place > 0.0:
+                    counts[int(min(place, bins - 1.0))] += 1
+    return counts
+
+
+@njit(cache=True, error_model="numpy")
+def to_eight_bits(volume: NDArray[Any], low: float, high: float, out: NDArray[np.uint8]) -> None:
+    """Maps low..high to 0..255 into `out`, which may be the volume's own memory; values beyond are clipped."""
+    source, target = volume.reshape(-1), out.reshape(-1)
+    scale = 255.0 / (high - low)
+    for index in range(source.size):
+        place = (float(source[index]) - low) * scale
+        target[index] = np.uint8(min(max(place, 0.0), 255.0) + 0.5)
+
+
+@njit(cache=True, error_model="numpy")
+def byte_counts(volume: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Counts the grey levels outside and inside a mask, int64 [2, 256]."""
+    counts = np.zeros((2, 256), np.int64)
+    grey, inside = volume.reshape(-1), mask.reshape(-1)
+    for index in range(grey.size):
+        counts[int(inside[index]), grey[index]] += 1
+    return counts

@@ -1,0 +1,85 @@
+"""Planes read straight out of a volume by trilinear interpolation, compiled.
+
+Coordinates are voxel indices in float64: single precision steps cost 0.6 % of the grey range on white noise.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+@njit(cache=True, error_model="numpy")
+def sample_plane(
+    volume: NDArray[Any], corner: Vector, down: Vector, across: Vector, edge: int, outside: float
+) -> NDArray[np.float32]:
+    """Interpolates a square plane; the same as `scipy.ndimage.map_coordinates(order=1, mode="constant")`.
+
+    Args:
+        volume: any integer or floating type [A, B, C].
+        corner: float64 [3], the first pixel's centre in voxel indices.
+        down: float64 [3], step from a row to the next in voxel indices.
+        across: float64 [3], step from a column to the next in voxel indices.
+        edge: rows and columns of the plane.
+        outside: grey value of pixels outside the volume.
+
+    Returns:
+        float32 [edge, edge].
+    """
+    plane = np.empty((edge, edge), np.float32)
+    last_a, last_b, last_c = volume.shape[0] - 1, volume.shape[1] - 1, volume.shape[2] - 1
+    for row in range(edge):
+        start_a = corner[0] + row * down[0]
+        start_b = corner[1] + row * down[1]
+        start_c = corner[2] + row * down[2]
+        for column in range(edge):
+            a = start_a + column * across[0]
+            b = start_b + column * across[1]
+            c = start_c + column * across[2]
+            if not (0.0 <= a <= last_a and 0.0 <= b <= last_b and 0.0 <= c <= last_c):
+                plane[row, column] = outside
+                continue
+            i, j, k = min(int(a), last_a - 1), min(int(b), last_b - 1), min(int(c), last_c - 1)
+            x, y, z = a - i, b - j, c - k
+            near = _bilinear(volume[i, j, k], volume[i, j, k + 1], volume[i, j + 1, k], volume[i, j + 1, k + 1], y, z)
+            far = _bilinear(
+                volume[i + 1, j, k], volume[i + 1, j, k + 1], volume[i + 1, j + 1, k], volume[i + 1, j + 1, k + 1], y, z
+            )
+            plane[row, column] = near + x * (far - near)
+    return plane
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _bilinear(v00: float, v01: float, v10: float, v11: float, y: float, z: float) -> float:
+    low = float(v00) + z * (float(v01) - float(v00))
+    high = float(v10) + z * (float(v11) - float(v10))
+    return low + y * (high - low)
+
+
+@njit(cache=True, error_model="numpy")
+def mask_coverage(mask: NDArray[np.bool_], corner: Vector, down: Vector, across: Vector, edge: int) -> float:
+    """Returns the share of a plane's pixels whose nearest voxel belongs to the mask, 0..1.
+
+    Args:
+        mask: bool [A, B, C].
+        corner: as in `sample_plane`.
+        down: as in `sample_plane`.
+        across: as in `sample_plane`.
+        edge: rows and columns of the plane.
+    """
+    count = 0
+    size_a, size_b, size_c = mask.shape
+    for row in range(edge):
+        start_a = corner[0] + row * down[0] + 0.5
+        start_b = corner[1] + row * down[1] + 0.5
+        start_c = corner[2] + row * down[2] + 0.5
+        for column in range(edge):
+            a = start_a + column * across[0]
+            b = start_b + column * across[1]
+            c = start_c + column * across[2]
+            if 0.0 <= a < size_a and 0.0 <= b < size_b and 0.0 <= c < size_c and mask[int(a), int(b), int(c)]:
+                count += 1
+    return count / (edge * edge)

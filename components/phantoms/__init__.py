@@ -1,0 +1,1 @@
+"""Synthetic specimens with known truth: the embedded default input."""

@@ -1,0 +1,122 @@
+"""Makes a whole set of synthetic specimens in parallel."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from components.phantoms.forms import FORMS
+from components.phantoms.growth import GROWTH_RULES
+from components.phantoms.physics import Artefacts
+from components.phantoms.specimen import make_specimen
+from components.phantoms.writer import volume_path, write_manifest, write_specimen
+from components.shared.contracts import Frozen
+from components.shared.errors import BadConfigError
+from components.shared.files import folder_made_whole
+from components.shared.progress import Progress
+from components.shared.workers import affordable_workers, in_order
+
+SMALLEST_EDGE, LARGEST_EDGE = 32, 512
+_BYTES_PER_VOXEL = 120
+MANIFEST, UNSEEN_MANIFEST = "manifest.csv", "unseen.csv"
+
+
+class PhantomConfig(Frozen):
+    """What to make.
+
+    Attributes:
+        specimens_per_species: individuals of each species that the classifier learns.
+        unseen_per_species: individuals of each of the seven grown species that it never sees; 0 for none.
+        size: edge of the scanned cube in voxels, 32 to 512.
+        seed: the same seed gives the same bytes.
+        artefacts: strengths of the scanner's artefacts.
+        species: which of the twelve forms.
+    """
+
+    specimens_per_species: int = 20
+    unseen_per_species: int = 4
+    size: int = 64
+    seed: int = 0
+    artefacts: Artefacts = Artefacts()
+    species: tuple[str, ...] = Field(default=tuple(FORMS))
+
+
+Task = tuple[Path, PhantomConfig, str, int]
+
+
+def generate_phantoms(folder: Path, config: PhantomConfig, workers: int | None = None) -> Path:
+    """Writes ``volumes``, ``masks``, ``unseen``, their lists ``manifest.csv`` and ``unseen.csv`` into `folder`.
+
+    The folder appears only when it is complete; what it held before is replaced. The bytes depend on `config` alone.
+
+    Args:
+        folder: where to write.
+        config: what to make.
+        workers: processes; by default one for each core. 1 stays in this process.
+
+    Returns:
+        The path of ``manifest.csv``, with columns path (relative), species, specimen.
+
+    Raises:
+        BadConfigError: an unknown species, a size or count that cannot work, or a folder that holds something else.
+    """
+    check_config(config)
+    _check_folder(folder)
+    with folder_made_whole(folder) as unfinished:
+        tasks = _tasks(unfinished, config)
+        processes = affordable_workers(workers or 0, len(tasks), _BYTES_PER_VOXEL * config.size**3)
+        progress = Progress("phantoms", len(tasks), "specimens")
+        rows: dict[str, list[tuple[str, str, str]]] = {"volumes": [], "unseen": []}
+        for _, (root, species, name) in in_order(_write_one, tasks, processes):
+            rows[root].append((volume_path(name, species, root), species, name))
+            progress.advance()
+        write_manifest(unfinished / MANIFEST, rows["volumes"])
+        write_manifest(unfinished / UNSEEN_MANIFEST, rows["unseen"])
+    return folder / MANIFEST
+
+
+def check_config(config: PhantomConfig) -> None:
+    """Refuses what cannot be made.
+
+    Raises:
+        BadConfigError: names the value, the limits and the remedy.
+    """
+    unknown = [species for species in config.species if species not in FORMS]
+    if unknown or not config.species:
+        found = f"species {', '.join(unknown)}" if unknown else "no species"
+        raise BadConfigError(found, f"some of {', '.join(FORMS)}", "Correct the list of species.")
+    if len(set(config.species)) < len(config.species):
+        raise BadConfigError("a species twice in the list", "each species once", "Remove the repetition.")
+    if not SMALLEST_EDGE <= config.size <= LARGEST_EDGE:
+        expected = f"{SMALLEST_EDGE} to {LARGEST_EDGE} voxels"
+        raise BadConfigError(f"size {config.size}", expected, "Choose an edge at which walls can be seen.")
+    if not 1 <= config.specimens_per_species <= 999:
+        found = f"{config.specimens_per_species} specimens per species"
+        raise BadConfigError(found, "1 to 999", "Ask for another number.")
+    if not 0 <= config.unseen_per_species <= 999:
+        raise BadConfigError(f"{config.unseen_per_species} unseen specimens per species", "0 to 999", "Ask for fewer.")
+    if config.seed < 0:
+        raise BadConfigError(f"seed {config.seed}", "0 or more", "Choose another seed.")
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses to replace anything but an empty folder or an older set of phantoms."""
+    older_set = all((folder / name).is_file() for name in (MANIFEST, UNSEEN_MANIFEST))
+    if folder.is_dir() and any(folder.iterdir()) and not older_set:
+        raise BadConfigError(f"{folder} holds other files", "an empty or new folder", "Choose another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise BadConfigError(f"{folder} is a file", "a folder", "Choose another place.")
+
+
+def _tasks(folder: Path, config: PhantomConfig) -> list[Task]:
+    """Returns one task for each specimen, known species first."""
+    counts = [(species, config.specimens_per_species) for species in config.species]
+    counts += [(species, config.unseen_per_species) for species in GROWTH_RULES]
+    return [(folder, config, species, index) for species, count in counts for index in range(count)]
+
+
+def _write_one(task: Task) -> tuple[str, str, str]:
+    folder, config, species, index = task
+    specimen = make_specimen(species, index, config.size, config.seed, config.artefacts)
+    root = "volumes" if species in FORMS else "unseen"
+    write_specimen(folder, specimen, root)
+    return root, species, specimen.name

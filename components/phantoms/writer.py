@@ -1,0 +1,55 @@
+"""Specimens as NIfTI files, the same bytes for the same specimen."""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from components.phantoms.specimen import Specimen
+
+MANIFEST_COLUMNS = ("path", "species", "specimen")
+_FASTEST = 1
+
+
+def volume_path(specimen: str, species: str, root: str) -> str:
+    """Returns where a specimen's file lies, relative to the folder of the whole set."""
+    return f"{root}/{species}/{specimen}.nii.gz"
+
+
+def write_specimen(folder: Path, specimen: Specimen, root: str) -> None:
+    """Writes a specimen's volume under `root` and its mask, uint8 0 and 1, under ``masks``.
+
+    Masks lie in a tree of their own, so that a reader of the volumes' folder never takes one for a scan.
+    """
+    for tree, array in ((root, specimen.volume), ("masks", specimen.mask.astype(np.uint8))):
+        path = folder / volume_path(specimen.name, specimen.species, tree)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(nifti_bytes(array, specimen.affine))
+
+
+def nifti_bytes(array: NDArray[np.uint8], affine: NDArray[np.float64]) -> bytes:
+    """Returns a gzipped NIfTI-1 file, millimetres as unit, without a time stamp.
+
+    Args:
+        array: uint8 [X, Y, Z].
+        affine: float64 (4, 4), voxel index to mm; the zooms follow from it.
+    """
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=_FASTEST, fileobj=buffer, mtime=0) as file:
+        file.write(image.to_bytes())
+    return buffer.getvalue()
+
+
+def write_manifest(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Writes the list of specimens as CSV with MANIFEST_COLUMNS; paths are relative to the list's folder."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(MANIFEST_COLUMNS)
+        writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Slices without background: everything but the specimen is set to black."""

@@ -1,0 +1,49 @@
+"""Slices segmented a batch at a time: what a worker process does. It must not import TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.shared.descriptors import describe
+from components.shared.imaging import decode_image, encode_png, segment_slice
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some raw slices: rows of the index and encoded images."""
+
+    rows: tuple[dict[str, Any], ...]
+    encoded: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class SegmentedSlice:
+    """A slice without background.
+
+    Attributes:
+        png: the encoded image.
+        foreground_ratio: share of the frame that the specimen covers, 0..1.
+        descriptors: of the segmented slice.
+    """
+
+    png: bytes
+    foreground_ratio: float
+    descriptors: dict[str, float]
+
+
+def segment_batch(batch: Batch) -> list[SegmentedSlice | None]:
+    """Segments encoded grey slices; None where no specimen is found.
+
+    Raises:
+        BadImageError: an image cannot be decoded.
+    """
+    return [_segment(png) for png in batch.encoded]
+
+
+def _segment(png: bytes) -> SegmentedSlice | None:
+    segmented = segment_slice(decode_image(png, channels=1))
+    area = int(np.count_nonzero(segmented))
+    if area == 0:
+        return None
+    return SegmentedSlice(encode_png(segmented), area / segmented.size, describe(segmented))

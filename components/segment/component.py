@@ -1,0 +1,33 @@
+"""The pipeline step that sets the background of slices to black."""
+
+from kfp import dsl
+
+from components.shared.container_images import COMPONENT_IMAGE
+
+
+@dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
+def segment(
+    slices: dsl.Input[dsl.Dataset],
+    segmented: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    contact_sheet: dsl.Output[dsl.HTML],
+) -> None:
+    """Set everything but the specimen to black, and leave out slices without one.
+
+    Args:
+        slices: Raw slices.
+        segmented: The same slices, ids and splits, without background.
+        metrics: Slices, specimens, classes, dropped slices.
+        contact_sheet: Slices of each species before and after.
+    """
+    from pathlib import Path
+
+    from components.segment.dataset import segment_dataset
+    from components.shared.errors import one_sentence
+    from components.shared.files import write_atomically
+
+    with one_sentence("segment"):
+        made = segment_dataset(Path(slices.path), Path(segmented.path))
+        write_atomically(Path(contact_sheet.path), made.html().encode())
+        for name, value in made.metrics().items():
+            metrics.log_metric(name, value)

@@ -1,0 +1,147 @@
+"""A data set of slices without background, from one of raw slices: same ids, same order, same splits."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.segment.batch import Batch, SegmentedSlice, segment_batch
+from components.shared import imaging
+from components.shared.contact_sheet import Thumbnails, balance_table, figures, page, section, table
+from components.shared.contracts import SlicesInfo
+from components.shared.errors import BadInputError, ContractError
+from components.shared.files import folder_made_whole
+from components.shared.progress import Progress
+from components.shared.slices import INDEX_FILE, SPLITS, Slice, SlicesWriter, iterate_split, read_info
+from components.shared.workers import in_order
+
+BATCH_SLICES = 64
+
+
+@dataclass
+class SegmentResult:
+    """A finished data set, a page to look at, and what was dropped.
+
+    Attributes:
+        info: `dataset.json`.
+        dropped: slices without a specimen, by species and split.
+        raw: some slices as they were.
+        segmented: the same ones without background.
+    """
+
+    info: SlicesInfo
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    raw: Thumbnails = field(default_factory=Thumbnails)
+    segmented: Thumbnails = field(default_factory=Thumbnails)
+
+    def metrics(self) -> dict[str, int]:
+        """Returns the counts that the Kubeflow UI shows."""
+        return {
+            "slices": sum(count.slices for count in self.info.counts),
+            "specimens": sum(count.specimens for count in self.info.counts),
+            "classes": len(self.info.classes),
+            "dropped": self.dropped.total(),
+        }
+
+    def html(self) -> str:
+        """Returns a self-contained page with slices before and after."""
+        dropped = [(species, split, count) for (species, split), count in sorted(self.dropped.items())]
+        species = [
+            section(name, f"{figures(self.raw.chosen[name])}<br>{figures(self.segmented.chosen[name])}")
+            for name in self.info.classes
+        ]
+        return page(
+            "Segmented slices",
+            section("Specimens and slices in each split", balance_table(self.info.counts, SPLITS)),
+            section("Slices without a specimen", table(["species", "split", "dropped"], dropped)),
+            *species,
+        )
+
+
+def segment_dataset(source: Path, folder: Path, workers: int = 0) -> SegmentResult:
+    """Segments every slice of a data set; slices in which no specimen is found are left out and counted.
+
+    Args:
+        source: a slices folder.
+        folder: becomes the new one, or stays as it was when this fails.
+        workers: processes, 0 for all cores; the result does not depend on it.
+
+    Raises:
+        ContractError: the source is damaged or of another schema version.
+        BadInputError: a species has no specimen in any slice of a split, or the slices are in colour.
+    """
+    info = read_info(source)
+    if info.channels != 1:
+        raise BadInputError(f"slices of {info.channels} channels", "grey slices")
+    result = SegmentResult(info)
+    progress = Progress("segment", sum(count.slices for count in info.counts), "slices")
+    with folder_made_whole(folder) as unfinished, SlicesWriter(unfinished, info.classes) as writer:
+        for batch, segmented in in_order(segment_batch, _batches(source), workers):
+            for row, raw, done in zip(batch.rows, batch.encoded, segmented, strict=True):
+                _add(result, writer, row, raw, done)
+            progress.advance(len(batch.rows))
+        result.info = _new_info(info, writer, result.dropped.total())
+        writer.finish(result.info)
+    return result
+
+
+def _batches(source: Path) -> Iterator[Batch]:
+    """Yields the slices in the order of the index, batch by batch, so that memory does not grow with their number."""
+    slices = _rows_and_images(source)
+    while some := list(islice(slices, BATCH_SLICES)):
+        yield Batch(tuple(row for row, _ in some), tuple(png for _, png in some))
+
+
+def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    images = {split: iterate_split(source, split) for split in SPLITS}
+    for batch in pq.ParquetFile(source / INDEX_FILE).iter_batches(batch_size=1024):
+        for row in batch.to_pylist():
+            id_, _, png = next(images[row["split"]], ("no more records", 0, b""))
+            if id_ != row["id"]:
+                raise ContractError(f"{source}: record {id_!r}", f"{row['id']!r}, as the index says", "Make it again.")
+            yield row, png
+
+
+def _add(
+    result: SegmentResult, writer: SlicesWriter, row: dict[str, Any], raw: bytes, segmented: SegmentedSlice | None
+) -> None:
+    species, split, specimen = row["species"], row["split"], row["specimen"]
+    if segmented is None:
+        result.dropped[species, split] += 1
+        return
+    known = {name: row[name] for name in ("id", "species", "specimen", "split", "plane", "spacing_mm")}
+    writer.add(
+        Slice(
+            **known,
+            foreground_ratio=segmented.foreground_ratio,
+            descriptors=segmented.descriptors,
+            png=segmented.png,
+        )
+    )
+    result.raw.consider(species, split, specimen, raw)
+    result.segmented.consider(species, split, specimen, segmented.png)
+
+
+def _new_info(info: SlicesInfo, writer: SlicesWriter, dropped: int) -> SlicesInfo:
+    counts = writer.counts()
+    left = {(count.species, count.split) for count in counts}
+    for count in info.counts:
+        if (count.species, count.split) not in left:
+            raise BadInputError(
+                f"no specimen is found in any of the {count.slices} {count.split} slices of {count.species!r}",
+                "a specimen brighter than its background",
+                "Look at the contact sheet of ingest.",
+            )
+    parameters = {
+        "published_edge": imaging.PUBLISHED_EDGE,
+        "smallest_object": imaging.SMALLEST_OBJECT,
+        "largest_hole": imaging.LARGEST_HOLE,
+        "closing_radius": imaging.CLOSING_RADIUS,
+        "dropped": dropped,
+    }
+    preprocessing = {**info.preprocessing, "segment": parameters}
+    return info.model_copy(update={"counts": counts, "preprocessing": preprocessing})

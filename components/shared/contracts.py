@@ -1,0 +1,250 @@
+"""What the rooms of the house hand to one another: one frozen document, one reader and one writer for each artifact.
+
+Folders that hold more than a document have their own module beside this one: `components.shared.slices` for the
+data set of slices, `components.shared.reference` for the reference profile.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.shared.errors import ContractError
+from components.shared.files import write_atomically
+
+MAX_DOCUMENT_BYTES = 64 * 2**20
+
+
+class Frozen(BaseModel):
+    """An immutable configuration or document that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Document(Frozen):
+    """A versioned JSON document: the base of every contract.
+
+    A subclass names its `SCHEMA`; readers refuse every other one.
+    """
+
+    SCHEMA: ClassVar[str]
+
+    def to_json(self) -> str:
+        """Returns the document as JSON with its schema first."""
+        return json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, indent=1)
+
+    def write(self, path: Path) -> None:
+        """Writes the document atomically."""
+        write_atomically(path, self.to_json().encode())
+
+    @classmethod
+    def parse(cls, text: str | bytes, source: str) -> Self:
+        """Reads a document from JSON.
+
+        Args:
+            text: the JSON text.
+            source: where it came from, for messages.
+
+        Raises:
+            ContractError: not JSON, another schema version, or fields that do not fit.
+        """
+        try:
+            fields: Any = json.loads(text)
+        except ValueError as error:
+            raise ContractError(f"{source} is not JSON ({error})", f"a {cls.SCHEMA} document") from error
+        schema = fields.pop("schema", None) if isinstance(fields, dict) else None
+        if schema != cls.SCHEMA:
+            raise ContractError(
+                f"{source} has schema {schema!r}",
+                repr(cls.SCHEMA),
+                "Make it again with this version of Taxonflow.",
+            )
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ContractError(f"{source}: field {where!r}: {first['msg']}", f"a {cls.SCHEMA} document") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads a document from a file.
+
+        Raises:
+            ContractError: the file is missing, larger than MAX_DOCUMENT_BYTES, or not such a document.
+        """
+        if not path.is_file():
+            raise ContractError(f"{path} does not exist", f"a {cls.SCHEMA} document")
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            raise ContractError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_DOCUMENT_BYTES}")
+        return cls.parse(path.read_bytes(), str(path))
+
+
+class Refusal(Frozen):
+    """A file that was left out of a data set, and why."""
+
+    path: str
+    reason: str
+
+
+class SplitCount(Frozen):
+    """How much of a species is in a split."""
+
+    species: str
+    split: str
+    specimens: int
+    slices: int
+
+
+class SlicesInfo(Document):
+    """`dataset.json` of a slices folder.
+
+    Attributes:
+        classes: species in the order of their labels.
+        image_size: edge of the square slices in pixels.
+        channels: 1 for grey, 3 for colour.
+        counts: specimens and slices for each species and split.
+        seed: the seed of every random choice.
+        preprocessing: the parameters of the steps that made the slices, by step.
+        sources_hash: SHA-256 over the source files' digests in the manifest's order.
+        refused: files left out.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.slices/1"
+
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
+    counts: tuple[SplitCount, ...]
+    seed: int
+    preprocessing: dict[str, dict[str, Any]]
+    sources_hash: str
+    refused: tuple[Refusal, ...] = ()
+
+
+class BackboneCard(Document):
+    """`model.json` of a trained backbone.
+
+    Attributes:
+        backbone: its name in the registry.
+        parameters: number of weights.
+        image_size: edge of its input in pixels; the input is float32 [N, image_size, image_size, channels] in 0..255.
+        channels: 1 or 3.
+        classes: species in the order of the logits.
+        recipe: the training configuration.
+        history: one row of metrics for each epoch.
+        metrics: the best epoch's validation metrics.
+        data_hash: `SlicesInfo.sources_hash` of the training data.
+        seconds: wall time of training.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.backbone/1"
+
+    backbone: str
+    parameters: int
+    image_size: int
+    channels: int
+    classes: tuple[str, ...]
+    recipe: dict[str, Any]
+    history: tuple[dict[str, float], ...]
+    metrics: dict[str, float]
+    data_hash: str
+    seconds: float
+
+
+class GateVerdict(Frozen):
+    """Whether a model may reach users, and the reasons in sentences."""
+
+    passed: bool
+    accuracy: float
+    threshold: float
+    reasons: tuple[str, ...]
+
+
+class Example(Frozen):
+    """A known slice: its file inside the version folder, and what the evaluation answered.
+
+    Attributes:
+        id: of the slice in the data set.
+        file: relative to the version folder.
+        species: the truth.
+        scores: of the ensemble in the order of the classes.
+    """
+
+    id: str
+    file: str
+    species: str
+    scores: tuple[float, ...]
+
+
+class ModelCard(Document):
+    """`model.json` of a served model, inside its version folder.
+
+    Attributes:
+        name: the model's name in the endpoint's address.
+        classes: species in the order of `scores`.
+        channels: 1 for grey, 3 for colour.
+        segmented: whether the model expects segmented slices, so that raw ones are segmented before it.
+        members: the backbones of the ensemble.
+        rule: the ensemble rule in words.
+        metrics: of the ensemble on the test set.
+        backbones: metrics of each trained backbone on the test set.
+        thresholds: confidence threshold of unknown species, and others.
+        gate: the verdict.
+        data_hash: `SlicesInfo.sources_hash`.
+        code_version: version of Taxonflow that made it.
+        reference: file of the reference profile, relative to the version folder.
+        examples: known test slices with the evaluation's answers.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.served-model/1"
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    segmented: bool
+    members: tuple[str, ...]
+    rule: str
+    metrics: dict[str, Any]
+    backbones: dict[str, dict[str, float]] = {}
+    thresholds: dict[str, float]
+    gate: GateVerdict
+    data_hash: str
+    code_version: str
+    reference: str = "reference.parquet"
+    examples: tuple[Example, ...] = ()
+
+
+class DriftEvent(Document):
+    """What an answered slice leaves for the monitor. Never the image.
+
+    Attributes:
+        id: unique for each slice answered.
+        time: seconds since 1970, UTC.
+        model: name of the model.
+        version: version of the model that answered.
+        specimen: the specimen's id as the user gave it, or an id for the request.
+        species: the answer.
+        confidence: of the answer, 0..1.
+        unknown: whether the model takes it for a species it never saw.
+        descriptors: `components.shared.descriptors.describe` of the segmented slice.
+        embedding: float [D] from the model, or empty.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.drift-event/1"
+
+    id: str
+    time: float
+    model: str
+    version: int
+    specimen: str
+    species: str
+    confidence: float
+    unknown: bool
+    descriptors: dict[str, float]
+    embedding: tuple[float, ...] = ()
+
+    def to_line(self) -> str:
+        """Returns the event as one line of JSON without the line's end."""
+        return json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, separators=(",", ":"))

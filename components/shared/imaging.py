@@ -1,0 +1,231 @@
+"""Slices as images: bounded decoding, encoding, and the segmentation that training and serving share."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from components.shared.errors import BadImageError
+
+# The header is checked against a lower limit; `catch_warnings` around each call is not safe with threads.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Bits = NDArray[np.uint8]
+"""A mask of zeros and ones."""
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+MAX_PIXELS = 32 * 2**20
+MAX_SIDE = 8192  # the closing's radius grows with the longer side, and its cost with the radius
+PUBLISHED_EDGE = 224
+SMALLEST_OBJECT = 200 / PUBLISHED_EDGE**2
+LARGEST_HOLE = 100 / PUBLISHED_EDGE**2
+CLOSING_RADIUS = 2 / PUBLISHED_EDGE
+
+
+def decode_image(encoded: bytes, channels: int, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decodes an untrusted image.
+
+    Args:
+        encoded: a PNG, JPEG, BMP, GIF or WebP file.
+        channels: 1 for grey, 3 for colour.
+        max_pixels: the most pixels that are decoded; the header is checked first.
+
+    Returns:
+        uint8 [H, W] for one channel, [H, W, 3] for three; 16-bit images keep their high byte.
+
+    Raises:
+        BadImageError: not such an image, too many pixels, animated, or truncated.
+    """
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        _check_header(image, max_pixels)
+        image.load()
+        return _as_uint8(image, channels)
+    except BadImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"an image that promises too much ({error})", f"at most {max_pixels} pixels") from error
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to, IndexError for one
+        reason = "an image that cannot be read" if len(encoded) else "an empty image"
+        raise BadImageError(reason, f"one of {', '.join(FORMATS)}", "Send a whole image file.") from error
+
+
+def _check_header(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise BadImageError(f"an image of {image.width} x {image.height} pixels", f"at most {max_pixels} pixels")
+    if max(image.size) > MAX_SIDE:
+        raise BadImageError(f"an image of {image.width} x {image.height} pixels", f"at most {MAX_SIDE} a side")
+    if getattr(image, "n_frames", 1) > 1:
+        raise BadImageError("an animated image", "a single frame", "Send its frames one by one.")
+
+
+def _as_uint8(image: Image.Image, channels: int) -> Pixels:
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return np.asarray(image.convert("L" if channels == 1 else "RGB"))
+
+
+def encode_png(image: Pixels) -> bytes:
+    """Encodes uint8 [H, W] or [H, W, 3] as PNG without loss, compression level 1."""
+    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return encoded.tobytes()
+
+
+def segment_slice(image: Pixels) -> Pixels:
+    """Sets everything but the specimen to black.
+
+    The published recipe: 3x3 Gaussian blur, Otsu's threshold, small objects out, small holes filled, closing, largest
+    component (arXiv 2512.00912); its pixel counts, given at 224 px, scale with the slice. Closing and filling go on
+    until nothing changes, and the specimen's grey values become odd: by both a segmented slice is recognised, so
+    that segmenting it again changes nothing.
+
+    Args:
+        image: uint8 [H, W], a raw or an already segmented slice.
+
+    Returns:
+        uint8 [H, W]; all zeros where no specimen is found.
+    """
+    if _is_segmented(image):
+        return image
+    marked = image | np.uint8(1)
+    return np.multiply(marked, specimen_mask(marked), dtype=np.uint8)
+
+
+def specimen_mask(image: Pixels) -> Mask:
+    """Finds the specimen in a raw slice.
+
+    Args:
+        image: uint8 [H, W].
+
+    Returns:
+        bool [H, W]: one component without small holes, or all False.
+    """
+    mask = np.zeros(image.shape, dtype=np.uint8)
+    _, bright = cv2.threshold(cv2.GaussianBlur(image, (3, 3), 0), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    objects = _without_small_objects(bright, _pixels(SMALLEST_OBJECT, image))
+    left, top, width, height = cv2.boundingRect(objects)
+    if width and int(image.min()) < int(image.max()):
+        # a frame of background round the objects keeps closing and holes as they are in the whole slice
+        margin = 2 * _closing_radius(image) + 1
+        box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
+        holes = _pixels(LARGEST_HOLE, image)
+        disk = _disk(_closing_radius(image))
+        mask[box] = _settle(_largest_component(_close(_fill_small_holes(objects[box], holes), disk)), holes, disk)
+    return mask.astype(bool)
+
+
+def _is_segmented(image: Pixels) -> bool:
+    """Tells whether the pixels above zero are odd and just what `specimen_mask` could have returned."""
+    support = (image > 0).astype(np.uint8)
+    area = int(np.count_nonzero(support))
+    if area == image.size or area < _pixels(SMALLEST_OBJECT, image) or np.count_nonzero(image & 1) != area:
+        return False
+    settled = _settle(support, _pixels(LARGEST_HOLE, image), _disk(_closing_radius(image)))
+    return np.array_equal(settled, support) and cv2.connectedComponents(support, connectivity=8)[0] == 2
+
+
+def _pixels(share: float, image: Pixels) -> int:
+    return round(share * image.size)
+
+
+def _closing_radius(image: Pixels) -> int:
+    return max(1, round(CLOSING_RADIUS * max(image.shape)))
+
+
+def _disk(radius: int) -> Bits:
+    away = np.arange(-radius, radius + 1) ** 2
+    return (away[:, None] + away <= radius**2).astype(np.uint8)
+
+
+def _settle(mask: Bits, largest_hole: int, disk: Bits) -> Bits:
+    """Closes and fills one component until nothing changes: both only add pixels, so this ends."""
+    while True:
+        settled = _component_of(_fill_small_holes(_close(mask, disk), largest_hole), mask)
+        if np.array_equal(settled, mask):
+            return mask
+        mask = settled
+
+
+def _close(mask: Bits, disk: Bits) -> Bits:
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disk), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class _Outlines:
+    """The borders of a mask's objects (8-connected) and of their holes (4-connected).
+
+    Tracing them takes a quarter of the time of labelling with statistics.
+
+    Attributes:
+        points: each border's pixels, all of them the objects' own.
+        tree: int32 [1, N, 4], OpenCV's hierarchy; the last column is the object of a hole, -1 for an object.
+        pixels: float64 [N], how many pixels an object or a hole has.
+    """
+
+    points: Sequence[NDArray[np.int32]]
+    tree: NDArray[np.int32]
+    pixels: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, mask: Bits) -> Self:
+        """Traces a mask and counts pixels by Pick's theorem: inside = area - border / 2 + 1."""
+        points, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        if tree is None:
+            return cls((), np.zeros((1, 0, 4), np.int32), np.zeros(0))
+        owner = tree[0, :, 3]
+        area = np.array([cv2.contourArea(border) for border in points])
+        half_border = np.array([len(border) for border in points]) / 2
+        pixels = np.where(owner < 0, area + half_border + 1, area - half_border + 1)
+        np.subtract.at(pixels, owner[owner >= 0], pixels[owner >= 0])
+        return cls(points, tree, pixels)
+
+    def objects(self) -> NDArray[np.int64]:
+        """Returns the numbers of the borders that are objects."""
+        return np.flatnonzero(self.tree[0, :, 3] < 0)
+
+    def paint(self, mask: Bits, number: int, value: int) -> None:
+        """Sets the pixels of one object, and not those of its holes."""
+        cv2.drawContours(mask, self.points, number, value, cv2.FILLED, hierarchy=self.tree, maxLevel=1)
+
+
+def _without_small_objects(mask: Bits, smallest: int) -> Bits:
+    outlines = _Outlines.of(mask)
+    for number in outlines.objects():
+        if outlines.pixels[number] < smallest:
+            outlines.paint(mask, int(number), 0)
+    return mask
+
+
+def _fill_small_holes(mask: Bits, largest: int) -> Bits:
+    outlines = _Outlines.of(mask)
+    holes = np.flatnonzero((outlines.tree[0, :, 3] >= 0) & (outlines.pixels < largest))
+    if holes.size:
+        cv2.drawContours(mask, [outlines.points[int(number)] for number in holes], -1, 1, cv2.FILLED)
+    return mask
+
+
+def _largest_component(mask: Bits) -> Bits:
+    outlines = _Outlines.of(mask)
+    objects = outlines.objects()
+    if len(objects) < 2:
+        return mask
+    alone = np.zeros_like(mask)
+    outlines.paint(alone, int(objects[outlines.pixels[objects].argmax()]), 1)
+    return alone
+
+
+def _component_of(grown: Bits, seed: Bits) -> Bits:
+    """Returns the component of `grown` that holds the component `seed`."""
+    count, labels = cv2.connectedComponents(grown, connectivity=8)
+    if count <= 2:
+        return grown
+    return np.asarray(labels == labels.flat[int(seed.argmax())]).view(np.uint8)

@@ -1,0 +1,88 @@
+"""Self-contained HTML pages: what the steps show in the Kubeflow UI. No script, no outside resource."""
+
+import base64
+import html
+from collections.abc import Iterable, Mapping, Sequence
+
+_STYLE = """
+body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:1.5rem auto;padding:0 1rem;color:#1d2733}
+h1{font-size:1.5rem;margin:.2rem 0 1rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
+table{border-collapse:collapse;margin:.6rem 0}
+td,th{padding:.25rem .7rem;border-bottom:1px solid #dfe5ec;text-align:left}
+td.number{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;margin:.5rem 1.5rem .5rem 0}
+figcaption{font-size:.85rem;color:#516170}.good{color:#0a7d4b}.bad{color:#b3261e}img{image-rendering:pixelated}
+"""
+_COLOURS = ("#8aa0b5", "#c2410c", "#0a7d4b", "#5b4bb7")
+_WIDTH, _HEIGHT, _MARGIN = 420, 220, 34
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """Joins parts (HTML) under a title (plain text) into a page."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>"
+    )
+
+
+def heading(text: str) -> str:
+    """Returns a second-level heading of plain text."""
+    return f"<h2>{html.escape(text)}</h2>"
+
+
+def paragraph(text: str, tone: str = "") -> str:
+    """Returns a paragraph of plain text; the tone is `good`, `bad` or nothing."""
+    return f'<p class="{tone}">{html.escape(text)}</p>'
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a table; cells are plain text, numbers stand to the right."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def picture(png: bytes, caption: str, width: int | None = None) -> str:
+    """Returns a PNG as a figure that travels inside the page."""
+    size = f' width="{width}"' if width else ""
+    source = base64.b64encode(png).decode()
+    return (
+        f'<figure><img{size} alt="{html.escape(caption)}" src="data:image/png;base64,{source}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def line_chart(title: str, series: Mapping[str, Sequence[float]]) -> str:
+    """Draws series over their index as SVG, with the range of values at the axis."""
+    values = [value for line in series.values() for value in line]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    lines = "".join(
+        f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{_points(line, low, span)}"/>'
+        for line, colour in zip(series.values(), _COLOURS, strict=False)
+    )
+    legend = " ".join(
+        f'<tspan fill="{colour}">{html.escape(name)}</tspan>' for name, colour in zip(series, _COLOURS, strict=False)
+    )
+    return (
+        f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" font-size="11">{lines}'
+        f'<text x="0" y="12">{high:.3g}</text><text x="0" y="{_HEIGHT - 12}">{low:.3g}</text>'
+        f'<text x="{_MARGIN}" y="{_HEIGHT - 2}">{legend}</text></svg>'
+        f"<figcaption>{html.escape(title)}</figcaption></figure>"
+    )
+
+
+def _points(line: Sequence[float], low: float, span: float) -> str:
+    across = (_WIDTH - 2 * _MARGIN) / max(1, len(line) - 1)
+    down = _HEIGHT - 2 * _MARGIN
+    return " ".join(
+        f"{_MARGIN + place * across:.1f},{_MARGIN / 2 + (1 - (value - low) / span) * down:.1f}"
+        for place, value in enumerate(line)
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f'<td class="number">{value:.4g}</td>'
+    if isinstance(value, int):
+        return f'<td class="number">{value:,}</td>'
+    return f"<td>{html.escape(str(value))}</td>"

@@ -1,0 +1,39 @@
+"""The reference profile: what held-out slices look like, for the monitor to compare traffic with.
+
+A parquet file, a row per slice: `specimen`, `species` (as the model answered), `confidence`, `unknown`, the
+descriptors, and `embedding` (a list of floats).
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.descriptors import DESCRIPTORS
+from components.shared.errors import ContractError
+
+SCHEMA = "taxonflow.reference/1"
+COLUMNS = ("specimen", "species", "confidence", "unknown", *DESCRIPTORS, "embedding")
+
+
+def write_reference(path: Path, profile: pd.DataFrame) -> None:
+    """Writes a profile with exactly COLUMNS."""
+    table = pa.Table.from_pandas(profile[list(COLUMNS)], preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"schema": SCHEMA.encode()}), path)
+
+
+def read_reference(path: Path) -> pd.DataFrame:
+    """Reads a profile.
+
+    Raises:
+        ContractError: the file is missing, damaged, or of another schema version.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ContractError(f"{path} cannot be read as a reference profile ({error})", f"a {SCHEMA} file") from error
+    found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
+    if found != SCHEMA:
+        raise ContractError(f"{path} has schema {found!r}", repr(SCHEMA), "Evaluate the model again with this version.")
+    return table.to_pandas()

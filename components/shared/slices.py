@@ -1,0 +1,199 @@
+"""The data set of slices: `dataset.json`, `index.parquet`, `slices-<split>-<number>.tfrecord`.
+
+A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. Shards hold SHARD_SLICES records
+of one split each, in the order in which the slices were given, so the bytes depend on the slices alone.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from components.shared.contracts import SlicesInfo, SplitCount
+from components.shared.errors import ContractError
+
+SPLITS = ("train", "validation", "test")
+SHARD_SLICES = 2048
+INFO_FILE, INDEX_FILE = "dataset.json", "index.parquet"
+_ROW_GROUP = 4096
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice with what is known of it.
+
+    Attributes:
+        id: unique in the data set.
+        species: one of the classes.
+        specimen: the individual it was cut from.
+        split: one of SPLITS.
+        plane: the cutting plane in words.
+        foreground_ratio: share of the frame that the specimen covers, 0..1.
+        spacing_mm: size of a pixel, or 0 where unknown.
+        descriptors: `components.shared.descriptors.describe`.
+        png: the encoded image.
+    """
+
+    id: str
+    species: str
+    specimen: str
+    split: str
+    plane: str
+    foreground_ratio: float
+    spacing_mm: float
+    descriptors: Mapping[str, float]
+    png: bytes
+
+
+class SlicesWriter:
+    """Writes a data set of slices into a folder, slice by slice, in constant memory.
+
+    Use as a context manager; `dataset.json` is written last, by `finish`.
+
+    Args:
+        folder: an existing empty folder.
+        classes: species in the order of their labels.
+    """
+
+    def __init__(self, folder: Path, classes: Iterable[str]) -> None:
+        self.folder = folder
+        self.label = {species: number for number, species in enumerate(classes)}
+        self._written: Counter[str] = Counter()
+        self._shards: dict[str, tf.io.TFRecordWriter] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._index: pq.ParquetWriter | None = None
+        self._slices: Counter[tuple[str, str]] = Counter()
+        self._specimens: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for shard in self._shards.values():
+            shard.close()
+        if self._index:
+            self._index.close()
+
+    def add(self, item: Slice) -> None:
+        """Appends a slice to its split's shard and to the index."""
+        number, position = divmod(self._written[item.split], SHARD_SLICES)
+        shard = shard_name(item.split, number)
+        if position == 0:
+            self._open_shard(item.split, shard)
+        self._shards[item.split].write(_to_example(item, self.label[item.species]))
+        self._written[item.split] += 1
+        self._rows.append(_to_row(item, shard, position))
+        self._slices[item.species, item.split] += 1
+        self._specimens[item.species, item.split].add(item.specimen)
+        if len(self._rows) == _ROW_GROUP:
+            self._flush_rows()
+
+    def counts(self) -> tuple[SplitCount, ...]:
+        """Returns the specimens and slices written so far for each species and split."""
+        return tuple(
+            SplitCount(species=species, split=split, specimens=len(self._specimens[species, split]), slices=slices)
+            for (species, split), slices in sorted(self._slices.items())
+        )
+
+    def finish(self, info: SlicesInfo) -> None:
+        """Writes the rest of the index, and `dataset.json` as the sign that the folder is whole."""
+        self._flush_rows()
+        self.__exit__()
+        info.write(self.folder / INFO_FILE)
+
+    def _open_shard(self, split: str, shard: str) -> None:
+        if split in self._shards:
+            self._shards[split].close()
+        self._shards[split] = tf.io.TFRecordWriter(str(self.folder / shard))
+
+    def _flush_rows(self) -> None:
+        if not self._rows:
+            return
+        table = pa.Table.from_pylist(self._rows)
+        if self._index is None:
+            self._index = pq.ParquetWriter(self.folder / INDEX_FILE, table.schema)
+        self._index.write_table(table)
+        self._rows = []
+
+
+def shard_name(split: str, number: int) -> str:
+    """Returns the file name of a split's shard."""
+    return f"slices-{split}-{number:05d}.tfrecord"
+
+
+def shards_of(folder: Path, split: str) -> list[Path]:
+    """Returns a split's shards in order.
+
+    Raises:
+        ContractError: there are none.
+    """
+    shards = sorted(folder.glob(f"slices-{split}-*.tfrecord"))
+    if not shards:
+        raise ContractError(f"{folder} has no {split} shards", f"at least {shard_name(split, 0)}")
+    return shards
+
+
+def read_info(folder: Path) -> SlicesInfo:
+    """Reads `dataset.json`.
+
+    Raises:
+        ContractError: missing, damaged, or of another schema version.
+    """
+    return SlicesInfo.read(folder / INFO_FILE)
+
+
+def read_index(folder: Path) -> pd.DataFrame:
+    """Reads `index.parquet`: a row per slice, descriptors as columns of their own, in the order of the records."""
+    return pd.read_parquet(folder / INDEX_FILE)
+
+
+def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Parses one record inside a tf.data graph: scalar `image` (string), `label` (int64), `id` (string)."""
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+        "id": tf.io.FixedLenFeature([], tf.string),
+    }
+    return dict(tf.io.parse_single_example(record, features))
+
+
+def iterate_split(folder: Path, split: str) -> Iterator[tuple[str, int, bytes]]:
+    """Yields (id, label, encoded image) of a split in the order of its records."""
+    for record in tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)]).as_numpy_iterator():
+        features = tf.train.Example.FromString(record).features.feature
+        yield (
+            features["id"].bytes_list.value[0].decode(),
+            int(features["label"].int64_list.value[0]),
+            bytes(features["image"].bytes_list.value[0]),
+        )
+
+
+def _to_example(item: Slice, label: int) -> bytes:
+    features = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[item.png])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[item.id.encode()])),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def _to_row(item: Slice, shard: str, position: int) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "species": item.species,
+        "specimen": item.specimen,
+        "split": item.split,
+        "shard": shard,
+        "position": position,
+        "plane": item.plane,
+        "foreground_ratio": item.foreground_ratio,
+        "spacing_mm": item.spacing_mm,
+        **{name: value for name, value in item.descriptors.items() if name != "foreground_ratio"},
+    }

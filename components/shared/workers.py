@@ -1,0 +1,97 @@
+"""Work spread over the cores, with results in the order of the jobs.
+
+Workers are forked from a clean server process, never from the caller: a process in which TensorFlow runs threads
+must not be forked, and workers shall not load it.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+
+from components.shared.errors import TaxonflowError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_JOBS_AHEAD = 4
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def affordable_workers(wanted: int, jobs: int, bytes_per_job: int) -> int:
+    """Returns how many processes to use: no more than jobs, nor than half of the free memory can serve.
+
+    Args:
+        wanted: 0 for all cores.
+        jobs: how many there are.
+        bytes_per_job: memory that one job needs at most.
+    """
+    by_memory = free_memory() // 2 // max(1, bytes_per_job)
+    return max(1, min(wanted or cores(), jobs, by_memory))
+
+
+def free_memory() -> int:
+    """Returns the bytes that this process may still take: the container's limit or what the machine has left."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
+        free = min(free, max(0, int(limit.read_text()) - int(used.read_text())))
+    return free
+
+
+def in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Result]]:
+    """Yields (job, result) for each job in the jobs' order.
+
+    At most a few jobs per worker are taken ahead of the result that is yielded, so memory does not grow with them.
+
+    Args:
+        work: a function of a module that does not import TensorFlow; its argument and result are pickled on their way.
+        jobs: what to do; taken as they are needed.
+        workers: processes; 0 for all cores; with one worker the work is done in this process.
+    """
+    count = workers or cores()
+    if count == 1:
+        for job in jobs:
+            yield job, work(job)
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_use_one_thread) as pool:
+        try:
+            yield from _drain(pool, work, jobs, count * _JOBS_AHEAD)
+        except BrokenProcessPool as error:
+            raise TaxonflowError(
+                "the system ended a worker process, most likely for lack of memory", remedy="Use fewer workers."
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _drain(
+    pool: ProcessPoolExecutor, work: Callable[[Job], Result], jobs: Iterable[Job], ahead: int
+) -> Iterator[tuple[Job, Result]]:
+    under_way: deque[tuple[Job, Future[Result]]] = deque()
+    for job in jobs:
+        under_way.append((job, pool.submit(work, job)))
+        if len(under_way) >= ahead:
+            done, future = under_way.popleft()
+            yield done, future.result()
+    while under_way:
+        done, future = under_way.popleft()
+        yield done, future.result()
+
+
+def _use_one_thread() -> None:
+    """Keeps OpenCV's own threads from competing with the other workers."""
+    cv2.setNumThreads(1)

@@ -1,0 +1,1 @@
+"""Trains one backbone on segmented slices."""

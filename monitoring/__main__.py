@@ -1,0 +1,108 @@
+"""Watches the traffic for drift: `python -m monitoring --events DIR --repository DIR --out DIR`."""
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, BadInputError, TaxonflowError
+from monitoring.config import MonitorConfig
+from monitoring.exporter import serve_metrics
+from monitoring.monitor import Monitor
+from monitoring.wording import describe_model, describe_window
+
+EXIT_DRIFT = 4
+EXIT_TOO_LITTLE = 5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Returns:
+        with `--once` 0 (no drift), EXIT_DRIFT or EXIT_TOO_LITTLE; 0 when stopped; EXIT_BAD_INPUT or EXIT_FAILED.
+    """
+    try:
+        parsed = _parse(arguments)
+        config = _configure(parsed)
+        return _once(config) if parsed.once else _follow(config)
+    except TaxonflowError as error:
+        sys.stderr.write(f"[monitor] {error}\n")
+        return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    fields = MonitorConfig.model_fields
+    parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
+    parser.add_argument("--events", type=Path, required=True, help="folder of the drift events")
+    parser.add_argument("--repository", type=Path, required=True, help="model repository")
+    parser.add_argument("--out", type=Path, required=True, help="folder for reports, results and state")
+    parser.add_argument("--host", default=fields["host"].default, help="address of /metrics (%(default)s)")
+    parser.add_argument("--port", type=int, default=fields["port"].default, help="port of /metrics (%(default)s)")
+    parser.add_argument("--once", action="store_true", help="judge what is there, print a verdict and end")
+    parser.add_argument(
+        "--window-slices", type=int, default=fields["window_slices"].default, help="fewest slices (%(default)s)"
+    )
+    parser.add_argument(
+        "--window-specimens",
+        type=int,
+        default=fields["window_specimens"].default,
+        help="fewest specimens (%(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the calibration (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _configure(parsed: argparse.Namespace) -> MonitorConfig:
+    fields = {name: value for name, value in vars(parsed).items() if name != "once"}
+    try:
+        return MonitorConfig.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise BadConfigError(f"{option} {first['input']}: {first['msg']}") from error
+
+
+def _once(config: MonitorConfig) -> int:
+    monitor = Monitor(config)
+    _poll(monitor)
+    models = monitor.status.models
+    for model in models:
+        _say(describe_model(model, config))
+    if any(model.drifted_in_a_row for model in models):
+        return EXIT_DRIFT
+    return 0 if any(model.result for model in models) else EXIT_TOO_LITTLE
+
+
+def _follow(config: MonitorConfig) -> int:
+    monitor = Monitor(config)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    server = serve_metrics(lambda: monitor.status, config)
+    _say(f"watching {config.events}; metrics at http://{config.host}:{server.server_port}/metrics; Ctrl-C ends it")
+    _say(f"windows over time: evidently ui --workspace {config.out / 'workspace'}")
+    _poll(monitor)
+    for model in monitor.status.models:
+        _say(describe_model(model, config))
+    while not stop.wait(config.poll_seconds):
+        _poll(monitor)
+    server.shutdown()
+    _say("stopped; what is pending is read again at the next start")
+    return 0
+
+
+def _poll(monitor: Monitor) -> None:
+    for result in monitor.poll():
+        _say(f"{describe_window(result)}; report {monitor.report_of(result)}")
+
+
+def _say(message: str) -> None:
+    sys.stdout.write(f"[monitor] {message}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Writes what is made from the code: `python -m monitoring.generate`, from the root of the repository."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.shared.files import write_atomically
+from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, PREFIX
+from monitoring.rules import prometheus_rule, rule_groups
+
+NOTE = "made by python -m monitoring.generate"
+
+
+def generated() -> dict[Path, str]:
+    """Returns the content of each made file by its path in the repository."""
+    return {
+        Path("monitoring/rules.yaml"): _yaml(rule_groups()),
+        Path("manifests/components/monitoring/prometheus-rule.yaml"): _yaml(prometheus_rule()),
+        Path("monitoring/metrics.md"): metrics_table(),
+    }
+
+
+def metrics_table() -> str:
+    """Returns the monitor's metrics as a Markdown table."""
+    rows = [
+        *((each.name, "gauge", ("model", *each.labels), each.help) for each in MODEL_METRICS),
+        *(
+            (own.name, "counter" if own.name.endswith("_total") else "gauge", own.labels, own.help)
+            for own in MONITOR_METRICS
+        ),
+    ]
+    lines = [f"| `{PREFIX}_{name}` | {kind} | {', '.join(labels)} | {text} |" for name, kind, labels, text in rows]
+    head = ["# Metrics of the monitor", "", f"<!-- {NOTE} -->", "", "| metric | type | labels | meaning |"]
+    return "\n".join([*head, "|---|---|---|---|", *lines, ""])
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    return f"# {NOTE}\n" + yaml.safe_dump(content, sort_keys=False, width=120)
+
+
+def main() -> int:
+    """Writes every made file."""
+    for path, content in generated().items():
+        write_atomically(path, content.encode())
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""The watch itself: event files in, judged windows out."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.shared.errors import ContractError
+from monitoring.config import MonitorConfig
+from monitoring.events import EventAt, EventLog
+from monitoring.profiles import Profile, find_models, load_profile, require_models
+from monitoring.results import WindowResult, read_result, report_path, window_name
+from monitoring.state import STATE_FILE, MonitorState, StreamState
+from monitoring.status import DRIFT, FAULTS, NO_DRIFT, SUSTAINED, TOO_LITTLE, ModelStatus, MonitorStatus
+from monitoring.windows import PendingWindow, Stream, Window
+
+MAX_STREAMS = 1000
+
+
+@dataclass
+class Watched:
+    """One version of a model that answers, with its reference."""
+
+    profile: Profile
+    pending: PendingWindow
+    drifted_in_a_row: int = 0
+    features_in_a_row: dict[str, int] = field(default_factory=dict)
+    latest: WindowResult | None = None
+
+    def take(self, result: WindowResult) -> None:
+        """Makes a window the latest one."""
+        self.latest = result
+        self.drifted_in_a_row = self.drifted_in_a_row + 1 if result.drifted else 0
+        self.features_in_a_row = {
+            each.feature: self.features_in_a_row.get(each.feature, 0) + 1 if each.drifted else 0
+            for each in result.features
+        }
+
+
+class Monitor:
+    """Follows the drift events and judges each window as soon as it is complete.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        BadInputError: the repository holds no model.
+        ContractError: the remembered state, or every model's reference, cannot be read.
+
+    Attributes:
+        status: what `/metrics` shows; replaced as a whole after each `poll`.
+    """
+
+    def __init__(self, config: MonitorConfig) -> None:
+        self.config = config
+        self.status = MonitorStatus()
+        self._faults: Counter[str] = Counter()
+        self._events = 0
+        self._answering: dict[str, Stream] = {}
+        self._watched: dict[Stream, Watched] = {}
+        self._unwatched: dict[Stream, str] = {}
+        state_path = config.out / STATE_FILE
+        state = MonitorState.read(state_path) if state_path.exists() else MonitorState()
+        self._log = EventLog(config.events, state.positions, state.resume())
+        self._begins_before = {Stream(each.model, each.version): each.begins for each in state.streams}
+        self._require_a_reference()
+        for remembered in state.streams:
+            self._restore(remembered, state.answering)
+        self._publish()
+
+    def poll(self) -> list[WindowResult]:
+        """Reads what is new and judges the windows that it completes.
+
+        Returns:
+            The windows' results, in order.
+        """
+        before = dict(self._log.positions)
+        results = [result for item in self._log.read() if (result := self._take(item))]
+        if self._log.positions != before:
+            self._save()
+        self._publish()
+        return results
+
+    def report_of(self, result: WindowResult) -> Path:
+        """Returns where a window's HTML report lies."""
+        return report_path(self.config.out, result.name)
+
+    def _require_a_reference(self) -> None:
+        """Refuses to start where no model's newest version can be watched: nobody would notice otherwise."""
+        failures = []
+        for model, versions in require_models(self.config.repository).items():
+            watched = self._watch(Stream(model, versions[-1]))
+            if watched:
+                self._answering[model] = watched.pending.stream
+            else:
+                failures.append(self._unwatched[Stream(model, versions[-1])])
+        if not self._answering:
+            raise ContractError(failures[0])
+
+    def _restore(self, remembered: StreamState, answering: Mapping[str, int]) -> None:
+        stream = Stream(remembered.model, remembered.version)
+        watched = self._watch(stream)
+        if watched is None:
+            return
+        if answering.get(stream.model) == stream.version:
+            self._answering[stream.model] = stream
+        watched.pending.closed = remembered.closed
+        watched.drifted_in_a_row = remembered.drifted_in_a_row
+        watched.features_in_a_row = dict(remembered.features_in_a_row)
+        watched.latest = read_result(self.config.out, window_name(stream.model, stream.version, remembered.closed))
+
+    def _take(self, item: EventAt) -> WindowResult | None:
+        stream = Stream(item.event.model, item.event.version)
+        begins = self._begins_before.get(stream, {})
+        if item.again and item.begin < begins.get(item.file, item.begin + 1):
+            return None
+        watched = self._watch(stream)
+        if watched is None:
+            self._faults["no_reference"] += 1
+            return None
+        self._events += 1
+        self._answering[stream.model] = stream
+        window = watched.pending.add(item, self.config)
+        return self._judge(window, watched) if window else None
+
+    def _watch(self, stream: Stream) -> Watched | None:
+        if stream in self._watched:
+            return self._watched[stream]
+        if stream in self._unwatched or len(self._unwatched) >= MAX_STREAMS:
+            return None
+        try:
+            profile = self._load(stream)
+        except ContractError as error:
+            self._unwatched[stream] = str(error)
+            _warn(f"answers of {stream} are not watched: {error}")
+            return None
+        self._watched[stream] = Watched(profile, PendingWindow(stream))
+        return self._watched[stream]
+
+    def _load(self, stream: Stream) -> Profile:
+        if stream.version not in find_models(self.config.repository).get(stream.model, []):
+            raise ContractError(f"{self.config.repository} holds no such model")
+        return load_profile(self.config.repository, stream.model, stream.version, self.config.reference_slices)
+
+    def _judge(self, window: Window, watched: Watched) -> WindowResult:
+        # Evidently takes seconds and 290 MB to import, which a monitor that still waits for data does not need.
+        from monitoring.drift import judge
+        from monitoring.report import write_window
+        from monitoring.workspace import record_window
+
+        judgement = judge(window, watched.profile, self.config)
+        result = judgement.result
+        watched.take(result)
+        try:
+            write_window(judgement, self.config)
+            record_window(judgement, self.config)
+        except OSError as error:
+            self._fail_on_disk(error)
+        self._save()
+        self._publish()
+        return result
+
+    def _save(self) -> None:
+        streams = tuple(
+            StreamState(
+                model=stream.model,
+                version=stream.version,
+                closed=watched.pending.closed,
+                drifted_in_a_row=watched.drifted_in_a_row,
+                features_in_a_row=watched.features_in_a_row,
+                begins=watched.pending.begins,
+            )
+            for stream, watched in sorted(self._watched.items())
+        )
+        answering = {model: stream.version for model, stream in self._answering.items()}
+        state = MonitorState(positions=self._log.positions, streams=streams, answering=answering)
+        try:
+            state.write(self.config.out / STATE_FILE)
+        except OSError as error:
+            self._fail_on_disk(error)
+
+    def _fail_on_disk(self, error: OSError) -> None:
+        self._faults["disk"] += 1
+        _warn(f"{self.config.out} cannot be written ({error.strerror}); windows are judged all the same")
+
+    def _publish(self) -> None:
+        faults = {
+            **dict.fromkeys(FAULTS, 0),
+            **self._faults,
+            "corrupt_line": self._log.corrupt_lines,
+            "replaced_file": self._log.replaced_files,
+        }
+        pending = [watched.pending for watched in self._watched.values()]
+        self.status = MonitorStatus(
+            models=tuple(self._model_status(self._watched[stream]) for _, stream in sorted(self._answering.items())),
+            read_at=time.time(),
+            events=self._events,
+            duplicates=sum(each.duplicates for each in pending),
+            left_out=sum(each.left_out for each in pending),
+            faults=tuple(faults.items()),
+        )
+
+    def _model_status(self, watched: Watched) -> ModelStatus:
+        pending = watched.pending
+        return ModelStatus(
+            model=pending.stream.model,
+            version=pending.stream.version,
+            state=self._state(watched),
+            pending_slices=pending.slices,
+            pending_specimens=pending.specimens,
+            windows=pending.closed,
+            drifted_in_a_row=watched.drifted_in_a_row,
+            features_in_a_row=tuple(watched.features_in_a_row.items()),
+            result=watched.latest,
+        )
+
+    def _state(self, watched: Watched) -> str:
+        if watched.pending.closed == 0:
+            return TOO_LITTLE
+        if watched.drifted_in_a_row >= self.config.sustained_windows:
+            return SUSTAINED
+        return DRIFT if watched.drifted_in_a_row else NO_DRIFT
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"[monitor] {message}\n")
+    sys.stderr.flush()

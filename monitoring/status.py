@@ -1,0 +1,57 @@
+"""What the monitor shows of itself: an immutable snapshot that another thread may read."""
+
+from dataclasses import dataclass
+
+from monitoring.results import WindowResult
+
+TOO_LITTLE, NO_DRIFT, DRIFT, SUSTAINED = "too_little_data", "no_drift", "drift", "sustained_drift"
+STATES = (TOO_LITTLE, NO_DRIFT, DRIFT, SUSTAINED)
+FAULTS = ("corrupt_line", "replaced_file", "no_reference", "disk")
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model as it is watched.
+
+    Attributes:
+        model: its name.
+        version: the version that answered last.
+        state: one of STATES, of that version's latest window.
+        pending_slices: slices of the window that is being filled.
+        pending_specimens: specimens of it.
+        windows: windows that the version has completed.
+        drifted_in_a_row: how many of the latest windows drifted without a clean one between.
+        features_in_a_row: the same for each feature of the latest window.
+        result: the latest window, or None.
+    """
+
+    model: str
+    version: int
+    state: str
+    pending_slices: int
+    pending_specimens: int
+    windows: int
+    drifted_in_a_row: int
+    features_in_a_row: tuple[tuple[str, int], ...]
+    result: WindowResult | None
+
+
+@dataclass(frozen=True)
+class MonitorStatus:
+    """Everything that `/metrics` shows.
+
+    Attributes:
+        models: those that answered, by name.
+        read_at: when the event files were last looked at, seconds since 1970.
+        events: events taken in by this process.
+        duplicates: events left out because their window holds their id already.
+        left_out: events left out because their specimen fills its share of the window.
+        faults: how often each of FAULTS was met.
+    """
+
+    models: tuple[ModelStatus, ...] = ()
+    read_at: float = 0.0
+    events: int = 0
+    duplicates: int = 0
+    left_out: int = 0
+    faults: tuple[tuple[str, int], ...] = tuple((fault, 0) for fault in FAULTS)

@@ -1,0 +1,53 @@
+"""Evidently's workspace: every window of a model over time, for `evidently ui --workspace <out>/workspace`."""
+
+import uuid
+from pathlib import Path
+
+from evidently.sdk.models import PanelMetric
+from evidently.sdk.panels import line_plot_panel
+from evidently.ui.workspace import Project, Workspace
+
+from monitoring.config import MonitorConfig
+from monitoring.drift import Judgement
+from monitoring.profiles import FEATURES
+
+FOLDER = "workspace"
+PANELS = {
+    "Image quality": ("foreground_ratio", "sharpness", "noise_level", "entropy", "box_aspect", "texture"),
+    "Grey levels": ("intensity_mean", "intensity_contrast", "intensity_p05", "intensity_p95"),
+    "Answers": ("confidence", "embedding_distance", "species", "unknown"),
+}
+
+
+def record_window(judgement: Judgement, config: MonitorConfig) -> None:
+    """Adds a window to its model's project; the same window twice replaces itself, the oldest ones make room.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    workspace = Workspace.create(str(config.out / FOLDER))
+    result = judgement.result
+    project = _project(workspace, result.model)
+    snapshot = uuid.uuid5(uuid.NAMESPACE_OID, result.name)
+    workspace.state.write_snapshot(project.id, snapshot, judgement.snapshot.to_snapshot_model())
+    _keep_newest(config.out / FOLDER / str(project.id) / "snapshots", config.kept_snapshots)
+
+
+def _project(workspace: Workspace, model: str) -> Project:
+    found = workspace.search_project(model)
+    if found:
+        return found[0]
+    project = workspace.create_project(model, description="Drift of the slices that the model answers")
+    for title, features in PANELS.items():
+        assert set(features) <= set(FEATURES)
+        lines = [
+            PanelMetric(legend=feature, metric="ValueDrift", metric_labels={"column": feature}) for feature in features
+        ]
+        project.dashboard.add_panel(line_plot_panel(f"Drift score: {title.lower()}", lines), tab=title)
+    return project
+
+
+def _keep_newest(snapshots: Path, kept: int) -> None:
+    by_age = sorted(snapshots.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    for path in by_age[:-kept]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The pipelines: their definition, presets, compilation, local run and submission."""

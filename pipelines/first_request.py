@@ -1,0 +1,118 @@
+"""The first request to a freshly deployed model: a raw slice over HTTP, held against the evaluation's answer.
+
+A process of its own, `python -m pipelines.first_request`, so that the one that draws the screen stays small.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from serving.client import Client
+
+from components.shared.contracts import ModelCard
+from components.shared.errors import DeployError, one_sentence
+from components.shared.slices import iterate_split
+
+STEP = "serve"
+READY_WITHIN_S = 120.0
+TOLERANCE = 1e-5
+
+
+def main() -> None:
+    """Asks the question that the command line names and prints the answer as one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.first_request", description=__doc__)
+    for folder in ("--models", "--events", "--raw", "--log"):
+        parser.add_argument(folder, type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--version", type=int, required=True)
+    with one_sentence(STEP):
+        sys.stdout.write(json.dumps(ask_first_question(**vars(parser.parse_args()))) + "\n")
+
+
+def ask_first_question(models: Path, events: Path, name: str, version: int, raw: Path, log: Path) -> dict[str, Any]:
+    """Serves the repository, sends the raw form of a known slice, and compares the answer.
+
+    Args:
+        models: the local model repository.
+        events: folder for the drift event that the answer leaves.
+        name: of the model.
+        version: that was just deployed.
+        raw: the data set of raw slices that the known slice came from.
+        log: takes the server's output.
+
+    Returns:
+        id, truth, species, confidence, and `difference`, the largest one of any score.
+
+    Raises:
+        DeployError: the server does not answer, or answers something else than the evaluation.
+    """
+    card = ModelCard.read(models / name / str(version) / "model.json")
+    known = {example.id: example for example in card.examples}
+    identifier, encoded = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in known)
+    example = known[identifier]
+    with _server(models, events, log) as url:
+        client = Client(url, timeout_s=30)
+        client.wait_until_ready(name, READY_WITHIN_S)
+        answer = client.predict(name, [encoded], specimen=f"first-request-{identifier}")[0]
+    difference = float(np.abs(np.subtract(answer.scores, example.scores)).max())
+    if difference > TOLERANCE:
+        raise DeployError(
+            f"the served scores of slice {identifier} differ by {difference:.2g} from the evaluation's",
+            f"at most {TOLERANCE:g}",
+            f"Look at {log}.",
+        )
+    return {
+        "id": identifier,
+        "truth": example.species,
+        "species": answer.species,
+        "confidence": answer.confidence,
+        "difference": difference,
+    }
+
+
+@contextmanager
+def _server(models: Path, events: Path, log: Path) -> Iterator[str]:
+    """Runs the local server on a free port for the length of the block; yields its address."""
+    port = _free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "serving",
+        "--repository",
+        str(models),
+        "--events",
+        str(events),
+        "--port",
+        str(port),
+    ]
+    with log.open("a", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        )
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

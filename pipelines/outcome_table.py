@@ -1,0 +1,78 @@
+"""The few lines a person reads at the end of `make run`."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from pipelines.summary import Summary
+
+_COLOUR = {"deployed": "green", "refused": "yellow", "bad_input": "red", "failed": "red"}
+_VERDICT = {
+    "deployed": "Deployed: the gate passed, and the served answer equals the evaluation's.",
+    "refused": "Refused by the gate; what was served before is still served.",
+    "bad_input": "Nothing was trained: the input cannot be used.",
+    "failed": "The run did not finish.",
+}
+
+
+def show_outcome(summary: Summary, path: Path, out: Path, console: Console) -> None:
+    """Prints the verdict, the figures, the answer, and what to do next."""
+    colour = _COLOUR[summary.outcome]
+    console.print()
+    console.print(Panel(f"[bold]{_VERDICT[summary.outcome]}[/bold]\n{summary.message}", border_style=colour))
+    if summary.ensemble:
+        console.print(_figures(summary, summary.ensemble))
+    if summary.answer:
+        console.print(_answer(summary.answer), highlight=False)
+    if summary.seconds:
+        steps = "  ".join(f"{step} {seconds:.0f} s" for step, seconds in summary.seconds.items())
+        console.print(f"[dim]{steps}  (all {sum(summary.seconds.values()):.0f} s)[/dim]", highlight=False)
+    for line in _next_steps(summary, path, out):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _figures(summary: Summary, ensemble: dict[str, Any]) -> Table:
+    source = "synthetic test specimens" if summary.synthetic else "test specimens"
+    table = Table(title=f"On {source} that neither training nor validation saw", title_justify="left")
+    for column in ("model", "accuracy", "top-3", "macro F1"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, found in summary.backbones.items():
+        table.add_row(name, *(f"{found[key]:.1%}" for key in ("accuracy", "top3", "macro_f1")))
+    table.add_section()
+    table.add_row(
+        "[bold]ensemble[/bold]", *(f"[bold]{ensemble[key]:.1%}[/bold]" for key in ("accuracy", "top3", "macro_f1"))
+    )
+    low, high = ensemble["accuracy_interval"]
+    table.caption = (
+        f"{ensemble['rule']}; 95 % interval {low:.1%} to {high:.1%}; "
+        f"specimens right by vote {ensemble['specimen_accuracy']:.1%}; calibration error {ensemble['ece']:.3f}"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    verdict = "right" if answer["species"] == answer["truth"] else f"in truth {answer['truth']}"
+    return (
+        f"Sent slice [bold]{answer['id']}[/bold] over HTTP: [bold]{answer['species']}[/bold], "
+        f"{answer['confidence']:.1%} sure ({verdict}); "
+        f"largest difference from the evaluation {answer['difference']:.1g}."
+    )
+
+
+def _next_steps(summary: Summary, path: Path, out: Path) -> list[str]:
+    shown = out.name if out.parent == Path.cwd() else str(out)
+    own = "" if shown == "runs" else f" OUT={shown}"
+    steps = [f"Summary: {path}"]
+    if summary.dataset and summary.dataset["refused"]:
+        steps.append(f"Volumes refused: {len(summary.dataset['refused'])}, each with its reason in the summary.")
+    if summary.outcome == "deployed":
+        steps += [
+            f"Next: [bold]make serve{own}[/bold] serves the model on http://127.0.0.1:8080",
+            f"      [bold]make monitor{own}[/bold] watches its answers for drift",
+            f"      [bold]make run{own} VOLUMES=folder[/bold] takes your own species/specimen.nii.gz files",
+        ]
+    return steps

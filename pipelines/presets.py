@@ -1,0 +1,54 @@
+"""Presets: named sets of pipeline parameters, as YAML files beside this module."""
+
+from importlib import resources
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from components.shared.contracts import Frozen
+from components.shared.errors import BadConfigError
+
+FOLDER = resources.files("pipelines") / "presets"
+
+
+class Phantoms(Frozen):
+    """How many synthetic specimens to make where the user gives none, and how large."""
+
+    specimens_per_species: int = Field(ge=1)
+    phantom_size: int = Field(ge=32)
+
+
+class Preset(Frozen):
+    """A preset.
+
+    Attributes:
+        description: what it is for.
+        phantoms: the synthetic input, or None where it only makes sense on real volumes.
+        parameters: of the training pipeline.
+    """
+
+    description: str
+    phantoms: Phantoms | None = None
+    parameters: dict[str, Any]
+
+
+def preset_names() -> list[str]:
+    """Lists the presets."""
+    return sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir() if file.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> Preset:
+    """Reads a preset.
+
+    Raises:
+        BadConfigError: no such preset, or an unknown key in it.
+    """
+    if name not in preset_names():
+        raise BadConfigError(f"preset {name!r}", f"one of {', '.join(preset_names())}", "Mend PRESET.")
+    fields = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    try:
+        return Preset.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadConfigError(f"preset {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

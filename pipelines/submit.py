@@ -1,0 +1,135 @@
+"""`make submit HOST=...`: uploads the pipeline to Kubeflow and starts a run."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, BadInputError, TaxonflowError
+from pipelines.compile import compile_pipeline
+from pipelines.gitops import version_name
+from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
+from pipelines.local_runner import PIPELINES
+from pipelines.presets import Preset, load_preset, preset_names
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "NUMBER_INTEGER": (int,),
+    "NUMBER_DOUBLE": (float, int),
+    "STRING": (str,),
+    "BOOLEAN": (bool,),
+    "LIST": (list,),
+    "STRUCT": (dict,),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
+    options = parse_arguments(arguments)
+    try:
+        sys.stdout.write(f"{submit(options)}\n")
+    except BadInputError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_BAD_INPUT
+    except TaxonflowError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    return 0
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.submit", description=__doc__)
+    parser.add_argument("--host", required=True, help="Kubeflow Pipelines, as https://kubeflow.example.org/pipeline")
+    parser.add_argument("--preset", default="sample", help=f"one of {', '.join(preset_names())}")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a pipeline parameter, as YAML")
+    parser.add_argument("--experiment", default="taxonflow", help="experiment that lists the run (%(default)s)")
+    parser.add_argument("--namespace", help="your namespace, where Kubeflow has profiles")
+    parser.add_argument("--service-account", help="service account of the run's pods")
+    parser.add_argument("--token-file", type=Path, help=f"file with the bearer token; else {TOKEN_VARIABLE} is read")
+    return parser.parse_args(arguments)
+
+
+def submit(options: argparse.Namespace) -> str:
+    """Compiles, uploads and starts.
+
+    Returns:
+        The run's page in the UI.
+
+    Raises:
+        BadConfigError: an unknown preset, parameter or host, or a value of another type.
+        TaxonflowError: the server cannot be reached or refuses.
+    """
+    pipeline, parameters = chosen_parameters(load_preset(options.preset), parse_settings(options.set))
+    text = compile_pipeline(PIPELINES[pipeline])
+    check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
+    kubeflow = Kubeflow(options.host, options.namespace, read_token(options.token_file))
+    uploaded = kubeflow.upload(PIPELINES[pipeline].name, version_name(text), text)
+    title = f"{options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    return kubeflow.start(title, options.experiment, uploaded, parameters, options.service_account)
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Reads `key=value` settings, the values as YAML.
+
+    Raises:
+        BadConfigError: a setting without `=`, or a value that is not YAML.
+    """
+    values = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise BadConfigError(f"--set {setting!r}", "key=value")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadConfigError(f"--set {key}: {value!r} is not YAML", remedy="Quote it.") from error
+    return values
+
+
+def chosen_parameters(preset: Preset, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Returns which pipeline to run, on the given volumes or on phantoms, and its parameters.
+
+    Raises:
+        BadConfigError: neither volumes are given nor does the preset make phantoms.
+    """
+    parameters = {**preset.parameters, **settings}
+    if "volumes" in parameters:
+        return "training", parameters
+    if preset.phantoms is None:
+        raise BadConfigError("no volumes", remedy="Add --set volumes=<folder or manifest.csv that the cluster reads>.")
+    return "phantom_training", {**preset.phantoms.model_dump(), **parameters}
+
+
+def check_parameters(parameters: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Checks names and types before anything is uploaded.
+
+    Args:
+        parameters: the run's.
+        definitions: `root.inputDefinitions.parameters` of the compiled pipeline.
+
+    Raises:
+        BadConfigError: an unknown or missing parameter, or a value of another type.
+    """
+    unknown = sorted(parameters.keys() - definitions.keys())
+    if unknown:
+        raise BadConfigError(f"parameter {', '.join(unknown)}", f"one of {', '.join(sorted(definitions))}")
+    for name, definition in definitions.items():
+        required = not definition.get("isOptional", False)
+        if name not in parameters and required:
+            raise BadConfigError(f"parameter {name} is missing", remedy=f"Add --set {name}=<value>.")
+        kind = definition["parameterType"]
+        if name in parameters and not _fits(parameters[name], kind):
+            raise BadConfigError(f"parameter {name}={parameters[name]!r}", f"a value of type {kind.lower()}")
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Returns whether a value has a KFP parameter type; True and False are no numbers."""
+    return isinstance(value, _TYPES[kind]) and (kind == "BOOLEAN" or not isinstance(value, bool))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

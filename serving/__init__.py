@@ -1,0 +1,1 @@
+"""The HTTP endpoint: transformer, local model server, client."""

@@ -1,0 +1,77 @@
+"""`python -m serving --repository DIR`: predictor and transformer in one process."""
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from serving.protocol import Limits
+from serving.repository import Repository
+from serving.server import (
+    LocalServer,
+    Transformers,
+    end_in_one_sentence,
+    listen,
+    say,
+    silent_stderr,
+    started_recorder,
+)
+from serving.watcher import POLL_S, RepositoryWatcher
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser("python -m serving", description=__doc__)
+    parser.add_argument("--repository", type=Path, required=True, help="folder with <model>/<version>/")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--events", type=Path, help="folder that drift events are written to; none by default")
+    parser.add_argument(
+        "--poll", type=float, default=POLL_S, metavar="S", help="seconds between looks at the repository"
+    )
+    return parser.parse_args(arguments)
+
+
+def announce(options: argparse.Namespace, host: str, port: int) -> None:
+    """Says where the server listens and what to do next."""
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    say(f"listening on {url}; ready when {url}/readyz says so")
+    say(f"ask it: python -m serving.client SLICE.png --url {url}")
+    if not Repository(options.repository).models():
+        say(f"{options.repository} holds no model yet: waiting for one. `make run` publishes one.")
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serves the newest version of every model of the repository, and those that come.
+
+    A repository without a model is waited for: `make serve` may be started before the first `make run` has ended.
+
+    Raises:
+        BadConfigError: the address is taken, or the events' folder cannot be written.
+        SystemExit: 0 after SIGTERM or SIGINT.
+    """
+    listener = listen(options.host, options.port)
+    recorder = started_recorder(options.events)
+    limits = Limits()
+    with ThreadPoolExecutor(os.cpu_count(), "worker") as workers:
+        say(f"loading TensorFlow and the models of {options.repository}")
+        with silent_stderr():
+            from serving.predictor import LocalPredictor  # TensorFlow takes seconds: first the address, then this
+
+        predictor = LocalPredictor(Repository(options.repository), workers, say)
+        watcher = RepositoryWatcher(predictor.refresh, say, options.poll)
+        server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
+        announce(options, *listener.getsockname()[:2])
+        watcher.start()
+        try:
+            server.run()
+        finally:
+            watcher.stop()
+            if recorder:
+                recorder.close()
+            say("stopped")
+
+
+if __name__ == "__main__":
+    sys.exit(end_in_one_sentence(serve, parse_arguments(sys.argv[1:])))

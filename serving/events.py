@@ -1,0 +1,182 @@
+"""Drift events: a line for each answered slice, written beside the answer and never in its way.
+
+The queue is bounded in slices and in bytes; what does not fit is dropped and counted. Pixels wait in memory only
+until they are described, and never reach the disk.
+"""
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.shared.contracts import DriftEvent
+from components.shared.descriptors import describe
+from components.shared.errors import BadConfigError
+from components.shared.imaging import Pixels
+from serving.telemetry import EVENTS_DROPPED, EVENTS_WRITTEN
+
+MAX_QUEUED_EVENTS = 4096
+MAX_QUEUED_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 64 * 2**20
+_BATCH = 64
+_LONGEST_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True)
+class AnsweredSlice:
+    """A slice that was answered.
+
+    Attributes:
+        time: seconds since 1970, UTC.
+        model: name of the model.
+        version: that answered.
+        specimen: the specimen's id as the client gave it, or an id of the request.
+        species: the answer.
+        confidence: of the answer, 0..1.
+        unknown: whether the model takes it for a species it never saw.
+        embedding: from the model.
+        pixels: uint8 [H, W] or [H, W, 3] as the model saw it.
+    """
+
+    time: float
+    model: str
+    version: int
+    specimen: str
+    species: str
+    confidence: float
+    unknown: bool
+    embedding: tuple[float, ...]
+    pixels: Pixels
+
+
+class EventRecorder:
+    """Appends drift events to `<folder>/events-<start>-<id>-<number>.jsonl` from a thread of its own.
+
+    Args:
+        folder: is made when it does not exist.
+        report: takes a sentence when events cannot be written.
+        max_events: that wait at a time.
+        max_bytes: of pixels that wait at a time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        report: Callable[[str], None],
+        max_events: int = MAX_QUEUED_EVENTS,
+        max_bytes: int = MAX_QUEUED_BYTES,
+    ) -> None:
+        self.folder, self._report = folder, report
+        self.dropped = 0
+        self._failing = False
+        self._queue: queue.Queue[AnsweredSlice | None] = queue.Queue(max_events)
+        self._max_bytes = max_bytes
+        self._queued_bytes = 0
+        self._lock = threading.Lock()
+        self._prefix = f"events-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+        self._file_number = 0
+        self._thread = threading.Thread(target=self._write_until_closed, name="drift-events", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread that writes.
+
+        Raises:
+            BadConfigError: the folder cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadConfigError(f"the events' folder {self.folder} cannot be made ({error.strerror})") from error
+        self._thread.start()
+
+    def record(self, answered: AnsweredSlice) -> None:
+        """Queues an event, or drops and counts it when the queue is full; returns at once."""
+        size = answered.pixels.nbytes
+        with self._lock:
+            fits = self._queued_bytes + size <= self._max_bytes
+            if fits:
+                self._queued_bytes += size
+        if fits:
+            try:
+                self._queue.put_nowait(answered)
+                return
+            except queue.Full:
+                self._release(size)
+        self._count_dropped(1)
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Writes what waits and ends the thread; what is not written within `timeout_s` is lost."""
+        if not self._thread.is_alive():
+            return
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _release(self, size: int) -> None:
+        with self._lock:
+            self._queued_bytes -= size
+
+    def _count_dropped(self, count: int) -> None:
+        with self._lock:
+            self.dropped += count
+        EVENTS_DROPPED.inc(count)
+
+    def _write_until_closed(self) -> None:
+        closing = False
+        while not closing:
+            batch = self._next_batch()
+            closing = batch[-1] is None
+            self._append([answered for answered in batch if answered is not None])
+
+    def _next_batch(self) -> list[AnsweredSlice | None]:
+        batch = [self._queue.get()]
+        deadline = time.monotonic() + _LONGEST_PAUSE_S
+        while batch[-1] is not None and len(batch) < _BATCH:
+            try:
+                batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                break
+        return batch
+
+    def _append(self, batch: list[AnsweredSlice]) -> None:
+        if not batch:
+            return
+        lines = "".join(_event_of(answered).to_line() + "\n" for answered in batch)
+        self._release(sum(answered.pixels.nbytes for answered in batch))
+        try:
+            with self._current_file().open("a", encoding="utf-8") as file:
+                file.write(lines)
+            self._failing = False
+            EVENTS_WRITTEN.inc(len(batch))
+        except OSError as error:
+            if not self._failing:
+                self._report(f"drift events cannot be written to {self.folder} and are dropped ({error})")
+            self._failing = True
+            self._count_dropped(len(batch))
+
+    def _current_file(self) -> Path:
+        path = self.folder / f"{self._prefix}-{self._file_number:04d}.jsonl"
+        if path.exists() and path.stat().st_size > MAX_FILE_BYTES:
+            self._file_number += 1
+            path = self.folder / f"{self._prefix}-{self._file_number:04d}.jsonl"
+        return path
+
+
+def _event_of(answered: AnsweredSlice) -> DriftEvent:
+    return DriftEvent(
+        id=uuid.uuid4().hex,
+        time=answered.time,
+        model=answered.model,
+        version=answered.version,
+        specimen=answered.specimen,
+        species=answered.species,
+        confidence=answered.confidence,
+        unknown=answered.unknown,
+        descriptors=describe(answered.pixels),
+        embedding=answered.embedding,
+    )

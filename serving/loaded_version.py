@@ -1,0 +1,100 @@
+"""A version of a model in this process: its SavedModel, warmed up, answering off the event loop."""
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format  # type: ignore[import-untyped]
+from tensorflow.core.protobuf import saved_model_pb2
+
+from components.shared.errors import ContractError
+from components.shared.imaging import encode_png
+from serving.preparation import Expectation
+from serving.protocol import INPUT, SIGNATURE, Outputs, RequestError
+from serving.repository import GRAPH_FILE, StoredVersion
+
+_OUTPUTS = frozenset({"species", "confidence", "scores", "unknown", "embedding"})
+_WARM_UP_BATCHES = (1, 2, 1)
+
+
+class LoadedVersion:
+    """A version in memory, warmed up.
+
+    Args:
+        stored: where it lies.
+        workers: run the graph.
+
+    Raises:
+        Exception: whatever TensorFlow raises on a damaged SavedModel.
+        ContractError: its card is damaged, or its signature is not the one of the contract.
+    """
+
+    def __init__(self, stored: StoredVersion, workers: Executor) -> None:
+        card = stored.card()
+        self.stored, self.version, self.workers = stored, stored.version, workers
+        self.expectation = Expectation(card.channels, card.segmented, card.classes)
+        self._graph = tf.saved_model.load(str(stored.folder))
+        self._signatures = dict(self._graph.signatures)
+        self.signature_def = _signature_def(stored)
+        self._warm_up()
+
+    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
+        """Answers for encoded images.
+
+        Raises:
+            RequestError: 400 for an unknown signature or an image that the graph cannot decode.
+        """
+        if signature_name not in self._signatures:
+            raise RequestError(400, f"the signature {signature_name[:64]!r}", f"one of {sorted(self._signatures)}")
+        return await asyncio.get_running_loop().run_in_executor(self.workers, self.run, images, signature_name)
+
+    def run(self, images: list[bytes], signature_name: str = SIGNATURE) -> Outputs:
+        """Answers for encoded images, and blocks until then; raises RequestError 400 that names a bad one."""
+        try:
+            return self._call(images, signature_name)
+        except tf.errors.InvalidArgumentError as error:
+            if len(images) == 1:
+                raise RequestError(400, "instance 0 is an image that the model cannot decode") from error
+        return self._name_the_bad_one(images, signature_name)
+
+    def _call(self, images: list[bytes], signature_name: str) -> Outputs:
+        tensors = self._signatures[signature_name](**{INPUT: tf.constant(images, tf.string)})
+        return Outputs(
+            tuple(name.decode() for name in tensors["species"].numpy().tolist()),
+            tensors["confidence"].numpy(),
+            tensors["scores"].numpy(),
+            tensors["unknown"].numpy(),
+            tensors["embedding"].numpy(),
+        )
+
+    def _name_the_bad_one(self, images: list[bytes], signature_name: str) -> Outputs:
+        for number, image in enumerate(images):
+            try:
+                self._call([image], signature_name)
+            except tf.errors.InvalidArgumentError as error:
+                raise RequestError(400, f"instance {number} is an image that the model cannot decode") from error
+        raise RequestError(400, "a batch that the model refuses although it takes each image alone")
+
+    def _warm_up(self) -> None:
+        image = np.zeros((64, 64), np.uint8)
+        cv2.circle(image, (32, 32), 20, 200, -1)
+        for count in _WARM_UP_BATCHES:
+            self.run([encode_png(image)] * count)
+
+
+def _signature_def(stored: StoredVersion) -> dict[str, Any]:
+    """Reads the signatures as TensorFlow Serving shows them."""
+    document = saved_model_pb2.SavedModel.FromString((stored.folder / GRAPH_FILE).read_bytes())
+    signatures = {
+        name: json_format.MessageToDict(
+            signature, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        for name, signature in document.meta_graphs[0].signature_def.items()
+        if not name.startswith("__")
+    }
+    if SIGNATURE not in signatures or not set(signatures[SIGNATURE]["outputs"]) >= _OUTPUTS:
+        raise ContractError(f"{stored.folder} without the outputs {sorted(_OUTPUTS)}", f"a signature {SIGNATURE}")
+    return signatures

@@ -1,0 +1,159 @@
+"""The kserve Model that stands in front of a predictor.
+
+It checks and segments the uploaded slices, asks the predictor, answers for each slice and each named specimen, and
+leaves a drift event for each slice. The predictor is either in this process (`serving.predictor`) or TensorFlow Serving
+over HTTP (`serving.remote`).
+"""
+
+import asyncio
+import time
+import uuid
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import kserve
+import numpy as np
+
+from serving.events import AnsweredSlice, EventRecorder
+from serving.preparation import Expectation, PreparedSlice, prepare_slices
+from serving.protocol import Limits, Outputs, PredictRequest, predict_answer
+from serving.telemetry import SLICES
+
+
+class PredictorVersion(Protocol):
+    """One version of a model that stays usable as long as somebody holds it."""
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+
+    @property
+    def expectation(self) -> Expectation:
+        """What it wants to see."""
+
+    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
+        """Answers for encoded images; raises RequestError."""
+
+
+class Predictor(Protocol):
+    """Models by name, each with versions."""
+
+    def names(self) -> list[str]:
+        """Names of the models that answer."""
+
+    async def version_of(self, model: str, version: int | None) -> PredictorVersion:
+        """Returns a version, or the newest for None; raises RequestError 404 or 503."""
+
+    async def status(self, model: str, version: int | None) -> dict[str, Any]:
+        """Answers a status request; raises RequestError."""
+
+    async def metadata(self, model: str, version: int | None) -> dict[str, Any]:
+        """Answers a metadata request; raises RequestError."""
+
+    async def not_ready_because(self) -> str | None:
+        """Says why no request can be answered, or None."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request between preprocess and predict: it stays with the version that it was prepared for."""
+
+    request: PredictRequest
+    slices: list[PreparedSlice]
+    answering: PredictorVersion
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A request between predict and postprocess."""
+
+    prepared: Prepared
+    outputs: Outputs
+
+
+class SliceTransformer(kserve.Model):
+    """Answers the predict requests of one model.
+
+    Args:
+        name: the model's name.
+        predictor: answers for prepared slices.
+        workers: run what would block the event loop.
+        limits: of a request.
+        recorder: takes the drift events, if they are wanted.
+    """
+
+    def __init__(
+        self, name: str, predictor: Predictor, workers: Executor, limits: Limits, recorder: EventRecorder | None = None
+    ) -> None:
+        super().__init__(name)
+        self.predictor, self.workers, self.limits, self.recorder = predictor, workers, limits, recorder
+        self.ready = True
+
+    async def preprocess(self, request: PredictRequest, _headers: dict[str, str] | None = None) -> Prepared:
+        """Prepares the slices for the version that will answer; raises RequestError."""
+        answering = await self.predictor.version_of(self.name, request.version)
+        slices = await asyncio.get_running_loop().run_in_executor(
+            self.workers, prepare_slices, request.instances, answering.expectation, self.limits.max_pixels
+        )
+        return Prepared(request, slices, answering)
+
+    async def predict(self, prepared: Prepared, _headers: dict[str, str] | None = None) -> Answered:
+        """Asks the predictor; raises RequestError."""
+        images = [prepared_slice.image for prepared_slice in prepared.slices]
+        return Answered(prepared, await prepared.answering.predict(images, prepared.request.signature_name))
+
+    async def postprocess(self, answered: Answered, _headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """Builds the answer and leaves the drift events."""
+        prepared, outputs = answered.prepared, answered.outputs
+        SLICES.labels(self.name, str(prepared.answering.version)).inc(len(prepared.slices))
+        if self.recorder:
+            self._record(answered, self.recorder)
+        votes = specimen_votes(
+            [item.specimen for item in prepared.slices], outputs, prepared.answering.expectation.classes
+        )
+        return predict_answer(outputs, prepared.request.columns, votes)
+
+    def _record(self, answered: Answered, recorder: EventRecorder) -> None:
+        now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", answered.outputs
+        for row, prepared_slice in enumerate(answered.prepared.slices):
+            event = AnsweredSlice(
+                time=now,
+                model=self.name,
+                version=answered.prepared.answering.version,
+                specimen=prepared_slice.specimen or request_id,
+                species=outputs.species[row],
+                confidence=float(outputs.confidence[row]),
+                unknown=bool(outputs.unknown[row]),
+                embedding=tuple(outputs.embedding[row].tolist()),
+                pixels=prepared_slice.pixels,
+            )
+            recorder.record(event)
+
+
+def specimen_votes(specimens: list[str | None], outputs: Outputs, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Answers for each named specimen by the mean of its slices' scores, as the evaluation does.
+
+    Args:
+        specimens: N names; slices without one take part in no vote.
+        outputs: of the N slices.
+        classes: species in the order of the scores; where they are not known, only species that were answered can win.
+
+    Returns:
+        species, confidence (the mean score), agreement (share of slices with that answer), slices and unknown (whether
+        more than half of them are) for each specimen.
+    """
+    names = dict(enumerate(classes)) or dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
+    votes = {}
+    for specimen in dict.fromkeys(filter(None, specimens)):
+        rows = [row for row, name in enumerate(specimens) if name == specimen]
+        scores = outputs.scores[rows].mean(axis=0)
+        best = max(names, key=lambda index: scores[index])
+        votes[specimen] = {
+            "species": names[best],
+            "confidence": float(scores[best]),
+            "agreement": sum(outputs.species[row] == names[best] for row in rows) / len(rows),
+            "slices": len(rows),
+            "unknown": bool(np.mean(outputs.unknown[rows]) > 0.5),
+        }
+    return votes

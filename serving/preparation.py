@@ -1,0 +1,85 @@
+"""What happens to an uploaded slice before the predictor: bounded decoding, segmentation, lossless encoding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.shared.errors import BadImageError
+from components.shared.imaging import MAX_PIXELS, Pixels, decode_image, encode_png, segment_slice
+from serving.protocol import Instance, RequestError
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_BIT_DEPTH, _COLOUR_TYPE = 24, 25
+_COLOUR_TYPE_OF_CHANNELS = {1: 0, 3: 2}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a model wants to see.
+
+    Attributes:
+        channels: 1 for grey, 3 for colour.
+        segmented: whether everything but the specimen has to be black.
+        classes: species in the order of the scores, or empty where they are not known.
+    """
+
+    channels: int
+    segmented: bool
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreparedSlice:
+    """A slice that the predictor can take.
+
+    Attributes:
+        image: an encoded image that every decoder reads alike.
+        pixels: uint8 [H, W] or [H, W, 3], the same decoded.
+        specimen: the specimen's id as the client gave it, if at all.
+    """
+
+    image: bytes
+    pixels: Pixels
+    specimen: str | None
+
+
+def prepare_slices(
+    instances: Sequence[Instance], expectation: Expectation, max_pixels: int = MAX_PIXELS
+) -> list[PreparedSlice]:
+    """Prepares the slices of a request.
+
+    Args:
+        instances: the slices as they were sent.
+        expectation: of the model that will answer.
+        max_pixels: of all slices together; each header is checked before its pixels are decoded.
+
+    Raises:
+        RequestError: 400 that names the first instance which cannot be used.
+    """
+    prepared: list[PreparedSlice] = []
+    pixels_left = max_pixels
+    for number, instance in enumerate(instances):
+        try:
+            prepared.append(_prepare_slice(instance, expectation, min(MAX_PIXELS, pixels_left)))
+        except BadImageError as error:
+            raise RequestError(400, f"instance {number} is {error}") from error
+        pixels_left -= prepared[-1].pixels.shape[0] * prepared[-1].pixels.shape[1]
+    return prepared
+
+
+def _prepare_slice(instance: Instance, expectation: Expectation, max_pixels: int) -> PreparedSlice:
+    channels = 1 if expectation.segmented else expectation.channels
+    decoded = decode_image(instance.image, channels, max_pixels)
+    pixels = segment_slice(decoded) if expectation.segmented else decoded
+    if pixels is decoded and _is_plain_png(instance.image, channels):
+        return PreparedSlice(instance.image, pixels, instance.specimen)
+    return PreparedSlice(encode_png(pixels), pixels, instance.specimen)
+
+
+def _is_plain_png(encoded: bytes, channels: int) -> bool:
+    """Whether every decoder makes the same 8-bit pixels of it: no palette, transparency, or conversion of colour."""
+    return (
+        encoded.startswith(_PNG_MAGIC)
+        and encoded[_BIT_DEPTH] == 8
+        and encoded[_COLOUR_TYPE] == _COLOUR_TYPE_OF_CHANNELS[channels]
+        and b"tRNS" not in encoded
+    )

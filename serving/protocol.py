@@ -1,0 +1,268 @@
+"""TensorFlow Serving's REST format: requests that are bounded before they are parsed, answers, and errors.
+
+The format is documented at https://www.tensorflow.org/tfx/serving/api_rest: `instances` asks row by row and is answered
+with `predictions`, `inputs` asks column by column and is answered with `outputs`.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from components.shared.contracts import Frozen
+from components.shared.errors import TaxonflowError
+
+SIGNATURE = "serving_default"
+INPUT = "image_bytes"
+MAX_SPECIMEN_CHARACTERS = 256
+_BRACKETS_OF_AN_INSTANCE = 4
+_REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
+_INSTANCE_KEYS = frozenset({INPUT, "specimen"})
+_B64_FORM = f'{{"{INPUT}": {{"b64": "..."}}}}'
+
+
+class Limits(Frozen):
+    """How much one client may ask for.
+
+    Attributes:
+        max_body_bytes: of a request.
+        max_instances: slices in a request.
+        max_pixels: of all slices of a request together.
+        read_timeout_s: in which a body has to arrive.
+        answer_timeout_s: in which a request is answered.
+        max_in_flight: requests at a time; more are asked to come again.
+    """
+
+    max_body_bytes: int = 16 * 2**20
+    max_instances: int = 256
+    max_pixels: int = 32 * 2**20
+    read_timeout_s: float = 30.0
+    answer_timeout_s: float = 60.0
+    max_in_flight: int = 64
+
+
+class RequestError(TaxonflowError):
+    """A request that is answered with an error.
+
+    Args:
+        status: the HTTP status code.
+        found, expected, remedy: as in TaxonflowError.
+    """
+
+    def __init__(self, status: int, found: str, expected: str = "", remedy: str = "") -> None:
+        self.status = status
+        super().__init__(found, expected, remedy)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One slice of a request: the encoded image as it was sent, and whose it is."""
+
+    image: bytes
+    specimen: str | None = None
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """A parsed request.
+
+    Attributes:
+        instances: at least one slice.
+        signature_name: which signature of the model is asked.
+        columns: whether it was asked column by column, and is answered so.
+        version: the version that the address names; None asks the newest.
+    """
+
+    instances: tuple[Instance, ...]
+    signature_name: str = SIGNATURE
+    columns: bool = False
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the served signature says about N slices of K species.
+
+    Attributes:
+        species: N names.
+        confidence: float32 [N].
+        scores: float32 [N, K].
+        unknown: bool [N].
+        embedding: float32 [N, D].
+    """
+
+    species: tuple[str, ...]
+    confidence: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    unknown: NDArray[np.bool_]
+    embedding: NDArray[np.float32]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns one object of outputs for each slice."""
+        return [
+            {
+                "species": self.species[row],
+                "confidence": self.confidence[row],
+                "scores": self.scores[row],
+                "unknown": self.unknown[row],
+                "embedding": self.embedding[row],
+            }
+            for row in range(len(self.species))
+        ]
+
+    def columns(self) -> dict[str, Any]:
+        """Returns one list for each output."""
+        return vars(self)
+
+
+def parse_predict(body: bytes, limits: Limits, version: int | None = None) -> PredictRequest:
+    """Reads a predict request.
+
+    Args:
+        body: the JSON text, not larger than `limits.max_body_bytes`.
+        limits: bounds on what it may hold.
+        version: the version that the address names.
+
+    Raises:
+        RequestError: 400 with what is wrong.
+    """
+    fields = _parse_object(body, limits)
+    if ("instances" in fields) == ("inputs" in fields):
+        raise _bad("a request with both or neither of instances and inputs", "one of them", "")
+    unknown = sorted(set(fields) - _REQUEST_KEYS)
+    if unknown:
+        raise _bad(f"the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_REQUEST_KEYS))}", "")
+    signature = fields.get("signature_name", SIGNATURE)
+    if not isinstance(signature, str):
+        raise _bad("a signature_name that is no text", repr(SIGNATURE), "")
+    columns = "inputs" in fields
+    instances = _from_columns(fields["inputs"]) if columns else _from_rows(fields["instances"])
+    _check_count(len(instances), limits)
+    return PredictRequest(instances, signature or SIGNATURE, columns, version)
+
+
+def _bad(found: str, expected: str = "", remedy: str = "") -> RequestError:
+    return RequestError(400, found, expected, remedy)
+
+
+def _parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
+    if not body.strip():
+        raise _bad("an empty body", f'{{"instances": [{_B64_FORM}]}}')
+    # Base64 has no brackets: counting them bounds the memory and the depth of the parsed document beforehand.
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets > _BRACKETS_OF_AN_INSTANCE * limits.max_instances:
+        raise _bad(
+            f"a body with {brackets} lists and objects",
+            f"at most {limits.max_instances} instances",
+            "Send encoded images, fewer in each request.",
+        )
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _bad(f"a body that is not JSON ({error})", f'{{"instances": [{_B64_FORM}]}}') from error
+    if not isinstance(fields, dict):
+        raise _bad(f"a body that is a JSON {_kind(fields)}", "an object with instances or inputs")
+    return fields
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if not count:
+        raise _bad("no instance", "at least one", f"Send {_B64_FORM} for each slice.")
+    if count > limits.max_instances:
+        raise _bad(f"{count} instances", f"at most {limits.max_instances}", "Send fewer in each request.")
+
+
+def _from_rows(rows: Any) -> tuple[Instance, ...]:
+    if not isinstance(rows, list):
+        raise _bad(f"instances that are a JSON {_kind(rows)}", "a list", f"Send [{_B64_FORM}].")
+    return tuple(_parse_row(row, f"instance {number}") for number, row in enumerate(rows))
+
+
+def _parse_row(row: Any, name: str) -> Instance:
+    if isinstance(row, dict) and "b64" in row:
+        return Instance(_parse_image(row, name))
+    if not isinstance(row, dict) or INPUT not in row:
+        raise _bad(f"{name} without {INPUT}", _B64_FORM)
+    unknown = sorted(set(row) - _INSTANCE_KEYS)
+    if unknown:
+        raise _bad(f"{name} with the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_INSTANCE_KEYS))}")
+    return Instance(_parse_image(row[INPUT], name), _parse_specimen(row.get("specimen"), name))
+
+
+def _from_columns(columns: Any) -> tuple[Instance, ...]:
+    if not isinstance(columns, dict) or "b64" in columns:
+        columns = {INPUT: columns}
+    unknown = sorted(set(columns) - _INSTANCE_KEYS)
+    if unknown or INPUT not in columns:
+        raise _bad(f"inputs with the keys {sorted(columns)[:4]!r:.128}", f"{INPUT} and at most specimen")
+    images = columns[INPUT] if isinstance(columns[INPUT], list) else [columns[INPUT]]
+    specimens = columns.get("specimen")
+    if not isinstance(specimens, list):
+        specimens = [specimens] * len(images)
+    if len(specimens) != len(images):
+        raise _bad(f"{len(specimens)} specimens for {len(images)} images", "as many")
+    return tuple(
+        Instance(_parse_image(image, f"instance {number}"), _parse_specimen(specimen, f"instance {number}"))
+        for number, (image, specimen) in enumerate(zip(images, specimens, strict=True))
+    )
+
+
+def _parse_image(value: Any, name: str) -> bytes:
+    if not isinstance(value, dict) or set(value) != {"b64"} or not isinstance(value["b64"], str):
+        raise _bad(f"{name} with an image that is a JSON {_kind(value)}", '{"b64": "<the image file in base64>"}')
+    try:
+        return base64.b64decode(value["b64"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad(f"{name} with text that is not base64 ({error})", "the image file in base64") from error
+
+
+def _parse_specimen(value: Any, name: str) -> str | None:
+    if value is None or (isinstance(value, str) and len(value) <= MAX_SPECIMEN_CHARACTERS):
+        return value or None
+    raise _bad(
+        f"{name} with a specimen that is a JSON {_kind(value)}", f"text of 1..{MAX_SPECIMEN_CHARACTERS} characters"
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "object", list: "list", str: "text", bool: "truth value", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def predict_answer(outputs: Outputs, columns: bool, specimens: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Builds the answer to a predict request.
+
+    Args:
+        outputs: of every slice.
+        columns: whether it was asked column by column.
+        specimens: the answer for each specimen that the request named, or None.
+    """
+    answer: dict[str, Any] = {"outputs": outputs.columns()} if columns else {"predictions": outputs.rows()}
+    return {**answer, "specimens": specimens} if specimens else answer
+
+
+def status_answer(states: dict[int, tuple[str, str]]) -> dict[str, Any]:
+    """Builds the answer to a status request.
+
+    Args:
+        states: state (AVAILABLE, LOADING, END) and error message by version.
+    """
+    return {
+        "model_version_status": [
+            {
+                "version": str(version),
+                "state": state,
+                "status": {"error_code": "UNKNOWN" if message else "OK", "error_message": message},
+            }
+            for version, (state, message) in sorted(states.items(), reverse=True)
+        ]
+    }
+
+
+def encode_answer(answer: Any) -> bytes:
+    """Encodes an answer as JSON; NumPy arrays become lists, NaN becomes null."""
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)

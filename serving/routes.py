@@ -1,0 +1,201 @@
+"""The HTTP routes: TensorFlow Serving's paths, health, metrics, and a JSON error for everything else."""
+
+import asyncio
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from kserve.errors import ModelNotFound
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.rest.server import metrics_handler
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from components.shared.errors import TaxonflowError
+from serving.model import Predictor
+from serving.protocol import Limits, RequestError, encode_answer, parse_predict
+from serving.telemetry import IN_FLIGHT, LATENCY, REQUESTS
+
+Handler = Callable[[Request], Awaitable[Any]]
+_CONTENT_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain", "text/json"})
+
+
+def answer_with(content: Any, status: int = 200) -> Response:
+    """Makes a JSON response."""
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return Response(encode_answer(content), status, headers, "application/json")
+
+
+class Routes:
+    """Handlers of all paths.
+
+    Args:
+        dataplane: of the kserve ModelServer; it holds the transformers.
+        predictor: answers status and metadata requests.
+        limits: of a request.
+    """
+
+    def __init__(self, dataplane: DataPlane, predictor: Predictor, limits: Limits) -> None:
+        self.dataplane, self.predictor, self.limits = dataplane, predictor, limits
+        self._in_flight = 0
+
+    def all(self) -> list[BaseRoute]:
+        """Returns the routes; the last one takes whatever no other takes, so kserve's own are out of reach."""
+        model = "/v1/models/{model}"
+        paths: list[BaseRoute] = [
+            Route("/metrics", metrics_handler),
+            Route("/", self.live),
+            Route("/healthz", self.live),
+        ]
+        paths += [
+            Route("/v2/health/live", self.live),
+            Route("/v2/health/ready", self.ready),
+            Route("/readyz", self.ready),
+        ]
+        paths += [Route("/v1/models", self.models)]
+        for versioned in (model, model + "/versions/{version}"):
+            paths.append(Route(versioned + ":predict", self.predict, methods=["POST"]))
+            paths.append(Route(versioned + "/metadata", self.metadata))
+            paths.append(Route(versioned, self.status))
+        return [*paths, Mount("/", NoSuchPath())]
+
+    async def live(self, _request: Request) -> Response:
+        """Says that the process answers."""
+        return answer_with(await self.dataplane.live())
+
+    async def ready(self, _request: Request) -> Response:
+        """Says whether a predict request would be answered."""
+        reason = await self.predictor.not_ready_because()
+        if reason:
+            return answer_with({"ready": False, "error": reason}, 503)
+        return answer_with({"ready": True, "models": self.predictor.names()})
+
+    async def models(self, _request: Request) -> Response:
+        """Names the models."""
+        return answer_with({"models": self.predictor.names()})
+
+    async def status(self, request: Request) -> Response:
+        """Answers with the state of a model's versions."""
+        return await self._guarded(self._status, request)
+
+    async def _status(self, request: Request) -> Any:
+        return await self.predictor.status(request.path_params["model"], _version_of(request))
+
+    async def metadata(self, request: Request) -> Response:
+        """Answers with a model's signatures."""
+        return await self._guarded(self._metadata, request)
+
+    async def _metadata(self, request: Request) -> Any:
+        return await self.predictor.metadata(request.path_params["model"], _version_of(request))
+
+    async def predict(self, request: Request) -> Response:
+        """Answers a predict request, counts it and takes its time."""
+        started = time.perf_counter()
+        response = await self._guarded(self._admit, request)
+        name = request.path_params["model"]
+        label = name if name in self.predictor.names() else "none of them"
+        REQUESTS.labels(label, str(response.status_code)).inc()
+        LATENCY.labels(label).observe(time.perf_counter() - started)
+        return response
+
+    async def _admit(self, request: Request) -> Any:
+        if self._in_flight >= self.limits.max_in_flight:
+            raise RequestError(503, f"{self._in_flight} requests at a time", "", "Ask again in a second.")
+        self._in_flight += 1
+        IN_FLIGHT.inc()
+        try:
+            return await self._predict(request)
+        finally:
+            self._in_flight -= 1
+            IN_FLIGHT.dec()
+
+    async def _predict(self, request: Request) -> Any:
+        version = _version_of(request)
+        body = await read_body(request, self.limits)
+        parsed = parse_predict(body, self.limits, version)
+        del body
+        try:
+            async with asyncio.timeout(self.limits.answer_timeout_s):
+                answer, _ = await self.dataplane.infer(request.path_params["model"], parsed)
+        except TimeoutError as error:
+            seconds = self.limits.answer_timeout_s
+            raise RequestError(504, f"no answer within {seconds:g} s", "", "Send fewer or smaller slices.") from error
+        return answer
+
+    async def _guarded(self, handler: Handler, request: Request) -> Response:
+        try:
+            return answer_with(await handler(request))
+        except RequestError as error:
+            return answer_with({"error": str(error)}, error.status)
+        except TaxonflowError as error:
+            return answer_with({"error": str(error)}, 400)
+        except ModelNotFound:
+            return answer_with({"error": f"the model {request.path_params['model'][:64]!r} is not known"}, 404)
+        except ClientDisconnect:
+            return answer_with({"error": "the client went away"}, 400)
+        except Exception:  # the server goes on; the cause is for its log, not for the client
+            sys.stderr.write(traceback.format_exc())
+            return answer_with({"error": "the server failed; its log says why"}, 500)
+
+
+class NoSuchPath:
+    """An ASGI application that answers 404."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers an HTTP request; connections of other kinds are left alone."""
+        if scope["type"] != "http":
+            return
+        found = f"{scope['method'][:16]} {scope['path'][:128]}"
+        error = RequestError(404, found, "POST /v1/models/<model>:predict or GET /v1/models/<model>")
+        await answer_with({"error": str(error)}, error.status)(scope, receive, send)
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Reads a body that is bounded in size and time, announced in `Content-Length` or not.
+
+    Raises:
+        RequestError: 413 too large, 408 too slow, 415 of another type.
+    """
+    _check_headers(request, limits)
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(limits.read_timeout_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limits.max_body_bytes:
+                    raise _too_large(f"more than {limits.max_body_bytes}", limits)
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise RequestError(408, f"a body that did not arrive within {limits.read_timeout_s:g} s") from error
+    return b"".join(chunks)
+
+
+def _check_headers(request: Request, limits: Limits) -> None:
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type not in _CONTENT_TYPES:
+        raise RequestError(415, f"the content type {content_type[:64]!r}", "application/json")
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise RequestError(415, f"the content encoding {encoding[:64]!r}", "none")
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced[:20]) > limits.max_body_bytes:
+        raise _too_large(announced[:20], limits)
+
+
+def _too_large(size: str, limits: Limits) -> RequestError:
+    return RequestError(
+        413, f"a body of {size} bytes", f"at most {limits.max_body_bytes}", "Send fewer slices in each request."
+    )
+
+
+def _version_of(request: Request) -> int | None:
+    text = request.path_params.get("version")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise RequestError(404, f"the version {text[:32]!r}", "a number")
+    return int(text)

@@ -1,0 +1,81 @@
+"""`python -m serving.transformer --model_name N --predictor_host H`: the transformer in front of TensorFlow Serving.
+
+KServe starts it beside the predictor and adds --model_name, --http_port, --predictor_host and --workers; it takes
+kserve's own options and the ones below. What the model expects is in no answer of TensorFlow Serving, so it is told.
+"""
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from kserve.model_server import parser as kserve_parser
+
+from components.shared.errors import BadConfigError
+from serving.preparation import Expectation
+from serving.protocol import Limits
+from serving.remote import RemotePredictor
+from serving.server import LocalServer, Transformers, end_in_one_sentence, listen, say, started_recorder
+
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - the kubelet and the gateway reach a pod by its address, which no one knows before
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser("python -m serving.transformer", parents=[kserve_parser], description=__doc__)
+    parser.add_argument("--host", default=EVERY_ADDRESS, help="address to listen on")
+    parser.add_argument("--events", type=Path, default=os.environ.get("TAXONFLOW_EVENTS"), help="drift events' folder")
+    parser.add_argument(
+        "--segmented", action=argparse.BooleanOptionalAction, default=True, help="whether raw slices are segmented"
+    )
+    parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="1 for grey, 3 for colour")
+    parser.add_argument("--classes", default="", help="species in the order of the scores, with commas")
+    return parser.parse_args(arguments)
+
+
+def expectation_of(options: argparse.Namespace) -> Expectation:
+    """Returns what the model wants to see."""
+    return Expectation(options.channels, options.segmented, tuple(filter(None, options.classes.split(","))))
+
+
+def predictor_url(options: argparse.Namespace) -> str:
+    """Returns the predictor's address.
+
+    Raises:
+        BadConfigError: there is none, or it speaks another protocol than v1.
+    """
+    if not options.predictor_host:
+        raise BadConfigError("no --predictor_host", "host:port of TensorFlow Serving's REST API")
+    if options.predictor_protocol != "v1":
+        raise BadConfigError(
+            f"--predictor_protocol {options.predictor_protocol}", "v1, which TensorFlow Serving speaks"
+        )
+    return f"{'https' if options.predictor_use_ssl else 'http'}://{options.predictor_host}"
+
+
+def transform(options: argparse.Namespace) -> None:
+    """Answers until SIGTERM or SIGINT.
+
+    Raises:
+        BadConfigError: the options make no sense, the address is taken, or the events' folder cannot be made.
+        SystemExit: 0 after a signal.
+    """
+    url, limits = predictor_url(options), Limits(answer_timeout_s=options.predictor_request_timeout_seconds)
+    predictor = RemotePredictor(options.model_name, url, expectation_of(options), limits.answer_timeout_s)
+    listener = listen(options.host, options.http_port)
+    recorder = started_recorder(options.events)
+    with ThreadPoolExecutor(os.cpu_count(), "worker") as workers:
+        server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
+        host, port = listener.getsockname()[:2]
+        say(f"listening on http://{host}:{port}; {options.model_name} is answered by {url}")
+        try:
+            server.run()
+        finally:
+            if recorder:
+                recorder.close()
+            say("stopped")
+
+
+if __name__ == "__main__":
+    sys.exit(end_in_one_sentence(transform, parse_arguments(sys.argv[1:])))

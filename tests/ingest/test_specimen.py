@@ -1,0 +1,101 @@
+"""The specimen is found in its volume."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from components.ingest import specimen as specimen_module
+from components.ingest.manifest import read_manifest
+from components.ingest.specimen import bounding_box, find_specimen, largest_component, otsu_bin, specimen_threshold
+from components.ingest.volume import Volume, read_volume
+from components.shared.errors import BadVolumeError
+
+REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
+
+
+def _volume(grey: np.ndarray) -> Volume:
+    return Volume(np.ascontiguousarray(grey), np.full(3, 0.1), float(grey.min()), float(grey.max()), "")
+
+
+def test_the_mask_agrees_with_the_phantoms_truth(phantoms: Path) -> None:
+    overlaps = []
+    for scan in read_manifest(phantoms).scans:
+        mask = find_specimen(read_volume(scan.file)).mask
+        truth = np.asarray(nib.load(phantoms / scan.path.replace("volumes", "masks")).dataobj).T > 0
+        overlaps.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
+    assert np.mean(overlaps) >= 0.95
+
+
+def test_an_offset_of_the_grey_values_changes_nothing(ball: np.ndarray) -> None:
+    plain, moved = find_specimen(_volume(ball)), find_specimen(_volume(ball.astype(np.float64) * 3 - 1000))
+    np.testing.assert_array_equal(plain.mask, moved.mask)
+    assert np.abs(plain.grey.astype(int) - moved.grey).max() <= 1
+
+
+def test_the_window_clips_one_percent_at_each_end(ball: np.ndarray) -> None:
+    found = find_specimen(_volume(ball))
+    box = found.grey[bounding_box(found.mask)]
+    assert 0.005 < (box == 0).mean() < 0.02
+    assert 0.005 < (box == 255).mean() < 0.02
+
+
+def test_a_few_glaring_voxels_do_not_hide_the_specimen(ball: np.ndarray) -> None:
+    glaring = ball.copy()
+    glaring[0, 0, :3] = 400
+    counts = np.zeros(100, np.int64)
+    counts[[5, 95]] = 50
+    assert otsu_bin(counts) == 51
+    np.testing.assert_array_equal(find_specimen(_volume(glaring)).mask, find_specimen(_volume(ball)).mask)
+
+
+def test_a_threshold_near_the_maximum_falls_back() -> None:
+    grey = np.full((20, 20, 20), 90.0, np.float32) + np.random.default_rng(0).normal(size=(20, 20, 20)).astype(
+        np.float32
+    )
+    grey[0] = 0
+    grey[10, 10, 10] = 100
+    volume = _volume(grey)
+    assert specimen_threshold(volume) == pytest.approx(0.4 * volume.brightest, rel=1e-3)
+
+
+def test_only_the_largest_object_is_the_specimen() -> None:
+    bright = np.zeros((20, 20, 20), bool)
+    bright[2:12, 2:12, 2:12] = True
+    bright[14:18, 14:18, 14:18] = True
+    expected = bright.copy()
+    expected[14:] = False
+    np.testing.assert_array_equal(largest_component(bright), expected)
+
+
+def test_large_volumes_are_labelled_coarsely_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, ball: np.ndarray
+) -> None:
+    fine = find_specimen(_volume(ball)).mask
+    monkeypatch.setattr(specimen_module, "LABELLED_EDGE", 12)
+    np.testing.assert_array_equal(find_specimen(_volume(ball)).mask, fine)
+
+
+def test_specks_are_no_specimen() -> None:
+    grey = np.zeros((20, 20, 20), np.uint8)
+    grey[::5, ::5, ::5] = 200
+    with pytest.raises(BadVolumeError, match="largest object has 1 voxels"):
+        find_specimen(_volume(grey))
+
+
+def test_the_outline_encloses_the_mask(ball: np.ndarray) -> None:
+    found = find_specimen(_volume(ball))
+    points = np.argwhere(found.mask) * found.zooms_mm
+    for direction in np.random.default_rng(0).normal(size=(20, 3)):
+        assert (found.outline @ direction).max() == pytest.approx((points @ direction).max())
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real volumes beside the repository")
+@pytest.mark.parametrize("name", ["bone", "cement", "fibers", "shell", "fly"])
+def test_real_scans_have_a_specimen_even_where_it_fills_the_volume(name: str) -> None:
+    found = find_specimen(read_volume(REAL / "blocks" / f"{name}_00.nii.gz"))
+    box = bounding_box(found.mask)
+    filled = np.prod([side.stop - side.start for side in box]) / found.mask.size
+    assert filled > (0.95 if name in ("bone", "cement", "fibers") else 0.05)
+    assert found.background < 100

@@ -1,0 +1,207 @@
+"""Real slices of phantoms, answered by a small real classifier: a reference, and traffic to compare with it."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from components.phantoms.physics import Artefacts
+from components.phantoms.specimen import make_specimen
+from components.shared.contracts import DriftEvent, GateVerdict, ModelCard
+from components.shared.descriptors import DESCRIPTORS, describe
+from components.shared.imaging import Pixels, segment_slice
+from components.shared.reference import write_reference
+from monitoring.config import MonitorConfig
+from monitoring.profiles import Profile, load_profile
+from monitoring.windows import Stream, Window
+
+SPECIES = ("Alveolina", "Baculogypsina", "Coskinolina", "Lockhartia", "Orbitoides", "Rhapydionina")
+EDGE = 40
+SLICES = 8
+MODEL = "forams"
+Change = Callable[[Pixels], Pixels]
+
+
+def cut(volume: NDArray[np.uint8], rng: np.random.Generator) -> Pixels:
+    """Cuts an oblique slice near the middle of a volume."""
+    low, high = np.percentile(volume, (1, 99))
+    down, across, normal = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    steps = np.arange(EDGE) - (EDGE - 1) / 2
+    middle = (np.array(volume.shape) - 1) / 2 + rng.uniform(-0.2, 0.2) * EDGE * normal
+    points = middle[:, None, None] + down[:, None, None] * steps[:, None] + across[:, None, None] * steps
+    grey = ndimage.map_coordinates(volume.astype(np.float32), points, order=1, mode="nearest")
+    return np.clip((grey - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+
+
+def unchanged(image: Pixels) -> Pixels:
+    return image
+
+
+def flattened(image: Pixels) -> Pixels:
+    """Halves the contrast about the mean."""
+    return np.asarray(image.mean() + 0.5 * (image - image.mean())).astype(np.uint8)
+
+
+def described_slices(
+    indexes: Iterable[int],
+    artefacts: Artefacts | None = None,
+    change: Change = unchanged,
+    species: Sequence[str] = SPECIES,
+) -> pd.DataFrame:
+    """Returns `truth`, `specimen` and DESCRIPTORS of SLICES slices of each phantom, specimens shuffled."""
+    rows = []
+    for index in indexes:
+        for name in species:
+            specimen = make_specimen(name, index, EDGE, 0, artefacts or Artefacts())
+            rng = np.random.default_rng([index, SPECIES.index(name) if name in SPECIES else 99])
+            for _ in range(SLICES):
+                image = segment_slice(change(cut(specimen.volume, rng)))
+                rows.append({"truth": name, "specimen": specimen.name, **describe(image)})
+    slices = pd.DataFrame(rows)
+    order = np.random.default_rng(0).permutation(slices["specimen"].unique())
+    return pd.concat([slices[slices["specimen"] == name] for name in order], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A classifier of described slices with the outputs of a served model."""
+
+    classifier: Pipeline
+    unknown_below: float
+
+    def answer(self, slices: pd.DataFrame) -> pd.DataFrame:
+        """Adds `species`, `confidence`, `unknown` and `embedding`."""
+        scores = self.classifier.predict_proba(slices[list(DESCRIPTORS)])
+        embedding = self.classifier.decision_function(slices[list(DESCRIPTORS)])
+        return slices.assign(
+            species=self.classifier.classes_[scores.argmax(axis=1)],
+            confidence=scores.max(axis=1),
+            unknown=scores.max(axis=1) < self.unknown_below,
+            embedding=[row.tolist() for row in embedding],
+        )
+
+
+@pytest.fixture(scope="session")
+def answerer() -> Answerer:
+    training = described_slices(range(4))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    classifier.fit(training[list(DESCRIPTORS)], training["truth"])
+    return Answerer(classifier, 0.4)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory, answerer: Answerer) -> Path:
+    """A model repository with versions 1 and 2 of a model, and the reference of its held-out specimens."""
+    root = tmp_path_factory.mktemp("models")
+    reference = answerer.answer(described_slices(range(100, 107)))
+    for version in (1, 2):
+        folder = root / MODEL / str(version)
+        folder.mkdir(parents=True)
+        write_reference(folder / "reference.parquet", reference)
+        model_card().write(folder / "model.json")
+    return root
+
+
+def model_card() -> ModelCard:
+    return ModelCard(
+        name=MODEL,
+        classes=SPECIES,
+        channels=1,
+        segmented=True,
+        members=("logistic",),
+        rule="one member",
+        metrics={},
+        thresholds={"unknown": 0.4},
+        gate=GateVerdict(passed=True, accuracy=1.0, threshold=0.9, reasons=()),
+        data_hash="0" * 64,
+        code_version="test",
+    )
+
+
+@pytest.fixture(scope="session")
+def profile(repository: Path) -> Profile:
+    return load_profile(repository, MODEL, 1, 2000)
+
+
+@pytest.fixture(scope="session")
+def clean(answerer: Answerer) -> pd.DataFrame:
+    """Answers to new specimens, scanned as usual."""
+    return answerer.answer(described_slices(range(200, 212)))
+
+
+@pytest.fixture(scope="session")
+def corrupted(answerer: Answerer) -> dict[str, pd.DataFrame]:
+    """Answers to new specimens, by what is wrong with their scans."""
+    slices = {
+        "noise": described_slices(range(300, 304), Artefacts(noise=6.0)),
+        "blur": described_slices(range(300, 304), Artefacts(blur=3.5)),
+        "contrast": described_slices(range(300, 304), change=flattened),
+    }
+    return {name: answerer.answer(found) for name, found in slices.items()}
+
+
+def events_of(answers: pd.DataFrame, version: int = 1, start: float = 1_800_000_000.0) -> list[DriftEvent]:
+    """Returns an event for each answer, a second apart."""
+    return [
+        DriftEvent(
+            id=uuid.uuid4().hex,
+            time=start + number,
+            model=MODEL,
+            version=version,
+            specimen=row["specimen"],
+            species=row["species"],
+            confidence=row["confidence"],
+            unknown=row["unknown"],
+            descriptors={name: row[name] for name in DESCRIPTORS},
+            embedding=tuple(row["embedding"]),
+        )
+        for number, row in enumerate(answers.to_dict("records"))
+    ]
+
+
+def append_events(path: Path, events: Iterable[DriftEvent]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(event.to_line() + "\n" for event in events)
+
+
+def window_of(events: Sequence[DriftEvent]) -> Window:
+    return Window(Stream(events[0].model, events[0].version), 1, tuple(events))
+
+
+@pytest.fixture
+def config(tmp_path: Path, repository: Path) -> MonitorConfig:
+    """A monitor's configuration: windows of 60 slices of 8 specimens, in folders that do not exist yet."""
+    return MonitorConfig(
+        events=tmp_path / "events",
+        repository=repository,
+        out=tmp_path / "monitoring",
+        window_slices=60,
+        window_specimens=8,
+        resamples=500,
+        port=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_events() -> Callable[..., list[DriftEvent]]:
+    return events_of
+
+
+@pytest.fixture(scope="session")
+def append() -> Callable[[Path, Iterable[DriftEvent]], None]:
+    return append_events
+
+
+@pytest.fixture(scope="session")
+def make_window() -> Callable[[Sequence[DriftEvent]], Window]:
+    return window_of

@@ -1,0 +1,130 @@
+"""Reading drift events: each whole line once, nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.shared.contracts import DriftEvent
+from monitoring.events import MAX_LINE_BYTES, EventLog
+
+
+@pytest.fixture(scope="module")
+def lines(clean: pd.DataFrame, make_events: Callable[..., list[DriftEvent]]) -> list[bytes]:
+    return [event.to_line().encode() + b"\n" for event in make_events(clean.head(6))]
+
+
+def ids(log: EventLog) -> list[str]:
+    return [item.event.id for item in log.read()]
+
+
+def id_of(line: bytes) -> str:
+    return DriftEvent.parse(line, "a test").id
+
+
+def test_a_folder_that_does_not_exist_yet_has_no_events(tmp_path: Path) -> None:
+    assert ids(EventLog(tmp_path / "later", {}, {})) == []
+
+
+def test_a_line_that_is_being_written_is_read_once_it_is_whole_and_once(tmp_path: Path, lines: list[bytes]) -> None:
+    path = tmp_path / "events-1.jsonl"
+    path.write_bytes(lines[0] + lines[1][:100])
+    log = EventLog(tmp_path, {}, {})
+    assert ids(log) == [id_of(lines[0])]
+    path.write_bytes(lines[0] + lines[1])
+    assert ids(log) == [id_of(lines[1])]
+    assert ids(log) == []
+    assert log.corrupt_lines == 0
+
+
+def test_a_log_cut_at_any_byte_gives_exactly_its_whole_lines(tmp_path: Path, lines: list[bytes]) -> None:
+    whole = b"".join(lines[:3])
+    ends = [sum(map(len, lines[:count])) for count in range(4)]
+    path = tmp_path / "events-1.jsonl"
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        expected = [id_of(line) for line, end in zip(lines[:3], ends[1:], strict=True) if end <= cut]
+        assert ids(EventLog(tmp_path, {}, {})) == expected
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"{broken\n",
+        lambda _: b"\n",
+        lambda _: b"\xff\xfe\x00\n",
+        lambda _: b"[1, 2]\n",
+        lambda line: line.replace(b"drift-event/1", b"drift-event/9"),
+        lambda line: line.replace(b'"sharpness"', b'"sharpless"'),
+        lambda line: line.replace(b'"confidence":', b'"confidence":NaN,"old":'),
+        lambda line: line[:-2] + b',"image":"AAAA"}\n',
+        lambda _: b"[" * 100_000 + b"\n",
+        lambda _: b"x" * (MAX_LINE_BYTES * 20) + b"\n",
+        lambda _: b'{"specimen":"' + b"x" * MAX_LINE_BYTES + b'"}\n',
+    ],
+    ids=[
+        "not JSON",
+        "empty",
+        "not text",
+        "not an object",
+        "another schema",
+        "a descriptor missing",
+        "not a number",
+        "an unknown key",
+        "deeply nested",
+        "megabytes",
+        "overlong",
+    ],
+)
+def test_a_damaged_line_is_counted_and_the_lines_about_it_are_read(
+    tmp_path: Path, lines: list[bytes], damage: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / "events-1.jsonl").write_bytes(lines[0] + damage(lines[1]) + lines[2])
+    log = EventLog(tmp_path, {}, {})
+    assert ids(log) == [id_of(lines[0]), id_of(lines[2])]
+    assert log.corrupt_lines == 1
+
+
+def test_files_are_read_in_the_order_of_their_names_and_others_are_left_alone(
+    tmp_path: Path, lines: list[bytes]
+) -> None:
+    (tmp_path / "events-2.jsonl").write_bytes(lines[1])
+    (tmp_path / "events-1.jsonl").write_bytes(lines[0])
+    (tmp_path / "notes.jsonl").write_bytes(lines[2])
+    assert ids(EventLog(tmp_path, {}, {})) == [id_of(lines[0]), id_of(lines[1])]
+
+
+def test_a_later_reader_goes_on_where_an_earlier_one_stopped(tmp_path: Path, lines: list[bytes]) -> None:
+    path = tmp_path / "events-1.jsonl"
+    path.write_bytes(b"".join(lines[:3]))
+    earlier = EventLog(tmp_path, {}, {})
+    list(earlier.read())
+    path.write_bytes(b"".join(lines[:5]))
+    assert ids(EventLog(tmp_path, earlier.positions, {})) == [id_of(line) for line in lines[3:5]]
+
+
+def test_lines_that_are_read_again_are_marked(tmp_path: Path, lines: list[bytes]) -> None:
+    (tmp_path / "events-1.jsonl").write_bytes(b"".join(lines[:3]))
+    earlier = EventLog(tmp_path, {}, {})
+    list(earlier.read())
+    (tmp_path / "events-1.jsonl").write_bytes(b"".join(lines[:4]))
+    later = EventLog(tmp_path, earlier.positions, {"events-1.jsonl": len(lines[0])})
+    assert [(item.event.id, item.again) for item in later.read()] == [
+        (id_of(lines[1]), True),
+        (id_of(lines[2]), True),
+        (id_of(lines[3]), False),
+    ]
+
+
+@pytest.mark.parametrize("new_lines", [1, 5], ids=["shorter", "longer"])
+def test_another_file_of_the_same_name_is_read_from_its_start(
+    tmp_path: Path, lines: list[bytes], new_lines: int
+) -> None:
+    path = tmp_path / "events-1.jsonl"
+    path.write_bytes(lines[0] + lines[1])
+    log = EventLog(tmp_path, {}, {})
+    list(log.read())
+    path.write_bytes(b"".join(lines[1 : 1 + new_lines]))
+    assert ids(log) == [id_of(line) for line in lines[1 : 1 + new_lines]]
+    assert log.replaced_files == 1

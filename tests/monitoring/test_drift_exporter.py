@@ -1,0 +1,102 @@
+"""What Prometheus gets over HTTP."""
+
+import socket
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from components.shared.contracts import DriftEvent
+from components.shared.errors import BadConfigError
+from monitoring.config import MonitorConfig
+from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, serve_metrics
+from monitoring.monitor import Monitor
+from monitoring.profiles import FEATURES
+
+Make = Callable[..., list[DriftEvent]]
+Append = Callable[[Path, Iterable[DriftEvent]], None]
+Labels = frozenset[tuple[str, str]]
+
+
+@pytest.fixture
+def monitor(config: MonitorConfig) -> Monitor:
+    return Monitor(config)
+
+
+@pytest.fixture
+def address(monitor: Monitor) -> Iterator[str]:
+    server = serve_metrics(lambda: monitor.status, monitor.config)
+    yield f"http://127.0.0.1:{server.server_port}/metrics"
+    server.shutdown()
+    server.server_close()
+
+
+def scrape(address: str) -> dict[tuple[str, Labels], float]:
+    with urllib.request.urlopen(address, timeout=5) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name.removeprefix("taxonflow_drift_"), frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of_model(**labels: str) -> Labels:
+    return frozenset({"model": "forams", **labels}.items())
+
+
+def test_before_the_first_window_there_is_a_state_but_no_score(monitor: Monitor, address: str) -> None:
+    monitor.poll()
+    found = scrape(address)
+    assert found["state", of_model(state="too_little_data")] == 1
+    assert found["state", of_model(state="no_drift")] == 0
+    assert not any(name in {"score", "threshold", "detected"} for name, _ in found)
+    assert found["required_slices", frozenset()] == monitor.config.window_slices
+
+
+def test_the_gauges_hold_the_latest_windows_numbers(
+    monitor: Monitor,
+    address: str,
+    corrupted: dict[str, pd.DataFrame],
+    make_events: Make,
+    append: Append,
+) -> None:
+    append(monitor.config.events / "events-1.jsonl", make_events(corrupted["noise"].head(70)))
+    (result,) = monitor.poll()
+    found = scrape(address)
+    for feature in result.features:
+        assert found["score", of_model(feature=feature.feature)] == pytest.approx(feature.score)
+        assert found["threshold", of_model(feature=feature.feature)] == pytest.approx(feature.threshold)
+    assert found["detected", of_model()] == 1
+    assert found["drifted_features", of_model()] == len(result.drifted) > 0
+    assert found["window_slices", of_model()] == result.slices
+    assert found["window_specimens", of_model()] == result.specimens
+    assert found["window_end_timestamp_seconds", of_model()] == result.end
+    assert found["pending_slices", of_model()] == 70 - result.slices
+    assert found["events_total", frozenset()] == 70
+    assert found["faults_total", frozenset({("kind", "corrupt_line")})] == 0
+    assert found["state", of_model(state="drift")] == 1
+
+
+def test_metrics_and_their_table_agree_and_labels_are_bounded(
+    monitor: Monitor, address: str, clean: pd.DataFrame, make_events: Make, append: Append
+) -> None:
+    strange = [event.model_copy(update={"species": event.id}) for event in make_events(clean.head(70))]
+    append(monitor.config.events / "events-1.jsonl", strange)
+    assert len(monitor.poll()) == 1
+    found = scrape(address)
+    assert {name for name, _ in found} == {metric.name for metric in (*MODEL_METRICS, *MONITOR_METRICS)}
+    assert {dict(labels)["feature"] for name, labels in found if name == "score"} == set(FEATURES)
+    assert len([labels for name, labels in found if name == "window_species_ratio"]) == 6
+
+
+def test_an_address_that_is_taken_is_refused_in_a_sentence(monitor: Monitor) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = monitor.config.model_copy(update={"port": taken.getsockname()[1]})
+        with pytest.raises(BadConfigError, match="cannot be listened on"):
+            serve_metrics(lambda: monitor.status, config)

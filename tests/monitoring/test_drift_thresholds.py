@@ -1,0 +1,130 @@
+"""Thresholds that know that slices of one specimen are alike."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
+
+from components.shared.contracts import DriftEvent
+from monitoring.drift import compare
+from monitoring.profiles import CATEGORICAL, FEATURES, Profile
+from monitoring.thresholds import (
+    SMALLEST_THRESHOLD,
+    PseudoWindows,
+    calibrate,
+    draw,
+    jensen_shannon,
+    normed_wasserstein,
+)
+
+WINDOW = (8,) * 10
+
+
+@pytest.fixture(scope="module")
+def features(profile: Profile) -> pd.DataFrame:
+    return profile.features
+
+
+@pytest.fixture(scope="module")
+def drawn(features: pd.DataFrame) -> PseudoWindows:
+    return draw(features["specimen"], WINDOW, 5, np.random.default_rng(0))
+
+
+def test_a_pseudo_window_holds_whole_specimens_that_the_rest_lacks(
+    features: pd.DataFrame, drawn: PseudoWindows
+) -> None:
+    for window, rest in zip(drawn.window, drawn.rest, strict=True):
+        inside, outside = set(features["specimen"][window > 0]), set(features["specimen"][rest > 0])
+        assert len(inside) == len(WINDOW)
+        assert inside.isdisjoint(outside)
+        assert inside | outside == set(features["specimen"])
+    assert np.allclose(drawn.window.sum(axis=1), 1)
+    assert np.allclose(drawn.rest.sum(axis=1), 1)
+
+
+def test_a_small_reference_keeps_half_of_its_specimens_to_compare_with(features: pd.DataFrame) -> None:
+    few = features["specimen"][features["specimen"].isin(features["specimen"].unique()[:8])]
+    drawn = draw(few, (8,) * 50, 3, np.random.default_rng(0))
+    assert few[drawn.window[0] > 0].nunique() == 4
+
+
+def test_the_fast_scores_are_scipys(features: pd.DataFrame, drawn: PseudoWindows) -> None:
+    sharpness, species = features["sharpness"].to_numpy(), features["species"].to_numpy(str)
+    fast, shares = normed_wasserstein(sharpness, drawn), jensen_shannon(species, drawn)
+    names = np.unique(species)
+    for row, (window, rest) in enumerate(zip(drawn.window, drawn.rest, strict=True)):
+        slow = wasserstein_distance(sharpness, sharpness, window, rest) / np.std(sharpness[rest > 0])
+        assert fast[row] == pytest.approx(slow, rel=1e-9)
+        slow = jensenshannon(*([side[species == name].sum() for name in names] for side in (window, rest)))
+        assert shares[row] == pytest.approx(slow, rel=1e-9)
+
+
+def test_the_fast_scores_are_evidentlys(features: pd.DataFrame) -> None:
+    drawn = draw(features["specimen"], WINDOW, 1, np.random.default_rng(1))
+    repeats = np.round(drawn.window[0] * sum(WINDOW)).astype(int)
+    window, rest = features.loc[features.index.repeat(repeats)], features[drawn.rest[0] > 0]
+    snapshot = compare(window, rest, dict.fromkeys(FEATURES, 0.1), "a test")
+    scores = {m["config"]["column"]: m["value"] for m in snapshot.dict()["metrics"] if "column" in m["config"]}
+    assert set(scores) == set(FEATURES)
+    for name, score in scores.items():
+        if name in CATEGORICAL:
+            expected = jensen_shannon(features[name].to_numpy(str), drawn)[0]
+        else:
+            expected = normed_wasserstein(features[name].to_numpy(float), drawn)[0]
+        assert score == pytest.approx(expected, rel=1e-6), name
+
+
+def test_the_same_seed_gives_the_same_thresholds_and_another_seed_nearly_the_same(features: pd.DataFrame) -> None:
+    first, same, other = (calibrate(features, WINDOW, 0.01, 1000, seed) for seed in (0, 0, 1))
+    assert first == same
+    assert first != other
+    for name, threshold in first.items():
+        assert other[name] == pytest.approx(threshold, rel=0.4)
+
+
+def test_more_specimens_make_lower_thresholds(features: pd.DataFrame) -> None:
+    few, many = (calibrate(features, (8,) * count, 0.01, 500, 0) for count in (4, 16))
+    assert all(many[name] <= few[name] for name in FEATURES)
+    assert sum(many.values()) < 0.8 * sum(few.values())
+
+
+def test_a_feature_that_never_varies_gets_evidentlys_threshold(features: pd.DataFrame) -> None:
+    assert calibrate(features.assign(unknown="known"), WINDOW, 0.01, 200, 0)["unknown"] == SMALLEST_THRESHOLD
+
+
+def clean_windows(profile: Profile, clean: pd.DataFrame, count: int) -> Iterator[pd.DataFrame]:
+    rng = np.random.default_rng(2)
+    events = clean.assign(id="", time=0.0, model="forams", version=1)
+    for _ in range(count):
+        chosen = rng.choice(clean["specimen"].unique(), len(WINDOW), replace=False)
+        rows = events[events["specimen"].isin(chosen)]
+        yield profile.traffic_features([_event(row) for row in rows.to_dict("records")])
+
+
+def _event(row: dict[str, object]) -> DriftEvent:
+    fields = {name: value for name, value in row.items() if name in DriftEvent.model_fields}
+    descriptors = {name: value for name, value in row.items() if name not in {*fields, "truth"}}
+    return DriftEvent.model_validate({**fields, "descriptors": descriptors})
+
+
+def score(name: str, reference: pd.Series, window: pd.Series) -> float:
+    if name in CATEGORICAL:
+        names = sorted({*reference, *window})
+        return float(jensenshannon(*([(side == each).mean() for each in names] for side in (reference, window))))
+    return float(wasserstein_distance(reference, window) / np.std(reference))
+
+
+def test_clean_windows_of_new_specimens_raise_hardly_any_false_alarm_where_usual_thresholds_nearly_always_do(
+    profile: Profile, features: pd.DataFrame, clean: pd.DataFrame
+) -> None:
+    thresholds = calibrate(features, WINDOW, 0.01, 1000, 0)
+    alarms = usual = 0
+    for window in clean_windows(profile, clean, 40):
+        scores = {name: score(name, features[name], window[name]) for name in FEATURES}
+        alarms += any(scores[name] >= thresholds[name] for name in FEATURES)
+        usual += any(scores[name] >= SMALLEST_THRESHOLD for name in FEATURES)
+    assert alarms <= 2
+    assert usual >= 38

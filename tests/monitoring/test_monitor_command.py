@@ -1,0 +1,128 @@
+"""The command that a person starts."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.shared.contracts import DriftEvent
+from monitoring.__main__ import EXIT_DRIFT, EXIT_TOO_LITTLE, main
+from monitoring.config import MonitorConfig
+
+Make = Callable[..., list[DriftEvent]]
+Append = Callable[[Path, Iterable[DriftEvent]], None]
+
+
+def arguments_of(config: MonitorConfig) -> list[str]:
+    return [
+        *("--events", str(config.events)),
+        *("--repository", str(config.repository)),
+        *("--out", str(config.out)),
+        *("--window-slices", str(config.window_slices)),
+        *("--window-specimens", str(config.window_specimens)),
+        *("--port", "0"),
+    ]
+
+
+def test_a_single_slice_is_too_little_and_the_message_says_how_to_go_on(
+    config: MonitorConfig,
+    clean: pd.DataFrame,
+    make_events: Make,
+    append: Append,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    append(config.events / "events-1.jsonl", make_events(clean.head(1)))
+    assert main([*arguments_of(config), "--once"]) == EXIT_TOO_LITTLE
+    said = capsys.readouterr().out
+    assert "too little data to judge, 1 of 60 slices and 1 of 8 specimens so far. Send more slices" in said
+
+
+def test_once_says_no_drift_then_drift_and_ends_with_the_verdict_as_exit_code(
+    config: MonitorConfig,
+    clean: pd.DataFrame,
+    corrupted: dict[str, pd.DataFrame],
+    make_events: Make,
+    append: Append,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    append(config.events / "events-1.jsonl", make_events(clean.head(64)))
+    assert main([*arguments_of(config), "--once"]) == 0
+    assert "no drift (nearest to its threshold" in capsys.readouterr().out
+    append(config.events / "events-1.jsonl", make_events(corrupted["blur"].head(64)))
+    assert main([*arguments_of(config), "--once"]) == EXIT_DRIFT
+    said = capsys.readouterr().out
+    assert "DRIFT in" in said
+    (report,) = re.findall(r"report (\S+\.html)", said)
+    assert Path(report).is_file()
+    assert main([*arguments_of(config), "--once"]) == EXIT_DRIFT
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (["--repository", "nowhere"], 2, "holds no served model"),
+        (["--window-slices", "0"], 2, "--window-slices 0"),
+        (["--port", "70000"], 2, "--port 70000"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_a_sentence(
+    config: MonitorConfig, change: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments_of(config), *change, "--once"]) == code
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
+    config: MonitorConfig, clean: pd.DataFrame, make_events: Make, append: Append
+) -> None:
+    command = [sys.executable, "-m", "monitoring", *arguments_of(config)]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    try:
+        assert process.stdout is not None
+        (address,) = re.findall(r"http://\S+/metrics", process.stdout.readline())
+        assert "evidently ui --workspace" in process.stdout.readline()
+        assert "too little data" in process.stdout.readline()
+        append(config.events / "events-1.jsonl", make_events(clean.head(64)))
+        assert "no drift" in process.stdout.readline()
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            assert 'taxonflow_drift_detected{model="forams"} 0.0' in answer.read().decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        assert "stopped" in process.stdout.read()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_monitor_killed_at_any_moment_judges_each_window_once(
+    config: MonitorConfig, clean: pd.DataFrame, make_events: Make, append: Append
+) -> None:
+    events, command = make_events(clean), [sys.executable, "-m", "monitoring", *arguments_of(config)]
+    for number, start in enumerate(range(0, 480, 24)):
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
+        append(config.events / "events-1.jsonl", events[start : start + 24])
+        time.sleep(1.0 + 0.37 * (number % 9))
+        process.kill()
+        process.wait()
+    assert main([*arguments_of(config), "--once"]) in (0, EXIT_DRIFT)
+    undisturbed = config.model_copy(update={"out": config.out.with_name("undisturbed")})
+    assert main([*arguments_of(undisturbed), "--once"]) in (0, EXIT_DRIFT)
+    left, expected = (
+        {path.name: path.read_text() for path in each.out.glob("window-*.json")} for each in (config, undisturbed)
+    )
+    assert len(expected) >= 7
+    assert left == expected

@@ -1,0 +1,40 @@
+"""The pipeline step and the command."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from components.phantoms.component import phantoms
+from components.shared.errors import EXIT_BAD_INPUT
+
+
+def test_the_step_writes_volumes_and_a_contact_sheet_and_returns_their_address(tmp_path: Path):
+    volumes = dsl.Dataset(uri=str(tmp_path / "run" / "volumes"))
+    sheet = dsl.HTML(uri=str(tmp_path / "run" / "contact_sheet"))
+    address = phantoms.python_func(specimens_per_species=1, size=32, seed=0, volumes=volumes, contact_sheet=sheet)
+    assert address == volumes.uri
+    with (Path(volumes.path) / "manifest.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 12
+    assert Path(sheet.path).read_text().startswith("<!doctype html>")
+    assert volumes.metadata["synthetic"] is True
+
+
+def test_the_step_ends_a_bad_size_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    volumes, sheet = dsl.Dataset(uri=str(tmp_path / "volumes")), dsl.HTML(uri=str(tmp_path / "sheet"))
+    with pytest.raises(SystemExit) as ended:
+        phantoms.python_func(specimens_per_species=1, size=8, seed=0, volumes=volumes, contact_sheet=sheet)
+    assert ended.value.code == EXIT_BAD_INPUT
+    assert "[phantoms] bad_input: size 8: expected 32 to 512 voxels" in capsys.readouterr().out
+    assert not (tmp_path / "volumes").exists()
+
+
+def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path):
+    command = [sys.executable, "-m", "components.phantoms", "--out", str(tmp_path / "set"), "--size", "5"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert ended.returncode == EXIT_BAD_INPUT
+    assert "size 5" in ended.stdout
+    assert "Traceback" not in ended.stderr

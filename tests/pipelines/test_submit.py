@@ -1,0 +1,259 @@
+"""Submission to a server over HTTP that speaks the endpoints of Kubeflow Pipelines v2beta1 that kfp's client uses."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+from pipelines.submit import main
+
+API = "/pipeline/apis/v2beta1"
+
+
+@dataclass
+class Recorded:
+    method: str
+    path: str
+    query: dict[str, str]
+    body: bytes
+    authorization: str | None
+
+
+@dataclass
+class FakeKubeflow:
+    """Pipelines, versions, experiments and runs in memory."""
+
+    url: str = ""
+    requests: list[Recorded] = field(default_factory=list)
+    pipelines: list[dict[str, Any]] = field(default_factory=list)
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    experiments: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+
+    def uploads(self) -> list[Recorded]:
+        return [request for request in self.requests if "/upload" in request.path]
+
+    def handle(self, request: Recorded) -> tuple[int, str, str]:
+        self.requests.append(request)
+        path = request.path.removeprefix(API)
+        if path in self.instead:
+            return self.instead[path]
+        routes: dict[tuple[str, str], Callable[[Recorded], dict[str, Any]]] = {
+            ("GET", "/healthz"): lambda _: {"multi_user": False},
+            ("GET", "/pipelines"): lambda r: {"pipelines": named(self.pipelines, r)},
+            ("POST", "/pipelines/upload"): self.upload,
+            ("POST", "/pipelines/upload_version"): self.upload_version,
+            ("GET", "/experiments"): lambda r: {"experiments": named(self.experiments, r)},
+            ("POST", "/experiments"): lambda r: self.keep(self.experiments, "experiment", json.loads(r.body)),
+            ("POST", "/runs"): lambda r: self.keep(self.runs, "run", json.loads(r.body)),
+        }
+        if path.endswith("/versions"):
+            return 200, "application/json", json.dumps({"pipeline_versions": named(self.versions, request)})
+        action = routes.get((request.method, path))
+        if action is None:
+            return 404, "application/json", json.dumps({"error": f"no {request.method} {path}"})
+        return 200, "application/json", json.dumps(action(request))
+
+    def keep(self, where: list[dict[str, Any]], kind: str, item: dict[str, Any]) -> dict[str, Any]:
+        where.append({**item, f"{kind}_id": f"{kind}-{len(where) + 1}"})
+        return where[-1]
+
+    def upload(self, request: Recorded) -> dict[str, Any]:
+        return self.keep(self.pipelines, "pipeline", {"display_name": request.query["name"]})
+
+    def upload_version(self, request: Recorded) -> dict[str, Any]:
+        item = {"display_name": request.query["name"], "pipeline_id": request.query["pipelineid"]}
+        return self.keep(self.versions, "pipeline_version", item)
+
+
+def named(items: list[dict[str, Any]], request: Recorded) -> list[dict[str, Any]]:
+    """The items that the request's filter on display_name lets through."""
+    predicates = json.loads(request.query["filter"])["predicates"]
+    (wanted,) = [p.get("stringValue", p.get("string_value")) for p in predicates]
+    return [item for item in items if item["display_name"] == wanted]
+
+
+def make_handler(kubeflow: FakeKubeflow) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            address = urlsplit(self.path)
+            query = {key: values[0] for key, values in parse_qs(address.query).items()}
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            recorded = Recorded(self.command, address.path, query, body, self.headers.get("Authorization"))
+            status, content_type, text = kubeflow.handle(recorded)
+            self.send_response(status)
+            if status in (301, 302):
+                self.send_header("Location", text)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_GET = do_POST = _answer  # noqa: N815 names that http.server looks for
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    return Handler
+
+
+@pytest.fixture
+def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKubeflow]:
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+    monkeypatch.delenv("KUBEFLOW_TOKEN", raising=False)
+    fake = FakeKubeflow()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(fake))
+    fake.url = f"http://127.0.0.1:{server.server_port}/pipeline"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield fake
+    server.shutdown()
+    server.server_close()
+
+
+def submit(kubeflow: FakeKubeflow, *arguments: str) -> int:
+    return main(["--host", kubeflow.url, *arguments])
+
+
+def sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    """Standard error, which must be one line and no traceback."""
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert "Traceback" not in error
+    return error
+
+
+def test_a_preset_is_uploaded_as_a_version_and_run_with_its_parameters(
+    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = submit(kubeflow, "--preset", "fossil", "--set", "volumes=s3://lab/volumes", "--set", "recipe={epochs: 3}")
+    assert code == 0
+    assert capsys.readouterr().out == f"{kubeflow.url}/#/runs/details/run-1\n"
+    (run,) = kubeflow.runs
+    parameters = run["runtime_config"]["parameters"]
+    assert parameters["volumes"] == "s3://lab/volumes"
+    assert parameters["recipe"] == {"epochs": 3}
+    assert parameters["image_size"] == 224
+    reference = {"pipeline_id": "pipeline-1", "pipeline_version_id": "pipeline_version-1"}
+    assert run["pipeline_version_reference"] == reference
+    assert run["experiment_id"] == "experiment-1"
+    assert kubeflow.pipelines[0]["display_name"] == "taxonflow-training"
+    assert kubeflow.experiments[0]["display_name"] == "taxonflow"
+
+
+def test_what_is_uploaded_is_the_compiled_pipeline(kubeflow: FakeKubeflow) -> None:
+    submit(kubeflow, "--preset", "fossil", "--set", "volumes=s3://lab/volumes")
+    for upload in kubeflow.uploads():
+        content = upload.body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
+        assert yaml.safe_load(content)["pipelineInfo"]["name"] == "taxonflow-training"
+
+
+def test_a_preset_with_phantoms_runs_the_pipeline_that_makes_them(kubeflow: FakeKubeflow) -> None:
+    assert submit(kubeflow, "--preset", "smoke") == 0
+    assert kubeflow.pipelines[0]["display_name"] == "taxonflow-phantom-training"
+    assert kubeflow.runs[0]["runtime_config"]["parameters"]["specimens_per_species"] == 4
+
+
+def test_submitting_again_uploads_nothing_new(kubeflow: FakeKubeflow) -> None:
+    submit(kubeflow, "--preset", "smoke")
+    uploads = len(kubeflow.uploads())
+    submit(kubeflow, "--preset", "smoke", "--set", "seed=1")
+    assert len(kubeflow.uploads()) == uploads
+    assert len(kubeflow.pipelines) == len(kubeflow.versions) == len(kubeflow.experiments) == 1
+    references = [run["pipeline_version_reference"] for run in kubeflow.runs]
+    assert references[0] == references[1]
+
+
+def test_experiment_namespace_and_service_account_are_passed_on(kubeflow: FakeKubeflow) -> None:
+    options = ["--experiment", "nightly", "--namespace", "lab", "--service-account", "taxonflow-deployer"]
+    submit(kubeflow, "--preset", "smoke", *options)
+    assert kubeflow.experiments[0]["display_name"] == "nightly"
+    assert kubeflow.experiments[0]["namespace"] == "lab"
+    assert kubeflow.runs[0]["service_account"] == "taxonflow-deployer"
+
+
+def test_the_token_comes_from_the_environment_and_goes_with_every_request(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBEFLOW_TOKEN", "from-the-environment")
+    submit(kubeflow, "--preset", "smoke")
+    assert {request.authorization for request in kubeflow.requests} == {"Bearer from-the-environment"}
+    assert "from-the-environment" not in "".join(capsys.readouterr())
+
+
+def test_a_token_file_goes_before_the_environment(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KUBEFLOW_TOKEN", "from-the-environment")
+    (tmp_path / "token").write_text("from-the-file\n")
+    submit(kubeflow, "--preset", "smoke", "--token-file", str(tmp_path / "token"))
+    assert {request.authorization for request in kubeflow.requests} == {"Bearer from-the-file"}
+
+
+def test_a_missing_token_file_is_one_sentence(
+    kubeflow: FakeKubeflow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(kubeflow, "--preset", "smoke", "--token-file", str(tmp_path / "none")) == 2
+    assert "cannot be read" in sentence(capsys)
+    assert kubeflow.requests == []
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "said"),
+    [
+        ("/healthz", (401, "application/json", "{}"), "valid token"),
+        ("/healthz", (302, "text/html", "/dex/auth"), "login page"),
+        ("/healthz", (200, "text/html", "<html>"), "not as Kubeflow Pipelines"),
+        ("/pipelines", (403, "application/json", '{"error": "forbidden"}'), "forbidden"),
+        ("/runs", (500, "application/json", '{"error": "quota"}'), "quota"),
+    ],
+)
+def test_a_server_that_refuses_is_one_sentence(
+    kubeflow: FakeKubeflow,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    answer: tuple[int, str, str],
+    said: str,
+) -> None:
+    kubeflow.instead[path] = answer
+    assert submit(kubeflow, "--preset", "smoke") == 1
+    assert said in sentence(capsys)
+    assert kubeflow.runs == []
+
+
+def test_an_unreachable_host_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--host", "http://127.0.0.1:9", "--preset", "smoke"]) == 1
+    assert "cannot be reached" in sentence(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--preset", "smoke", "--set", "epoch=3"], "parameter epoch"),
+        (["--preset", "smoke", "--set", "seed=one"], "seed='one'"),
+        (["--preset", "smoke", "--set", "seed=true"], "seed=True"),
+        (["--preset", "smoke", "--set", "seed"], "key=value"),
+        (["--preset", "smoke", "--set", "recipe={"], "not YAML"),
+        (["--preset", "fossil"], "no volumes"),
+        (["--preset", "nothing"], "preset 'nothing'"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_anything_is_sent(
+    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert submit(kubeflow, *arguments) == 2
+    assert said in sentence(capsys)
+    assert kubeflow.requests == []
+
+
+@pytest.mark.parametrize("host", ["", "kubeflow.example.org", "file:///kubeflow"])
+def test_a_host_that_is_no_address_is_refused(capsys: pytest.CaptureFixture[str], host: str) -> None:
+    assert main(["--host", host, "--preset", "smoke"]) == 2
+    assert "https://" in sentence(capsys)

@@ -1,0 +1,268 @@
+"""Fixtures: real SavedModels of the served contract, real slices, and servers as processes of their own."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from components.shared.contracts import GateVerdict, ModelCard
+from components.shared.imaging import encode_png, segment_slice
+
+CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
+IMAGE_SIZE, EMBEDDING = 32, 8
+START_TIMEOUT_S = 60
+
+
+def write_saved_model(folder: Path, seed: int) -> None:
+    import tensorflow as tf
+
+    from components.shared.preprocessing import decode_and_crop
+
+    class Classifier(tf.Module):
+        """A seeded random projection behind the real preprocessing."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            random = np.random.default_rng(seed)
+            self.project = tf.Variable(random.normal(0, 0.002, (IMAGE_SIZE**2, EMBEDDING)), dtype=tf.float32)
+            self.classify = tf.Variable(random.normal(0, 1, (EMBEDDING, len(CLASSES))), dtype=tf.float32)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+        def serve(self, image_bytes: Any) -> dict[str, Any]:
+            with tf.device("/CPU:0"):
+                images = tf.map_fn(
+                    lambda encoded: tf.cast(decode_and_crop(encoded, IMAGE_SIZE, 1), tf.float32),
+                    image_bytes,
+                    fn_output_signature=tf.TensorSpec([IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32),
+                )
+            embedding = tf.tanh(tf.reshape(images, [-1, IMAGE_SIZE**2]) @ self.project)
+            scores = tf.nn.softmax(embedding @ self.classify)
+            confidence = tf.reduce_max(scores, axis=1)
+            return {
+                "species": tf.gather(tf.constant(CLASSES), tf.argmax(scores, axis=1)),
+                "confidence": confidence,
+                "scores": scores,
+                "unknown": confidence < 0.4,
+                "embedding": embedding,
+            }
+
+    classifier = Classifier()
+    tf.saved_model.save(classifier, str(folder), signatures={"serving_default": classifier.serve})
+
+
+def card_of(name: str, **changes: Any) -> ModelCard:
+    fields: dict[str, Any] = {
+        "name": name,
+        "classes": CLASSES,
+        "channels": 1,
+        "segmented": True,
+        "members": ("projection",),
+        "rule": "the only member",
+        "metrics": {},
+        "thresholds": {"unknown": 0.4},
+        "gate": GateVerdict(passed=True, accuracy=1.0, threshold=0.5, reasons=()),
+        "data_hash": "0" * 64,
+        "code_version": "0.1.0",
+    }
+    return ModelCard(**{**fields, **changes})
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """SavedModels by the seed of their weights."""
+    folders = {seed: tmp_path_factory.mktemp("saved-models") / str(seed) for seed in (1, 2)}
+    for seed, folder in folders.items():
+        write_saved_model(folder, seed)
+    return folders
+
+
+Publish = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def publish(saved_models: dict[int, Path]) -> Publish:
+    """Publishes a version as the deploy step does: a whole folder, renamed into place."""
+
+    def publish_version(repository: Path, name: str, version: int, seed: int = 1, **changes: Any) -> Path:
+        folder = repository / name / str(version)
+        unfinished = folder.parent / f".{version}.unfinished"
+        shutil.copytree(saved_models[seed], unfinished)
+        card_of(name, **changes).write(unfinished / "model.json")
+        return unfinished.rename(folder)
+
+    return publish_version
+
+
+def raw_slice(seed: int, shape: tuple[int, int] = (120, 160)) -> bytes:
+    """A slice as a scanner gives it: a bright specimen in grey noise."""
+    random = np.random.default_rng(seed)
+    image = random.normal(40, 6, shape)
+    mask = np.zeros(shape, np.uint8)
+    axes = (int(random.integers(18, 50)), int(random.integers(18, 50)))
+    cv2.ellipse(mask, (shape[1] // 2, shape[0] // 2), axes, float(random.integers(180)), 0, 360, 1, -1)
+    image += mask * random.normal(130, 12, shape)
+    return encode_png(np.clip(image, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def raw_slices() -> list[bytes]:
+    return [raw_slice(seed) for seed in range(6)]
+
+
+@pytest.fixture(scope="session")
+def segmented_slices(raw_slices: list[bytes]) -> list[bytes]:
+    decoded = [cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE) for raw in raw_slices]
+    return [encode_png(segment_slice(image)) for image in decoded]
+
+
+def b64(content: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(content).decode()}
+
+
+@pytest.fixture(scope="session")
+def instances_of() -> Callable[..., dict[str, Any]]:
+    """Makes the body of a predict request, row by row."""
+
+    def body(images: list[bytes], specimen: str | None = None) -> dict[str, Any]:
+        extra = {"specimen": specimen} if specimen else {}
+        return {"instances": [{"image_bytes": b64(image), **extra} for image in images]}
+
+    return body
+
+
+@dataclass
+class Server:
+    """A server as a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    events: Path
+    repository: Path
+    log: Path
+
+
+def started(arguments: list[str], log: Path) -> tuple[subprocess.Popen[str], str]:
+    """Starts a module and reads from its first lines where it listens."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdout=output, stderr=subprocess.STDOUT, text=True, env=os.environ
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = [line for line in log.read_text().splitlines() if "listening on http" in line]
+        if lines:
+            return process, lines[0].split("listening on ")[1].split(";")[0]
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the server did not start: {log.read_text()}")
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts servers and ends them with the tests."""
+    servers: list[Server] = []
+
+    def start(repository: Path, ready: bool = True) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        events, log = folder / "events", folder / "log.txt"
+        arguments = [
+            "serving",
+            "--repository",
+            str(repository),
+            "--port",
+            "0",
+            "--events",
+            str(events),
+            "--poll",
+            "0.2",
+        ]
+        process, url = started(arguments, log)
+        servers.append(Server(process, url, events, repository, log))
+        if ready:
+            wait_for(lambda: is_ready(url))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def start_transformer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts transformers of the model `forams` as processes of their own."""
+    transformers: list[Server] = []
+
+    def start(predictor_host: str, *options: str, ready: bool = True) -> Server:
+        folder = tmp_path_factory.mktemp("transformer")
+        events, log = folder / "events", folder / "log.txt"
+        arguments = ["serving.transformer", "--model_name", "forams", "--predictor_host", predictor_host, *options]
+        arguments += ["--predictor_protocol", "v1", "--workers", "1", "--http_port", "0", "--host", "127.0.0.1"]
+        process, url = started([*arguments, "--events", str(events)], log)
+        transformers.append(Server(process, url, events, folder, log))
+        if ready:
+            wait_for(lambda: is_ready(url))
+        return transformers[-1]
+
+    yield start
+    for transformer in transformers:
+        transformer.process.kill()
+        transformer.process.wait()
+
+
+@pytest.fixture(scope="session")
+def reference(saved_models: dict[int, Path]) -> dict[int, Any]:
+    """The same SavedModels, called without a server: functions of a list of encoded images, by seed."""
+    import tensorflow as tf
+
+    loaded = {seed: tf.saved_model.load(str(folder)) for seed, folder in saved_models.items()}
+    return {seed: ReferenceModel(model) for seed, model in loaded.items()}
+
+
+class ReferenceModel:
+    """Calls the signature of a SavedModel."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, images: list[bytes]) -> dict[str, Any]:
+        import tensorflow as tf
+
+        outputs = self.model.signatures["serving_default"](image_bytes=tf.constant(images))
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Start, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server of the model `forams`, version 1, that several tests share."""
+    repository = tmp_path_factory.mktemp("repository")
+    publish(repository, "forams", 1)
+    return start_server(repository)

@@ -1,0 +1,237 @@
+"""What the server says to bad requests, while good ones go on being answered."""
+
+import http.client
+import io
+import json
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.shared.imaging import encode_png
+
+Body = Callable[..., dict[str, Any]]
+GOOD_CLIENTS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body) -> Iterator[None]:
+    """Good requests for as long as this file's tests send bad ones; each has to be answered, and alike."""
+    body, done, statuses, answers = instances_of(segmented_slices[:1]), threading.Event(), [], set()
+
+    def keep_asking() -> None:
+        with httpx.Client(timeout=60) as client:
+            while not done.is_set():
+                response = client.post(f"{server.url}/v1/models/forams:predict", json=body)
+                statuses.append(response.status_code)
+                answers.add(response.text)
+                time.sleep(0.01)
+
+    clients = [threading.Thread(target=keep_asking) for _ in range(GOOD_CLIENTS)]
+    for client in clients:
+        client.start()
+    yield
+    done.set()
+    for client in clients:
+        client.join()
+    assert len(statuses) > GOOD_CLIENTS
+    assert set(statuses) == {200}
+    assert len(answers) == 1
+
+
+def refused(server: Any, content: Any, status: int, path: str = "forams:predict", **headers: str) -> str:
+    """Posts a body and returns the error, which has to come with the given status."""
+    if not isinstance(content, bytes):
+        content = json.dumps(content).encode()
+    response = httpx.post(f"{server.url}/v1/models/{path}", content=content, headers=headers, timeout=60)
+    assert response.status_code == status, response.text[:300]
+    assert set(response.json()) == {"error"}
+    assert response.headers["content-type"] == "application/json"
+    return str(response.json()["error"])
+
+
+def png_that_promises(width: int, height: int) -> bytes:
+    """A PNG whose header has a size and whose pixels are missing."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, b"IDAT" + zlib.compress(b"\0"), b"IEND")
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((64, 48), 60).convert(mode).save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "empty body"),
+        (b"   ", "empty body"),
+        (b"image", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[1]", "a JSON list"),
+        (b"null", "a JSON null"),
+        (b"{}", "both or neither"),
+        (b'{"instances": [], "inputs": []}', "both or neither"),
+        (b'{"instances": []}', "no instance"),
+        (b'{"inputs": []}', "no instance"),
+        (b'{"instances": {"b64": "aaaa"}}', "a JSON object"),
+        (b'{"instances": [1.5]}', "instance 0 without image_bytes"),
+        (b'{"instances": [NaN]}', "not JSON"),
+        (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "mask": 1}]}', "the key 'mask'"),
+        (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "specimen": 7}]}', "specimen"),
+        (b'{"instances": [{"image_bytes": {"b64": "a!b?"}}]}', "instance 0 with text that is not base64"),
+        (b'{"instances": [{"image_bytes": {"b64": 7}}]}', "image"),
+        (b'{"instances": [{"image_bytes": "aaaa"}]}', "a JSON text"),
+        (b'{"instances": [{"image_bytes": {"b64": ""}}]}', "an empty image"),
+        (b'{"instances": [{"b64": "aaaa"}], "rows": 1}', "the key 'rows'"),
+        (b'{"instances": [{"b64": "aaaa"}], "signature_name": []}', "signature_name"),
+        (b'{"inputs": {"image_bytes": [{"b64": "aaaa"}], "specimen": ["a", "b"]}}', "2 specimens for 1 images"),
+        (b'{"inputs": {"pixels": [1, 2]}}', "image_bytes"),
+    ],
+)
+def test_a_malformed_body_is_refused_with_its_reason(server: Any, body: bytes, reason: str) -> None:
+    assert reason in refused(server, body, 400)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (b"junk" * 100, "cannot be read"),
+        (encode_png(np.full((50, 50), 9, np.uint8))[:60], "cannot be read"),
+        (png_that_promises(50_000, 50_000), "2500000000 pixels"),
+        (png_that_promises(0, 5), "cannot be read"),
+        (png_that_promises(2**31 - 1, 2**31 - 1), "an image"),
+        (encoded("TIFF"), "cannot be read"),
+        (encoded("GIF", save_all=True, append_images=[Image.new("L", (64, 48))]), "animated"),
+    ],
+)
+def test_an_image_that_cannot_be_used_is_refused_by_its_number(
+    server: Any, image: bytes, reason: str, segmented_slices: list[bytes], instances_of: Body
+) -> None:
+    error = refused(server, instances_of([segmented_slices[0], image]), 400)
+    assert "instance 1" in error
+    assert reason in error
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        encoded("JPEG", "CMYK"),
+        encoded("PNG", "I;16"),
+        encode_png(np.full((1, 1), 200, np.uint8)),
+        encode_png(np.full((1, 300), 200, np.uint8)),
+        encoded("PNG", "1"),
+        encoded("PNG", "LA"),
+    ],
+)
+def test_an_unusual_image_is_answered(server: Any, image: bytes, instances_of: Body) -> None:
+    response = httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of([image]), timeout=60)
+    assert response.status_code == 200, response.text
+    assert sum(response.json()["predictions"][0]["scores"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_too_many_instances_are_refused(server: Any, instances_of: Body) -> None:
+    assert "at most 256 instances" in refused(server, instances_of([b"x"] * 10_000), 400)
+    assert "300 instances" in refused(server, instances_of([b"x"] * 300), 400)
+
+
+def test_deep_json_is_refused(server: Any) -> None:
+    assert "lists and objects" in refused(server, b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400)
+    assert "without image_bytes" in refused(server, b'{"instances": ' + b"[" * 500 + b"]" * 500 + b"}", 400)
+
+
+def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(server: Any) -> None:
+    address = urlsplit(server.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
+    connection.putrequest("POST", "/v1/models/forams:predict")
+    connection.putheader("Content-Length", str(100 * 2**20))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413
+    assert "at most" in json.loads(response.read())["error"]
+    connection.close()
+
+
+def test_a_chunked_body_that_is_too_large_is_refused(server: Any) -> None:
+    def body() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" " * 2**20
+
+    try:
+        response = httpx.post(f"{server.url}/v1/models/forams:predict", content=body(), timeout=60)
+    except (httpx.WriteError, httpx.RemoteProtocolError):
+        return  # the server answered and closed while we were still sending
+    assert response.status_code == 413
+    assert "at most" in response.json()["error"]
+
+
+def test_another_content_type_or_encoding_is_refused(server: Any) -> None:
+    for content_type in ("image/png", "multipart/form-data; boundary=x", "application/octet-stream"):
+        assert "application/json" in refused(server, b"{}", 415, **{"Content-Type": content_type})
+    assert "gzip" in refused(server, b"{}", 415, **{"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["nothing:predict", "forams/versions/77:predict", "forams/versions/0x1:predict", "..:predict", "%2e%2e:predict"],
+)
+def test_an_unknown_model_or_version_is_not_found(
+    server: Any, path: str, segmented_slices: list[bytes], instances_of: Body
+) -> None:
+    refused(server, instances_of(segmented_slices[:1]), 404, path)
+
+
+@pytest.mark.parametrize("path", ["nothing", "forams/versions/77", "forams/versions/x", "nothing/metadata", "a/b/c"])
+def test_the_status_of_an_unknown_model_or_version_is_not_found(server: Any, path: str) -> None:
+    response = httpx.get(f"{server.url}/v1/models/{path}")
+    assert response.status_code == 404
+    assert response.json()["error"]
+
+
+def test_an_unknown_signature_is_refused(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
+    body = {"signature_name": "classify", **instances_of(segmented_slices[:1])}
+    assert "serving_default" in refused(server, body, 400)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v2/repository/models/forams/unload"),
+        ("POST", "/v2/models/forams/infer"),
+        ("POST", "/v1/models/forams:explain"),
+        ("GET", "/v1/models/forams:predict"),
+        ("DELETE", "/v1/models/forams"),
+        ("GET", "/docs"),
+        ("GET", "/openapi.json"),
+    ],
+)
+def test_paths_that_are_not_ours_are_not_found(server: Any, method: str, path: str) -> None:
+    response = httpx.request(method, server.url + path)
+    assert response.status_code == 404, response.text
+    assert response.json()["error"]
+
+
+def test_a_client_that_goes_away_in_the_middle_does_no_harm(server: Any) -> None:
+    address = urlsplit(server.url)
+    for part in (
+        b"POST /v1/models/forams:predict HTTP/1.1\r\nContent-Length: 900\r\n\r\n{",
+        b"POST /v1",
+        b"\0\xff\r\n\r\n",
+    ):
+        with socket.create_connection((str(address.hostname), address.port or 0), timeout=10) as connection:
+            connection.sendall(part)
+    assert httpx.get(f"{server.url}/readyz").status_code == 200

@@ -1,0 +1,170 @@
+"""What an answered slice leaves for the monitor."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from components.shared.contracts import DriftEvent
+from components.shared.descriptors import describe
+from components.shared.imaging import decode_image
+from serving.events import AnsweredSlice, EventRecorder
+
+Body = Callable[..., dict[str, Any]]
+
+
+def events_of(folder: Path) -> list[DriftEvent]:
+    lines = [line for file in sorted(folder.glob("events-*.jsonl")) for line in file.read_text().splitlines()]
+    return [DriftEvent.parse(line, "a test") for line in lines]
+
+
+def wait_for_events(folder: Path, specimen: str, count: int) -> list[DriftEvent]:
+    for _ in range(200):
+        found = [event for event in events_of(folder) if event.specimen == specimen]
+        if len(found) >= count:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{len(found)} events of {specimen}")
+
+
+def answered(number: int = 0, pixels: Any = None) -> AnsweredSlice:
+    return AnsweredSlice(
+        time=float(number),
+        model="forams",
+        version=1,
+        specimen=f"specimen-{number}",
+        species="fallotia",
+        confidence=0.5,
+        unknown=False,
+        embedding=(0.25, -1.0),
+        pixels=np.full((16, 16), 9, np.uint8) if pixels is None else pixels,
+    )
+
+
+@pytest.fixture
+def reports() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def recorder_of(tmp_path: Path, reports: list[str]) -> Callable[..., EventRecorder]:
+    return lambda **limits: EventRecorder(tmp_path / "events", reports.append, **limits)
+
+
+def test_each_answered_slice_leaves_an_event_with_the_answer(
+    server: Any, raw_slices: list[bytes], segmented_slices: list[bytes], instances_of: Body
+) -> None:
+    before = time.time()
+    body = instances_of(raw_slices[:3], "Orbitoides-3")
+    rows = httpx.post(f"{server.url}/v1/models/forams:predict", json=body).json()["predictions"]
+    events = wait_for_events(server.events, "Orbitoides-3", 3)
+    assert len({event.id for event in events}) == 3
+    for event, row, segmented in zip(events, rows, segmented_slices, strict=False):
+        assert (event.model, event.version) == ("forams", 1)
+        assert before <= event.time <= time.time()
+        assert (event.species, event.unknown) == (row["species"], row["unknown"])
+        assert event.confidence == pytest.approx(row["confidence"])
+        assert event.embedding == pytest.approx(row["embedding"])
+        assert event.descriptors == pytest.approx(describe(decode_image(segmented, 1)))
+
+
+def test_slices_without_a_specimen_share_the_id_of_their_request(
+    server: Any, raw_slices: list[bytes], instances_of: Body
+) -> None:
+    known = {event.id for event in events_of(server.events)}
+    for _ in range(2):
+        httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of(raw_slices[:2]))
+    for _ in range(100):
+        new = [event.specimen for event in events_of(server.events) if event.id not in known]
+        if len(new) == 4:
+            break
+        time.sleep(0.05)
+    assert sorted(new.count(specimen) for specimen in set(new)) == [2, 2]
+
+
+def test_the_image_never_reaches_the_disk(server: Any, raw_slices: list[bytes], instances_of: Body) -> None:
+    httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of(raw_slices[:1], "small"))
+    wait_for_events(server.events, "small", 1)
+    for file in server.events.glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            assert len(line) < 2_000
+            assert not {"image", "pixels", "b64"} & set(json.loads(line))
+
+
+def test_a_refused_request_leaves_no_event(server: Any, raw_slices: list[bytes], instances_of: Body) -> None:
+    httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of([raw_slices[0], b"junk"], "refused"))
+    httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of(raw_slices[:1], "after-it"))
+    wait_for_events(server.events, "after-it", 1)
+    assert "refused" not in {event.specimen for event in events_of(server.events)}
+
+
+def test_events_that_wait_are_written_at_the_end(recorder_of: Any, tmp_path: Path) -> None:
+    recorder = recorder_of()
+    recorder.start()
+    for number in range(500):
+        recorder.record(answered(number))
+    recorder.close()
+    assert [event.specimen for event in events_of(tmp_path / "events")] == [
+        f"specimen-{number}" for number in range(500)
+    ]
+    assert recorder.dropped == 0
+
+
+def test_a_full_queue_drops_and_counts_and_never_waits(recorder_of: Any, tmp_path: Path) -> None:
+    recorder = recorder_of(max_events=10)
+    started = time.monotonic()
+    for number in range(1_000):
+        recorder.record(answered(number))
+    assert time.monotonic() - started < 1
+    assert recorder.dropped == 990
+    recorder.start()
+    recorder.close()
+    assert len(events_of(tmp_path / "events")) == 10
+
+
+def test_pixels_that_wait_are_bounded_in_bytes_and_freed_when_written(recorder_of: Any, tmp_path: Path) -> None:
+    recorder = recorder_of(max_bytes=1_000)
+    large = np.full((20, 20), 9, np.uint8)
+    for number in range(4):
+        recorder.record(answered(number, large))
+    assert recorder.dropped == 2
+    recorder.start()
+    wait_for_events(tmp_path / "events", "specimen-1", 1)
+    recorder.record(answered(4, large))
+    recorder.close()
+    assert [event.specimen for event in events_of(tmp_path / "events")] == ["specimen-0", "specimen-1", "specimen-4"]
+
+
+def test_a_folder_that_cannot_be_written_is_reported_once_and_events_are_counted_as_dropped(
+    recorder_of: Any, tmp_path: Path, reports: list[str]
+) -> None:
+    recorder = recorder_of()
+    recorder.start()
+    (tmp_path / "events").rmdir()
+    for number in range(200):
+        recorder.record(answered(number))
+    recorder.close()
+    assert recorder.dropped == 200
+    assert len(reports) == 1
+    assert "cannot be written" in reports[0]
+
+
+def test_events_recorded_by_many_threads_are_all_written_whole(recorder_of: Any, tmp_path: Path) -> None:
+    recorder = recorder_of()
+    recorder.start()
+    threads = [
+        threading.Thread(target=lambda start=start: [recorder.record(answered(start + n)) for n in range(100)])
+        for start in range(0, 800, 100)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.close()
+    assert {event.specimen for event in events_of(tmp_path / "events")} == {f"specimen-{n}" for n in range(800)}

@@ -1,0 +1,155 @@
+"""Versions that come and go while requests are being answered."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+Body = Callable[..., dict[str, Any]]
+LOAD_TIMEOUT_S = 60
+
+
+def states(server: Any, model: str) -> dict[str, str]:
+    answer = httpx.get(f"{server.url}/v1/models/{model}").json()
+    return {state["version"]: state["state"] for state in answer.get("model_version_status", [])}
+
+
+def scores(server: Any, model: str, body: dict[str, Any]) -> Any:
+    return np.array(
+        [
+            row["scores"]
+            for row in httpx.post(f"{server.url}/v1/models/{model}:predict", json=body).json()["predictions"]
+        ]
+    )
+
+
+@pytest.fixture
+def wait(server: Any) -> Callable[[Callable[[], bool]], None]:
+    def until(condition: Callable[[], bool]) -> None:
+        pause = threading.Event()
+        for _ in range(LOAD_TIMEOUT_S * 10):
+            if condition():
+                return
+            pause.wait(0.1)
+        raise AssertionError(f"waited in vain; the server says: {server.log.read_text()}")
+
+    return until
+
+
+def test_a_new_version_takes_over_without_a_failed_request(
+    server: Any, publish: Any, wait: Any, reference: Any, segmented_slices: list[bytes], instances_of: Body
+) -> None:
+    publish(server.repository, "rolling", 1, seed=1)
+    wait(lambda: states(server, "rolling") == {"1": "AVAILABLE"})
+    body, done, answers = instances_of(segmented_slices[:2]), threading.Event(), []
+
+    def keep_asking() -> None:
+        with httpx.Client(timeout=60) as client:
+            while not done.is_set():
+                answers.append(client.post(f"{server.url}/v1/models/rolling:predict", json=body))
+
+    clients = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        wait(lambda: len(answers) > 20)
+        publish(server.repository, "rolling", 2, seed=2)
+        wait(lambda: "2" in states(server, "rolling"))
+        enough = len(answers) + 20
+        wait(lambda: len(answers) > enough)
+    finally:
+        done.set()
+        for client in clients:
+            client.join()
+    assert {answer.status_code for answer in answers} == {200}
+    served = np.array([[row["scores"] for row in answer.json()["predictions"]] for answer in answers])
+    by_old, by_new = (
+        np.abs(served - reference[seed](segmented_slices[:2])["scores"]).max(axis=(1, 2)) < 1e-5 for seed in (1, 2)
+    )
+    assert by_old.any()
+    assert by_new.any()
+    assert (by_old ^ by_new).all()
+
+
+def test_only_the_two_newest_versions_stay_and_each_can_be_asked(
+    server: Any, publish: Any, wait: Any, segmented_slices: list[bytes], instances_of: Body, reference: Any
+) -> None:
+    body = instances_of(segmented_slices[:1])
+    for version in (3, 9, 10):
+        publish(server.repository, "kept", version, seed=1 if version == 9 else 2)
+        wait(lambda version=version: str(version) in states(server, "kept"))
+    assert states(server, "kept") == {"9": "AVAILABLE", "10": "AVAILABLE"}
+    expected = reference[1](segmented_slices[:1])["scores"]
+    np.testing.assert_allclose(scores(server, "kept/versions/9", body), expected, atol=1e-5)
+    assert httpx.post(f"{server.url}/v1/models/kept/versions/3:predict", json=body).status_code == 404
+
+
+def test_a_version_taken_back_gives_way_to_the_one_before(
+    server: Any, publish: Any, wait: Any, segmented_slices: list[bytes], instances_of: Body, reference: Any
+) -> None:
+    publish(server.repository, "taken-back", 1, seed=1)
+    newest = publish(server.repository, "taken-back", 2, seed=2)
+    wait(lambda: "2" in states(server, "taken-back"))
+    newest.rename(newest.parent / ".2.withdrawn")
+    wait(lambda: states(server, "taken-back") == {"1": "AVAILABLE"})
+    answer = scores(server, "taken-back", instances_of(segmented_slices[:1]))
+    np.testing.assert_allclose(answer, reference[1](segmented_slices[:1])["scores"], atol=1e-5)
+    shutil.rmtree(newest.parent)
+    assert scores(server, "taken-back", instances_of(segmented_slices[:1])).shape == (1, 4)
+
+
+def test_half_written_versions_are_passed_over(
+    server: Any, publish: Any, wait: Any, saved_models: dict[int, Path]
+) -> None:
+    whole = publish(server.repository, "halves", 1)
+    model = whole.parent
+    shutil.copytree(whole, model / ".2.unfinished")
+    shutil.copytree(saved_models[1], model / "3")
+    shutil.copytree(whole, model / "4")
+    (model / "4" / "model.json").write_text('{"schema": "taxonflow.served-model/1", "name":')
+    shutil.copytree(whole, model / "5")
+    (model / "5" / "saved_model.pb").unlink()
+    shutil.copytree(whole, model / "6-new")
+    publish(server.repository, "halves-marker", 1)
+    wait(lambda: "1" in states(server, "halves-marker"))
+    assert states(server, "halves") == {"1": "AVAILABLE"}
+
+
+def test_a_broken_version_is_reported_once_and_the_old_one_goes_on(
+    server: Any, publish: Any, wait: Any, segmented_slices: list[bytes], instances_of: Body
+) -> None:
+    whole = publish(server.repository, "broken", 1)
+    wait(lambda: "1" in states(server, "broken"))
+    unfinished = whole.parent / ".2.unfinished"
+    shutil.copytree(whole, unfinished)
+    (unfinished / "saved_model.pb").write_bytes(b"\x0a\xff\xff junk")
+    unfinished.rename(whole.parent / "2")
+    wait(lambda: states(server, "broken").get("2") == "END")
+    publish(server.repository, "broken-marker", 1)
+    wait(lambda: "1" in states(server, "broken-marker"))
+    assert server.log.read_text().count("broken version 2 cannot be loaded") == 1
+    assert states(server, "broken") == {"1": "AVAILABLE", "2": "END"}
+    assert scores(server, "broken", instances_of(segmented_slices[:1])).shape == (1, 4)
+
+
+def test_a_saved_model_of_another_contract_is_not_served(server: Any, publish: Any, wait: Any) -> None:
+    publish(server.repository, "other", 1)
+    wait(lambda: "1" in states(server, "other"))
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.serve = tf.function(
+        lambda image_bytes: {"length": tf.strings.length(image_bytes)},
+        input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
+    )
+    unfinished = server.repository / "other" / ".2.unfinished"
+    tf.saved_model.save(module, str(unfinished), signatures={"serving_default": module.serve})
+    shutil.copy(server.repository / "other" / "1" / "model.json", unfinished)
+    unfinished.rename(server.repository / "other" / "2")
+    wait(lambda: states(server, "other").get("2") == "END")
+    assert states(server, "other")["1"] == "AVAILABLE"

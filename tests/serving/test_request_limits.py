@@ -1,0 +1,87 @@
+"""Bounds on what one client may ask for, where the whole server is not needed to see them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+
+from components.shared.imaging import encode_png
+from serving.preparation import Expectation, prepare_slices
+from serving.protocol import Instance, Limits, Outputs, RequestError, encode_answer, parse_predict, predict_answer
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def request_of(receive: Receive, headers: dict[str, str] | None = None) -> Request:
+    raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
+
+
+def body_of(receive: Receive, limits: Limits) -> bytes:
+    from serving.routes import read_body
+
+    return asyncio.run(read_body(request_of(receive), limits))
+
+
+def chunks_of(*chunks: bytes) -> Receive:
+    waiting = list(chunks)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+
+    return receive
+
+
+async def never() -> dict[str, Any]:
+    await asyncio.sleep(60)
+    return {}
+
+
+def test_a_slow_body_is_given_up() -> None:
+    with pytest.raises(RequestError, match=r"within 0\.1 s") as refused:
+        body_of(never, Limits(read_timeout_s=0.1))
+    assert refused.value.status == 408
+
+
+def test_a_body_is_bounded_chunk_by_chunk() -> None:
+    assert body_of(chunks_of(b"abc", b"de"), Limits(max_body_bytes=5)) == b"abcde"
+    with pytest.raises(RequestError, match="more than 4") as refused:
+        body_of(chunks_of(b"abc", b"de", b"f"), Limits(max_body_bytes=4))
+    assert refused.value.status == 413
+
+
+def test_all_pixels_of_a_request_together_are_bounded() -> None:
+    slices = [Instance(encode_png(np.full((10, 10), 200, np.uint8)))] * 3
+    expectation = Expectation(channels=1, segmented=False)
+    assert len(prepare_slices(slices, expectation, max_pixels=300)) == 3
+    with pytest.raises(RequestError, match="instance 2 is an image of 10 x 10 pixels"):
+        prepare_slices(slices, expectation, max_pixels=299)
+
+
+def test_colour_stays_colour_for_a_model_of_photographs() -> None:
+    photograph = np.random.default_rng(0).integers(0, 255, (12, 9, 3), dtype=np.uint8)
+    prepared = prepare_slices([Instance(encode_png(photograph))], Expectation(channels=3, segmented=False))
+    np.testing.assert_array_equal(prepared[0].pixels, photograph)
+    assert prepared[0].image == encode_png(photograph)
+
+
+def test_a_segmented_slice_is_forwarded_byte_for_byte(segmented_slices: list[bytes]) -> None:
+    prepared = prepare_slices([Instance(segmented_slices[0])], Expectation(channels=1, segmented=True))
+    assert prepared[0].image is segmented_slices[0]
+
+
+def test_the_number_of_json_values_is_bounded_before_parsing() -> None:
+    limits = Limits(max_instances=2)
+    with pytest.raises(RequestError, match="9 lists and objects"):
+        parse_predict(b"[" * 9, limits)
+
+
+def test_numbers_that_are_no_numbers_become_null() -> None:
+    scores = np.array([[np.nan, 1.0]], np.float32)
+    outputs = Outputs(("a",), np.array([np.inf], np.float32), scores, np.array([False]), np.zeros((1, 0), np.float32))
+    answer = encode_answer(predict_answer(outputs, columns=False))
+    expected = b'{"species":"a","confidence":null,"scores":[null,1.0],"unknown":false,"embedding":[]}'
+    assert answer == b'{"predictions":[' + expected + b"]}"

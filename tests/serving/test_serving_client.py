@@ -1,0 +1,176 @@
+"""The client, against the real server and against servers that behave badly."""
+
+import csv
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.shared.errors import BadInputError, DeployError
+from serving.client import Client, Prediction
+from serving.client.endpoint import MAX_BATCH_SLICES, batches, pauses
+
+
+@pytest.fixture
+def client(server: Any) -> Iterator[Client]:
+    with Client(server.url, 30) as opened:
+        yield opened
+
+
+@pytest.fixture
+def busy_server() -> Iterator[tuple[str, list[int]]]:
+    """A server that answers 503 twice before it answers."""
+    statuses: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            statuses.append(503 if len(statuses) < 2 else 200)
+            self.send_response(statuses[-1])
+            self.end_headers()
+            self.wfile.write(b'{"model_version_status": []}')
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", statuses
+        server.shutdown()
+
+
+def run_client(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serving.client", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, raw_slices: list[bytes]) -> Path:
+    for number, image in enumerate(raw_slices):
+        file = tmp_path / "slices" / "deeper" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(image)
+    (tmp_path / "slices" / "notes.txt").write_text("no image")
+    return tmp_path / "slices"
+
+
+def test_predictions_come_in_the_order_of_the_images(
+    client: Client, segmented_slices: list[bytes], reference: Any
+) -> None:
+    many = segmented_slices * 12
+    predictions = client.predict("forams", many, "specimen-1")
+    expected = reference[1](segmented_slices)
+    assert len(many) > 2 * MAX_BATCH_SLICES
+    assert all(isinstance(prediction, Prediction) for prediction in predictions)
+    for number, prediction in enumerate(predictions):
+        row = number % len(segmented_slices)
+        assert prediction.species.encode() == expected["species"][row]
+        assert prediction.scores == pytest.approx(expected["scores"][row].tolist(), abs=1e-5)
+
+
+def test_no_image_is_no_request(client: Client) -> None:
+    assert client.predict("forams", []) == []
+
+
+def test_batches_are_bounded_in_slices_and_bytes() -> None:
+    assert [len(batch) for batch in batches([b"x"] * 70)] == [32, 32, 6]
+    assert [len(batch) for batch in batches([b"x" * 3 * 2**20] * 5)] == [2, 2, 1]
+    assert [len(batch) for batch in batches([b"x" * 20 * 2**20])] == [1]
+
+
+def test_pauses_grow_and_end_when_patience_does() -> None:
+    waits = list(pauses(5.0))
+    assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert sum(waits) == pytest.approx(5.0)
+
+
+def test_a_refusal_is_bad_input_with_the_servers_reason(client: Client) -> None:
+    with pytest.raises(BadInputError, match="instance 0 is an image that cannot be read"):
+        client.predict("forams", [b"junk"])
+    with pytest.raises(BadInputError, match="'nothing'"):
+        client.predict("nothing", [b"junk"])
+
+
+def test_a_server_that_asks_to_come_again_is_asked_again(busy_server: tuple[str, list[int]]) -> None:
+    url, statuses = busy_server
+    with Client(url, 5) as client:
+        assert client.status("forams") == {"model_version_status": []}
+    assert statuses == [503, 503, 200]
+
+
+def test_a_server_that_is_not_there_is_one_sentence_after_retries() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = time.monotonic()
+    with (
+        Client(f"http://127.0.0.1:{port}", 5, patience_s=1.2) as client,
+        pytest.raises(DeployError, match="cannot be reached"),
+    ):
+        client.status("forams")
+    assert 1 < time.monotonic() - started < 10
+
+
+def test_readiness_is_waited_for_and_given_up(client: Client) -> None:
+    client.wait_until_ready("forams", 10)
+    client.wait_until_ready("forams", 10, version=1)
+    with pytest.raises(DeployError, match="forams version 99"):
+        client.wait_until_ready("forams", 0.5, version=99)
+
+
+def test_a_folder_is_answered_as_a_table(server: Any, folder: Path) -> None:
+    ended = run_client(str(folder), "--url", server.url, "--model", "forams")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count(".png") == 6
+    assert "%" in ended.stdout
+
+
+def test_json_and_csv_are_for_programs(
+    server: Any, folder: Path, segmented_slices: list[bytes], reference: Any
+) -> None:
+    expected = [name.decode() for name in reference[1](segmented_slices)["species"]]
+    options = [str(folder), "--url", server.url, "--model", "forams", "--format"]
+    rows = json.loads(run_client(*options, "json").stdout)
+    assert [row["species"] for row in rows] == expected
+    table = list(csv.DictReader(io.StringIO(run_client(*options, "csv").stdout)))
+    assert [row["species"] for row in table] == expected
+    assert [Path(row["file"]).name for row in table] == [f"{number}.png" for number in range(6)]
+
+
+def test_a_file_that_is_refused_is_named_and_the_others_are_answered(server: Any, folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"junk")
+    ended = run_client(str(folder), "--url", server.url, "--model", "forams", "--format", "csv")
+    rows = {Path(row["file"]).name: row for row in csv.DictReader(io.StringIO(ended.stdout))}
+    assert ended.returncode == 2
+    assert len(rows) == 7
+    assert "cannot be read" in rows["broken.png"]["error"]
+    assert all(rows[f"{number}.png"]["species"] for number in range(6))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nowhere.png"], "nowhere.png does not exist"),
+        ([str(Path(__file__).parent)], "no image"),
+        ([__file__, "--model", "m", "--url", "no-address"], "protocol"),
+        ([__file__, "--model", "m", "--url", "http://127.0.0.1:port"], "port"),
+    ],
+)
+def test_what_cannot_work_ends_in_one_sentence(arguments: list[str], reason: str) -> None:
+    ended = run_client(*arguments)
+    assert ended.returncode in (1, 2)
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert reason in ended.stderr
