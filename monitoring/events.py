@@ -15,6 +15,8 @@ from components.shared.errors import ContractError
 PATTERN = "events-*.jsonl"
 MAX_LINE_BYTES = 256 * 2**10
 MAX_FOLDER_FILES = 10_000
+LATEST_TIME = 2.0**34
+LARGEST_NUMBER = 1e9
 _CHUNK_BYTES = 4 * 2**20
 _HEAD_BYTES = 256
 
@@ -136,15 +138,16 @@ def _whole_lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
 
 
 def _parse(content: bytes, source: str) -> DriftEvent | None:
-    """Returns the event of a line, or None where the line is damaged, overlong, or lacks a number the monitor needs."""
+    """Returns the event of a line, or None where the line is damaged, overlong, or lacks a sane number that is needed."""
     if len(content) > MAX_LINE_BYTES:
         return None
     try:
         event = DriftEvent.parse(content, source)
     except (ContractError, RecursionError):
         return None
-    numbers = (event.time, event.confidence, *(event.descriptors.get(name, math.nan) for name in DESCRIPTORS))
-    return event if all(map(math.isfinite, (*numbers, *event.embedding))) else None
+    numbers = (*(event.descriptors.get(name, math.nan) for name in DESCRIPTORS), *event.embedding)
+    sane = 0 <= event.time < LATEST_TIME and 0 <= event.confidence <= 1 and event.version >= 0
+    return event if sane and all(abs(number) <= LARGEST_NUMBER for number in numbers) else None
 
 
 def _head(file: BinaryIO, offset: int) -> int:

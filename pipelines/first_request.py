@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serving.client import Client
 
 from components.shared.contracts import ModelCard
 from components.shared.errors import DeployError, one_sentence
 from components.shared.slices import iterate_split
+from serving.client import Client
 
 STEP = "serve"
 READY_WITHIN_S = 120.0

@@ -160,7 +160,7 @@ def _summarise(order: Order, name: str, story: Story, artifacts: Artifacts, fold
 
 
 def _first_answer(out: Path, name: str, version: int, raw: Path, log: Path) -> dict[str, Any]:
-    """Sends a raw slice to the deployed model in a process of its own; returns what `pipelines.first_request` prints."""
+    """Sends a raw slice to the deployed model, in a process of its own; returns what that prints."""
     folders = {"models": out / MODELS, "events": out / EVENTS, "raw": raw, "log": log}
     options = {**folders, "name": name, "version": version}
     command = [sys.executable, "-m", "pipelines.first_request", *(f"--{key}={value}" for key, value in options.items())]

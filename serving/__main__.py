@@ -1,11 +1,11 @@
 """`python -m serving --repository DIR`: predictor and transformer in one process."""
 
 import argparse
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from components.shared.workers import cores
 from serving.protocol import Limits
 from serving.repository import Repository
 from serving.server import (
@@ -54,7 +54,7 @@ def serve(options: argparse.Namespace) -> None:
     listener = listen(options.host, options.port)
     recorder = started_recorder(options.events)
     limits = Limits()
-    with ThreadPoolExecutor(os.cpu_count(), "worker") as workers:
+    with ThreadPoolExecutor(cores(), "worker") as workers:
         say(f"loading TensorFlow and the models of {options.repository}")
         with silent_stderr():
             from serving.predictor import LocalPredictor  # TensorFlow takes seconds: first the address, then this

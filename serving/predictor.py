@@ -40,6 +40,7 @@ class LocalPredictor:
             chosen = self._newest_usable(model)
             if chosen:
                 self._serve(chosen)
+        self._failures = {stored: reason for stored, reason in self._failures.items() if stored.folder.is_dir()}
         self._looked_once = True
 
     def _newest_usable(self, model: str) -> LoadedVersion | None:
@@ -95,8 +96,9 @@ class LocalPredictor:
         if not self._looked_once:
             raise RequestError(503, "the models are still being loaded", "", "Ask again in a few seconds.")
         if loaded:
-            raise RequestError(404, f"version {version} of {model}", f"one of {sorted(loaded)}")
-        raise RequestError(404, f"the model {model[:64]!r}", f"one of {self.names()}")
+            raise RequestError(404, f"version {version} of {model} is not loaded", f"one of {sorted(loaded)}")
+        expected = ", ".join(self.names()) or "none, for the repository holds no model yet"
+        raise RequestError(404, f"the model {model[:64]!r} is not known", expected)
 
     async def status(self, model: str, version: int | None) -> dict[str, Any]:
         """Answers a status request; raises RequestError as `version_of` does."""

@@ -30,19 +30,21 @@ class Limits(Frozen):
 
     Attributes:
         max_body_bytes: of a request.
+        max_held_bytes: of the bodies of all requests at a time; more are asked to come again.
         max_instances: slices in a request.
         max_pixels: of all slices of a request together.
         read_timeout_s: in which a body has to arrive.
         answer_timeout_s: in which a request is answered.
-        max_in_flight: requests at a time; more are asked to come again.
+        max_in_flight: requests that are being answered at a time; more are asked to come again.
     """
 
     max_body_bytes: int = 16 * 2**20
+    max_held_bytes: int = 256 * 2**20
     max_instances: int = 256
     max_pixels: int = 32 * 2**20
     read_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
-    max_in_flight: int = 64
+    max_in_flight: int = 32
 
 
 class RequestError(TaxonflowError):

@@ -16,12 +16,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from components.shared.errors import TaxonflowError
+from serving.bodies import Bodies
 from serving.model import Predictor
-from serving.protocol import Limits, RequestError, encode_answer, parse_predict
+from serving.protocol import Limits, PredictRequest, RequestError, encode_answer, parse_predict
 from serving.telemetry import IN_FLIGHT, LATENCY, REQUESTS
 
 Handler = Callable[[Request], Awaitable[Any]]
-_CONTENT_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain", "text/json"})
 
 
 def answer_with(content: Any, status: int = 200) -> Response:
@@ -41,6 +41,7 @@ class Routes:
 
     def __init__(self, dataplane: DataPlane, predictor: Predictor, limits: Limits) -> None:
         self.dataplane, self.predictor, self.limits = dataplane, predictor, limits
+        self.bodies = Bodies(limits)
         self._in_flight = 0
 
     def all(self) -> list[BaseRoute]:
@@ -95,32 +96,31 @@ class Routes:
     async def predict(self, request: Request) -> Response:
         """Answers a predict request, counts it and takes its time."""
         started = time.perf_counter()
-        response = await self._guarded(self._admit, request)
+        response = await self._guarded(self._predict, request)
         name = request.path_params["model"]
         label = name if name in self.predictor.names() else "none of them"
         REQUESTS.labels(label, str(response.status_code)).inc()
         LATENCY.labels(label).observe(time.perf_counter() - started)
         return response
 
-    async def _admit(self, request: Request) -> Any:
-        if self._in_flight >= self.limits.max_in_flight:
-            raise RequestError(503, f"{self._in_flight} requests at a time", "", "Ask again in a second.")
-        self._in_flight += 1
-        IN_FLIGHT.inc()
-        try:
-            return await self._predict(request)
-        finally:
-            self._in_flight -= 1
-            IN_FLIGHT.dec()
-
     async def _predict(self, request: Request) -> Any:
         version = _version_of(request)
-        body = await read_body(request, self.limits)
-        parsed = parse_predict(body, self.limits, version)
-        del body
+        async with self.bodies.read(request) as body:
+            parsed = parse_predict(body, self.limits, version)
+            if self._in_flight >= self.limits.max_in_flight:
+                raise RequestError(503, f"{self._in_flight} requests at a time", "", "Ask again in a second.")
+            self._in_flight += 1
+            IN_FLIGHT.inc()
+            try:
+                return await self._answer(request.path_params["model"], parsed)
+            finally:
+                self._in_flight -= 1
+                IN_FLIGHT.dec()
+
+    async def _answer(self, model: str, parsed: PredictRequest) -> Any:
         try:
             async with asyncio.timeout(self.limits.answer_timeout_s):
-                answer, _ = await self.dataplane.infer(request.path_params["model"], parsed)
+                answer, _ = await self.dataplane.infer(model, parsed)
         except TimeoutError as error:
             seconds = self.limits.answer_timeout_s
             raise RequestError(504, f"no answer within {seconds:g} s", "", "Send fewer or smaller slices.") from error
@@ -152,44 +152,6 @@ class NoSuchPath:
         found = f"{scope['method'][:16]} {scope['path'][:128]}"
         error = RequestError(404, found, "POST /v1/models/<model>:predict or GET /v1/models/<model>")
         await answer_with({"error": str(error)}, error.status)(scope, receive, send)
-
-
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """Reads a body that is bounded in size and time, announced in `Content-Length` or not.
-
-    Raises:
-        RequestError: 413 too large, 408 too slow, 415 of another type.
-    """
-    _check_headers(request, limits)
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(limits.read_timeout_s):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limits.max_body_bytes:
-                    raise _too_large(f"more than {limits.max_body_bytes}", limits)
-                chunks.append(chunk)
-    except TimeoutError as error:
-        raise RequestError(408, f"a body that did not arrive within {limits.read_timeout_s:g} s") from error
-    return b"".join(chunks)
-
-
-def _check_headers(request: Request, limits: Limits) -> None:
-    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type not in _CONTENT_TYPES:
-        raise RequestError(415, f"the content type {content_type[:64]!r}", "application/json")
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise RequestError(415, f"the content encoding {encoding[:64]!r}", "none")
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced[:20]) > limits.max_body_bytes:
-        raise _too_large(announced[:20], limits)
-
-
-def _too_large(size: str, limits: Limits) -> RequestError:
-    return RequestError(
-        413, f"a body of {size} bytes", f"at most {limits.max_body_bytes}", "Send fewer slices in each request."
-    )
 
 
 def _version_of(request: Request) -> int | None:

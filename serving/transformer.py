@@ -13,6 +13,7 @@ from pathlib import Path
 from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import BadConfigError
+from components.shared.workers import cores
 from serving.preparation import Expectation
 from serving.protocol import Limits
 from serving.remote import RemotePredictor
@@ -65,7 +66,7 @@ def transform(options: argparse.Namespace) -> None:
     predictor = RemotePredictor(options.model_name, url, expectation_of(options), limits.answer_timeout_s)
     listener = listen(options.host, options.http_port)
     recorder = started_recorder(options.events)
-    with ThreadPoolExecutor(os.cpu_count(), "worker") as workers:
+    with ThreadPoolExecutor(cores(), "worker") as workers:
         server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
         host, port = listener.getsockname()[:2]
         say(f"listening on http://{host}:{port}; {options.model_name} is answered by {url}")

@@ -46,6 +46,20 @@ def histogram(volume: NDArray[Any], low: float, high: float, bins: int) -> NDArr
 
 
 @njit(cache=True, error_model="numpy")
+def masked_histogram(
+    volume: NDArray[Any], mask: NDArray[np.bool_], low: float, high: float, bins: int
+) -> NDArray[np.int64]:
+    """Counts the voxels outside and inside a mask in equal bins from low to high, int64 [2, bins]."""
+    counts = np.zeros((2, bins), np.int64)
+    scale = bins / (high - low)
+    grey, inside = volume.reshape(-1), mask.reshape(-1)
+    for index in range(grey.size):
+        place = (float(grey[index]) - low) * scale
+        counts[int(inside[index]), int(min(max(place, 0.0), bins - 1.0))] += 1
+    return counts
+
+
+@njit(cache=True, error_model="numpy")
 def to_eight_bits(volume: NDArray[Any], low: float, high: float, out: NDArray[np.uint8]) -> None:
     """Maps low..high to 0..255 into `out`, which may be the volume's own memory; values beyond are clipped."""
     source, target = volume.reshape(-1), out.reshape(-1)

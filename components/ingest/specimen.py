@@ -1,7 +1,8 @@
 """Where the specimen is in a volume, and its grey values in eight bits.
 
 The published recipe (arXiv 2512.00912): Otsu's threshold of the voxels above the minimum with fallbacks, the largest
-component, its bounding box, a grey window at the 1st and 99th percentile.
+component, its bounding box, a grey window at the 1st and 99th percentile. One step is added: the surface is moved to
+the half maximum between background and material, where a blurred edge truly lies (ISO 50, as in dimensional CT).
 """
 
 import math
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.grey import byte_counts, histogram, to_eight_bits
+from components.ingest.grey import byte_counts, histogram, masked_histogram, to_eight_bits
 from components.ingest.volume import Volume
 from components.shared.errors import BadVolumeError
 
@@ -58,7 +59,8 @@ def find_specimen(volume: Volume) -> Specimen:
     Raises:
         BadVolumeError: nothing in it is a specimen, or its grey values do not differ.
     """
-    threshold = specimen_threshold(volume)
+    rough = largest_component(volume.grey > specimen_threshold(volume))
+    threshold = half_maximum(volume, rough)
     mask = largest_component(volume.grey > threshold)
     box = bounding_box(mask)
     window = grey_window(volume, box)
@@ -90,6 +92,19 @@ def specimen_threshold(volume: Volume) -> float:
     if not 0 < share <= HIGHEST_THRESHOLD:
         share = FALLBACK_THRESHOLD
     return volume.darkest + share * (volume.brightest - volume.darkest)
+
+
+def half_maximum(volume: Volume, mask: NDArray[np.bool_]) -> float:
+    """Returns the grey value midway between the background and the material.
+
+    The background is the median outside the mask; the material is the upper quartile inside it, because thin walls never
+    reach their true grey value.
+    """
+    counts = masked_histogram(volume.grey, mask, volume.darkest, volume.brightest, BINS)
+    outside, inside = (
+        np.searchsorted(np.cumsum(count), share * count.sum()) for count, share in zip(counts, (0.5, 0.75), strict=True)
+    )
+    return volume.darkest + float(outside + inside + 1) / 2 / BINS * (volume.brightest - volume.darkest)
 
 
 def otsu_bin(counts: NDArray[np.int64]) -> int:

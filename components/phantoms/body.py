@@ -14,10 +14,10 @@ from components.phantoms.physics import smooth_noise
 ALL_FORMS: dict[str, Form] = {**FORMS, **UNSEEN_FORMS}
 THINNEST_WALL_VOXELS = 2.0
 RELATIVE_WALL = (0.034, 0.041)
-FILL = (0.88, 0.95)
+FILL = (0.86, 0.92)
 DEEPEST_WEAR_VOXELS = 1.5
 SHARE_BROKEN = 1 / 3
-_TRIAL_EDGE = 32
+_TRIAL_EDGE = 40
 _TRIAL_WIDTH = 2.3
 _USUAL_SCALE = 0.47
 _FAR_OUTSIDE = np.float32(-1.0)

@@ -27,12 +27,12 @@ def chrysalidina(points: Points, wall: float, rng: np.random.Generator) -> Anato
     drop = np.maximum(0.8 - points.z, TINY)
     turned = points.angle + rng.uniform(-0.5, 0.5) * drop
     sector = np.floor(np.mod(turned, FULL_TURN) / (FULL_TURN / 3))
-    lobes = 0.72 + 0.28 * np.sqrt(np.abs(np.sin(1.5 * turned)))
+    lobes = 0.64 + 0.36 * np.sqrt(np.abs(np.sin(1.5 * turned)))
     side = (width * (drop / height) ** 0.65 * lobes - points.rho) * 0.9
     domed = drop + 0.25 * points.rho**2
-    growth = math.log(rng.uniform(1.36, 1.48))
+    growth = math.log(rng.uniform(1.24, 1.32))
     septa = sheets(np.log(domed) / growth + sector / 3, 1.0, wall, stretch=growth * domed)
-    outline = both(side - groove(septa - wall / 2, 0.5 * wall, wall), height - domed)
+    outline = both(side - groove(septa - wall / 2, 1.1 * wall, wall), height - domed)
     walls = wall / 2 - np.abs(nearest_multiple(turned, FULL_TURN / 3)) * points.rho
     pillars = both(rods(points.x, points.y, rng.uniform(2.6, 2.9) * wall, 0.65 * wall), outline - 0.12)
     filled = union(septa, walls, pillars, crust(outline, wall))
@@ -52,14 +52,13 @@ def coskinolina(points: Points, wall: float, rng: np.random.Generator) -> Anatom
     pillars = rods(points.x + shift, points.y, gap, 0.5 * wall)
     sieve = both(rods(points.x, points.y, gap, 0.55 * wall), side - 2.0 * wall)
     outline = both(side - groove(septa - wall / 2, 0.6 * wall, 0.8 * wall), height - drop)
-    beams = both(spokes(points, int(rng.integers(20, 26)), wall), 1.9 * wall - side)
-    filled = union(septa, pillars, beams, both(crust(outline, wall), union(-sieve, wall - side)))
+    filled = union(septa, pillars, both(crust(outline, wall), union(-sieve, wall - side)))
     return Anatomy(both(outline, filled), outline)
 
 
 def lockhartia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     """Lockhartia: a low trochospiral dome, one storey of chambers over an umbilicus of fused pillars and canals."""
-    dome, keel = rng.uniform(0.7, 0.8), rng.uniform(0.3, 0.38)
+    dome, keel = rng.uniform(0.78, 0.88), rng.uniform(0.36, 0.44)
     height = points.z + (dome - keel) / 2
     roof = (dome * (1 - points.rho**1.6) - height) * 0.8
     belly = (height + keel * (1 - points.rho**2)) * 0.9
@@ -70,7 +69,7 @@ def lockhartia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy
     outline = both(roof - groove(septa - wall / 2, 0.8 * wall, 0.8 * wall), belly)
     chambers = union(coil, septa, crust(outline, wall), wall / 2 - np.abs(roof - storey))
     fan = 1.0 + 0.25 * height
-    canals = rods(points.x / fan, points.y / fan, rng.uniform(4.0, 4.4) * wall, 1.3 * wall)
+    canals = rods(points.x / fan, points.y / fan, rng.uniform(4.0, 4.4) * wall, 1.45 * wall)
     filled = np.where(roof < storey, chambers, -canals)
     return Anatomy(both(outline, filled), outline)
 

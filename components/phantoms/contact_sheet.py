@@ -122,7 +122,7 @@ def shaded(solid: Solid, level: float) -> Picture:
 
 
 def _slope(soft: Solid, depth: NDArray[np.intp]) -> Solid:
-    """Returns the gradient, float32 [3, X, Y], of a volume at one depth in each of its columns (central differences)."""
+    """Returns the gradient, float32 [3, X, Y], of a volume at one depth in each of its columns (central)."""
     x, y = np.indices(depth.shape)
     last = np.array(soft.shape) - 1
     sides = [

@@ -10,6 +10,7 @@ from components.phantoms.fields import (
     Points,
     both,
     crust,
+    groove,
     honeycomb,
     lens,
     nearest_multiple,
@@ -54,7 +55,7 @@ def _spine(points: Points, direction: NDArray[np.float64], base: float, tip: flo
 
 def fallotia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     """Fallotia: a flat lens, open inside but for spiral septa, under a deep exoskeletal mesh on both faces."""
-    smooth = lens(points, rng.uniform(0.52, 0.62))
+    smooth = lens(points, rng.uniform(0.58, 0.68))
     depth = rng.uniform(2.3, 2.7) * wall
     mesh = honeycomb(points.x, points.y, rng.uniform(2.4, 2.7) * wall, 0.9 * wall)
     outline = smooth - 0.9 * np.maximum(-mesh, 0)
@@ -66,13 +67,14 @@ def fallotia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
 
 def orbitoides(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     """Orbitoides: a thick lens with a median layer of arcuate chamberlets, lateral layers and conical pillars."""
-    smooth = lens(points, rng.uniform(0.68, 0.78))
+    smooth = lens(points, rng.uniform(0.74, 0.84))
     median = rng.uniform(1.5, 1.8) * wall - np.abs(points.z)
     layers = sheets(smooth, rng.uniform(2.2, 2.4) * wall, wall)
     chamberlets = _arcuate_walls(points, rng.uniform(2.9, 3.3) * wall, wall)
     widening = 0.4 * wall + 0.3 * np.maximum(np.abs(points.z) - 1.6 * wall, 0)
     pillars = both(rods(points.x, points.y, rng.uniform(0.42, 0.5), widening), -median)
-    outline = smooth + 0.55 * np.maximum(pillars, 0)
+    rings = nearest_multiple(points.rho, 2.8 * wall)
+    outline = smooth + 0.25 * np.maximum(pillars, 0) - groove(rings, 0.9 * wall, 0.7 * wall)
     plates = both(median, wall - median)
     filled = union(np.where(median > 0, chamberlets, layers), plates, pillars, wall - outline)
     return Anatomy(both(outline, filled), outline)

@@ -24,9 +24,9 @@ from components.phantoms.spheres import enclosing_ball, sphere_fields
 
 def alveolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     """Alveolina: a fusiform coil about its long axis, its whorls thick and drilled with rows of chamberlets."""
-    elongation = rng.uniform(1.35, 1.6)
-    sharpness = rng.uniform(1.6, 2.0)
-    pitch = rng.uniform(3.0, 3.3) * wall
+    elongation = rng.uniform(1.5, 1.8)
+    sharpness = rng.uniform(1.6, 1.9)
+    pitch = rng.uniform(2.9, 3.2) * wall
     radial, axial = points.rho * elongation, np.abs(points.z)
     level = np.maximum((radial**sharpness + axial**sharpness) ** (1.0 / sharpness), TINY)
     slope = np.hypot((radial / level) ** (sharpness - 1), (axial / level) ** (sharpness - 1) / elongation)
@@ -35,22 +35,19 @@ def alveolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     whorl = level / (elongation * pitch) - turn
     layer = np.floor(whorl)
     along = np.arctan2(points.z, radial) * (layer + 0.5 + turn) * pitch * (1.0 + elongation) / 2.0
-    beside = nearest_multiple(along + 0.5 * pitch * np.mod(layer, 2), 0.95 * pitch)
-    chamberlets = 0.5 * pitch - 0.55 * wall - np.hypot(beside, (whorl - layer - 0.55) * stretch)
-    septa = spokes(points, int(rng.integers(7, 10)), wall, phase=rng.uniform(0, FULL_TURN))
-    smooth = (1.0 / (elongation * pitch) - 1.0 - whorl) * stretch
-    outline = (
-        smooth - groove(septa - wall / 2, 0.8 * wall, 0.8 * wall) - groove(beside - 0.5 * pitch, 0.5 * wall, 0.5 * wall)
-    )
-    filled = union(-chamberlets, septa, crust(outline, wall))
+    beside = nearest_multiple(along + 0.5 * pitch * np.mod(layer, 2), pitch)
+    chamberlets = 0.9 * wall - np.hypot(beside, (whorl - layer - 0.5) * stretch)
+    sutures = wall / 2 - spokes(points, int(rng.integers(7, 10)), wall, phase=rng.uniform(0, FULL_TURN))
+    outline = (1.0 / (elongation * pitch) - 1.0 - whorl) * stretch - groove(sutures, 0.5 * wall, wall)
+    filled = union(-chamberlets, crust(outline, wall))
     return Anatomy(both(outline, filled), outline)
 
 
 def elphidiella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     """Elphidiella: an involute planispiral lens of open chambers with curved septa and pores along the sutures."""
-    thickness = rng.uniform(0.58, 0.7)
-    expansion = math.log(rng.uniform(1.9, 2.2))
-    step = FULL_TURN / int(rng.integers(13, 16))
+    thickness = rng.uniform(0.64, 0.75)
+    expansion = math.log(rng.uniform(1.75, 1.95))
+    step = FULL_TURN / int(rng.integers(16, 19))
     level = np.maximum(np.hypot(points.rho, points.z / thickness), TINY)
     slope = np.hypot(points.rho, points.z / thickness**2) / level
     angle = np.mod(points.angle + rng.uniform(0.5, 0.8) * points.rho, FULL_TURN)
@@ -58,12 +55,13 @@ def elphidiella(points: Points, wall: float, rng: np.random.Generator) -> Anatom
     whorl = np.log(level) / expansion - angle / FULL_TURN + 1.0
     stretch = expansion * level / slope
     face = np.where(level > math.exp(-expansion), (FULL_TURN - angle) * points.rho, np.inf)
-    outline = both(-whorl * stretch - groove(suture, 0.5 * wall, 1.3 * wall), face)
     along = np.arctan2(points.z, points.rho) * level
     pores = 0.42 * wall - np.hypot(suture - 0.95 * wall, nearest_multiple(along, 2.0 * wall))
+    lobes = groove(suture, 0.7 * wall, 1.3 * wall) + 1.2 * np.maximum(pores, 0)
+    outline = both(-whorl * stretch - lobes, face)
     whorls = sheets(whorl, 1.0, wall, stretch=stretch)
     plug = rng.uniform(0.16, 0.2) - points.rho
-    filled = union(whorls, wall / 2 - suture, plug, both(crust(outline, wall), -pores))
+    filled = union(whorls, wall / 2 - suture, plug, crust(outline, wall))
     return Anatomy(both(outline, filled), outline)
 
 

@@ -232,7 +232,7 @@ def cluster(
 ) -> Iterator[FakeCluster]:
     fake = FakeCluster(complaints_of_crd)
     server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(fake))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     fake.address = f"http://127.0.0.1:{server.server_port}"
     write_kubeconfig(tmp_path / "kubeconfig", fake.address)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from components.shared.contracts import DriftEvent
+from components.shared.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
 from monitoring.profiles import FEATURES, Profile
@@ -62,6 +63,12 @@ def test_events_without_embeddings_are_compared_by_everything_else(verdict: Judg
     assert {feature.feature for feature in result.features} == set(FEATURES) - {"embedding_distance"}
 
 
+def test_a_window_of_black_slices_is_drift_not_an_accident(verdict: Judge, clean: pd.DataFrame) -> None:
+    black = clean.head(96).assign(**dict.fromkeys(DESCRIPTORS, 0.0), confidence=1.0, species="Alveolina", unknown=False)
+    result = verdict(black).result
+    assert {"sharpness", "intensity_mean", "species"} <= {feature.feature for feature in result.drifted}
+
+
 def test_the_report_is_one_file_that_needs_no_network(
     verdict: Judge, clean: pd.DataFrame, config: MonitorConfig
 ) -> None:
@@ -77,12 +84,12 @@ def test_the_report_is_one_file_that_needs_no_network(
 def test_old_reports_make_room(verdict: Judge, clean: pd.DataFrame, config: MonitorConfig) -> None:
     judgement = verdict(clean.head(96))
     few = config.model_copy(update={"kept_reports": 2, "kept_windows": 3})
-    for number in range(1, 6):
+    for number in range(1, 5):
         numbered = judgement.result.model_copy(update={"number": number})
         write_window(Judgement(numbered, judgement.snapshot), few)
     assert sorted(path.name for path in config.out.glob("report-*")) == [
+        "report-forams-v1-000003.html",
         "report-forams-v1-000004.html",
-        "report-forams-v1-000005.html",
     ]
     assert len(list(config.out.glob("window-*"))) == 3
 

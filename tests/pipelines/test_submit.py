@@ -112,7 +112,7 @@ def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKu
     fake = FakeKubeflow()
     server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(fake))
     fake.url = f"http://127.0.0.1:{server.server_port}/pipeline"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield fake
     server.shutdown()
     server.server_close()

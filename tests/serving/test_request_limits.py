@@ -4,13 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from kserve import ModelRepository
+from kserve.protocol.dataplane import DataPlane
+from starlette.applications import Starlette
 from starlette.requests import Request
 
 from components.shared.imaging import encode_png
+from serving.bodies import Bodies
 from serving.preparation import Expectation, prepare_slices
 from serving.protocol import Instance, Limits, Outputs, RequestError, encode_answer, parse_predict, predict_answer
+from serving.remote import RemotePredictor
+from serving.routes import Routes
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -20,10 +27,13 @@ def request_of(receive: Receive, headers: dict[str, str] | None = None) -> Reque
     return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
 
 
-def body_of(receive: Receive, limits: Limits) -> bytes:
-    from serving.routes import read_body
+async def read(bodies: Bodies, receive: Receive) -> bytes:
+    async with bodies.read(request_of(receive)) as body:
+        return body
 
-    return asyncio.run(read_body(request_of(receive), limits))
+
+def body_of(receive: Receive, limits: Limits) -> bytes:
+    return asyncio.run(read(Bodies(limits), receive))
 
 
 def chunks_of(*chunks: bytes) -> Receive:
@@ -51,6 +61,35 @@ def test_a_body_is_bounded_chunk_by_chunk() -> None:
     with pytest.raises(RequestError, match="more than 4") as refused:
         body_of(chunks_of(b"abc", b"de", b"f"), Limits(max_body_bytes=4))
     assert refused.value.status == 413
+
+
+def test_all_bodies_together_are_bounded_and_make_room_when_they_end() -> None:
+    async def read_two_at_a_time(bodies: Bodies) -> None:
+        async with bodies.read(request_of(chunks_of(b"abc"))):
+            assert await read(bodies, chunks_of(b"de")) == b"de"
+            with pytest.raises(RequestError, match="too many large requests") as refused:
+                await read(bodies, chunks_of(b"defg"))
+            assert refused.value.status == 503
+        assert await read(bodies, chunks_of(b"defgh")) == b"defgh"
+
+    asyncio.run(read_two_at_a_time(Bodies(Limits(max_held_bytes=5))))
+
+
+def test_more_requests_than_can_be_answered_are_asked_to_come_again(
+    segmented_slices: list[bytes], instances_of: Any
+) -> None:
+    predictor = RemotePredictor("forams", "http://127.0.0.1:1", Expectation(1, True), 1.0)
+    limits = Limits(max_in_flight=0)
+    app = Starlette(routes=Routes(DataPlane(ModelRepository()), predictor, limits).all())
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.post("/v1/models/forams:predict", json=instances_of(segmented_slices[:1]))
+
+    response = asyncio.run(ask())
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"
+    assert "0 requests at a time" in response.json()["error"]
 
 
 def test_all_pixels_of_a_request_together_are_bounded() -> None:

@@ -1,0 +1,115 @@
+"""Documents: what is written is read again, and nothing else is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.shared.contracts import (
+    MAX_DOCUMENT_BYTES,
+    BackboneCard,
+    Document,
+    DriftEvent,
+    Example,
+    GateVerdict,
+    ModelCard,
+    SlicesInfo,
+    SplitCount,
+)
+from components.shared.errors import ContractError
+
+VERDICT = GateVerdict(passed=True, accuracy=0.96, threshold=0.95, reasons=("good",))
+DOCUMENTS: list[Document] = [
+    SlicesInfo(
+        classes=("a", "b"),
+        image_size=64,
+        channels=1,
+        counts=(SplitCount(species="a", split="train", specimens=3, slices=9),),
+        seed=1,
+        preprocessing={"ingest": {"planes": "random"}},
+        sources_hash="0" * 64,
+    ),
+    BackboneCard(
+        backbone="cnn_small",
+        parameters=10,
+        image_size=64,
+        channels=1,
+        classes=("a", "b"),
+        recipe={"epochs": 1},
+        history=({"loss": 1.0},),
+        metrics={"accuracy": 0.5},
+        data_hash="0" * 64,
+        seconds=1.5,
+    ),
+    ModelCard(
+        name="forams",
+        classes=("a", "b"),
+        channels=1,
+        segmented=True,
+        members=("cnn_small",),
+        rule="best single: cnn_small",
+        metrics={"accuracy": 0.96, "auc": None},
+        thresholds={"unknown_below": 0.4},
+        gate=VERDICT,
+        data_hash="0" * 64,
+        code_version="0.1.0",
+        examples=(Example(id="x", file="examples/x.png", species="a", scores=(0.9, 0.1)),),
+    ),
+    DriftEvent(
+        id="1",
+        time=1.0,
+        model="forams",
+        version=3,
+        specimen="s",
+        species="a",
+        confidence=0.9,
+        unknown=False,
+        descriptors={"entropy": 4.5},
+        embedding=(0.5,),
+    ),
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: type(document).__name__)
+def test_a_document_that_was_written_is_read_the_same(document: Document, tmp_path: Path) -> None:
+    document.write(tmp_path / "document.json")
+    assert type(document).read(tmp_path / "document.json") == document
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: type(document).__name__)
+def test_another_schema_version_is_refused_with_both_versions_named(document: Document) -> None:
+    text = document.to_json().replace(document.SCHEMA, "taxonflow.other/9")
+    with pytest.raises(ContractError, match=rf"taxonflow.other/9.*{document.SCHEMA}"):
+        type(document).parse(text, "somewhere.json")
+
+
+def test_an_unknown_field_is_refused_by_name() -> None:
+    fields = {**json.loads(DOCUMENTS[0].to_json()), "colour": "red"}
+    with pytest.raises(ContractError, match="colour"):
+        SlicesInfo.parse(json.dumps(fields), "somewhere.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"'])
+def test_what_is_no_document_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(ContractError, match=r"somewhere.json"):
+        SlicesInfo.parse(text, "somewhere.json")
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"nowhere.json does not exist"):
+        SlicesInfo.read(tmp_path / "nowhere.json")
+
+
+def test_a_document_beyond_the_size_limit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.json"
+    with path.open("wb") as file:
+        file.truncate(MAX_DOCUMENT_BYTES + 1)
+    with pytest.raises(ContractError, match="at most"):
+        SlicesInfo.read(path)
+
+
+def test_a_drift_event_is_one_line() -> None:
+    event = DOCUMENTS[-1]
+    assert isinstance(event, DriftEvent)
+    assert "\n" not in event.to_line()
+    assert DriftEvent.parse(event.to_line(), "line 1") == event

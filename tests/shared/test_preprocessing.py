@@ -1,0 +1,78 @@
+"""The graph before every backbone, and the descriptors of slices."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from components.shared.descriptors import DESCRIPTORS, describe
+from components.shared.imaging import encode_png
+from components.shared.preprocessing import decode_and_crop
+
+
+def blob(height: int = 60, width: int = 80) -> np.ndarray:
+    image = np.zeros((height, width), dtype=np.uint8)
+    image[20:40, 30:70] = np.random.default_rng(0).integers(100, 255, (20, 40))
+    return image
+
+
+def test_the_specimen_is_cropped_with_its_margin_and_padded_to_a_square() -> None:
+    crop = decode_and_crop(encode_png(blob()), 48, 1).numpy()
+    assert crop.shape == (48, 48, 1)
+    assert crop.dtype == np.uint8
+    rows, columns = np.flatnonzero(crop.any(axis=(1, 2))), np.flatnonzero(crop.any(axis=(0, 2)))
+    assert np.ptp(columns) + 1 == pytest.approx(48 * 40 / 44, abs=2)  # two pixels of margin at each side
+    assert np.ptp(rows) + 1 == pytest.approx(48 * 20 / 44, abs=2)
+    assert abs(rows.mean() - 23.5) < 1
+
+
+def test_a_black_image_stays_black_and_whole() -> None:
+    crop = decode_and_crop(encode_png(np.zeros((10, 30), dtype=np.uint8)), 16, 1).numpy()
+    assert crop.shape == (16, 16, 1)
+    assert not crop.any()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
+def test_every_lossless_form_of_a_grey_slice_is_the_same_slice(mode: str, kind: str) -> None:
+    if kind == "WEBP" and mode == "P":
+        pytest.skip("WebP has no palettes")
+    if kind == "BMP" and mode == "RGBA":
+        pytest.skip("BMP with an alpha channel has no standard form")
+    file = io.BytesIO()
+    Image.fromarray(blob()).convert(mode).save(file, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert np.array_equal(decode_and_crop(file.getvalue(), 48, 1), decode_and_crop(encode_png(blob()), 48, 1))
+
+
+def test_sixteen_bit_slices_keep_their_high_byte() -> None:
+    file = io.BytesIO()
+    Image.fromarray(blob().astype(np.uint16) * 257).save(file, "PNG")
+    assert np.array_equal(decode_and_crop(file.getvalue(), 48, 1), decode_and_crop(encode_png(blob()), 48, 1))
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk", b"II*\x00" + b"\0" * 60])
+def test_what_is_no_image_is_an_error(junk: bytes) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_and_crop(junk, 16, 1)
+
+
+def test_descriptors_are_finite_and_named_for_any_slice() -> None:
+    for image in (blob(), np.zeros((5, 5), np.uint8), np.full((1, 1), 9, np.uint8), np.full((9, 9, 3), 7, np.uint8)):
+        described = describe(image)
+        assert tuple(described) == DESCRIPTORS
+        assert np.isfinite(list(described.values())).all()
+
+
+def test_descriptors_say_what_they_are_named_after() -> None:
+    smooth = np.zeros((64, 64), dtype=np.uint8)
+    smooth[8:56, 16:48] = 128
+    noisy = np.where(smooth > 0, smooth + np.random.default_rng(0).normal(0, 9, smooth.shape), 0).astype(np.uint8)
+    plain, rough = describe(smooth), describe(noisy)
+    assert plain["foreground_ratio"] == 48 * 32 / 64**2
+    assert plain["box_aspect"] == pytest.approx(32 / 48)
+    assert plain["intensity_mean"] == 128
+    assert plain["noise_level"] == 0
+    assert rough["noise_level"] == pytest.approx(9, rel=0.15)
+    assert rough["entropy"] > plain["entropy"]
