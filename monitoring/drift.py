@@ -70,12 +70,14 @@ def compare(
         per_column_threshold=thresholds,
         drift_share=1 / len(columns),
     )
-    return Report([preset]).run(
-        Dataset.from_pandas(current[columns], data_definition=definition),
-        Dataset.from_pandas(reference[columns], data_definition=definition),
-        name=name,
-        timestamp=time,
-    )
+    # A column without any variation has no correlation, about which numpy would warn on the screen.
+    with np.errstate(invalid="ignore"):
+        return Report([preset]).run(
+            Dataset.from_pandas(current[columns], data_definition=definition),
+            Dataset.from_pandas(reference[columns], data_definition=definition),
+            name=name,
+            timestamp=time,
+        )
 
 
 def _scores(snapshot: Any, thresholds: dict[str, float]) -> tuple[FeatureDrift, ...]:

@@ -138,7 +138,7 @@ def _whole_lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
 
 
 def _parse(content: bytes, source: str) -> DriftEvent | None:
-    """Returns the event of a line, or None where the line is damaged, overlong, or lacks a sane number that is needed."""
+    """Returns the event of a line, or None where the line is damaged, overlong, or lacks a sane number."""
     if len(content) > MAX_LINE_BYTES:
         return None
     try:

@@ -6,17 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from components.shared.workers import cores
+from serving.events import started_recorder
+from serving.process import end_in_one_sentence, listen, say, silent_stderr
 from serving.protocol import Limits
 from serving.repository import Repository
-from serving.server import (
-    LocalServer,
-    Transformers,
-    end_in_one_sentence,
-    listen,
-    say,
-    silent_stderr,
-    started_recorder,
-)
 from serving.watcher import POLL_S, RepositoryWatcher
 
 
@@ -52,12 +45,13 @@ def serve(options: argparse.Namespace) -> None:
         SystemExit: 0 after SIGTERM or SIGINT.
     """
     listener = listen(options.host, options.port)
-    recorder = started_recorder(options.events)
+    recorder = started_recorder(options.events, say)
     limits = Limits()
     with ThreadPoolExecutor(cores(), "worker") as workers:
         say(f"loading TensorFlow and the models of {options.repository}")
-        with silent_stderr():
-            from serving.predictor import LocalPredictor  # TensorFlow takes seconds: first the address, then this
+        with silent_stderr():  # TensorFlow and kserve take seconds: first the address, then these
+            from serving.predictor import LocalPredictor
+            from serving.server import LocalServer, Transformers
 
         predictor = LocalPredictor(Repository(options.repository), workers, say)
         watcher = RepositoryWatcher(predictor.refresh, say, options.poll)

@@ -180,3 +180,12 @@ def _event_of(answered: AnsweredSlice) -> DriftEvent:
         descriptors=describe(answered.pixels),
         embedding=answered.embedding,
     )
+
+
+def started_recorder(folder: Path | None, report: Callable[[str], None]) -> EventRecorder | None:
+    """Starts the recorder of drift events if a folder is given; raises BadConfigError."""
+    if folder is None:
+        return None
+    recorder = EventRecorder(folder, report)
+    recorder.start()
+    return recorder

@@ -14,10 +14,12 @@ from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import BadConfigError
 from components.shared.workers import cores
+from serving.events import started_recorder
 from serving.preparation import Expectation
+from serving.process import end_in_one_sentence, listen, say
 from serving.protocol import Limits
 from serving.remote import RemotePredictor
-from serving.server import LocalServer, Transformers, end_in_one_sentence, listen, say, started_recorder
+from serving.server import LocalServer, Transformers
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - the kubelet and the gateway reach a pod by its address, which no one knows before
 
@@ -65,7 +67,7 @@ def transform(options: argparse.Namespace) -> None:
     url, limits = predictor_url(options), Limits(answer_timeout_s=options.predictor_request_timeout_seconds)
     predictor = RemotePredictor(options.model_name, url, expectation_of(options), limits.answer_timeout_s)
     listener = listen(options.host, options.http_port)
-    recorder = started_recorder(options.events)
+    recorder = started_recorder(options.events, say)
     with ThreadPoolExecutor(cores(), "worker") as workers:
         server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
         host, port = listener.getsockname()[:2]

@@ -97,8 +97,8 @@ def specimen_threshold(volume: Volume) -> float:
 def half_maximum(volume: Volume, mask: NDArray[np.bool_]) -> float:
     """Returns the grey value midway between the background and the material.
 
-    The background is the median outside the mask; the material is the upper quartile inside it, because thin walls never
-    reach their true grey value.
+    The background is the median outside the mask; the material is the upper quartile inside it, because thin walls
+    never reach their true grey value.
     """
     counts = masked_histogram(volume.grey, mask, volume.darkest, volume.brightest, BINS)
     outside, inside = (

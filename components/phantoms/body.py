@@ -13,10 +13,10 @@ from components.phantoms.physics import smooth_noise
 
 ALL_FORMS: dict[str, Form] = {**FORMS, **UNSEEN_FORMS}
 THINNEST_WALL_VOXELS = 2.0
-RELATIVE_WALL = (0.034, 0.041)
+RELATIVE_WALL = (0.0325, 0.038)
 FILL = (0.86, 0.92)
 DEEPEST_WEAR_VOXELS = 1.5
-SHARE_BROKEN = 1 / 3
+SHARE_BROKEN = 1 / 4
 _TRIAL_EDGE = 40
 _TRIAL_WIDTH = 2.3
 _USUAL_SCALE = 0.47
@@ -63,7 +63,7 @@ class Individual:
 def draw_body(species: str, size: int, rotation: Matrix, rng: np.random.Generator) -> Body:
     """Draws an individual and fits it into a cube of `size` voxels.
 
-    Walls are 3.4 to 4.1 % of the cube's edge thick and at least two voxels, for every species alike.
+    Walls are 3.25 to 3.8 % of the cube's edge thick and at least two voxels, for every species alike.
 
     Args:
         species: a key of ALL_FORMS.
@@ -134,12 +134,12 @@ def _body_points(individual: Individual, places: Solid) -> Points:
 
 
 def weathered(body: Body, rng: np.random.Generator) -> Body:
-    """Returns what is left after abrasion, up to a voxel and a half in patches, and for a third a broken-off piece."""
+    """Returns what abrasion, up to a voxel and a half in patches, and for a quarter a fracture have left."""
     patches = np.maximum(smooth_noise(body.outline.shape, body.outline.shape[0] / 5.0, rng), 0)
     outline = (body.outline - rng.uniform(0, DEEPEST_WEAR_VOXELS) * patches).astype(np.float32)
     normal = rng.normal(size=3)
     normal = normal / np.linalg.norm(normal)
-    distance = rng.uniform(0.28, 0.42) * outline.shape[0]
+    distance = rng.uniform(0.32, 0.43) * outline.shape[0]
     if rng.random() < SHARE_BROKEN:
         outline = np.minimum(outline, _half_space(normal, distance, outline.shape[0]))
     return Body(np.minimum(body.shell, outline), outline)

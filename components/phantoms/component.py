@@ -37,5 +37,5 @@ def phantoms(
         config = PhantomConfig(specimens_per_species=specimens_per_species, size=size, seed=seed)
         generate_phantoms(Path(volumes.path), config)
         volumes.metadata.update(synthetic=True, specimens_per_species=specimens_per_species, size=size, seed=seed)
-        write_atomically(Path(contact_sheet.path), contact_sheet_html(draw(seed)).encode())
+        write_atomically(Path(contact_sheet.path), contact_sheet_html(draw(seed, min(size, 96))).encode())
     return volumes.uri

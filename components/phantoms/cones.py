@@ -22,19 +22,19 @@ from components.phantoms.fields import (
 
 
 def chrysalidina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Chrysalidina: a tall three-lobed cone, three chambers to the whorl, pillars in its core."""
+    """Chrysalidina: a tall three-lobed cone, three chambers to the whorl, all packed with upright pillars."""
     width, height = rng.uniform(0.66, 0.74), 1.5
     drop = np.maximum(0.8 - points.z, TINY)
     turned = points.angle + rng.uniform(-0.5, 0.5) * drop
     sector = np.floor(np.mod(turned, FULL_TURN) / (FULL_TURN / 3))
     lobes = 0.64 + 0.36 * np.sqrt(np.abs(np.sin(1.5 * turned)))
-    side = (width * (drop / height) ** 0.65 * lobes - points.rho) * 0.9
+    side = (width * (drop / height) ** 0.5 * lobes - points.rho) * 0.9
     domed = drop + 0.25 * points.rho**2
-    growth = math.log(rng.uniform(1.24, 1.32))
+    growth = math.log(rng.uniform(1.3, 1.38))
     septa = sheets(np.log(domed) / growth + sector / 3, 1.0, wall, stretch=growth * domed)
-    outline = both(side - groove(septa - wall / 2, 1.1 * wall, wall), height - domed)
+    outline = both(side - groove(septa - wall / 2, 0.8 * wall, wall), height - domed)
     walls = wall / 2 - np.abs(nearest_multiple(turned, FULL_TURN / 3)) * points.rho
-    pillars = both(rods(points.x, points.y, rng.uniform(2.6, 2.9) * wall, 0.65 * wall), outline - 0.12)
+    pillars = rods(points.x, points.y, rng.uniform(2.7, 3.0) * wall, 0.6 * wall)
     filled = union(septa, walls, pillars, crust(outline, wall))
     return Anatomy(both(outline, filled), outline)
 
@@ -46,7 +46,7 @@ def coskinolina(points: Points, wall: float, rng: np.random.Generator) -> Anatom
     spacing = rng.uniform(2.8, 3.2) * wall
     domed = drop + rng.uniform(0.7, 0.9) * points.rho**2
     septa = sheets(domed, spacing, 0.95 * wall)
-    side = (base * (drop / height) ** 0.6 - points.rho) * 0.85
+    side = (base * (drop / height) ** 0.45 - points.rho) * 0.85
     gap = rng.uniform(3.2, 3.6) * wall
     shift = 0.5 * gap * np.mod(np.floor(domed / spacing), 2)
     pillars = rods(points.x + shift, points.y, gap, 0.5 * wall)
@@ -60,8 +60,8 @@ def lockhartia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy
     """Lockhartia: a low trochospiral dome, one storey of chambers over an umbilicus of fused pillars and canals."""
     dome, keel = rng.uniform(0.78, 0.88), rng.uniform(0.36, 0.44)
     height = points.z + (dome - keel) / 2
-    roof = (dome * (1 - points.rho**1.6) - height) * 0.8
-    belly = (height + keel * (1 - points.rho**2)) * 0.9
+    roof = (dome * (1 - points.rho**2.6) - height) * 0.8
+    belly = (height + keel * (1 - points.rho**4)) * 0.9
     storey = rng.uniform(3.0, 3.4) * wall
     spacing = rng.uniform(3.2, 3.7) * wall
     coil = sheets(points.rho - points.angle * (spacing / FULL_TURN), spacing, wall)

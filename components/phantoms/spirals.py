@@ -82,7 +82,7 @@ def ataxophragmium(points: Points, wall: float, rng: np.random.Generator) -> Ana
 
 
 def arumella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Arumella: long tubular chambers, half a coil each, wound from pole to pole in five planes (milioline)."""
+    """Arumella: long tubular chambers, half a coil each, ribbed, wound from pole to pole in five planes."""
     count = int(rng.integers(11, 14))
     growth = rng.uniform(1.13, 1.17)
     turn = math.radians(rng.uniform(138.0, 148.0))
@@ -91,16 +91,26 @@ def arumella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     start = rng.uniform(0, FULL_TURN)
     largest = 1.0 / (tall * (1.0 + tube))
     sizes = [largest * growth ** (i - count + 1.0) for i in range(count)]
-    bodies = [_half_coil(points, start + turn * i, size, tall, tube) for i, size in enumerate(sizes)]
+    costae = (int(rng.integers(8, 11)), 0.4 * wall / largest)
+    bodies = [_half_coil(points, start + turn * i, (size, tall, tube), costae) for i, size in enumerate(sizes)]
     return stacked_chambers(bodies, 1.15 * wall)
 
 
-def _half_coil(points: Points, azimuth: float, size: float, tall: float, tube: float) -> Field:
-    """Returns the distance into one chamber: a tube along a half ellipse from pole to pole."""
+def _half_coil(points: Points, azimuth: float, shape: tuple[float, float, float], costae: tuple[int, float]) -> Field:
+    """Returns the distance into one chamber: a ribbed tube along a half ellipse from pole to pole.
+
+    Args:
+        points: positions.
+        azimuth: of the ellipse's plane, radians.
+        shape: half the ellipse's width, its height over its width, the tube's radius over half the width.
+        costae: number of ribs along the tube, their height over half the width.
+    """
+    size, tall, tube = shape
     outward = points.x * math.cos(azimuth) + points.y * math.sin(azimuth)
     sideways = points.y * math.cos(azimuth) - points.x * math.sin(azimuth)
     height = points.z / tall
-    on_arc = np.abs(np.hypot(outward, height) - size)
+    on_arc = np.hypot(outward, height) - size
     at_pole = np.hypot(outward, np.abs(height) - size)
-    away = np.where(outward > 0, on_arc, at_pole)
-    return tube * size - np.hypot(away, sideways * 0.8)
+    away = np.where(outward > 0, np.abs(on_arc), at_pole)
+    ribs = costae[1] * size * np.cos(costae[0] * np.arctan2(sideways * 0.8, on_arc))
+    return tube * size - np.hypot(away, sideways * 0.8) + ribs

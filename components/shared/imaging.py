@@ -192,16 +192,23 @@ class _Outlines:
         """Returns the numbers of the borders that are objects."""
         return np.flatnonzero(self.tree[0, :, 3] < 0)
 
-    def paint(self, mask: Bits, number: int, value: int) -> None:
-        """Sets the pixels of one object, and not those of its holes."""
-        cv2.drawContours(mask, self.points, number, value, cv2.FILLED, hierarchy=self.tree, maxLevel=1)
+    def paint(self, mask: Bits, numbers: NDArray[np.int64], value: int) -> None:
+        """Sets the pixels of some objects, and not those of their holes."""
+        wanted = np.zeros(len(self.points), dtype=bool)
+        wanted[numbers] = True
+        owner = self.tree[0, :, 3]
+        wanted |= (owner >= 0) & wanted[owner]
+        # together, borders are filled by the even-odd rule: what lies in a hole stays
+        borders = [self.points[int(number)] for number in np.flatnonzero(wanted)]
+        cv2.drawContours(mask, borders, -1, value, cv2.FILLED)
 
 
 def _without_small_objects(mask: Bits, smallest: int) -> Bits:
     outlines = _Outlines.of(mask)
-    for number in outlines.objects():
-        if outlines.pixels[number] < smallest:
-            outlines.paint(mask, int(number), 0)
+    objects = outlines.objects()
+    small = objects[outlines.pixels[objects] < smallest]
+    if small.size:
+        outlines.paint(mask, small, 0)
     return mask
 
 
@@ -219,7 +226,7 @@ def _largest_component(mask: Bits) -> Bits:
     if len(objects) < 2:
         return mask
     alone = np.zeros_like(mask)
-    outlines.paint(alone, int(objects[outlines.pixels[objects].argmax()]), 1)
+    outlines.paint(alone, objects[[outlines.pixels[objects].argmax()]], 1)
     return alone
 
 

@@ -44,7 +44,7 @@ def ball() -> np.ndarray:
 
 @pytest.fixture
 def write_nifti(tmp_path: Path) -> Callable[..., Path]:
-    """Writes an array as NIfTI and returns the file; keywords set header fields as they are, without nibabel's checks."""
+    """Writes an array as NIfTI and returns the file; further keywords overwrite header fields unchecked."""
 
     def write(
         array: np.ndarray, name: str = "volume.nii.gz", zooms: tuple[float, ...] = (0.1, 0.1, 0.1), **fields: Any

@@ -95,8 +95,7 @@ def test_no_specimen_is_in_two_splits_whatever_the_manifest(rows: list[tuple[int
     ]
     try:
         splits = assign_splits(scans, seed)
-    except BadManifestError as error:
-        assert "expected" in str(error)
+    except BadManifestError:
         return
     present: defaultdict[str, set[str]] = defaultdict(set)
     for scan in scans:

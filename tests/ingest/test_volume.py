@@ -178,10 +178,9 @@ def test_a_mutated_header_is_read_or_refused(
     file.write_bytes(gzip.compress(bytes(content), 1) if zipped else bytes(content))
     try:
         specimen = find_specimen(read_volume(file))
-    except BadVolumeError as error:
-        assert str(error)
-    else:
-        assert specimen.mask.any()
+    except BadVolumeError:
+        return
+    assert specimen.mask.any()
 
 
 @settings(max_examples=60, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -195,7 +194,6 @@ def test_a_flipped_byte_in_a_gzip_file_is_refused_or_read(
     file.write_bytes(bytes(content))
     try:
         volume = read_volume(file)
-    except BadVolumeError as error:
-        assert str(error)
-    else:
-        assert volume.grey.shape == ball.T.shape
+    except BadVolumeError:
+        return
+    assert volume.grey.shape == ball.T.shape

@@ -53,6 +53,17 @@ def test_an_empty_repository_is_waited_for_and_sigterm_finishes_what_was_begun(
     assert "Traceback" not in log
 
 
+def test_ctrl_c_while_it_is_loading_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "serving", "--repository", str(tmp_path), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout
+    assert "loading TensorFlow" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert "Traceback" not in rest
+
+
 def test_the_log_is_a_few_lines_that_say_where_and_what_next(server: Any) -> None:
     lines = server.log.read_text().splitlines()
     assert all(line.startswith("[serve] ") for line in lines)

@@ -1,0 +1,125 @@
+"""The slices contract: what is written is read, and the bytes depend on the slices alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.shared import slices as slices_module
+from components.shared.contracts import Refusal, SlicesInfo
+from components.shared.descriptors import DESCRIPTORS, describe
+from components.shared.errors import ContractError
+from components.shared.imaging import encode_png
+from components.shared.slices import (
+    SPLITS,
+    Slice,
+    SlicesWriter,
+    iterate_split,
+    parse_example,
+    read_index,
+    read_info,
+    shards_of,
+)
+
+CLASSES = ("Alba", "N\u00f6gra \u6709")
+
+
+def _slice(number: int) -> Slice:
+    image = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+    species = CLASSES[number % 2]
+    return Slice(
+        id=f"{species}-{number}",
+        species=species,
+        specimen=f"{species} {number % 6}",
+        split=SPLITS[number % 6 // 2],
+        plane=f"plane {number}",
+        foreground_ratio=number / 100,
+        spacing_mm=0.25,
+        descriptors=describe(image),
+        png=encode_png(image),
+    )
+
+
+def _write(folder: Path, count: int = 30) -> Path:
+    folder.mkdir()
+    with SlicesWriter(folder, CLASSES) as writer:
+        for number in range(count):
+            writer.add(_slice(number))
+        info = SlicesInfo(
+            classes=CLASSES,
+            image_size=16,
+            channels=1,
+            counts=writer.counts(),
+            seed=1,
+            preprocessing={"ingest": {"planes": "random"}},
+            sources_hash="0" * 64,
+            refused=(Refusal(path="b\u00e4d.nii", reason="empty"),),
+        )
+        writer.finish(info)
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "slices")
+    read = {id_: (label, png) for split in SPLITS for id_, label, png in iterate_split(folder, split)}
+    assert read == {item.id: (CLASSES.index(item.species), item.png) for item in map(_slice, range(30))}
+    index = read_index(folder)
+    assert list(index["id"]) == [_slice(number).id for number in range(30)]
+    assert set(DESCRIPTORS) <= set(index.columns)
+    assert index["foreground_ratio"].tolist() == [number / 100 for number in range(30)]
+    assert read_info(folder).refused[0].path == "b\u00e4d.nii"
+
+
+def test_counts_are_specimens_and_slices(tmp_path: Path) -> None:
+    counts = read_info(_write(tmp_path / "slices")).counts
+    assert {(count.species, count.split) for count in counts} == {(c, s) for c in CLASSES for s in SPLITS}
+    assert all((count.specimens, count.slices) == (1, 5) for count in counts)
+
+
+def test_the_same_slices_make_the_same_bytes(tmp_path: Path) -> None:
+    one, two = _write(tmp_path / "one"), _write(tmp_path / "two")
+    for file in one.iterdir():
+        assert (two / file.name).read_bytes() == file.read_bytes()
+
+
+def test_the_index_tells_where_each_record_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(slices_module, "SHARD_SLICES", 4)
+    monkeypatch.setattr(slices_module, "_ROW_GROUP", 7)
+    folder = _write(tmp_path / "slices")
+    assert [len(shards_of(folder, split)) for split in SPLITS] == [3, 3, 3]
+    for shard, rows in read_index(folder).groupby("shard"):
+        records = list(tf.data.TFRecordDataset(str(folder / str(shard))).map(parse_example).as_numpy_iterator())
+        for row in rows.itertuples():
+            assert records[row.position]["id"].decode() == row.id
+
+
+def test_a_missing_split_is_a_contract_error(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="no test shards"):
+        shards_of(_write(tmp_path / "slices", count=4), "test")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": "taxonflow.slices/2"}, "schema 'taxonflow.slices/2'"),
+        ({"image_size": "wide"}, "image_size"),
+        ({"x": 1}, "x"),
+    ],
+)
+def test_another_version_or_shape_of_the_document_is_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    document = _write(tmp_path / "slices") / "dataset.json"
+    document.write_text(json.dumps({**json.loads(document.read_text()), **change}))
+    with pytest.raises(ContractError, match=message):
+        read_info(tmp_path / "slices")
+
+
+def test_an_unfinished_folder_has_no_document(tmp_path: Path) -> None:
+    (tmp_path / "slices").mkdir()
+    with SlicesWriter(tmp_path / "slices", CLASSES) as writer:
+        writer.add(_slice(0))
+    with pytest.raises(ContractError, match="does not exist"):
+        read_info(tmp_path / "slices")
