@@ -60,7 +60,7 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
     example = known[identifier]
     with _server(models, events, log) as url:
         client = Client(url, timeout_s=30)
-        client.wait_until_ready(name, READY_WITHIN_S)
+        client.wait_until_ready(name, READY_WITHIN_S, version=version)
         answer = client.predict(name, [encoded], specimen=f"first-request-{identifier}")[0]
     difference = float(np.abs(np.subtract(answer.scores, example.scores)).max())
     if difference > TOLERANCE:

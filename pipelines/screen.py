@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 _PROGRESS = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<done>\d+)/(?P<total>\d+) (?P<text>.*)$")
 _NOTE = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<text>.*)$")
 _BEGIN = re.compile(r"Executing task .*?'(?P<step>[\w-]+)'")
-_END = re.compile(r"Task .*?'(?P<step>[\w-]+)'.*? finished with status")
 _ENDING = re.compile(r"^(?P<outcome>bad_input|failed): (?P<message>.*)$")
 _PLAIN_PAUSE_S = 15.0
 
@@ -42,7 +41,7 @@ class Screen:
         self.console = console
         self.log = log
         self.story = Story()
-        self._began: dict[str, float] = {}
+        self._step, self._began = "", 0.0
         self._bars: dict[str, TaskID] = {}
         self._last_plain: dict[str, float] = {}
         self._progress = Progress(
@@ -61,6 +60,7 @@ class Screen:
                 log.write(line)
                 log.flush()
                 self._show(line.rstrip("\n"))
+        self._begin("")
         return self.story
 
     def _show(self, line: str) -> None:
@@ -68,10 +68,15 @@ class Screen:
             self._advance(found["step"], int(found["done"]), int(found["total"]), found["text"])
         elif found := _NOTE.match(line):
             self._note(found["step"], found["text"])
-        elif found := _BEGIN.search(line):
-            self._began.setdefault(found["step"], time.monotonic())
-        elif (found := _END.search(line)) and found["step"] in self._began:
-            self.story.seconds[found["step"]] = round(time.monotonic() - self._began[found["step"]], 2)
+        elif (found := _BEGIN.search(line)) and found["step"] != self._step:
+            self._begin(found["step"])
+
+    def _begin(self, step: str) -> None:
+        """Notes the time of the step before; tasks of one name that run side by side count as one step."""
+        now = time.monotonic()
+        if self._step:
+            self.story.seconds[self._step] = round(now - self._began, 2)
+        self._step, self._began = step, now
 
     def _advance(self, step: str, done: int, total: int, text: str) -> None:
         if self.console.is_terminal:

@@ -9,6 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
+from components.phantoms.generate import PhantomConfig, generate_phantoms
+
 SCHEMAS = Path(__file__).parents[2] / "shared" / "schemas"
 
 
@@ -49,3 +51,47 @@ def crd_complaints(document: dict[str, Any]) -> list[str]:
     version = document["apiVersion"].rpartition("/")[2]
     errors = _validator(document["kind"], version).iter_errors(document)
     return [f"{error.json_path}: {error.message[:200]}" for error in errors]
+
+
+@pytest.fixture(scope="session")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighteen synthetic specimens of three species, 40 voxels wide, with a manifest.csv."""
+    folder = tmp_path_factory.mktemp("volumes") / "set"
+    species = ("Fallotia", "Coskinolina", "Baculogypsina")
+    generate_phantoms(folder, PhantomConfig(specimens_per_species=6, unseen_per_species=0, size=40, species=species), 1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def raw_slices(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """180 raw slices at 32 px of the eighteen specimens."""
+    from components.ingest.config import IngestConfig
+    from components.ingest.dataset import make_dataset
+
+    folder = tmp_path_factory.mktemp("slices") / "raw"
+    config = IngestConfig.checked(image_size=32, slices_per_species=60, planes="random", seed=1)
+    make_dataset(volumes, folder, config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def segmented_slices(raw_slices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The raw slices, segmented."""
+    from components.segment.dataset import segment_dataset
+
+    folder = tmp_path_factory.mktemp("slices") / "segmented"
+    segment_dataset(raw_slices, folder, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_backbones(segmented_slices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """Both small backbones after a few epochs on the segmented slices."""
+    from components.train.recipe import Recipe
+    from components.train.training import train_backbone
+
+    folder = tmp_path_factory.mktemp("backbones")
+    recipe = Recipe(epochs=6, batch_size=16, ema_momentum=0.9)
+    for backbone in ("cnn_small", "resnet_small"):
+        train_backbone(segmented_slices, backbone, recipe, 0, folder / backbone)
+    return folder / "cnn_small", folder / "resnet_small"

@@ -19,6 +19,7 @@ Schedule = Literal["published", "random"]
 JITTER_DEGREES = 5.0
 TURNS_DEGREES = tuple(range(20, 161, 20))
 MARGIN = 0.04
+GRAZING = 0.2
 _AXES = "zyx"
 
 
@@ -48,10 +49,13 @@ class Frame:
 
 
 def random_cuts(_specimen: Specimen, rng: np.random.Generator) -> Iterator[Cut]:
-    """Yields planes of uniformly random direction and place, without end."""
+    """Yields planes of uniformly random direction through the specimen's middle, without end.
+
+    The outermost fifth at either side is left out: a section that only grazes the wall shows no anatomy to name.
+    """
     while True:
         turn = _random_turn(rng)
-        place = float(rng.random())
+        place = float(rng.uniform(GRAZING, 1 - GRAZING))
         normal = " ".join(f"{part:+.3f}" for part in turn[0])
         yield Cut(turn, place, f"random, normal ({normal}), at {place:.3f}")
 

@@ -123,20 +123,10 @@ def shaded(solid: Solid, level: float) -> Picture:
 
 def _slope(soft: Solid, depth: NDArray[np.intp]) -> Solid:
     """Returns the gradient, float32 [3, X, Y], of a volume at one depth in each of its columns (central)."""
-    x, y = np.indices(depth.shape)
-    last = np.array(soft.shape) - 1
-    sides = [
-        [
-            soft[
-                tuple(
-                    np.clip(at + step * shift, 0, end) for at, shift, end in zip((x, y, depth), way, last, strict=True)
-                )
-            ]
-            for step in (1, -1)
-        ]
-        for way in np.eye(3, dtype=np.intp)
-    ]
-    return np.stack([ahead - behind for ahead, behind in sides])
+    padded = np.pad(soft, 1, mode="edge")
+    here = np.stack([*np.indices(depth.shape), depth]) + 1
+    ways = np.eye(3, dtype=np.intp)[:, :, None, None]
+    return np.stack([padded[tuple(here + way)] - padded[tuple(here - way)] for way in ways])
 
 
 def oblique_section(species: str, index: int, seed: int, size: int, artefacts: Artefacts) -> Picture:

@@ -68,13 +68,13 @@ def orbitoides(points: Points, wall: float, rng: np.random.Generator) -> Anatomy
     """Orbitoides: a thick lens with a median layer of arcuate chamberlets, lateral layers and conical pillars."""
     smooth = lens(points, rng.uniform(0.7, 0.8))
     median = rng.uniform(1.5, 1.8) * wall - np.abs(points.z)
-    layers = sheets(smooth, rng.uniform(2.2, 2.4) * wall, wall)
+    layers = sheets(smooth, rng.uniform(2.0, 2.2) * wall, 0.9 * wall)
     chamberlets = _arcuate_walls(points, rng.uniform(2.9, 3.3) * wall, wall)
     widening = 0.4 * wall + 0.3 * np.maximum(np.abs(points.z) - 1.6 * wall, 0)
     pillars = both(rods(points.x, points.y, rng.uniform(0.42, 0.5), widening), -median)
     outline = smooth + 0.45 * np.maximum(pillars, 0)
     plates = both(median, wall - median)
-    filled = union(np.where(median > 0, chamberlets, layers), plates, pillars, wall - outline)
+    filled = union(np.where(median > 0, chamberlets, layers), plates, pillars, 0.8 * wall - outline)
     return Anatomy(both(outline, filled), outline)
 
 

@@ -107,9 +107,12 @@ def _unit(vector: Vector) -> Vector:
 
 
 def _plane_normal(trail: list[Vector], old: Vector) -> Vector:
-    """Returns the unit normal of the plane of the last three apertures, or a stand-in where they lie in a line."""
+    """Returns the unit normal of the plane of the last three apertures, or a stand-in where they lie in a line.
+
+    Its sense, last step times the one before, makes Heterohelix biserial and Pelagica planispiral, as they are.
+    """
     if len(trail) >= 3:
-        normal = np.cross(trail[-2] - trail[-3], trail[-1] - trail[-2])
+        normal = np.cross(trail[-1] - trail[-2], trail[-2] - trail[-3])
         if float(np.linalg.norm(normal)) > _TOUCH:
             return _unit(normal)
     return _any_normal(old)

@@ -14,7 +14,7 @@ def decode_and_crop(encoded: tf.Tensor, image_size: int, channels: int) -> tf.Te
     The crop is the bounding box of the pixels above zero with the published margin of 5 px at 224 px.
 
     Args:
-        encoded: scalar string, a PNG (8 or 16 bit), JPEG, BMP, GIF or WebP file.
+        encoded: scalar string, a PNG (8 or 16 bit) or JPEG file; the transformer makes PNG of every other format.
         image_size: edge of the result in pixels.
         channels: 1 or 3.
 

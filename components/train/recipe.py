@@ -28,15 +28,15 @@ class Recipe(Frozen):
 
     epochs: int = Field(default=20, ge=1, le=1000)
     batch_size: int = Field(default=32, ge=1, le=4096)
-    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
     warmup_epochs: float = Field(default=1.0, ge=0)
     weight_decay: float = Field(default=1e-3, ge=0, le=1)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     ema_momentum: float = Field(default=0.99, ge=0, lt=1)
     patience: int = Field(default=10, ge=1)
     rotation: float = Field(default=0.5, ge=0, le=0.5)
-    zoom: float = Field(default=0.15, ge=0, lt=1)
-    contrast: float = Field(default=0.3, ge=0, lt=1)
+    zoom: float = Field(default=0.1, ge=0, lt=1)
+    contrast: float = Field(default=0.2, ge=0, lt=1)
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:

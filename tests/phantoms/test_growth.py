@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.phantoms.fields import Points
-from components.phantoms.growth import GROWTH_RULES, grow, grown_form, rotated
+from components.phantoms.growth import GROWTH_RULES, Shell, grow, grown_form, rotated
 
 PARAMETERS = [(1.12, 0.5, 130.0, -20.0, 9), (1.15, -0.7, 72.0, 150.0, 9), (1.2, -0.2, 90.0, 70.0, 7)]
 
@@ -45,6 +45,20 @@ def test_beta_turns_the_growth_vector_out_of_the_plane_of_the_last_three_apertur
 def test_without_beta_all_apertures_stay_in_one_plane():
     shell = grow(1.12, 0.5, 135.0, 0.0, 8)
     assert np.abs(shell.centres[:, 2]).max() < 1e-9
+
+
+def turns_of(shell: Shell) -> np.ndarray:
+    steps = np.diff(shell.centres, axis=0)
+    across, along = np.cross(steps[:-1], steps[1:])[:, 2], np.sum(steps[:-1] * steps[1:], axis=1)
+    return np.rad2deg(np.arctan2(across, along))
+
+
+def test_heterohelix_is_biserial_and_pelagica_planispiral():
+    biserial = turns_of(grow(1.12, -0.25, 72.0, 0.0, 10))
+    assert (biserial[:-1] * biserial[1:] < 0).all()
+    planispiral = turns_of(grow(1.12, 0.5, 135.0, 0.0, 12))
+    assert (planispiral[:-1] * planispiral[1:] > 0).all()
+    assert np.abs(planispiral).sum() > 360
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS)

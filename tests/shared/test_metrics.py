@@ -5,7 +5,7 @@ import pytest
 
 from components.shared import metrics
 
-SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4], [0.2, 0.7, 0.1]], dtype=np.float32)
+SCORES = np.array([[0.45, 0.1, 0.45], [0.1, 0.5, 0.4], [0.3, 0.2, 0.5], [0.2, 0.7, 0.1]], dtype=np.float32)
 LABELS = np.array([0, 2, 2, 1])
 SPECIMENS = np.array(["a", "b", "b", "c"])
 
@@ -38,7 +38,7 @@ def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
 
 def test_the_area_under_the_curve_needs_every_species() -> None:
     assert metrics.area_under_curve(SCORES, np.array([0, 0, 0, 1])) is None
-    assert metrics.area_under_curve(SCORES, LABELS) == pytest.approx(17 / 18)
+    assert metrics.area_under_curve(SCORES, LABELS) == pytest.approx((1 + 1 + 3 / 4) / 3)
 
 
 def test_the_interval_covers_the_truth_where_slices_are_correlated_and_a_naive_one_does_not() -> None:

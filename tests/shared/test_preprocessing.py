@@ -35,14 +35,9 @@ def test_a_black_image_stays_black_and_whole() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
-def test_every_lossless_form_of_a_grey_slice_is_the_same_slice(mode: str, kind: str) -> None:
-    if kind == "WEBP" and mode == "P":
-        pytest.skip("WebP has no palettes")
-    if kind == "BMP" and mode == "RGBA":
-        pytest.skip("BMP with an alpha channel has no standard form")
+def test_every_png_of_a_grey_slice_is_the_same_slice(mode: str) -> None:
     file = io.BytesIO()
-    Image.fromarray(blob()).convert(mode).save(file, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    Image.fromarray(blob()).convert(mode).save(file, "PNG")
     assert np.array_equal(decode_and_crop(file.getvalue(), 48, 1), decode_and_crop(encode_png(blob()), 48, 1))
 
 

@@ -1,0 +1,78 @@
+"""Slices on their way into the network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.shared.preprocessing import decode_and_crop
+from components.shared.slices import iterate_split, read_info
+from components.train.augmentation import augment
+from components.train.input_pipeline import held_out_batches, training_batches
+from components.train.recipe import Recipe
+
+STILL = Recipe(rotation=0, zoom=0, contrast=0)
+
+
+def disk(edge: int = 33) -> np.ndarray:
+    rows, columns = np.mgrid[:edge, :edge] - edge // 2
+    return np.where(np.hypot(rows, columns) < 12, 200, 0).astype(np.uint8)[None, ..., None]
+
+
+def test_the_same_seed_gives_the_same_view_and_another_seed_another() -> None:
+    rng = np.random.default_rng(0)
+    slices = tf.constant(rng.integers(0, 256, (4, 32, 32, 1), dtype=np.uint8))
+    first, again, other = (augment(slices, tf.constant([1, seed], tf.int64), Recipe()) for seed in (2, 2, 3))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_an_augmentation_of_no_strength_shows_the_slice_or_its_mirror_image() -> None:
+    slices = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 1), dtype=np.uint8)
+    views = augment(tf.constant(slices), tf.constant([5, 6], tf.int64), STILL).numpy()
+    mirrored = [bool(np.array_equal(view, piece[:, ::-1])) for view, piece in zip(views, slices, strict=True)]
+    same = [bool(np.array_equal(view, piece)) for view, piece in zip(views, slices, strict=True)]
+    assert all(a or b for a, b in zip(mirrored, same, strict=True))
+    assert any(mirrored)
+    assert any(same)
+
+
+def test_a_rotation_turns_about_the_centre() -> None:
+    view = augment(tf.constant(disk()), tf.constant([1, 2], tf.int64), Recipe(zoom=0, contrast=0)).numpy()
+    assert np.abs(view.astype(int) - disk()).mean() < 4
+
+
+def test_training_slices_come_in_a_new_order_and_new_views_each_epoch_and_the_same_under_a_seed(
+    segmented_slices: Path,
+) -> None:
+    first, again = (training_batches(segmented_slices, 32, 1, 3, 100, Recipe(batch_size=16), seed=4) for _ in range(2))
+    epochs = [[labels.numpy().argmax(axis=1).tolist() for _, labels in first] for _ in range(2)]
+    assert epochs[0] != epochs[1]
+    assert epochs[0] == [labels.numpy().argmax(axis=1).tolist() for _, labels in again]
+
+
+def test_training_evaluation_and_serving_see_the_same_pixels_bit_by_bit(segmented_slices: Path) -> None:
+    info = read_info(segmented_slices)
+    batches = held_out_batches(segmented_slices, "test", info.image_size, info.channels, 3, 7)
+    seen = np.concatenate([slices.numpy() for slices, _ in batches])
+    served = [
+        decode_and_crop(encoded, info.image_size, 1).numpy()
+        for _, _, encoded in iterate_split(segmented_slices, "test")
+    ]
+    assert seen.dtype == np.float32
+    assert np.array_equal(seen, np.stack(served).astype(np.float32))
+
+
+def test_held_out_slices_keep_the_order_of_their_records(segmented_slices: Path) -> None:
+    batches = held_out_batches(segmented_slices, "validation", 32, 1, 3, 7)
+    labels = np.concatenate([one_hot.numpy().argmax(axis=1) for _, one_hot in batches])
+    assert labels.tolist() == [label for _, label, _ in iterate_split(segmented_slices, "validation")]
+
+
+@pytest.mark.parametrize("rotation", [0.0, 0.5])
+def test_uncovered_corners_are_black_and_grey_values_stay_in_range(rotation: float) -> None:
+    white = np.full((2, 32, 32, 1), 255, dtype=np.uint8)
+    view = augment(tf.constant(white), tf.constant([1, 2], tf.int64), Recipe(rotation=rotation, contrast=0.2)).numpy()
+    assert view.dtype == np.uint8
+    assert view[:, 16, 16].min() >= 200
