@@ -40,7 +40,8 @@ def training_batches(
         lambda batch, draw: (tf.cast(augment(batch[0], draw, recipe), tf.float32), tf.one_hot(batch[1], classes)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    return augmented.prefetch(2)
+    steps = max(1, slices // recipe.batch_size)
+    return augmented.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
 def held_out_batches(

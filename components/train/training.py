@@ -99,6 +99,7 @@ def _fit(
         training_batches(folder, *shape, slices, recipe, seed),
         validation_data=held_out_batches(folder, "validation", *shape, recipe.batch_size * 4),
         epochs=recipe.epochs,
+        shuffle=False,
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),

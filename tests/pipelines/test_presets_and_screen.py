@@ -1,0 +1,73 @@
+"""Presets fit the pipelines; the screen turns a log into a story."""
+
+import inspect
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from components.shared.errors import BadConfigError
+from components.train.backbones import BACKBONES
+from components.train.recipe import Recipe
+from pipelines.presets import load_preset, preset_names
+from pipelines.screen import Screen
+from pipelines.training import phantom_training, training
+
+LOG = """
+09:25:24.096 - INFO - Executing task 'ingest'
+    [ingest] 1/20 specimens
+    [ingest] refused bad.nii.gz: it is empty
+    2026-11-21 noise of a library
+    [ingest] 20/20 specimens
+09:25:24.096 - INFO - Executing task 'train'
+09:25:24.096 - INFO - Executing task 'train'
+    [train cnn_small] 2/2 epochs, validation accuracy 0.900, 0 s left
+    [train cnn_small] failed: the loss is not a number any more
+    [train resnet_small] failed: something that followed
+"""
+
+
+def test_the_presets_of_the_design_are_there() -> None:
+    assert {"smoke", "sample", "fossil"} <= set(preset_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_names_only_parameters_of_the_pipelines_and_a_recipe_that_is_valid(name: str) -> None:
+    preset = load_preset(name)
+    known = set(inspect.signature(training.pipeline_func).parameters)
+    assert set(preset.parameters) <= known
+    assert set(preset.parameters["backbones"]) <= set(BACKBONES)
+    Recipe.parse(preset.parameters["recipe"])
+    if preset.phantoms:
+        assert set(preset.phantoms.model_dump()) <= set(inspect.signature(phantom_training.pipeline_func).parameters)
+
+
+def test_both_pipelines_share_their_parameters() -> None:
+    own, phantom = (set(inspect.signature(p.pipeline_func).parameters) for p in (training, phantom_training))
+    assert own - phantom == {"volumes"}
+    assert phantom - own == {"specimens_per_species", "phantom_size"}
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(BadConfigError, match=r"'nothing': expected one of .*smoke"):
+        load_preset("nothing")
+
+
+def test_the_screen_shows_progress_and_refusals_and_the_log_keeps_everything(tmp_path: Path) -> None:
+    drawn = io.StringIO()
+    story = Screen(Console(file=drawn, width=200), tmp_path / "run.log").follow(io.StringIO(LOG))
+    assert "20/20 specimens" in drawn.getvalue()
+    assert "refused bad.nii.gz: it is empty" in drawn.getvalue()
+    assert "noise" not in drawn.getvalue()
+    assert (tmp_path / "run.log").read_text() == LOG
+    assert list(story.seconds) == ["ingest", "train"]
+    assert story.ending == ("failed", "the loss is not a number any more")
+
+
+def test_on_a_terminal_the_screen_draws_bars(tmp_path: Path) -> None:
+    drawn = io.StringIO()
+    console = Console(file=drawn, width=120, force_terminal=True)
+    Screen(console, tmp_path / "run.log").follow(io.StringIO(LOG))
+    assert "\x1b[" in drawn.getvalue()
+    assert "train cnn_small" in drawn.getvalue()
