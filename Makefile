@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 OUT ?= runs
 PRESET ?= sample
 SEED ?= 0
+SPECIMENS ?= 20
 PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve monitor phantoms compile submit test test-all lint lock clean
+.PHONY: help setup run serve ask monitor phantoms compile submit test test-all lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,11 +36,14 @@ run: $(READY) ## volumes to an answered request: [PRESET=sample] [VOLUMES=dir-or
 serve: $(READY) ## the local model server: [PORT=8080] [OUT=runs]
 	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"
 
+ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folder"] [PORT=8080]
+	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" $(or $(IMAGES),$(lastword $(sort $(wildcard $(OUT)/models/*/*/examples))))
+
 monitor: $(READY) ## watch the answers for drift: [OUT=runs]
 	@$(BIN)/python -m monitoring --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring"
 
-phantoms: $(READY) ## synthetic specimens and their contact sheet: [SEED=0] [OUT=runs]
-	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --seed "$(SEED)"
+phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
+	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"
 
 compile: $(READY) ## the pipelines as YAML for the Kubeflow UI: [OUT=runs]
 	@$(BIN)/python -m pipelines.compile --out "$(OUT)/compiled"

@@ -17,7 +17,7 @@ def generated() -> dict[Path, str]:
     """Returns the content of each made file by its path in the repository."""
     return {
         Path("monitoring/rules.yaml"): _yaml(rule_groups()),
-        Path("manifests/components/monitoring/prometheus-rule.yaml"): _yaml(prometheus_rule()),
+        Path("manifests/components/alerts/prometheus-rule.yaml"): _yaml(prometheus_rule()),
         Path("monitoring/metrics.md"): metrics_table(),
     }
 

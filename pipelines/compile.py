@@ -15,7 +15,7 @@ from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError
 from components.shared.files import write_atomically
 from pipelines.gitops import pipeline_resources
-from pipelines.local_runner import PIPELINES
+from pipelines.training import PIPELINES
 
 RESOURCES = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]

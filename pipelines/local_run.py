@@ -45,7 +45,7 @@ def run_pipeline(
     """Runs a pipeline to its end, showing how far it is.
 
     Args:
-        pipeline: a key of `pipelines.local_runner.PIPELINES`.
+        pipeline: a key of `pipelines.training.PIPELINES`.
         arguments: of the pipeline.
         folder: takes the log and the tasks' folders.
         console: where progress is shown.

@@ -12,9 +12,7 @@ import threading
 
 from kfp import local
 
-from pipelines.training import phantom_training, training
-
-PIPELINES = {"training": training, "phantom_training": phantom_training}
+from pipelines.training import PIPELINES
 
 
 def main() -> int:

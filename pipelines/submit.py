@@ -13,8 +13,8 @@ from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError
 from pipelines.compile import compile_pipeline
 from pipelines.gitops import version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
-from pipelines.local_runner import PIPELINES
 from pipelines.presets import Preset, load_preset, preset_names
+from pipelines.training import PIPELINES
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),

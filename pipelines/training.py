@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from components.ingest.component import ingest
-from components.segment.component import segment
 from kfp import dsl
 
 from components.deploy.component import deploy, refuse
 from components.evaluate.component import evaluate
+from components.ingest.component import ingest
 from components.phantoms.component import phantoms
+from components.segment.component import segment
 from components.train.component import train
 
 ACCELERATOR = "nvidia.com/gpu"
@@ -103,3 +103,6 @@ def phantom_training(
         threshold=threshold,
         seed=seed,
     )
+
+
+PIPELINES = {"training": training, "phantom_training": phantom_training}

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.ingest.manifest import SPLITS
-from components.shared.contact_sheet import Thumbnails, balance_table, figures, page, refused_table, section
+from components.shared.contact_sheet import Thumbnails, balance_table, figures, refused_table
 from components.shared.contracts import SlicesInfo
+from components.shared.pages import heading, page
 
 _BARS = 64
 _BAR_WIDTH, _HEIGHT = 4, 60
@@ -21,15 +22,15 @@ def report_html(info: SlicesInfo, thumbnails: Thumbnails, grey_counts: Mapping[s
         thumbnails: slices to show.
         grey_counts: int64 [256] for each species, the histogram of its windowed volumes.
     """
-    species = [
-        section(name, figures(thumbnails.chosen.get(name, [])) + _histogram(grey_counts[name])) for name in info.classes
+    parts = [
+        heading("Specimens and slices in each split"),
+        balance_table(info.counts, SPLITS),
+        heading("Refused files"),
+        refused_table(info.refused),
     ]
-    return page(
-        "Slices",
-        section("Specimens and slices in each split", balance_table(info.counts, SPLITS)),
-        section("Refused files", refused_table(info.refused)),
-        *species,
-    )
+    for name in info.classes:
+        parts += [heading(name), figures(thumbnails.chosen.get(name, [])), _histogram(grey_counts[name])]
+    return page("Slices", parts)
 
 
 def _histogram(counts: NDArray[np.int64]) -> str:

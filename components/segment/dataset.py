@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from components.segment.batch import Batch, SegmentedSlice, segment_batch
 from components.shared import imaging
-from components.shared.contact_sheet import Thumbnails, balance_table, figures, page, section, table
+from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadInputError, ContractError
 from components.shared.files import folder_made_whole
+from components.shared.pages import heading, page, table
 from components.shared.progress import Progress
 from components.shared.slices import INDEX_FILE, SPLITS, Slice, SlicesWriter, iterate_split, read_info
 from components.shared.workers import in_order
@@ -50,16 +51,15 @@ class SegmentResult:
     def html(self) -> str:
         """Returns a self-contained page with slices before and after."""
         dropped = [(species, split, count) for (species, split), count in sorted(self.dropped.items())]
-        species = [
-            section(name, f"{figures(self.raw.chosen[name])}<br>{figures(self.segmented.chosen[name])}")
-            for name in self.info.classes
+        parts = [
+            heading("Specimens and slices in each split"),
+            balance_table(self.info.counts, SPLITS),
+            heading("Slices without a specimen"),
+            table(["species", "split", "dropped"], dropped),
         ]
-        return page(
-            "Segmented slices",
-            section("Specimens and slices in each split", balance_table(self.info.counts, SPLITS)),
-            section("Slices without a specimen", table(["species", "split", "dropped"], dropped)),
-            *species,
-        )
+        for name in self.info.classes:
+            parts += [heading(name), figures(self.raw.chosen[name]), "<br>", figures(self.segmented.chosen[name])]
+        return page("Segmented slices", parts)
 
 
 def segment_dataset(source: Path, folder: Path, workers: int = 0) -> SegmentResult:

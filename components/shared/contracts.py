@@ -107,7 +107,7 @@ class SlicesInfo(Document):
         counts: specimens and slices for each species and split.
         seed: the seed of every random choice.
         preprocessing: the parameters of the steps that made the slices, by step.
-        sources_hash: SHA-256 over the source files' digests in the manifest's order.
+        sources_hash: SHA-256 over the source files' digests, species and specimens in the manifest's order.
         refused: files left out.
     """
 

@@ -15,7 +15,7 @@ from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import ContractError
 from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines
 from pipelines.gitops import pipeline_resources, version_name
-from pipelines.local_runner import PIPELINES
+from pipelines.training import PIPELINES
 
 NAMES = sorted(PIPELINES)
 

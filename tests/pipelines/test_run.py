@@ -18,6 +18,7 @@ import pytest
 
 from serving.client import Client
 
+NAME = "foraminifera"
 SHARED = Path(__file__).parents[3] / "shared"
 
 
@@ -52,7 +53,7 @@ def test_a_run_ends_deployed_with_a_whole_summary(
         summary["ensemble"]
     )
     assert summary["ensemble"]["unknown_auroc"] is None
-    assert summary["model"] == {"name": "smoke", "version": 1, "path": str(out / "models" / "smoke" / "1")}
+    assert summary["model"] == {"name": NAME, "version": 1, "path": str(out / "models" / NAME / "1")}
     assert summary["dataset"]["slices"] == 120
     assert summary["dataset"]["specimens"] == 18
     assert list(summary["seconds"]) == ["ingest", "segment", "train", "evaluate", "deploy", "serve"]
@@ -72,32 +73,32 @@ def test_what_is_printed_tells_progress_result_and_what_to_do_next(
 def test_the_answer_left_a_drift_event(deployed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     _, out = deployed
     lines = [line for path in (out / "events").glob("events-*.jsonl") for line in path.read_text().splitlines()]
-    assert [json.loads(line)["model"] for line in lines] == ["smoke"]
+    assert [json.loads(line)["model"] for line in lines] == [NAME]
 
 
 def test_a_model_below_the_threshold_is_refused_and_the_old_one_goes_on_being_served(
     deployed: tuple[subprocess.CompletedProcess[str], Path], volumes: Path
 ) -> None:
     _, out = deployed
-    known = next((out / "models" / "smoke" / "1" / "examples").glob("*.png")).read_bytes()
+    known = next((out / "models" / NAME / "1" / "examples").glob("*.png")).read_bytes()
     port = free_port()
     folders = (f"--repository={out / 'models'}", f"--events={out / 'events'}")
     serve = [sys.executable, "-m", "serving", *folders, f"--port={port}"]
     server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         client = Client(f"http://127.0.0.1:{port}", timeout_s=30)
-        client.wait_until_ready("smoke", 120)
-        before = client.predict("smoke", [known])[0]
+        client.wait_until_ready(NAME, 120)
+        before = client.predict(NAME, [known])[0]
         ended = run(volumes, out, threshold=1.0, seed=5, backbones="cnn_small")
         summary = summary_of(out)
         assert (ended.returncode, summary["outcome"]) == (3, "refused"), ended.stdout
         assert "1.0000 slice accuracy required" in ended.stdout.replace("\n", " ")
         assert summary["model"] is None
-        assert client.predict("smoke", [known])[0] == before
+        assert client.predict(NAME, [known])[0] == before
     finally:
         server.terminate()
         server.wait(30)
-    assert [path.name for path in (out / "models" / "smoke").glob("[0-9]*")] == ["1"]
+    assert [path.name for path in (out / "models" / NAME).glob("[0-9]*")] == ["1"]
 
 
 def free_port() -> int:

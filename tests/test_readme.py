@@ -1,0 +1,168 @@
+"""Every command of the README, run as a reader would: in order, from the repository's root, on the smoke preset."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+RUN_BELOW = {
+    "make run",
+    "make serve",
+    "make ask",
+    'make ask IMAGES="my-slice.png"',
+    "curl -s http://127.0.0.1:8080/v1/models/foraminifera",
+    "make monitor",
+    "make run VOLUMES=my-scans",
+    "make compile",
+    "make submit HOST=https://kubeflow.example.org PRESET=sample",
+    "kubectl kustomize manifests/overlays/production",
+}
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> dict[str, str]:
+    """The environment of a reader whose runs, scans and port are their own."""
+    out = tmp_path_factory.mktemp("reader")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "OUT": str(out), "PRESET": "smoke", "PORT": port, "PATH": path, "SCANS": str(volumes)}
+
+
+def type_in(command: str, reader: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    line = command.replace("8080", reader["PORT"]).replace("my-scans", reader["SCANS"])
+    line = line.replace("my-slice.png", f"{reader['OUT']}/my-slice.png")
+    return subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=reader, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+@contextmanager
+def left_running(command: str, reader: dict[str, str], until: str) -> Iterator[list[str]]:
+    """Types a command that goes on, yields what it printed until some words, and ends it with Ctrl-C."""
+    process = subprocess.Popen(
+        ["bash", "-c", command], cwd=ROOT, env=reader, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if until in line:
+                break
+        yield lines
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(60)
+
+
+def test_every_command_is_known_to_these_tests() -> None:
+    unknown = [command for command in COMMANDS if command not in RUN_BELOW and ":predict -d" not in command]
+    assert unknown == []
+    assert set(COMMANDS) >= RUN_BELOW
+
+
+def test_every_link_resolves() -> None:
+    linked = re.findall(r"\]\(([^)]+)\)", README)
+    assert linked
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+    named = re.findall(r"`((?:manifests|monitoring|components)/[\w./-]+|[A-Z]+\.md)`", README)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_first_session_of_a_reader_works_to_the_end(reader: dict[str, str]) -> None:
+    ran = type_in("make run VOLUMES=my-scans", reader)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    out = Path(reader["OUT"])
+    shutil.copy(next((out / "models" / "foraminifera" / "1" / "examples").glob("*.png")), out / "my-slice.png")
+    with left_running("make serve", reader, until="http://"):
+        wait_for_port(int(reader["PORT"]))
+        for command in COMMANDS:
+            if command.startswith(("make ask", "curl")):
+                answered = type_in(command, reader)
+                assert answered.returncode == 0, command + answered.stdout + answered.stderr
+                assert "error" not in answered.stdout, command + answered.stdout
+        assert "Fallotia" in type_in("make ask", reader).stdout
+    with left_running("make monitor", reader, until="too little data") as lines:
+        assert "slices" in lines[-1]
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.3)
+    subprocess.run(
+        ["curl", "-sf", "--retry", "60", "--retry-delay", "1", "--retry-all-errors", f"http://127.0.0.1:{port}/readyz"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_make_compile_writes_what_it_says(reader: dict[str, str]) -> None:
+    compiled = type_in("make compile", reader)
+    assert compiled.returncode == 0, compiled.stderr
+    assert all(Path(line).exists() for line in compiled.stdout.splitlines() if line.endswith(".yaml"))
+
+
+def test_make_submit_to_a_host_that_is_not_there_ends_in_one_sentence(reader: dict[str, str]) -> None:
+    submitted = type_in("make submit HOST=https://kubeflow.example.org PRESET=sample", reader)
+    assert submitted.returncode == 2
+    assert "kubeflow.example.org" in submitted.stderr
+    assert "Traceback" not in submitted.stderr
+
+
+def test_the_production_manifests_build(reader: dict[str, str]) -> None:
+    built = type_in("kubectl kustomize manifests/overlays/production", reader)
+    assert built.returncode == 0, built.stderr
+    assert "kind: InferenceService" in built.stdout
+
+
+def test_make_phantoms_writes_specimens_and_their_contact_sheet(reader: dict[str, str], tmp_path: Path) -> None:
+    made = type_in("make phantoms SPECIMENS=1", {**reader, "OUT": str(tmp_path)})
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "phantoms" / "contact_sheet.png").stat().st_size < 500_000
+    assert (tmp_path / "phantoms" / "manifest.csv").read_text().startswith("path,species,specimen")
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = set(re.search(r"\.PHONY: (.*)", makefile)[1].split()) if ".PHONY" in makefile else set()
+    assert targets == set(re.findall(r"make (\S+)", listed))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_make_run_reaches_the_gate_on_twelve_synthetic_species(tmp_path: Path) -> None:
+    import json
+
+    environment = {name: value for name, value in os.environ.items() if name not in ("PRESET", "OUT")}
+    ended = subprocess.run(
+        ["make", "run"],
+        cwd=ROOT,
+        env={**environment, "OUT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    summary = json.loads((tmp_path / "latest" / "summary.json").read_text())
+    assert (ended.returncode, summary["outcome"]) == (0, "deployed"), ended.stdout
+    assert summary["ensemble"]["accuracy"] >= 0.95
+    assert len(summary["dataset"]["classes"]) == 12
+    assert min(summary["dataset"]["test_specimens"].values()) >= 3
