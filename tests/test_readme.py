@@ -1,5 +1,6 @@
 """Every command of the README, run as a reader would: in order, from the repository's root, on the smoke preset."""
 
+import json
 import os
 import re
 import shutil
@@ -150,8 +151,6 @@ def test_make_help_lists_every_target() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_make_run_reaches_the_gate_on_twelve_synthetic_species(tmp_path: Path) -> None:
-    import json
-
     environment = {name: value for name, value in os.environ.items() if name not in ("PRESET", "OUT")}
     ended = subprocess.run(
         ["make", "run"],
