@@ -12,7 +12,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import metrics_handler
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from components.shared.errors import TaxonflowError
@@ -62,7 +62,7 @@ class Routes:
             paths.append(Route(versioned + ":predict", self.predict, methods=["POST"]))
             paths.append(Route(versioned + "/metadata", self.metadata))
             paths.append(Route(versioned, self.status))
-        return [*paths, Mount("/", NoSuchPath())]
+        return [*paths, NoSuchPath()]
 
     async def live(self, _request: Request) -> Response:
         """Says that the process answers."""
@@ -142,10 +142,14 @@ class Routes:
             return answer_with({"error": "the server failed; its log says why"}, 500)
 
 
-class NoSuchPath:
-    """An ASGI application that answers 404."""
+class NoSuchPath(BaseRoute):
+    """A route that every path fits, even one with a line's end in it, and that answers 404."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def matches(self, _scope: Scope) -> tuple[Match, Scope]:
+        """Fits whatever no route before it did."""
+        return Match.FULL, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers an HTTP request; connections of other kinds are left alone."""
         if scope["type"] != "http":
             return

@@ -217,6 +217,8 @@ def test_an_unknown_signature_is_refused(server: Any, segmented_slices: list[byt
         ("DELETE", "/v1/models/forams"),
         ("GET", "/docs"),
         ("GET", "/openapi.json"),
+        ("GET", "/%0A0"),
+        ("POST", "/v2/models/%0A/infer"),
     ],
 )
 def test_paths_that_are_not_ours_are_not_found(server: Any, method: str, path: str) -> None:
