@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor phantoms compile submit test test-all lint lock clean
+.PHONY: help setup run serve ask monitor phantoms compile submit test test-all benchmark lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test: $(READY) ## the tests, in a few minutes
 
 test-all: $(READY) ## the tests with the slow ones
 	@$(BIN)/python -m pytest -m "not gpu and not cluster"
+
+benchmark: $(READY) ## figures beside their references, in one run: [ONLY=prefix-of-a-name] [OUT=runs]
+	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
