@@ -9,9 +9,6 @@ from typing import Any, TypeVar
 from components.shared.errors import BadManifestError, TaxonflowError
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 16.0
-FIRST_CONTACT_ATTEMPTS, ATTEMPTS = 3, 9
-"""How often a request is tried: nine times with doubling pauses outlast about a minute without an answer."""
-
 _LIBRARIES = frozenset({"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"})
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "DefaultCredentialsError"}
@@ -25,7 +22,7 @@ _ENDPOINT = "Check AWS_ENDPOINT_URL and the network."
 Result = TypeVar("Result")
 
 
-def patiently(call: Callable[..., Result], *arguments: Any, attempts: int = ATTEMPTS, **options: Any) -> Result:
+def patiently(call: Callable[..., Result], *arguments: Any, attempts: int, **options: Any) -> Result:
     """Calls until there is an answer; only errors that may pass are tried again, after doubling pauses.
 
     Raises:
@@ -91,10 +88,10 @@ def explained(error: BaseException, address: str, kind: str) -> BadManifestError
     return BadManifestError(f"{address} cannot be read ({_in_short(error)})", remedy=_ENDPOINT)
 
 
-def lost(error: BaseException, name: str) -> TaxonflowError:
+def lost(error: BaseException, name: str, attempts: int) -> TaxonflowError:
     """Makes one sentence of an answer that stayed away in the middle of the work."""
     return TaxonflowError(
-        f"{name} could not be downloaded in {ATTEMPTS} attempts ({_in_short(error)})",
+        f"{name} could not be downloaded in {attempts} attempts ({_in_short(error)})",
         remedy="Run the step again when the store answers.",
     )
 

@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from components.ingest.patience import FIRST_CONTACT_ATTEMPTS, explained, is_of_store, lost, patiently
+from components.ingest.patience import explained, is_of_store, lost, patiently
 from components.ingest.sources import MANIFEST_FILE, Place, check_table_size, outside
 from components.shared.errors import BadManifestError, BadVolumeError
 
 KUBEFLOW_STORE = "http://minio-service.kubeflow:9000"
 LOOK_UPS = 16
 BEGINNING_BYTES = 2**16
-_VERSION_KEYS = ("ETag", "etag", "generation", "md5Hash", "created", "mtime")
+_VERSION_KEYS = ("ETag", "generation", "etag", "created")
 Result = TypeVar("Result")
 
 
@@ -50,15 +50,17 @@ class Store:
     Attributes:
         protocol: fsspec's name of it.
         options: makes the options of fsspec's file system.
-        first_attempts: how often a source is asked for at first; gcsfs tries six times by itself.
+        first_attempts: how often a source is asked for at first, where a mistake is likelier than an outage.
+        attempts: how often any other request is tried; nine times outlast about a minute. gcsfs itself tries six times.
     """
 
     protocol: str
     options: Callable[[], dict[str, Any]]
-    first_attempts: int = FIRST_CONTACT_ATTEMPTS
+    first_attempts: int = 3
+    attempts: int = 9
 
 
-STORES = {"s3": Store("s3", _s3_options), "minio": Store("s3", _minio_options), "gs": Store("gs", dict, 1)}
+STORES = {"s3": Store("s3", _s3_options), "minio": Store("s3", _minio_options), "gs": Store("gs", dict, 1, 3)}
 """By the scheme of an address."""
 
 
@@ -82,7 +84,7 @@ class RemoteSource:
             )
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of what becomes a sentence
         store = STORES[self.kind]
-        self._first_attempts = store.first_attempts
+        self._first_attempts, self._attempts = store.first_attempts, store.attempts
         self._store = fsspec.filesystem(
             store.protocol, skip_instance_cache=True, use_listings_cache=False, **store.options()
         )
@@ -163,8 +165,11 @@ class RemoteSource:
             TaxonflowError: the store does not answer any more.
         """
         part = target.with_name(f"{target.name}.part")
-        self._fetched(self._download_whole, place, part)
-        part.replace(target)
+        try:
+            self._fetched(self._download_whole, place, part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _download_whole(self, place: Place, part: Path) -> None:
         """Downloads and compares: the size with what was found, and the object with what it was before."""
@@ -181,24 +186,24 @@ class RemoteSource:
         if not name.startswith(f"{self.root}/"):
             return str(outside())
         try:
-            found = patiently(self._store.info, name)
+            found = patiently(self._store.info, name, attempts=self._attempts)
         except FileNotFoundError:
             return "the file does not exist"
         except PermissionError:
             return "the file cannot be read (access denied)"
         except Exception as error:
-            raise self._translated(error, lost(error, name)) from error
+            raise self._translated(error, lost(error, name, self._attempts)) from error
         return _place(name, found) if found["type"] == "file" else "not a regular file: expected a NIfTI volume"
 
     def _fetched(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         try:
-            return patiently(call, *arguments, **options)
+            return patiently(call, *arguments, attempts=self._attempts, **options)
         except FileNotFoundError as error:
             raise BadVolumeError("the file does not exist any more") from error
         except PermissionError as error:
             raise BadVolumeError("the file cannot be read (access denied)") from error
         except Exception as error:
-            raise self._translated(error, lost(error, self.address)) from error
+            raise self._translated(error, lost(error, self.address, self._attempts)) from error
 
     def _asked(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         """Asks about the source itself, where no answer means that there is no source."""
