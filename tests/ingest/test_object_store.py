@@ -1,19 +1,13 @@
 """Volumes in an object store: SeaweedFS itself, a line that breaks, and every answer that is none."""
 
 import contextlib
-import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -32,96 +26,18 @@ from components.ingest.sources import open_source
 from components.shared.errors import BadManifestError, BadVolumeError, TaxonflowError
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
-WEED = Path(sys.executable).with_name("weed")
-SECRET = "lab-secret-key"  # noqa: S105 of a server that lives as long as the test
-IDENTITIES = {
-    "identities": [
-        {"name": "lab", "credentials": [{"accessKey": "lab", "secretKey": SECRET}], "actions": ["Admin"]},
-        {"name": "guest", "credentials": [{"accessKey": "guest", "secretKey": SECRET}], "actions": ["Read:elsewhere"]},
-    ]
-}
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-class ObjectStore:
-    """A SeaweedFS server with an S3 gateway on loopback, which can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "data").mkdir()
-        (folder / "identities.json").write_text(json.dumps(IDENTITIES))
-        self.ports = free_ports(8)
-        self.endpoint = f"http://127.0.0.1:{self.ports[0]}"
-
-    def start(self) -> None:
-        names = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc")
-        names += ("volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
-        options = {
-            **dict(zip(names, self.ports, strict=True)),
-            "dir": self.folder / "data",
-            "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
-            "volume.max": 5,
-            "filer": "true",
-            "s3": "true",
-            "s3.config": self.folder / "identities.json",
-            "s3.port.iceberg": 0,
-            "s3.port.lance": 0,
-            "master.volumeSizeLimitMB": 64,
-            "volume.preStopSeconds": 0,
-        }
-        with (self.folder / "log").open("ab") as log:
-            command = [str(WEED), "server", *(f"-{key}={value}" for key, value in options.items())]
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while not self.answers():
-            assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
-            time.sleep(0.1)
-
-    def answers(self) -> bool:
-        try:
-            urllib.request.urlopen(f"{self.endpoint}/status", timeout=2).close()
-        except urllib.error.HTTPError:
-            return True
-        except OSError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def files(self) -> fsspec.AbstractFileSystem:
-        options = {"endpoint_url": self.endpoint, "key": "lab", "secret": SECRET}
-        return fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False, **options)
-
-
-@pytest.fixture(scope="module")
-def store(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """A store whose bucket `lab` holds the phantoms as `set/`."""
-    store = ObjectStore(tmp_path_factory.mktemp("weed"))
-    store.start()
-    files = store.files()
-    files.mkdir("lab")
-    for file in sorted(phantoms.rglob("*")):
-        if file.is_file() and "masks" not in file.parts:
-            files.put_file(str(file), f"lab/set/{file.relative_to(phantoms).as_posix()}")
-    yield store
-    store.kill()
 
 
 @pytest.fixture(autouse=True)
-def environment(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
-    given = {"ENDPOINT_URL": store.endpoint, "ACCESS_KEY_ID": "lab", "SECRET_ACCESS_KEY": SECRET, "REGION": "us-east-1"}
+    given = {
+        "ENDPOINT_URL": store.endpoint,
+        "ACCESS_KEY_ID": "lab",
+        "SECRET_ACCESS_KEY": store.secret,
+        "REGION": "us-east-1",
+    }
     for name, value in {**given, "EC2_METADATA_DISABLED": "true"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
 
@@ -155,7 +71,7 @@ def test_a_bucket_without_a_manifest_is_listed_as_a_folder_is(phantoms: Path) ->
     assert all(scan.version for scan in there.scans)
 
 
-def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: ObjectStore, own_phantoms: Path) -> None:
+def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: Any, own_phantoms: Path) -> None:
     rows = (own_phantoms / "manifest.csv").read_text()
     rows += "gone.nii,Orbitoides,gone\n../set/manifest.csv,Orbitoides,out\nvolumes,Orbitoides,folder\n"
     rows += "/etc/passwd,Orbitoides,absolute\nwords.nii,Orbitoides,words\nempty.nii,Orbitoides,empty\n"
@@ -190,14 +106,14 @@ def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: Ob
     ],
 )
 def test_a_source_that_cannot_be_opened_is_one_sentence_without_secrets(
-    address: str, changed: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+    address: str, changed: dict[str, str], words: str, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "FIRST_DELAY_S", 0.01)
     for name, value in changed.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(BadManifestError, match=words) as refused:
         read_manifest(address)
-    assert SECRET not in str(refused.value)
+    assert store.secret not in str(refused.value)
     assert "secret@" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -214,7 +130,7 @@ def test_the_step_ends_with_exit_code_2_when_the_bucket_is_missing(
     assert line.startswith("[ingest] bad_input: s3://nowhere/set does not exist")
 
 
-def test_a_volume_larger_than_the_scratch_space_is_refused_before_it_is_downloaded(store: ObjectStore) -> None:
+def test_a_volume_larger_than_the_scratch_space_is_refused_before_it_is_downloaded(store: Any) -> None:
     files = store.files()
     files.copy("lab/set/", "lab/large/", recursive=True)
     with files.open("lab/large/volumes/Orbitoides/large.nii", "wb") as file:
@@ -225,7 +141,7 @@ def test_a_volume_larger_than_the_scratch_space_is_refused_before_it_is_download
     ]
 
 
-def test_a_volume_that_changes_after_the_plan_is_refused_by_the_shard(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_volume_that_changes_after_the_plan_is_refused_by_the_shard(store: Any, tmp_path: Path) -> None:
     files = store.files()
     files.copy("lab/set/", "lab/changing/", recursive=True)
     plan = make_plan("s3://lab/changing", CONFIG)
@@ -274,7 +190,7 @@ class BreakingLine:
 
 
 def test_a_line_that_breaks_in_the_middle_of_answers_is_survived(
-    store: ObjectStore, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Any, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = BreakingLine(store.endpoint, breaks=12, after=20_000)
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.endpoint)
@@ -285,7 +201,7 @@ def test_a_line_that_breaks_in_the_middle_of_answers_is_survived(
 
 
 def test_a_download_that_never_becomes_whole_is_not_taken_for_the_volume(
-    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "FIRST_DELAY_S", 0.01)
     monkeypatch.setitem(remote.STORES, "s3", replace(remote.STORES["s3"], attempts=2))
@@ -302,7 +218,7 @@ def test_a_download_that_never_becomes_whole_is_not_taken_for_the_volume(
 
 @pytest.mark.slow
 def test_a_store_that_is_killed_and_comes_back_gives_the_same_bytes(
-    local: dict[str, bytes], store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: dict[str, bytes], store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "LONGEST_DELAY_S", 1.0)
     monkeypatch.setitem(remote.STORES, "s3", replace(remote.STORES["s3"], attempts=60))

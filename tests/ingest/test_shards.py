@@ -1,5 +1,6 @@
 """Shards, workers and runs that were killed: always the same bytes."""
 
+import json
 import os
 import random
 import shutil
@@ -7,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,12 @@ from kfp import dsl, local
 
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.ingest.config import IngestConfig
+from components.ingest.cut import CutResult
 from components.ingest.dataset import make_dataset, merge_dataset
-from components.ingest.plan import make_plan, read_plan, write_plan
-from components.ingest.shard import SHARD_FILE, cut_shard
+from components.ingest.manifest import Scan
+from components.ingest.merging import merge_shards
+from components.ingest.plan import IngestPlan, make_plan, read_plan, write_plan
+from components.ingest.shard import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_shard
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
 
@@ -132,6 +138,32 @@ def test_shards_that_are_not_all_of_one_plan_are_not_merged(phantoms: Path, tmp_
     assert not list(tmp_path.glob("*slices*"))
 
 
+def made_up_shard(folder: Path, scans: int) -> IngestPlan:
+    """A plan of volumes that do not exist, and its shard as if they had been cut."""
+    named = [Scan(f"volumes/{n}.nii.gz", Path(f"/{n}.nii.gz"), f"species {n % 3}", f"{n}", "", 9) for n in range(scans)]
+    config = CONFIG.model_copy(update={"slices_per_species": scans})
+    plan = IngestPlan(source="/", config=config, scans=named, shards=(0,) * scans, refused=(), largest=9)
+    folder.mkdir()
+    with (folder / RESULTS_FILE).open("w") as file:
+        for number in range(scans):
+            result = CutResult(1, f"{number:064x}", (10**6 + number,) * 256)
+            file.write(json.dumps({"number": number, **asdict(result)}) + "\n")
+    ShardInfo(plan=plan.digest(), shard=0, scans=scans).write(folder / SHARD_FILE)
+    return plan
+
+
+def test_the_merge_holds_little_more_than_the_names_of_the_volumes(tmp_path: Path) -> None:
+    plan = made_up_shard(tmp_path / "shard", 2000)
+    (tmp_path / "again").mkdir()
+    tracemalloc.start()
+    cutting = merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
+    counts = cutting.grey_counts()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(int(count.sum()) for count in counts.values()) == 256 * sum(10**6 + n for n in range(2000))
+    assert peak / 2000 < 3000, "bytes for each volume; a histogram alone would take 10,000"
+
+
 CUT = """
 import sys
 from pathlib import Path
@@ -143,6 +175,7 @@ MERGE = """
 import sys
 from pathlib import Path
 from components.ingest.plan import read_plan
+from components.ingest.cut import CutResult
 from components.ingest.dataset import merge_dataset
 merge_dataset(read_plan(Path(sys.argv[1])), [Path(part) for part in sys.argv[3:]], Path(sys.argv[2]))
 """
@@ -208,11 +241,12 @@ def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None
         "    import orphans\n"
         "    list(in_order(orphans.work, [sys.argv[1]] * 4, 2))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     parent = subprocess.Popen([sys.executable, str(tmp_path / "orphans.py"), str(tmp_path)], env=environment)
     while parent.poll() is None and len(list(tmp_path.glob("pid-*"))) < 2:
         time.sleep(0.02)
     workers = [int(file.name.removeprefix("pid-")) for file in tmp_path.glob("pid-*")]
+    assert len(workers) == 2
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     deadline = time.monotonic() + 20
