@@ -14,12 +14,13 @@ from components.ingest.config import IngestConfig
 from components.ingest.cut import SMALLEST_COVERAGE
 from components.ingest.cutting import Cutting, cut_all
 from components.ingest.manifest import Scan, read_manifest
+from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.parts import descriptors_of, in_turns
 from components.ingest.report import report_html
 from components.ingest.specimen import WINDOW_PERCENTILES
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits
 from components.shared.contact_sheet import Thumbnails
-from components.shared.contracts import SlicesInfo
+from components.shared.contracts import NearCopies, SlicesInfo
 from components.shared.files import folder_made_whole
 
 SPLIT_FILE = "split.csv"
@@ -39,6 +40,7 @@ class IngestResult:
             "specimens": sum(count.specimens for count in self.info.counts),
             "classes": len(self.info.classes),
             "refused": len(self.info.refused),
+            "near_copies": len(self.info.near_copies),
         }
 
 
@@ -60,16 +62,31 @@ def make_dataset(source: Path, folder: Path, config: IngestConfig) -> IngestResu
         parts = unfinished / "parts"
         parts.mkdir()
         cutting = cut_all(manifest, parts, config)
+        named, near_copies = _join_near_copies(cutting)
         splits = assign_splits(cutting.scans, config.seed)
+        _write_split(unfinished / SPLIT_FILE, named, [splits[scan.specimen] for scan in cutting.scans], near_copies)
         thumbnails = Thumbnails()
-        info = _write_slices(cutting, splits, unfinished, config, thumbnails)
-        _write_split(unfinished / SPLIT_FILE, cutting.scans, splits)
+        info = _write_slices(cutting, splits, near_copies, unfinished, config, thumbnails)
         shutil.rmtree(parts)
     return IngestResult(info, report_html(info, thumbnails, cutting.grey_counts()))
 
 
+def _join_near_copies(cutting: Cutting) -> tuple[list[Scan], tuple[NearCopies, ...]]:
+    """Gives each individual one name and returns the scans under their own names, and what was joined."""
+    named = cutting.scans
+    near_copies = find_near_copies(named, [cutting.results[scan.path].fingerprint for scan in named])
+    tell(near_copies)
+    cutting.scans = as_individuals(named, near_copies)
+    return named, near_copies
+
+
 def _write_slices(
-    cutting: Cutting, splits: dict[str, str], folder: Path, config: IngestConfig, thumbnails: Thumbnails
+    cutting: Cutting,
+    splits: dict[str, str],
+    near_copies: Sequence[NearCopies],
+    folder: Path,
+    config: IngestConfig,
+    thumbnails: Thumbnails,
 ) -> SlicesInfo:
     from components.shared.slices import Slice, SlicesWriter  # TensorFlow, which no worker process shall load
 
@@ -101,6 +118,7 @@ def _write_slices(
             preprocessing={"ingest": _parameters(config)},
             sources_hash=_sources_hash(cutting),
             refused=tuple(cutting.refused),
+            near_copies=tuple(near_copies),
         )
         writer.finish(info)
     return info
@@ -138,8 +156,12 @@ def _sources_hash(cutting: Cutting) -> str:
     return digest.hexdigest()
 
 
-def _write_split(file: Path, scans: Sequence[Scan], splits: dict[str, str]) -> None:
+def _write_split(file: Path, scans: Sequence[Scan], splits: Sequence[str], near_copies: Sequence[NearCopies]) -> None:
+    """Writes the manifest of a later run, under the names of this run's manifest, after a last check for leaks."""
+    check_near_copies(scans, near_copies, splits)
     with file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("path", "species", "specimen", "split"))
-        table.writerows((scan.path, scan.species, scan.specimen, splits[scan.specimen]) for scan in scans)
+        table.writerows(
+            (scan.path, scan.species, scan.specimen, split) for scan, split in zip(scans, splits, strict=True)
+        )
