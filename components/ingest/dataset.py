@@ -14,6 +14,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.cut import SMALLEST_COVERAGE
 from components.ingest.manifest import Scan
 from components.ingest.merging import Cutting, merge_shards
+from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.parts import descriptors_of, in_turns
 from components.ingest.plan import IngestPlan, make_plan
 from components.ingest.report import report_html
@@ -21,7 +22,7 @@ from components.ingest.shard import cut_shard
 from components.ingest.specimen import WINDOW_PERCENTILES
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits
 from components.shared.contact_sheet import Thumbnails
-from components.shared.contracts import SlicesInfo
+from components.shared.contracts import NearCopies, SlicesInfo
 from components.shared.files import folder_made_whole
 
 SPLIT_FILE, PARTS_FOLDER = "split.csv", "parts"
@@ -41,6 +42,7 @@ class IngestResult:
             "specimens": sum(count.specimens for count in self.info.counts),
             "classes": len(self.info.classes),
             "refused": len(self.info.refused),
+            "near_copies": len(self.info.near_copies),
         }
 
 
@@ -87,16 +89,32 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     again = folder / PARTS_FOLDER / "again"
     again.mkdir(parents=True)
     cutting = merge_shards(plan, shards, again)
+    named, near_copies = _join_near_copies(cutting)
     splits = assign_splits(cutting.scans, plan.config.seed)
+    _write_split(folder / SPLIT_FILE, named, [splits[scan.specimen] for scan in cutting.scans], near_copies)
     thumbnails = Thumbnails()
-    info = _write_slices(cutting, splits, folder, thumbnails)
-    _write_split(folder / SPLIT_FILE, cutting.scans, splits)
+    info = _write_slices(cutting, splits, near_copies, folder, thumbnails)
     page = report_html(info, thumbnails, cutting.grey_counts())
     shutil.rmtree(folder / PARTS_FOLDER)
     return IngestResult(info, page)
 
 
-def _write_slices(cutting: Cutting, splits: dict[str, str], folder: Path, thumbnails: Thumbnails) -> SlicesInfo:
+def _join_near_copies(cutting: Cutting) -> tuple[list[Scan], tuple[NearCopies, ...]]:
+    """Gives each individual one name and returns the scans under their own names, and what was joined."""
+    named = cutting.scans
+    near_copies = find_near_copies(named, [cutting.results[scan.path].fingerprint for scan in named])
+    tell(near_copies)
+    cutting.scans = as_individuals(named, near_copies)
+    return named, near_copies
+
+
+def _write_slices(
+    cutting: Cutting,
+    splits: dict[str, str],
+    near_copies: Sequence[NearCopies],
+    folder: Path,
+    thumbnails: Thumbnails,
+) -> SlicesInfo:
     from components.shared.slices import Slice, SlicesWriter  # TensorFlow, which no worker process shall load
 
     config = cutting.plan.config
@@ -128,6 +146,7 @@ def _write_slices(cutting: Cutting, splits: dict[str, str], folder: Path, thumbn
             preprocessing={"ingest": _parameters(config)},
             sources_hash=_sources_hash(cutting),
             refused=cutting.refusals(),
+            near_copies=tuple(near_copies),
         )
         writer.finish(info)
     return info
@@ -165,8 +184,12 @@ def _sources_hash(cutting: Cutting) -> str:
     return digest.hexdigest()
 
 
-def _write_split(file: Path, scans: Sequence[Scan], splits: dict[str, str]) -> None:
+def _write_split(file: Path, scans: Sequence[Scan], splits: Sequence[str], near_copies: Sequence[NearCopies]) -> None:
+    """Writes the manifest of a later run, under the names of this run's manifest, after a last check for leaks."""
+    check_near_copies(scans, near_copies, splits)
     with file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("path", "species", "specimen", "split"))
-        table.writerows((scan.path, scan.species, scan.specimen, splits[scan.specimen]) for scan in scans)
+        table.writerows(
+            (scan.path, scan.species, scan.specimen, split) for scan, split in zip(scans, splits, strict=True)
+        )
