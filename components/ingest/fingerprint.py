@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import sph_harm_y
 
-from components.ingest.specimen import Specimen, bounding_box
+from components.ingest.specimen import Specimen, bounding_box, row_ends
 
 LARGEST_DISTANCE = 0.17
 """Scans nearer than this show one individual.
@@ -77,8 +77,9 @@ def _others(axis: int) -> tuple[int, int]:
 
 def _blocks(specimen: Specimen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the share of the mask in blocks of about equal edges, float64 [A, B, C], and their edges in mm."""
-    box = bounding_box(specimen.mask)
-    edges_mm = np.array([side.stop - side.start for side in box]) * specimen.zooms_mm
+    first, end = bounding_box(row_ends(specimen.mask))
+    box = tuple(slice(low, high) for low, high in zip(first, end, strict=True))
+    edges_mm = (end - first) * specimen.zooms_mm
     factors = np.maximum(1, np.rint(edges_mm.max() / _BLOCKS / specimen.zooms_mm)).astype(np.int64)
     return _share_in_blocks(specimen.mask[box], factors), specimen.zooms_mm * factors
 
