@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 
 from components.deploy.component import deploy, refuse
 from components.evaluate.component import evaluate
@@ -12,6 +12,15 @@ from components.segment.component import segment
 from components.train.component import train
 
 ACCELERATOR = "nvidia.com/gpu"
+VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name
+_STORE_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+
+
+def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Gives a task the object store's credentials from a secret, if the namespace has it; else its own identity."""
+    names = {name: name for name in _STORE_VARIABLES}
+    kubernetes.use_secret_as_env(task, secret_name=VOLUMES_SECRET, secret_key_to_env=names, optional=True)
+    return task
 
 
 @dsl.pipeline(name="taxonflow-training", description="From volumes to a deployed species classifier.")
@@ -44,17 +53,19 @@ def training(
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
-    planned = ingest_plan(
-        volumes=volumes,
-        image_size=image_size,
-        slices_per_species=slices_per_species,
-        planes=planes,
-        seed=seed,
-        shards=shards,
+    planned = reading_volumes(
+        ingest_plan(
+            volumes=volumes,
+            image_size=image_size,
+            slices_per_species=slices_per_species,
+            planes=planes,
+            seed=seed,
+            shards=shards,
+        )
     )
     with dsl.ParallelFor(planned.outputs["Output"], name="shards") as shard:
-        cut = ingest_cut(plan=planned.outputs["plan"], shard=shard)
-    ingested = ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"]))
+        cut = reading_volumes(ingest_cut(plan=planned.outputs["plan"], shard=shard))
+    ingested = reading_volumes(ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"])))
     segmented = segment(slices=ingested.outputs["slices"])
     with dsl.ParallelFor(backbones, name="backbones") as backbone:
         trained = train(slices=segmented.outputs["segmented"], backbone=backbone, recipe=recipe, seed=seed)

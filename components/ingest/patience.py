@@ -13,9 +13,10 @@ _LIBRARIES = frozenset({"aiobotocore", "aiohttp", "botocore", "fsspec", "gcsfs",
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "DefaultCredentialsError"}
 )
+_KEYS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (in a cluster: the secret taxonflow-volumes)"
 _RIGHTS = {
-    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the service account a role that may list and read.",
-    "minio": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as in the secret mlpipeline-minio-artifact.",
+    "s3": f"{_KEYS}, or give the service account a role that may list and read.",
+    "minio": f"{_KEYS} as Kubeflow's own secret mlpipeline-minio-artifact has them.",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS, or give the service account the role Storage Object Viewer.",
 }
 _ENDPOINT = "Check AWS_ENDPOINT_URL and the network."

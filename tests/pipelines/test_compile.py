@@ -35,8 +35,7 @@ def text(request: pytest.FixtureRequest, compiled: dict[str, str]) -> str:
 
 @pytest.fixture
 def specification(text: str) -> dict[str, Any]:
-    (document,) = yaml.safe_load_all(text)
-    return document
+    return next(yaml.safe_load_all(text))
 
 
 def tasks(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -93,6 +92,15 @@ def test_shards_are_cut_side_by_side_and_collected(specification: dict[str, Any]
     assert set(steps["ingest"]["dependentTasks"]) == {"ingest-plan", next(n for n, t in steps.items() if t is loop)}
 
 
+def test_the_steps_that_read_volumes_take_credentials_from_an_optional_secret(text: str) -> None:
+    _, platform = yaml.safe_load_all(text)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors.keys() == {"exec-ingest-plan", "exec-ingest-cut", "exec-ingest"}
+    for executor in executors.values():
+        (secret,) = executor["secretAsEnv"]
+        assert (secret["secretName"], secret["optional"]) == ("taxonflow-volumes", True)
+
+
 def test_nothing_of_this_machine_is_in_the_text(text: str) -> None:
     for place in (REPOSITORY, Path(sys.prefix), Path(sys.executable).parent):
         assert str(place) not in text
@@ -120,7 +128,7 @@ def test_the_resources_for_git_fit_their_crd_schemas_and_hold_the_same_pipeline(
     assert [pipeline["kind"], version["kind"]] == ["Pipeline", "PipelineVersion"]
     assert complaints_of_crd(pipeline) == complaints_of_crd(version) == []
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
-    assert version["spec"]["pipelineSpec"] == yaml.safe_load(text)
+    assert [version["spec"]["pipelineSpec"], version["spec"]["platformSpec"]] == list(yaml.safe_load_all(text))
     assert all("namespace" not in document["metadata"] for document in (pipeline, version))
 
 
@@ -138,7 +146,7 @@ def test_a_registry_and_a_tag_are_taken_from_the_environment(tmp_path: Path) -> 
     command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path)]
     environment = {**os.environ, "TAXONFLOW_REGISTRY": "registry.example.org/lab/", "TAXONFLOW_TAG": "7"}
     subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True)
-    specification = yaml.safe_load((tmp_path / "taxonflow-training.yaml").read_text())
+    specification = next(yaml.safe_load_all((tmp_path / "taxonflow-training.yaml").read_text()))
     images = {task["container"]["image"] for task in tasks(specification).values()}
     prefix = "registry.example.org/lab/taxonflow"
     assert images == {f"{prefix}/python-cpu:7", f"{prefix}/python-gpu:7"}

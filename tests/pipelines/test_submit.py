@@ -152,7 +152,7 @@ def test_what_is_uploaded_is_the_compiled_pipeline(kubeflow: FakeKubeflow) -> No
     submit(kubeflow, "--preset", "fossil", "--set", "volumes=s3://lab/volumes")
     for upload in kubeflow.uploads():
         content = upload.body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
-        assert yaml.safe_load(content)["pipelineInfo"]["name"] == "taxonflow-training"
+        assert next(yaml.safe_load_all(content))["pipelineInfo"]["name"] == "taxonflow-training"
 
 
 def test_a_preset_with_phantoms_runs_the_pipeline_that_makes_them(kubeflow: FakeKubeflow) -> None:
