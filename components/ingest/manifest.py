@@ -84,7 +84,14 @@ def read_manifest(source: Path) -> Manifest:
         raise BadManifestError(f"{source} does not exist", "a folder of volumes or a manifest.csv", "Check the path.")
     if not rows:
         raise BadManifestError(f"{source} names no volume", "at least three specimens of each of two species")
-    return _check_rows(rows, root)
+    manifest = _check_rows(rows, root)
+    if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refused):
+        raise BadManifestError(
+            f"none of the {len(rows)} volumes of {source} is there",
+            "paths relative to the manifest's folder",
+            "Put the manifest beside the volumes.",
+        )
+    return manifest
 
 
 def _rows_of_folder(folder: Path) -> Iterator[dict[str, str]]:
