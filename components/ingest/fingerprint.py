@@ -61,7 +61,7 @@ def near_pairs(fingerprints: Sequence[str]) -> Iterator[tuple[int, int, float]]:
     """Yields (first, second, distance) of all pairs within LARGEST_DISTANCE, numbers of the fingerprints ascending.
 
     Distances are 1 minus the correlation in the least alike third, 0..2. The work grows with the square of the number,
-    as products of matrices: about 10 s on two cores for 10,000 specimens.
+    as products of matrices: about 25 s on two cores for 10,000 specimens.
     """
     thirds = _decode(fingerprints)
     for start in range(0, len(fingerprints), _AT_ONCE):
