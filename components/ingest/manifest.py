@@ -88,7 +88,14 @@ def list_volumes(source: Source) -> Manifest:
     rows = list(_rows_of_folder(source) if table is None else _rows_of_table(table, source.address))
     if not rows:
         raise BadManifestError(f"{source.address} names no volume", "at least three specimens of each of two species")
-    return _check_rows(rows, source)
+    manifest = _check_rows(rows, source)
+    if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refused):
+        raise BadManifestError(
+            f"none of the {len(rows)} volumes of {source.address} is there",
+            "paths relative to the manifest's folder",
+            "Put the manifest beside the volumes.",
+        )
+    return manifest
 
 
 def _rows_of_folder(source: Source) -> Iterator[dict[str, str]]:

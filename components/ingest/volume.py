@@ -4,14 +4,13 @@ Only single files (`.nii`, `.nii.gz`, NIfTI-1 and NIfTI-2) are read. nibabel int
 memory-mapped, or unzipped straight into their array, because nibabel holds compressed volumes twice.
 """
 
-import gzip
 import hashlib
 import io
 import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,12 +18,15 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from components.ingest.grey import grey_range, replace_non_finite
+from components.ingest.unzipping import GZIP_MAGIC, Unzipped
 from components.shared.errors import BadVolumeError
 
 FEWEST_VOXELS = 8
 MOST_VOXELS = 2**32
 MOST_ANISOTROPIC = 64.0
 SMALLEST_ZOOM_MM, LARGEST_ZOOM_MM = 1e-6, 1e3
+SMALLEST_RANGE = 1e-290
+"""Of grey values: of a smaller one the steps of a histogram vanish."""
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MM_PER_UNIT = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}
 _LARGEST_OFFSET = 16 * 2**20
@@ -86,9 +88,9 @@ def read_header(file: Path) -> VolumeHeader:
     """
     try:
         with file.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
+            zipped = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
-            block = cast(BinaryIO, gzip.GzipFile(fileobj=raw)).read(540) if zipped else raw.read(540)
+            block = Unzipped(raw).read(540) if zipped else raw.read(540)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
     header = _interpret(block, zipped)
@@ -121,7 +123,7 @@ def read_volume(file: Path) -> Volume:
 def _unreadable(error: Exception) -> BadVolumeError:
     if isinstance(error, EOFError):
         return BadVolumeError("the file is truncated", "a whole gzip file", "Copy it again.")
-    if isinstance(error, gzip.BadGzipFile | zlib.error):
+    if isinstance(error, zlib.error):
         return BadVolumeError(f"the file is damaged ({error})", "a whole gzip file", "Copy it again.")
     return BadVolumeError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})")
 
@@ -224,20 +226,21 @@ def _check_promise(header: VolumeHeader, file_size: int) -> None:
 def _unzip(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
     voxels = np.empty(math.prod(header.shape), dtype=header.dtype)
     with _HashedFile(file) as hashed:
-        unzipped = gzip.GzipFile(fileobj=cast(BinaryIO, hashed))
+        unzipped = Unzipped(hashed)
         _fill(memoryview(bytearray(header.offset)), unzipped)
         _fill(memoryview(voxels.view(np.uint8)), unzipped)  # type: ignore[arg-type]
-        unzipped.read(_CHUNK)  # the checksum is compared only when the end is reached
+        unzipped.finish(_CHUNK)  # the checksum is compared only when the end is reached
         return voxels, hashed.digest_of_whole()
 
 
-def _fill(target: memoryview, source: gzip.GzipFile) -> None:
+def _fill(target: memoryview, source: Unzipped) -> None:
     done = 0
     while done < len(target):
-        count = source.readinto(target[done : done + _CHUNK])
-        if not count:
+        piece = source.read(min(len(target) - done, _CHUNK))
+        if not piece:
             raise EOFError
-        done += count
+        target[done : done + len(piece)] = piece
+        done += len(piece)
 
 
 def _map(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
@@ -263,7 +266,7 @@ def _checked_range(grey: NDArray[Any]) -> tuple[float, float]:
         raise BadVolumeError("all voxels are NaN or infinite", "grey values")
     if darkest == brightest:
         raise BadVolumeError(f"all voxels are {darkest:g}", "grey values that differ")
-    if not math.isfinite(brightest - darkest):
+    if not (SMALLEST_RANGE <= brightest - darkest < math.inf):
         raise BadVolumeError(f"grey values from {darkest:g} to {brightest:g}", "values that can be compared")
     if not_finite:
         replace_non_finite(grey, darkest)

@@ -103,7 +103,7 @@ def test_bad_volumes_are_refused_by_name_and_the_rest_goes_on(
     result = make_dataset(own_phantoms, tmp_path / "slices", CONFIG)
     refused = {refusal.path: refusal.reason for refusal in result.info.refused}
     assert set(refused) == {*(f"volumes/{name}" for name in [*bad, "x.nii"]), f"volumes/Orbitoides/{good.name}"}
-    assert result.metrics() == {"slices": 90, "specimens": 15, "classes": 3, "refused": 8}
+    assert result.metrics() == {"slices": 90, "specimens": 15, "classes": 3, "refused": 8, "near_copies": 0}
     screen = capsys.readouterr().out
     for path, reason in refused.items():
         assert f"[ingest] refused {path}: {reason}\n" in screen
@@ -187,6 +187,6 @@ def test_impossible_parameters_are_bad_configuration(fields: dict[str, object]) 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real volumes beside the repository")
 def test_real_volumes_make_a_data_set(tmp_path: Path) -> None:
     result = make_dataset(REAL / "manifest.csv", tmp_path / "slices", CONFIG)
-    assert result.metrics() == {"slices": 150, "specimens": 44, "classes": 5, "refused": 0}
+    assert result.metrics() == {"slices": 150, "specimens": 44, "classes": 5, "refused": 0, "near_copies": 0}
     for _, _, png in iterate_split(tmp_path / "slices", "test"):
         assert np.ptp(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)) > 50

@@ -31,7 +31,7 @@ def test_the_steps_write_slices_metrics_and_a_page(
     phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     metrics = _run(phantoms, tmp_path)
-    assert metrics.metadata == {"slices": 45, "specimens": 15, "classes": 3, "refused": 0}
+    assert metrics.metadata == {"slices": 45, "specimens": 15, "classes": 3, "refused": 0, "near_copies": 0}
     assert read_info(tmp_path / "slices").classes == ("Elphidiella", "Lockhartia", "Orbitoides")
     page = (tmp_path / "sheet.html").read_text()
     assert page.count("data:image/png;base64,") == 15

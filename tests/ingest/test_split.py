@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.ingest.manifest import SPLITS, Scan
+from components.ingest.near_copies import as_individuals, check_near_copies
 from components.ingest.split import assign_splits, check_split
+from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
 
 
@@ -80,25 +82,71 @@ def test_the_check_finds_a_leak() -> None:
         check_split([*scans, twin], {**splits, "twin": other})
 
 
-_ROWS = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 6), st.sampled_from(["", "", "", "train", "validation", "test"])),
-    max_size=60,
+_SPLIT_CELLS = st.sampled_from(["", "", "", "", "", "", "", "train", "validation", "test"])
+_SPECIMEN = st.tuples(st.integers(1, 3), _SPLIT_CELLS)
+_SPECIMENS = st.lists(_SPECIMEN, min_size=4, max_size=9) | st.lists(_SPECIMEN, min_size=1, max_size=4)
+_NEAR = st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 8)), min_size=2, max_size=3), max_size=2)
+
+
+@settings(max_examples=1000, deadline=None, database=None)
+@given(
+    species=st.lists(_SPECIMENS, min_size=1, max_size=3), near=_NEAR, some_given=st.booleans(), seed=st.integers(0, 5)
 )
-
-
-@settings(max_examples=1000, deadline=None)
-@given(rows=_ROWS, seed=st.integers(0, 5))
-def test_no_specimen_is_in_two_splits_whatever_the_manifest(rows: list[tuple[int, int, str]], seed: int) -> None:
+def test_no_individual_is_in_two_splits_whatever_the_manifest(
+    species: list[list[tuple[int, str]]], near: list[list[tuple[int, int]]], some_given: bool, seed: int
+) -> None:
     scans = [
-        Scan(str(row), Path(str(row)), f"s{species}", f"s{species}-{number}", split)
-        for row, (species, number, split) in enumerate(rows)
+        Scan(f"{kind}-{number}-{scan}", Path(f"{kind}-{number}-{scan}"), f"s{kind}", f"s{kind}-{number}", split)
+        for kind, specimens in enumerate(species)
+        for number, (repeats, cell) in enumerate(specimens)
+        for scan in range(repeats)
+        for split in [cell if some_given else ""]
     ]
+    groups = _groups(near, {scan.specimen for scan in scans})
     try:
-        splits = assign_splits(scans, seed)
+        individuals = as_individuals(scans, groups)
+        splits = assign_splits(individuals, seed)
     except BadManifestError:
+        assert _has_a_reason(scans, groups)
         return
+    split_of = {old.path: splits[new.specimen] for old, new in zip(scans, individuals, strict=True)}
+    check_near_copies(scans, groups, list(split_of.values()))
+    homes: defaultdict[str, set[str]] = defaultdict(set)
     present: defaultdict[str, set[str]] = defaultdict(set)
+    group_of = {name: number for number, group in enumerate(groups) for name in group.specimens}
     for scan in scans:
-        assert scan.split in ("", splits[scan.specimen])
-        present[scan.species].add(splits[scan.specimen])
+        assert scan.split in ("", split_of[scan.path])
+        homes[str(group_of.get(scan.specimen, scan.specimen))].add(split_of[scan.path])
+        present[scan.species].add(split_of[scan.path])
+    assert all(len(found) == 1 for found in homes.values())
     assert all(found == set(SPLITS) for found in present.values())
+
+
+def _groups(near: list[list[tuple[int, int]]], specimens: set[str]) -> list[NearCopies]:
+    """Makes groups of specimens that there are; no specimen is in two of them."""
+    free, groups = set(specimens), []
+    for members in near:
+        names = sorted({f"s{kind}-{number}" for kind, number in members} & free)
+        if len(names) > 1:
+            free -= set(names)
+            species = tuple(sorted({name.split("-")[0] for name in names}))
+            groups.append(NearCopies(specimens=tuple(names), species=species, distance=0.1))
+    return groups
+
+
+def _has_a_reason(scans: list[Scan], groups: list[NearCopies]) -> bool:
+    """Whether a manifest may be refused: too little of something, or splits that are given or forced."""
+    individual = {name: group.specimens[0] for group in groups for name in group.specimens}
+    counted = {(scan.species, individual.get(scan.specimen, scan.specimen)) for scan in scans}
+    specimens = Counter(species for species, _ in counted)
+    forced = any(scan.split for scan in scans) or any(len(group.species) > 1 for group in groups)
+    return len(specimens) < 2 or min(specimens.values()) < 3 or forced
+
+
+def test_the_same_share_of_each_species_validates() -> None:
+    specimens = {f"s{count}": count for count in range(3, 40)}
+    splits = assign_splits(_scans(specimens), seed=3)
+    for species, count in specimens.items():
+        chosen = [splits[f"{species}{number}"] for number in range(count)]
+        for split in ("validation", "test"):
+            assert abs(chosen.count(split) - 0.2 * count) <= max(0.5, 1 - 0.2 * count)
