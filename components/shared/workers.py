@@ -66,7 +66,8 @@ def in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 
             yield job, work(job)
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
+    room = work.__module__.rpartition(".")[0]
+    context.set_forkserver_preload([work.__module__, f"{room}.warm"])  # the latter where there is one
     with ProcessPoolExecutor(count, mp_context=context, initializer=_use_one_thread) as pool:
         try:
             yield from _drain(pool, work, jobs, count * _JOBS_AHEAD)
