@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from components.ingest.compiled import compiled
 
-@njit(cache=True, error_model="numpy")
+
+@compiled
 def grey_range(volume: NDArray[Any]) -> tuple[float, float, int]:
     """Returns the lowest and the highest finite grey value, and how many voxels are not finite."""
     darkest, brightest, not_finite = np.inf, -np.inf, 0
@@ -22,7 +23,7 @@ def grey_range(volume: NDArray[Any]) -> tuple[float, float, int]:
     return darkest, brightest, not_finite
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def replace_non_finite(volume: NDArray[Any], replacement: float) -> None:
     """Overwrites NaN and infinite voxels of a C-contiguous volume."""
     flat = volume.reshape(-1)
@@ -31,7 +32,7 @@ def replace_non_finite(volume: NDArray[Any], replacement: float) -> None:
             flat[index] = replacement
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def histogram(
     volume: NDArray[Any], corners: NDArray[np.int64], low: float, high: float, bins: int
 ) -> NDArray[np.int64]:
@@ -55,7 +56,7 @@ def histogram(
     return counts
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def mark_brighter(volume: NDArray[Any], threshold: float, out: NDArray[np.bool_]) -> None:
     """Tells into `out` which voxels are brighter than a threshold."""
     grey, bright = volume.reshape(-1), out.reshape(-1)
@@ -63,7 +64,7 @@ def mark_brighter(volume: NDArray[Any], threshold: float, out: NDArray[np.bool_]
         bright[index] = float(grey[index]) > threshold
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def row_ends(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Returns the first voxel of a mask in each row and one past the last, int64 [Z, Y, 2]; zeros where it has none."""
     depth, height, width = mask.shape
@@ -78,7 +79,7 @@ def row_ends(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return ends
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def masked_histogram(
     volume: NDArray[Any], mask: NDArray[np.bool_], low: float, high: float, bins: int
 ) -> NDArray[np.int64]:
@@ -92,7 +93,7 @@ def masked_histogram(
     return counts
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def to_eight_bits(volume: NDArray[Any], low: float, high: float, out: NDArray[np.uint8]) -> None:
     """Maps low..high to 0..255 into `out`, which may be the volume's own memory; values beyond are clipped."""
     source, target = volume.reshape(-1), out.reshape(-1)
@@ -102,7 +103,7 @@ def to_eight_bits(volume: NDArray[Any], low: float, high: float, out: NDArray[np
         target[index] = np.uint8(min(max(place, 0.0), 255.0) + 0.5)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def byte_counts(volume: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Counts the grey levels outside and inside a mask, int64 [2, 256]."""
     counts = np.zeros((2, 256), np.int64)

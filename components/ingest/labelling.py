@@ -6,14 +6,15 @@ one did, and by then it is known which numbers belong together.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from components.ingest.compiled import compiled
 
 Numbers = NDArray[np.uint32]
 _FIRST_NUMBERS = 4096
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def keep_largest_component(bright: NDArray[np.bool_]) -> int:
     """Clears everything but the largest face-connected component, in place; of several the first.
 
@@ -37,7 +38,7 @@ def keep_largest_component(bright: NDArray[np.bool_]) -> int:
     return int(voxels[largest])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _joined_numbers(bright: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
     """Numbers the voxels: which smaller number each one is joined with, and how many voxels have it; 0 is dark."""
     joined, voxels = np.zeros(_FIRST_NUMBERS, np.uint32), np.zeros(_FIRST_NUMBERS, np.uint32)
@@ -51,11 +52,7 @@ def _joined_numbers(bright: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
                 if not bright[a, b, c]:
                     left = np.uint32(0)
                 elif left or behind or above:
-                    if left and behind and left != behind:
-                        _join(joined, left, behind)
-                    if above and (left or behind) and above != (left or behind):
-                        _join(joined, left or behind, above)
-                    left = left or behind or above
+                    left = _joined_neighbours(joined, left, behind, above)
                 else:
                     if count == joined.size:
                         joined, voxels = _doubled(joined), _doubled(voxels)
@@ -67,14 +64,25 @@ def _joined_numbers(bright: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
     return joined[:count], voxels[:count]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _doubled(numbers: Numbers) -> Numbers:
     larger = np.zeros(2 * numbers.size, np.uint32)
     larger[: numbers.size] = numbers
     return larger
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
+def _joined_neighbours(joined: Numbers, left: int, behind: int, above: int) -> int:
+    """Joins the numbers of a voxel's bright neighbours, and returns the first of them."""
+    number = left or behind or above
+    if behind and behind != number:
+        _join(joined, number, behind)
+    if above and above != number:
+        _join(joined, number, above)
+    return number
+
+
+@compiled
 def _root(joined: Numbers, number: int) -> int:
     while joined[number] != number:
         joined[number] = joined[joined[number]]
@@ -82,13 +90,13 @@ def _root(joined: Numbers, number: int) -> int:
     return number
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _join(joined: Numbers, one: int, other: int) -> None:
     one, other = _root(joined, one), _root(joined, other)
     joined[max(one, other)] = min(one, other)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _clear_others(bright: NDArray[np.bool_], joined: Numbers, largest: int) -> None:
     layer = np.zeros((bright.shape[1], bright.shape[2]), np.uint32)
     count = 1

@@ -23,12 +23,14 @@ Bits = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 32 * 2**20
-MAX_SIDE = 8192  # the closing's radius grows with the longer side, and its cost with the radius
+MAX_SIDE = 8192
+WORKING_SIDE = 2048
+"""Larger slices are segmented at a whole fraction of their resolution: closing costs the fourth power of the side."""
 PUBLISHED_EDGE = 224
 _PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
-    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
 )
 SMALLEST_OBJECT = 200 / PUBLISHED_EDGE**2
 LARGEST_HOLE = 100 / PUBLISHED_EDGE**2
@@ -81,7 +83,7 @@ def _as_uint8(image: Image.Image, channels: int) -> Pixels:
 def encode_png(image: Pixels) -> bytes:
     """Encodes uint8 [H, W] or [H, W, 3] as PNG without loss, compression level 1.
 
-    Run lengths and Paeth's filter take two thirds of the time of OpenCV's defaults, and 10 to 20 % fewer bytes.
+    Run lengths of differences between rows take half of the time of OpenCV's defaults and about as many bytes.
     """
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", stored, _PNG)
@@ -94,7 +96,8 @@ def segment_slice(image: Pixels) -> Pixels:
     The published recipe: 3x3 Gaussian blur, Otsu's threshold, small objects out, small holes filled, closing, largest
     component (arXiv 2512.00912); its pixel counts, given at 224 px, scale with the slice. Closing and filling go on
     until nothing changes, and the specimen's grey values become odd: by both a segmented slice is recognised, so
-    that segmenting it again changes nothing.
+    that segmenting it again changes nothing. Slices of more than WORKING_SIDE pixels a side are segmented in blocks
+    of 2 x 2, 3 x 3 or 4 x 4 pixels.
 
     Args:
         image: uint8 [H, W], a raw or an already segmented slice.
@@ -117,6 +120,32 @@ def specimen_mask(image: Pixels) -> Mask:
     Returns:
         bool [H, W]: one component without small holes, or all False.
     """
+    edge = _block_edge(image)
+    return _in_full(_working_mask(_block_means(image, edge)), edge, image.shape).astype(bool)
+
+
+def _block_edge(image: Pixels) -> int:
+    return -(-max(image.shape) // WORKING_SIDE)
+
+
+def _block_means(image: Pixels, edge: int) -> Pixels:
+    """Returns the mean grey value of blocks of edge x edge pixels."""
+    if edge == 1:
+        return image
+    missing = [-length % edge for length in image.shape]
+    whole = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    size = (whole.shape[1] // edge, whole.shape[0] // edge)
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _in_full(mask: Bits, edge: int, shape: tuple[int, ...]) -> Bits:
+    """Gives each block of edge x edge pixels the value that stands for it."""
+    if edge == 1:
+        return mask
+    return mask.repeat(edge, axis=0).repeat(edge, axis=1)[: shape[0], : shape[1]]
+
+
+def _working_mask(image: Pixels) -> Bits:
     mask = np.zeros(image.shape, dtype=np.uint8)
     _, bright = cv2.threshold(cv2.GaussianBlur(image, (3, 3), 0), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     objects = _without_small_objects(bright, _pixels(SMALLEST_OBJECT, image))
@@ -128,16 +157,22 @@ def specimen_mask(image: Pixels) -> Mask:
         holes = _pixels(LARGEST_HOLE, image)
         disk = _disk(_closing_radius(image))
         mask[box] = _settle(_largest_component(_close(_fill_small_holes(objects[box], holes), disk)), holes, disk)
-    return mask.astype(bool)
+    return mask
 
 
 def _is_segmented(image: Pixels) -> bool:
     """Tells whether the pixels above zero are odd and just what `specimen_mask` could have returned."""
-    support = (image > 0).astype(np.uint8)
-    area = int(np.count_nonzero(support))
-    if area == image.size or area < _pixels(SMALLEST_OBJECT, image) or np.count_nonzero(image & 1) != area:
+    whole = (image > 0).astype(np.uint8)
+    if np.count_nonzero(image & 1) != np.count_nonzero(whole):
         return False
-    settled = _settle(support, _pixels(LARGEST_HOLE, image), _disk(_closing_radius(image)))
+    edge = _block_edge(image)
+    support = np.ascontiguousarray(whole[::edge, ::edge])
+    area = int(np.count_nonzero(support))
+    if area == support.size or area < _pixels(SMALLEST_OBJECT, support):
+        return False
+    if not np.array_equal(_in_full(support, edge, image.shape), whole):
+        return False
+    settled = _settle(support, _pixels(LARGEST_HOLE, support), _disk(_closing_radius(support)))
     return np.array_equal(settled, support) and cv2.connectedComponents(support, connectivity=8)[0] == 2
 
 

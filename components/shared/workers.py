@@ -81,7 +81,8 @@ def worker_pool(module: str, workers: int) -> Iterator[ProcessPoolExecutor]:
         workers: how many processes.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([module])
+    room = module.rpartition(".")[0]
+    context.set_forkserver_preload([module, f"{room}.warm"])  # the latter where there is one
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work) as pool:
         try:
             yield pool

@@ -160,11 +160,27 @@ def test_specks_are_no_specimen() -> None:
     assert not segment_slice(image).any()
 
 
-def test_a_large_noisy_upload_is_segmented_in_bounded_time() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500), dtype=np.uint8)
+@pytest.mark.parametrize("edge", [1500, 3000])
+def test_a_large_noisy_upload_is_segmented_in_bounded_time(edge: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (edge, edge), dtype=np.uint8)
     started = time.process_time()
     segment_slice(noise)
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("shape", [(2100, 1501), (2000, 4099)])
+def test_segmenting_a_large_slice_twice_changes_nothing(shape: tuple[int, int]) -> None:
+    image, truth = (cv2.resize(part.astype(np.uint8), shape[::-1]) for part in _chambers(1))
+    once = segment_slice(image)
+    np.testing.assert_array_equal(segment_slice(once), once)
+    assert _overlap(once > 0, truth > 0) >= 0.9
+
+
+def test_blocks_take_nothing_from_a_mask() -> None:
+    image, _ = _chambers(1)
+    large = image.repeat(12, axis=0).repeat(12, axis=1)
+    small = image.repeat(6, axis=0).repeat(6, axis=1)
+    np.testing.assert_array_equal(specimen_mask(large)[::2, ::2], specimen_mask(small))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP"])

@@ -1,0 +1,111 @@
+"""How fast volumes become slices, beside a script that rotates them.
+
+Each side runs in a process of its own. `ingest-published-schedule` counts the start of the workers; beside the rotating
+reference both sides have done a volume before, so that work is compared and not what is imported.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from components.ingest.config import IngestConfig
+from components.ingest.cut import CutJob, cut_volume
+from components.ingest.dataset import make_dataset
+from components.phantoms.generate import PhantomConfig, generate_phantoms
+from components.shared.workers import in_order
+from tests.benchmarks.large_phantoms import write_large_phantom
+from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.rotating_reference import ORIENTATIONS, RotatingJob, cut_by_rotating
+
+PUBLISHED_SLICES_PER_SECOND = 2.4
+"""The published script with the same volumes and quota on two cores."""
+SPECIES, SPECIMENS, QUOTA = ("Fallotia", "Coskinolina", "Baculogypsina"), 6, 300
+REPEATS = 3
+
+
+def step_seconds(volumes: Path, scratch: Path) -> list[float]:
+    """Runs the whole ingest step some times and returns the seconds of each; the first one starts the workers."""
+    config = IngestConfig.checked(image_size=224, slices_per_species=QUOTA, planes="published", seed=0)
+    seconds = []
+    for number in range(REPEATS):
+        started = time.perf_counter()
+        made = make_dataset(volumes, scratch / str(number), config)
+        seconds.append(time.perf_counter() - started)
+        assert made.metrics()["slices"] == QUOTA * len(SPECIES)
+    return seconds
+
+
+def cutting_seconds(volumes: Path, scratch: Path, quota: int) -> list[float]:
+    """Cuts each volume of a folder some times and returns the seconds of each."""
+    scratch.mkdir()
+    files = sorted(volumes.rglob("*.nii*"))
+    jobs = [CutJob(file.name, file, scratch / file.stem, quota, "published", 224, 0) for file in files]
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        assert [result.slices for _, result in in_order(cut_volume, jobs, min(2, len(jobs)))] == [quota] * len(jobs)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def rotating_seconds(volumes: Path, scratch: Path, quota: int, orientations: int) -> list[float]:
+    """Cuts each volume of a folder by rotating it, with as many processes, and returns the seconds."""
+    files = sorted(volumes.rglob("*.nii*"))
+    jobs = [RotatingJob(file, scratch / file.stem, quota, orientations) for file in files]
+    workers = min(2, len(jobs))
+    if orientations < len(ORIENTATIONS):
+        return [sum(scaled for _, scaled in in_order(cut_by_rotating, jobs, workers)) / workers]
+    list(in_order(cut_by_rotating, [RotatingJob(files[0], scratch / "before", quota, 1)] * 1, workers))
+    started = time.perf_counter()
+    list(in_order(cut_by_rotating, jobs, workers))
+    return [time.perf_counter() - started]
+
+
+def apart(work: Callable[..., list[float]], *arguments: object) -> list[float]:
+    """Calls a function of this module in a process of its own."""
+    call = ", ".join(repr(str(value) if isinstance(value, Path) else value) for value in arguments)
+    program = f"import json, tests.benchmarks.ingest as it; print(json.dumps(it.call('{work.__name__}', {call})))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return list(json.loads(run.stdout.splitlines()[-1]))
+
+
+def call(name: str, *arguments: object) -> list[float]:
+    """Calls a function of this module by name; texts are paths."""
+    return list(globals()[name](*(Path(value) if isinstance(value, str) else value for value in arguments)))
+
+
+def _published_schedule(scratch: Path) -> Iterator[Measurement]:
+    volumes = scratch / "phantoms"
+    config = PhantomConfig(specimens_per_species=SPECIMENS, unseen_per_species=0, size=96, species=SPECIES)
+    generate_phantoms(volumes, config)
+    before = apart(step_seconds, volumes, scratch / "before")
+    rotating = apart(rotating_seconds, volumes / "volumes", scratch / "rotated", QUOTA // SPECIMENS, len(ORIENTATIONS))
+    after = apart(step_seconds, volumes, scratch / "after")
+    slices, name = QUOTA * len(SPECIES), "ingest-published-schedule"
+    rate = slices / min(before[0], after[0])
+    published = PUBLISHED_SLICES_PER_SECOND
+    yield Measurement(name, rate, "slices/s", published, rate / published, ">= 240 slices/s")
+    rate, reference = slices / min(*before[1:], *after[1:]), slices / rotating[0]
+    yield Measurement("ingest-rotating-96", rate, "slices/s", reference, rate / reference, "ratio >= 12")
+
+
+def _large_volumes(scratch: Path, edge: int, count: int, quota: int, bar: str) -> Iterator[Measurement]:
+    volumes = scratch / "volumes"
+    for number in range(count):
+        write_large_phantom(volumes / f"{number}.nii", edge, "uint8", number)
+    ours = apart(cutting_seconds, volumes, scratch / "cut", quota)
+    rotating = apart(rotating_seconds, volumes, scratch / "rotated", quota, 3)
+    ours += apart(cutting_seconds, volumes, scratch / "cut-after", quota)
+    rate, reference = count * quota / min(ours), count * quota / rotating[0]
+    yield Measurement(f"ingest-rotating-{edge}", rate, "slices/s", reference, rate / reference, bar)
+
+
+BENCHMARKS = {
+    "ingest-published-schedule": _published_schedule,
+    "ingest-rotating-256": partial(_large_volumes, edge=256, count=2, quota=1000, bar="ratio >= 8"),
+    "ingest-rotating-512": partial(_large_volumes, edge=512, count=1, quota=1400, bar="ratio >= 20"),
+}
