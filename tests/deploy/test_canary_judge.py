@@ -63,12 +63,10 @@ def test_stragglers_alone_are_not_taken_for_latency() -> None:
 
 def test_a_canary_that_answers_nothing_is_worse_after_a_few_pairs() -> None:
     judge = CanaryJudge(1.5)
-    for number in range(100):
+    for _ in range(20):
         judge.add(Answer("a", 0.01), Answer(None, 0.01, "503"), "a")
-        if judge.complaints():
-            break
-    assert number < 20
-    assert judge.complaints() == [f"errors: {judge.complaints()[0].removeprefix('errors: ')}"]
+    (complaint,) = judge.complaints()
+    assert complaint.startswith("errors: the canary did worse in ")
     assert judge.tallies["latency"].pairs == judge.tallies["agreement"].pairs == 0
 
 
