@@ -13,9 +13,7 @@ from components.shared.errors import BadConfigError
 
 def _to_folder(publication: Publication, address: SplitResult, _: CanarySettings, __: Path | None) -> RolledOut:
     version, folder = local_repository.publish(publication, address)
-    story = RollOutStory()
-    story.tell(f"{publication.name} version {version} is at {folder}")
-    return RolledOut(version, folder, story)
+    return RolledOut(version, folder, RollOutStory([f"{publication.name} version {version} is at {folder}"]))
 
 
 def _to_cluster(
