@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from components.deploy.judge import BUDGET
 from components.shared.contracts import Frozen
@@ -30,6 +30,18 @@ class CanarySettings(Frozen):
     predictor: str = "http://{service}.{namespace}"
     prometheus: str = ""
     watch_s: float = Field(default=300.0, ge=0, le=86_400, allow_inf_nan=False)
+
+    @field_validator("predictor")
+    @classmethod
+    def tells_services_apart(cls, template: str) -> str:
+        """Refuses an address that is the same for both predictors: a canary compared with itself is as good."""
+        try:
+            filled = [template.format(service=service, namespace="n") for service in ("a", "b")]
+        except (LookupError, ValueError, AttributeError) as error:
+            raise ValueError(f"{template!r} has other places than {{service}} and {{namespace}}") from error
+        if filled[0] == filled[1] or not filled[0].startswith(("http://", "https://")):
+            raise ValueError(f"{template!r} is no address like http://{{service}}.{{namespace}}")
+        return template
 
 
 def read_settings(given: dict[str, Any]) -> CanarySettings:

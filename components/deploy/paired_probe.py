@@ -28,11 +28,13 @@ def judge_in_pairs(
         seconds: the time limit.
 
     Raises:
-        DeployError: the canary is worse, the time was too short, or there is nothing to ask.
+        DeployError: the canary is worse or answers less than half of the time, the time was too short, or there is
+            nothing to ask.
     """
     if not slices:
         raise DeployError("no known slice to judge the canary by", "some", "Deploy a model that carries examples.")
     until, progress = time.monotonic() + seconds, Progress("deploy", pairs, "pairs of known slices")
+    unanswered = 0
     with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
         for number in range(pairs):
             if time.monotonic() > until:
@@ -43,6 +45,9 @@ def judge_in_pairs(
             progress.advance(remark=answers[1].trouble[:120])
             if complaints := judge.complaints():
                 raise DeployError("; ".join(complaints) + _last_trouble(answers[1]))
+            unanswered += answers[1].species is None
+    if 2 * unanswered > pairs:  # as bad as a stable model that is broken, too, is not good enough
+        raise DeployError(f"the canary answered only {pairs - unanswered} of {pairs} known slices")
 
 
 def _ask_both(client: httpx.Client, urls: tuple[str, str], image: bytes, canary_first: bool) -> tuple[Answer, Answer]:

@@ -137,6 +137,21 @@ def test_a_canary_that_fails_more_often_is_rolled_back(first: Path, cluster: Any
     check_one_stable_revision(cluster, OLD)
 
 
+def test_a_canary_that_fails_as_often_as_a_broken_stable_model_is_not_promoted(
+    first: Path, cluster: Any, deploy: Any
+) -> None:
+    cluster.failing[OLD] = cluster.failing[NEW] = 0.7
+    with pytest.raises(RolledBackError, match="the canary answered only 6 of 20 known slices"):
+        deploy(first, NEW)
+    check_one_stable_revision(cluster, OLD)
+
+
+def test_a_canary_beside_a_broken_stable_model_is_promoted(first: Path, cluster: Any, deploy: Any) -> None:
+    cluster.failing[OLD] = 1.0
+    assert deploy(first, NEW).version == 2
+    check_one_stable_revision(cluster, NEW)
+
+
 def test_a_canary_that_agrees_less_with_the_known_answers_is_rolled_back(
     make_served: Callable[..., Path], cluster: Any, deploy: Any
 ) -> None:

@@ -54,9 +54,15 @@ def test_deploy_ends_a_refused_model_with_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("canary", "complaint"), [({"percent": 60}, "percent: .*less than or equal to 50"), ({"share": 5}, "share: Extra")]
+    ("canary", "complaint"),
+    [
+        ({"percent": 60}, "percent: .*less than or equal to 50"),
+        ({"share": 5}, "share: Extra"),
+        ({"predictor": "http://same"}, "no address like"),
+        ({"predictor": "http://{pod}"}, "other places than"),
+    ],
 )
-def test_a_canary_that_makes_no_sense_is_bad_input(canary: dict[str, int], complaint: str) -> None:
+def test_a_canary_that_makes_no_sense_is_bad_input(canary: dict[str, Any], complaint: str) -> None:
     with pytest.raises(BadConfigError, match=complaint):
         read_settings(canary)
 
