@@ -34,6 +34,7 @@ def training(
     slices_per_species: int = 10000,
     planes: str = "published",
     threshold: float = 0.95,
+    canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
     seed: int = 0,
     shards: int = 1,
 ) -> None:
@@ -50,6 +51,7 @@ def training(
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
+        canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
@@ -78,7 +80,13 @@ def training(
         seed=seed,
     )
     with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
-        deploy(served=evaluated.outputs["served"], name=name, target=target)
+        deploy(
+            served=evaluated.outputs["served"],
+            slices=segmented.outputs["segmented"],
+            name=name,
+            target=target,
+            canary=canary,
+        )
     with dsl.Else(name="gate-refused"):
         refuse(reasons=evaluated.outputs["reasons"])
 
@@ -95,6 +103,7 @@ def phantom_training(
     slices_per_species: int = 600,
     planes: str = "random",
     threshold: float = 0.95,
+    canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
     seed: int = 0,
     shards: int = 1,
 ) -> None:
@@ -111,6 +120,7 @@ def phantom_training(
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
+        canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
@@ -125,6 +135,7 @@ def phantom_training(
         slices_per_species=slices_per_species,
         planes=planes,
         threshold=threshold,
+        canary=canary,
         seed=seed,
         shards=shards,
     )

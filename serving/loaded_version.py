@@ -10,6 +10,7 @@ import tensorflow as tf
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from tensorflow.core.protobuf import saved_model_pb2
 
+from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.imaging import encode_png
 from serving.preparation import Expectation
@@ -18,6 +19,7 @@ from serving.repository import GRAPH_FILE, StoredVersion
 
 _OUTPUTS = frozenset({"species", "confidence", "scores", "unknown", "embedding"})
 _WARM_UP_BATCHES = (1, 2, 1)
+TOLERANCE = 0.01
 
 
 class LoadedVersion:
@@ -29,7 +31,8 @@ class LoadedVersion:
 
     Raises:
         Exception: whatever TensorFlow raises on a damaged SavedModel.
-        ContractError: its card is damaged, or its signature is not the one of the contract.
+        ContractError: its card is damaged, its signature is not the one of the contract, or it answers the card's known
+            slices otherwise than the evaluation did.
     """
 
     def __init__(self, stored: StoredVersion, workers: Executor) -> None:
@@ -40,6 +43,7 @@ class LoadedVersion:
         self._signatures = dict(self._graph.signatures)
         self.signature_def = _signature_def(stored)
         self._warm_up()
+        self._check_known_answers(card)
 
     async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
         """Answers for encoded images.
@@ -77,6 +81,16 @@ class LoadedVersion:
             except tf.errors.InvalidArgumentError as error:
                 raise RequestError(400, f"instance {number} is an image that the model cannot decode") from error
         raise RequestError(400, "a batch that the model refuses although it takes each image alone")
+
+    def _check_known_answers(self, card: ModelCard) -> None:
+        if not card.examples:
+            return
+        images = [(self.stored.folder / known.file).read_bytes() for known in card.examples]
+        expected = np.array([known.scores for known in card.examples], np.float32)
+        scores = self.run(images).scores
+        difference = float(np.abs(scores - expected).max()) if scores.shape == expected.shape else np.inf
+        if not difference <= TOLERANCE:
+            raise ContractError(f"scores of known slices {difference:.2g} off", f"at most {TOLERANCE:g}")
 
     def _warm_up(self) -> None:
         image = np.zeros((64, 64), np.uint8)

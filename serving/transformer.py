@@ -9,11 +9,13 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import BadConfigError
 from components.shared.workers import cores
+from serving.canary_split import DividingPredictor
 from serving.events import started_recorder
 from serving.preparation import Expectation
 from serving.process import end_in_one_sentence, listen, say
@@ -33,6 +35,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--segmented", action=argparse.BooleanOptionalAction, default=True, help="whether raw slices are segmented"
     )
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="1 for grey, 3 for colour")
+    parser.add_argument("--canary_host", default="", help="host:port of a canary beside the predictor")
+    parser.add_argument("--canary_percent", type=int, default=0, help="share of the requests that it answers")
     parser.add_argument("--classes", default="", help="species in the order of the scores, with commas")
     return parser.parse_args(arguments)
 
@@ -57,6 +61,21 @@ def predictor_url(options: argparse.Namespace) -> str:
     return f"{'https' if options.predictor_use_ssl else 'http'}://{options.predictor_host}"
 
 
+def predictor_of(options: argparse.Namespace, timeout_s: float) -> RemotePredictor:
+    """Returns what the transformer asks.
+
+    Raises:
+        BadConfigError: the addresses or the canary's share make no sense.
+    """
+    url = predictor_url(options)
+    if not options.canary_host:
+        return RemotePredictor(options.model_name, url, expectation_of(options), timeout_s)
+    if not 0 <= options.canary_percent <= 100:
+        raise BadConfigError(f"--canary_percent {options.canary_percent}", "0 to 100")
+    urls = url, f"{urlsplit(url).scheme}://{options.canary_host}"
+    return DividingPredictor(options.model_name, urls, options.canary_percent, expectation_of(options), timeout_s)
+
+
 def transform(options: argparse.Namespace) -> None:
     """Answers until SIGTERM or SIGINT.
 
@@ -64,14 +83,14 @@ def transform(options: argparse.Namespace) -> None:
         BadConfigError: the options make no sense, the address is taken, or the events' folder cannot be made.
         SystemExit: 0 after a signal.
     """
-    url, limits = predictor_url(options), Limits(answer_timeout_s=options.predictor_request_timeout_seconds)
-    predictor = RemotePredictor(options.model_name, url, expectation_of(options), limits.answer_timeout_s)
+    limits = Limits(answer_timeout_s=options.predictor_request_timeout_seconds)
+    predictor = predictor_of(options, limits.answer_timeout_s)
     listener = listen(options.host, options.http_port)
     recorder = started_recorder(options.events, say)
     with ThreadPoolExecutor(cores(), "worker") as workers:
         server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
         host, port = listener.getsockname()[:2]
-        say(f"listening on http://{host}:{port}; {options.model_name} is answered by {url}")
+        say(f"listening on http://{host}:{port}; {options.model_name} is answered by {predictor.url}")
         try:
             server.run()
         finally:

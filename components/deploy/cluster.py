@@ -20,8 +20,12 @@ class ConflictError(DeployError):
     """Somebody else changed the object since it was read; read it again."""
 
 
+class UnreachableError(DeployError):
+    """The API did not answer or asks for patience; what was asked may have happened. Look and ask again."""
+
+
 class Cluster:
-    """InferenceServices of one namespace.
+    """InferenceServices of one namespace, their Deployments and ConfigMaps.
 
     Inside a pod it uses the pod's service account, elsewhere the file that KUBECONFIG names or the user's own.
 
@@ -41,7 +45,7 @@ class Cluster:
                 f"no Kubernetes cluster is configured ({error})",
                 remedy="Run the step in the cluster, or let KUBECONFIG name a kubeconfig file.",
             ) from error
-        self._custom, self._apps = client.api_instance, client.app_api
+        self._custom, self._apps, self._core = client.api_instance, client.app_api, client.core_api
 
     def service(self, name: str) -> dict[str, Any] | None:
         """Returns an InferenceService, or None where there is none."""
@@ -67,15 +71,41 @@ class Cluster:
         Raises:
             ConflictError: it was changed or deleted meanwhile.
         """
-        body = {**patch, "metadata": {"resourceVersion": resource_version}}
+        body = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
         changed = self._call(self._custom.patch_namespaced_custom_object, *self._where(), name, body)
         if changed is None:
             raise ConflictError(f"InferenceService {self.namespace}/{name} was deleted meanwhile")
         return changed
 
-    def predictor_deployment(self, name: str) -> dict[str, Any] | None:
-        """Returns the Deployment that KServe made for an InferenceService's predictor, or None."""
-        found = self._call(self._apps.read_namespaced_deployment, f"{name}-predictor", self.namespace)
+    def deployment(self, name: str) -> dict[str, Any] | None:
+        """Returns a Deployment that KServe made, or None."""
+        return self._plain(self._call(self._apps.read_namespaced_deployment, name, self.namespace))
+
+    def config_map(self, name: str) -> dict[str, Any] | None:
+        """Returns a ConfigMap, or None where there is none."""
+        return self._plain(self._call(self._core.read_namespaced_config_map, name, self.namespace))
+
+    def create_config_map(self, body: dict[str, Any]) -> None:
+        """Creates a ConfigMap.
+
+        Raises:
+            ConflictError: there is one of this name.
+        """
+        if self._call(self._core.create_namespaced_config_map, self.namespace, body) is None:
+            raise DeployError(f"the cluster knows no namespace {self.namespace!r}", remedy="Create it first.")
+
+    def patch_config_map(self, name: str, patch: dict[str, Any], resource_version: str) -> None:
+        """Merges a patch into a ConfigMap if nobody changed it since `resource_version`.
+
+        Raises:
+            ConflictError: it was changed or deleted meanwhile.
+        """
+        body = {**patch, "metadata": {"resourceVersion": resource_version}}
+        if self._call(self._core.patch_namespaced_config_map, name, self.namespace, body) is None:
+            raise ConflictError(f"ConfigMap {self.namespace}/{name} was deleted meanwhile")
+
+    def _plain(self, found: Any) -> dict[str, Any] | None:
+        """Returns the client's object as the API wrote it."""
         return None if found is None else self._apps.api_client.sanitize_for_serialization(found)
 
     def _where(self) -> tuple[str, str, str, str]:
@@ -90,7 +120,7 @@ class Cluster:
                 return None
             raise self._explained(error) from error
         except urllib3.exceptions.HTTPError as error:
-            raise DeployError(
+            raise UnreachableError(
                 f"the Kubernetes API of namespace {self.namespace!r} cannot be reached ({error})",
                 remedy="Check the cluster's address and network, then run the step again.",
             ) from error
@@ -99,6 +129,8 @@ class Cluster:
         said = f"the Kubernetes API answered {error.status} {error.reason} for namespace {self.namespace!r}"
         if error.status == 409:
             return ConflictError(said)
+        if error.status == 429 or error.status >= 500:
+            return UnreachableError(f"{said}: {_message(error)}", remedy="Wait for the cluster, then run again.")
         remedies = {
             401: "Give the step a valid token.",
             403: "Bind the role taxonflow-deployer to the run's service account.",

@@ -1,6 +1,6 @@
 """The KFP components that end a training run: deploy the model, or say why not."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -8,31 +8,51 @@ from components.shared.container_images import COMPONENT_IMAGE
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
-def deploy(served: dsl.Input[dsl.Model], name: str, target: str, metrics: dsl.Output[dsl.Metrics]) -> NamedTuple(  # type: ignore[valid-type]
-    "Deployed", [("version", int), ("address", str)]
-):
-    """Deploys a model that passed its gate.
+def deploy(
+    served: dsl.Input[dsl.Model],
+    slices: dsl.Input[dsl.Dataset],
+    name: str,
+    target: str,
+    canary: dict[str, Any],
+    metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.Markdown],
+) -> NamedTuple("Deployed", [("version", int), ("address", str), ("outcome", str)]):  # type: ignore[valid-type]
+    """Deploys a model that passed its gate. One that is worse than the served model is rolled back.
 
     Args:
         served: The served model, the parent of its version folder.
+        slices: The data set that it was evaluated on, whose test slices it is judged by.
         name: Name of the model, as in the endpoint's address.
         target: file:///folder/of/models or kserve://namespace/inference-service.
-        metrics: What was deployed.
+        canary: How it is tried, as in components/deploy/canary_settings.py.
+        metrics: What was deployed, and the judge's counts.
+        report: What happened and why.
 
     Returns:
-        The version's number and the address at which it is reached.
+        The version that users reach now, its address, and "deployed" or "rolled_back".
     """
     from pathlib import Path
 
+    from components.deploy.canary_settings import read_settings
+    from components.deploy.rollout_report import RolledBackError
     from components.deploy.targets import deploy_model
     from components.shared.errors import one_sentence
 
     with one_sentence("deploy"):
-        done = deploy_model(Path(served.path), served.uri, name, target)
-    metrics.log_metric("version", done.version)
-    metrics.metadata["address"] = done.address
-    print(f"[deploy] {name} version {done.version} is at {done.address}", flush=True)  # noqa: T201 the task's log
-    return done.version, done.address
+        settings = read_settings(canary)
+        try:
+            done, outcome = (
+                deploy_model(Path(served.path), served.uri, name, target, settings, Path(slices.path)),
+                "deployed",
+            )
+        except RolledBackError as error:
+            done, outcome = error.still, "rolled_back"
+    for key, value in {"version": done.version, **done.story.metrics()}.items():
+        metrics.log_metric(key, value)
+    metrics.metadata.update(address=done.address, outcome=outcome)
+    Path(report.path).write_text(done.story.markdown(f"{name}: {outcome.replace('_', ' ')}"))
+    print(f"[deploy] {outcome}: {name} version {done.version} is at {done.address}", flush=True)  # noqa: T201 the task's log
+    return done.version, done.address, outcome
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)

@@ -17,7 +17,9 @@ _TIMEOUT_S = 60.0
 _ATTEMPTS = 5
 
 
-def check_known_answers(url: str, folder: Path, examples: Sequence[Example], pause: float) -> None:
+def check_known_answers(
+    url: str, folder: Path, examples: Sequence[Example], pause: float, specimen: str | None = None
+) -> None:
     """Compares an endpoint's answers with the evaluation's.
 
     The scores may differ by TOLERANCE, since a GPU rounds otherwise than the CPU that evaluated; the species may not.
@@ -27,19 +29,19 @@ def check_known_answers(url: str, folder: Path, examples: Sequence[Example], pau
         folder: the version folder that holds the examples' files.
         examples: known slices.
         pause: seconds before an endpoint that does not answer yet is asked again.
+        specimen: the specimens' name for a transformer; None for a predictor, which knows no such field.
 
     Raises:
         DeployError: the endpoint does not answer, or answers something else.
     """
     if not examples:
         return
-    instances = [
-        {
-            "image_bytes": {"b64": base64.b64encode((folder / known.file).read_bytes()).decode()},
-            "specimen": f"deployment-check-{known.id}",
-        }
-        for known in examples
+    instances: list[dict[str, Any]] = [
+        {"image_bytes": {"b64": base64.b64encode((folder / known.file).read_bytes()).decode()}} for known in examples
     ]
+    if specimen is not None:
+        named = zip(examples, instances, strict=True)
+        instances = [{**instance, "specimen": f"{specimen}-{known.id}"} for known, instance in named]
     answers = _ask(url, {"instances": instances}, pause)
     if len(answers) != len(examples):
         raise DeployError(f"{url} gave {len(answers)} answers", f"{len(examples)}, one for each known slice")

@@ -1,5 +1,6 @@
 """What a deployment starts from: a served model that passed its gate, and where it lies."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,16 @@ def open_publication(served: Path, uri: str, name: str) -> Publication:
         raise DeployError(f"the gate refused {name!r} ({reasons})", "a model that passed", "Train a better one.")
     _check_files(folder, card)
     return Publication(folder, uri, name, card)
+
+
+def digest_of(folder: Path) -> str:
+    """Returns the SHA-256 over the names and the digests of a folder's files, in hexadecimal."""
+    whole = hashlib.sha256()
+    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        whole.update(f"{digest}  {path.relative_to(folder).as_posix()}\n".encode())
+    return whole.hexdigest()
 
 
 def _check_files(folder: Path, card: ModelCard) -> None:

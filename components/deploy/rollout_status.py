@@ -13,13 +13,16 @@ from components.deploy.inference_service import VERSION_ANNOTATION
 
 def runs_version(deployment: dict[str, Any], version: int) -> bool:
     """Returns whether every replica of the predictor's Deployment serves a model version and is available."""
-    spec, status = deployment.get("spec", {}), deployment.get("status", {})
-    annotations = spec.get("template", {}).get("metadata", {}).get("annotations", {})
-    wanted = spec.get("replicas", 1)
-    return (
-        annotations.get(VERSION_ANNOTATION) == str(version)
-        and status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-        and all(status.get(count, 0) == wanted for count in ("replicas", "updatedReplicas", "availableReplicas"))
+    template = deployment.get("spec", {}).get("template", {})
+    annotations = template.get("metadata", {}).get("annotations", {})
+    return annotations.get(VERSION_ANNOTATION) == str(version) and is_complete(deployment)
+
+
+def is_complete(deployment: dict[str, Any]) -> bool:
+    """Returns whether all replicas of a Deployment are of its present template and available."""
+    status, wanted = deployment.get("status", {}), deployment.get("spec", {}).get("replicas", 1)
+    return bool(status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]) and all(
+        status.get(count, 0) == wanted for count in ("replicas", "updatedReplicas", "availableReplicas")
     )
 
 

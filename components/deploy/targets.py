@@ -1,41 +1,43 @@
 """Where a model can be deployed: one function for each scheme of a target's address."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from components.deploy import local_repository
+from components.deploy.canary_settings import DEFAULTS, CanarySettings
 from components.deploy.publication import Publication, open_publication
+from components.deploy.rollout_report import RolledOut, RollOutStory
 from components.shared.errors import BadConfigError
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """What users reach after a deployment.
-
-    Attributes:
-        version: the version's number, one more than the one before it.
-        address: the version's folder in a local repository, the predict URL in a cluster.
-    """
-
-    version: int
-    address: str
+def _to_folder(publication: Publication, address: SplitResult, _: CanarySettings, __: Path | None) -> RolledOut:
+    version, folder = local_repository.publish(publication, address)
+    return RolledOut(version, folder, RollOutStory([f"{publication.name} version {version} is at {folder}"]))
 
 
-def _to_cluster(publication: Publication, address: SplitResult) -> tuple[int, str]:
+def _to_cluster(
+    publication: Publication, address: SplitResult, settings: CanarySettings, data: Path | None
+) -> RolledOut:
     from components.deploy.kserve_target import roll_out  # kserve's client takes two seconds to import
 
-    return roll_out(publication, address)
+    return roll_out(publication, address, settings, data)
 
 
-TARGETS: dict[str, Callable[[Publication, SplitResult], tuple[int, str]]] = {
-    "file": local_repository.publish,
+TARGETS: dict[str, Callable[[Publication, SplitResult, CanarySettings, Path | None], RolledOut]] = {
+    "file": _to_folder,
     "kserve": _to_cluster,
 }
 
 
-def deploy_model(served: Path, uri: str, name: str, target: str) -> Deployed:
+def deploy_model(
+    served: Path,
+    uri: str,
+    name: str,
+    target: str,
+    settings: CanarySettings = DEFAULTS,
+    data: Path | None = None,
+) -> RolledOut:
     """Deploys a served model to a target.
 
     Args:
@@ -43,10 +45,16 @@ def deploy_model(served: Path, uri: str, name: str, target: str) -> Deployed:
         uri: the artifact's address in the run's artifact store.
         name: the model's name in the endpoint's address.
         target: `file:///folder/of/models` or `kserve://namespace/inference-service`.
+        settings: how a cluster tries the model beside the one that it serves.
+        data: the data set whose test slices the model is judged by there; None takes the model's own examples.
+
+    Returns:
+        The version's number, and its folder or predict URL.
 
     Raises:
         BadConfigError: the target has no known scheme or is incomplete.
         ContractError: the model card is missing or damaged.
+        RolledBackError: the model was worse than the one that is still served.
         DeployError: the model must not or could not be deployed; what was served before is still served.
     """
     address = urlsplit(target)
@@ -55,4 +63,4 @@ def deploy_model(served: Path, uri: str, name: str, target: str) -> Deployed:
             f"target {target!r}", "file:///folder/of/models or kserve://namespace/inference-service", "Correct it."
         )
     publication = open_publication(served, uri, name)
-    return Deployed(*TARGETS[address.scheme](publication, address))
+    return TARGETS[address.scheme](publication, address, settings, data)

@@ -158,8 +158,8 @@ def test_the_predictor_asks_for_a_gpu_except_on_kind(
 def test_the_deploy_steps_role_is_least(documents: Documents) -> None:
     (role,) = of_kind(documents, "Role")
     granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    inference_services = {("inferenceservices", verb) for verb in ("get", "create", "patch")}
-    assert granted == inference_services | {("deployments", "get")}
+    written = {(kind, verb) for kind in ("inferenceservices", "configmaps") for verb in ("get", "create", "patch")}
+    assert granted == written | {("deployments", "get")}
     (binding,) = of_kind(documents, "RoleBinding")
     assert {subject["kind"] for subject in binding["subjects"]} == {"ServiceAccount"}
     named = {subject["name"] for subject in binding["subjects"]}

@@ -1,0 +1,57 @@
+"""Divides requests between the predictor and a canary beside it.
+
+In KServe's Standard mode nobody else can: the weights of `spec.canary` stand in the routes to predictors, and the
+transformer asks the predictor's Service itself. One request goes to one model, so that the slices of a specimen that
+come together are voted on by one. What the canary does not answer, for whatever reason, the predictor answers.
+"""
+
+import random
+from dataclasses import dataclass
+
+from serving.preparation import Expectation
+from serving.protocol import Outputs, RequestError
+from serving.remote import RemotePredictor, RemoteVersion
+
+
+@dataclass(frozen=True)
+class CanaryVersion(RemoteVersion):
+    """A version that a canary is asked for first.
+
+    Attributes:
+        canary: is asked first; `predictor` stands in for it.
+    """
+
+    canary: RemotePredictor
+
+    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
+        """Answers for encoded images; raises the stable model's RequestError."""
+        try:
+            return await RemoteVersion(self.canary, self.version, self.pinned).predict(images, signature_name)
+        except RequestError:
+            return await super().predict(images, signature_name)
+
+
+class DividingPredictor(RemotePredictor):
+    """A predictor that gives a canary its share of the requests without a version.
+
+    Args:
+        model: the models' name.
+        urls: addresses of the predictor and of the canary.
+        percent: of the requests that the canary answers.
+        expectation: what the models want to see.
+        timeout_s: of a request; the canary gets half of it, so that there is time to ask the predictor.
+    """
+
+    def __init__(
+        self, model: str, urls: tuple[str, str], percent: int, expectation: Expectation, timeout_s: float
+    ) -> None:
+        super().__init__(model, urls[0], expectation, timeout_s)
+        self._canary = RemotePredictor(model, urls[1], expectation, timeout_s / 2)
+        self._percent = percent
+
+    async def version_of(self, model: str, version: int | None) -> RemoteVersion:
+        """Returns a version as RemotePredictor does, or the canary's in its share of the calls for None."""
+        stable = await super().version_of(model, version)
+        if version is not None or random.random() * 100 >= self._percent:
+            return stable
+        return CanaryVersion(stable.predictor, stable.version, stable.pinned, self._canary)

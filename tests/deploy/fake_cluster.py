@@ -1,0 +1,316 @@
+"""A Kubernetes API server over HTTP with a controller that behaves like KServe's, in both deployment modes."""
+
+import copy
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Answer = tuple[int, dict[str, Any]]
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Applies a JSON merge patch (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+class FakeCluster:
+    """InferenceServices, their Deployments and ConfigMaps in memory, and users who ask all the time.
+
+    As in KServe's Standard mode, the status keeps the old Ready until the new Deployment is complete, and
+    observedGeneration is that of the transformer's Deployment, which a new model does not change. The pods before
+    serve until their Deployment is complete; a Deployment that is no longer asked for is gone at once.
+    """
+
+    def __init__(self, complaints_of_crd: Callable[[dict[str, Any]], list[str]]) -> None:
+        self.complaints_of_crd = complaints_of_crd
+        self.services: dict[tuple[str, str], dict[str, Any]] = {}
+        self.deployments: dict[tuple[str, str], dict[str, Any]] = {}
+        self.config_maps: dict[tuple[str, str], dict[str, Any]] = {}
+        self.requests: list[tuple[str, str, Any]] = []
+        self.unloadable: set[str] = set()
+        self.wrong_answers: set[str] = set()
+        self.disagreeing: dict[str, float] = {}
+        self.failing: dict[str, float] = {}
+        self.slow: dict[str, float] = {}
+        self.asked: list[dict[str, Any]] = []
+        self.asked_directly: list[tuple[str, dict[str, Any]]] = []
+        self.users: list[str | None] = []
+        self.address = ""
+        self.polls_until_ready = 2
+        self.conflicts = 0
+        self.seen_ready: set[tuple[str, str]] = set()
+        self.answer_instead: Callable[[str, str], Answer | None] = lambda _method, _path: None
+        self.lose_connection: Callable[[str, str], str] = lambda _method, _path: ""
+        self._lock = threading.Lock()
+        self._resource_version = 100
+        self._answered: Counter[str] = Counter()
+
+    def handle(self, method: str, path: str, content_type: str, body: Any) -> Answer | None:
+        """Returns None when the connection is to be lost."""
+        with self._lock:
+            self.requests.append((method, path, body))
+            lost = self.lose_connection(method, path)
+            answer = None if lost == "before" else self._handle(method, path, content_type, body)
+            self._let_a_user_ask()
+        time.sleep(0.0 if answer is None else answer[1].pop("seconds", 0.0))
+        return None if lost else copy.deepcopy(answer)
+
+    def _handle(self, method: str, path: str, content_type: str, body: Any) -> Answer:
+        forced = self.answer_instead(method, path)
+        if forced is not None:
+            return forced
+        if path.endswith(":predict"):
+            return self._predict(path, body)
+        parts = path.strip("/").split("/")
+        if method == "PATCH" and "merge-patch+json" not in content_type:
+            return 415, {"message": f"unsupported media type {content_type}"}
+        if parts[:3] == ["apis", "apps", "v1"]:
+            return self._deployment(parts[4], parts[6])
+        if parts[:2] == ["api", "v1"]:
+            return self._config_map(method, parts[3], parts[5] if len(parts) > 5 else "", body)
+        actions = {"GET": self._get, "POST": self._create, "PATCH": self._patch}
+        return actions[method](parts[4], parts[6] if len(parts) > 6 else "", body)
+
+    def restore(self, service: dict[str, Any], forget: str) -> None:
+        """Goes back to a service that is ready and knows nothing of a model."""
+        key = (service["metadata"]["namespace"], service["metadata"]["name"])
+        self.services[key] = copy.deepcopy(service)
+        self._number(self.services[key])
+        self._reconcile(key)
+        for place, deployment in self.deployments.items():
+            self._complete(place, deployment)
+        for registry in self.config_maps.values():
+            registry["data"] = {number: text for number, text in registry["data"].items() if forget not in text}
+        self.requests.clear()
+        self.users.clear()
+
+    def written(self) -> list[tuple[str, str]]:
+        return [(method, path) for method, path, _ in self.requests if method != "GET" and "/apis/" in path]
+
+    def canary(self, key: tuple[str, str]) -> dict[str, Any] | None:
+        entries = self.services[key]["spec"].get("canary") or [None]
+        return entries[0]
+
+    def _predict(self, path: str, body: Any) -> Answer:
+        """Answers as the model of `write_served_model` does, unless told to err."""
+        place, _, name = path.removesuffix(":predict").rpartition("/v1/models/")
+        if place:
+            namespace, deployment = place.strip("/").split("/")
+            uri = self._pods(namespace, deployment)
+            self.asked_directly.extend((deployment, instance) for instance in body["instances"])
+        else:
+            ((namespace, _),) = [key for key in self.services if key[1] == name]
+            uri = self._pods(namespace, f"{name}-predictor")
+            self.asked.extend(body["instances"])
+        if uri is None:
+            return 503, {"error": "no pod answers"}
+        if self._due(f"{uri} fails", self.failing.get(uri, 0.0)):
+            return 500, {"error": "out of memory"}
+        answers = [self._prediction(uri, place == "") for _ in body["instances"]]
+        return 200, {"predictions": answers, "seconds": self.slow.get(uri, 0.0)}
+
+    def _prediction(self, uri: str, through_transformer: bool) -> dict[str, Any]:
+        scores = [0.1, 0.9] if uri in self.wrong_answers else [0.9, 0.1]
+        share = 0.0 if through_transformer else self.disagreeing.get(uri, 0.0)
+        species = "Orbitoides" if self._due(f"{uri} disagrees", share) else "Alveolina"
+        return {"scores": scores, "species": species}
+
+    def _due(self, what: str, share: float) -> bool:
+        """Returns True in this share of the calls, evenly spread."""
+        self._answered[what] += 1
+        return int(self._answered[what] * share) > int((self._answered[what] - 1) * share)
+
+    def _pods(self, namespace: str, deployment: str) -> str | None:
+        """Returns the model that a Deployment's pods serve, None if none does."""
+        return self.deployments.get((namespace, deployment), {}).get("serving")
+
+    def _let_a_user_ask(self) -> None:
+        """Notes which model answers a user, None if none does; the canary's users are in the majority here."""
+        for namespace, name in self.services:
+            if (namespace, name) not in self.seen_ready:
+                continue
+            options = self.deployments.get((namespace, f"{name}-transformer"), {}).get("running", [])
+            hosts = [options[place + 1] for place, word in enumerate(options) if word == "--canary_host"]
+            canary = self._pods(namespace, hosts[0].split(".")[0]) if hosts else None
+            self.users.append(canary or self._pods(namespace, f"{name}-predictor"))
+
+    def _get(self, namespace: str, name: str, _body: Any) -> Answer:
+        service = self.services.get((namespace, name))
+        return (200, service) if service else (404, {"message": "not found"})
+
+    def _create(self, namespace: str, _name: str, body: Any) -> Answer:
+        key = (namespace, body["metadata"]["name"])
+        if key in self.services:
+            return 409, {"message": "already exists"}
+        return self._store(key, {**body, "metadata": {**body["metadata"], "namespace": namespace, "generation": 0}})
+
+    def _patch(self, namespace: str, name: str, body: Any) -> Answer:
+        current = self.services.get((namespace, name))
+        if current is None:
+            return 404, {"message": "not found"}
+        if self._conflicts_with(current, body):
+            return 409, {"message": "the object has been modified"}
+        return self._store((namespace, name), merged(current, body))
+
+    def _conflicts_with(self, current: dict[str, Any], body: Any) -> bool:
+        wanted = body["metadata"].get("resourceVersion")
+        if self.conflicts > 0 or wanted not in (None, current["metadata"]["resourceVersion"]):
+            self.conflicts -= 1
+            return True
+        return False
+
+    def _store(self, key: tuple[str, str], service: dict[str, Any]) -> Answer:
+        complaints = self.complaints_of_crd(service)
+        if complaints:
+            return 422, {"message": "; ".join(complaints)}
+        self._number(service)
+        service["metadata"]["generation"] += 1
+        self.services[key] = copy.deepcopy(service)
+        self._reconcile(key)
+        return 200, self.services[key]
+
+    def _number(self, document: dict[str, Any]) -> None:
+        self._resource_version += 1
+        document["metadata"]["resourceVersion"] = str(self._resource_version)
+
+    def _config_map(self, method: str, namespace: str, name: str, body: Any) -> Answer:
+        key = (namespace, name or body["metadata"]["name"])
+        current = self.config_maps.get(key)
+        if method == "POST":
+            if current is not None:
+                return 409, {"message": "already exists"}
+            self.config_maps[key] = body
+        elif current is None:
+            return 404, {"message": "not found"}
+        elif method == "PATCH":
+            if self._conflicts_with(current, body):
+                return 409, {"message": "the object has been modified"}
+            self.config_maps[key] = merged(current, body)
+        if method != "GET":
+            self._number(self.config_maps[key])
+        return 200, self.config_maps[key]
+
+    def _reconcile(self, key: tuple[str, str]) -> None:
+        """Gives each predictor and the transformer its Deployment."""
+        namespace, name = key
+        spec = self.services[key]["spec"]
+        predictors = {f"{name}-predictor": spec["predictor"]}
+        for entry in spec.get("canary") or []:
+            merged_predictor = merged(spec["predictor"], entry["predictor"])
+            predictors[f"{name}-{entry['predictor']['name']}-predictor"] = merged_predictor
+        for gone in [place for place in self.deployments if place[0] == namespace and place[1].endswith("-predictor")]:
+            if gone[1] not in predictors:
+                del self.deployments[gone]
+        for deployment, predictor in predictors.items():
+            annotations = predictor.get("annotations", {})
+            self._deploy((namespace, deployment), annotations, predictor["model"].get("storageUri"), [])
+        options = spec["transformer"]["containers"][0]["args"]
+        self._deploy((namespace, f"{name}-transformer"), {}, "transformer", options)
+        if spec["predictor"]["model"].get("storageUri") in self.unloadable:
+            self._report_failure(self.services[key])
+
+    def _deploy(self, place: tuple[str, str], annotations: dict[str, str], uri: str | None, options: list[str]) -> None:
+        template = {
+            "metadata": {"annotations": annotations},
+            "spec": {"containers": [{"name": "kserve-container", "args": options}]},
+        }
+        old = self.deployments.get(place, {"metadata": {"generation": 0}, "spec": {}, "status": {}})
+        if old["spec"].get("template") == template and old["uri"] == uri:
+            return
+        self.deployments[place] = {
+            **old,
+            "metadata": {"name": place[1], "generation": old["metadata"]["generation"] + 1},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": place[1]}}, "template": template},
+            "status": {**old["status"], "updatedReplicas": 0},
+            "polls": 0,
+            "uri": uri,
+        }
+
+    def _report_failure(self, service: dict[str, Any]) -> None:
+        service.setdefault("status", {})
+        service["status"]["conditions"] = [
+            {"type": "PredictorReady", "status": "False", "message": "back-off restarting the container"},
+            {"type": "Ready", "status": "False", "reason": "PredictorNotReady"},
+        ]
+        failure = {"reason": "ModelLoadFailed", "message": "no such bucket"}
+        service["status"]["modelStatus"] = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": failure}
+
+    def _deployment(self, namespace: str, name: str) -> Answer:
+        deployment = self.deployments.get((namespace, name))
+        if deployment is None:
+            return 404, {"message": "not found"}
+        deployment["polls"] += 1
+        if deployment["polls"] >= self.polls_until_ready and deployment["uri"] not in self.unloadable:
+            self._complete((namespace, name), deployment)
+        return 200, {field: deployment[field] for field in ("metadata", "spec", "status")}
+
+    def _complete(self, place: tuple[str, str], deployment: dict[str, Any]) -> None:
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), 1)
+        deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+        deployment["serving"] = deployment["uri"]
+        deployment["running"] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        for key, service in self.services.items():
+            if place == (key[0], f"{key[1]}-predictor"):
+                self._report_ready(key, service)
+
+    def _report_ready(self, key: tuple[str, str], service: dict[str, Any]) -> None:
+        ready = [{"type": kind, "status": "True"} for kind in ("PredictorReady", "TransformerReady", "Ready")]
+        url = f"http://{key[1]}-{key[0]}.example.org"
+        service["status"] = {"observedGeneration": 1, "conditions": ready, "url": url}
+        service["status"]["address"] = {"url": f"{self.address}/v1/models/{key[1]}:predict"}
+        self.seen_ready.add(key)
+
+
+def make_handler(cluster: FakeCluster) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            answer = cluster.handle(self.command, self.path, self.headers.get("Content-Type", ""), body)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, document = answer
+            content = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = _answer  # noqa: N815 names that http.server looks for
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    return Handler
+
+
+def write_kubeconfig(path: Path, server: str) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "fake", "cluster": {"server": server}}],
+        "users": [{"name": "step", "user": {}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "step"}}],
+        "current-context": "fake",
+    }
+    path.write_text(yaml.safe_dump(config))

@@ -1,0 +1,114 @@
+"""How users fare, as a Prometheus over HTTP tells it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import promql_parser
+import pytest
+
+from components.deploy.rollout_report import RolledBackError
+from components.deploy.user_metrics import Traffic, complaints_of_users, traffic_of
+from components.shared.errors import DeployError
+
+
+class Prometheus:
+    """Answers queries by what they ask for; `samples` has a value for a Deployment and a kind."""
+
+    def __init__(self) -> None:
+        self.samples: dict[tuple[str, str], str] = {}
+        self.queries: list[str] = []
+        self.address = ""
+
+    def answer(self, query: str) -> dict[str, Any]:
+        self.queries.append(query)
+        kind = "latency" if "quantile" in query else "errors" if "status" in query else "requests"
+        deployment = next(
+            (name for name in ("forams-canary-predictor", "forams-predictor") if f'"{name}-' in query), ""
+        )
+        value = self.samples.get((deployment, kind))
+        result = [] if value is None else [{"metric": {}, "value": [1.0, value]}]
+        return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Prometheus]:
+    told = Prometheus()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = json.dumps(told.answer(parse_qs(urlsplit(self.path).query)["query"][0])).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    told.address = f"http://127.0.0.1:{server.server_port}"
+    yield told
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_queries_are_promql_of_one_deployments_pods(prometheus: Prometheus) -> None:
+    prometheus.samples = {("forams-predictor", "requests"): "1000", ("forams-predictor", "latency"): "NaN"}
+    seen = traffic_of(prometheus.address, "lab", "forams-predictor", 300)
+    assert (seen.requests, seen.errors) == (1000, 0)
+    assert seen.latency != seen.latency
+    for query in prometheus.queries:
+        promql_parser.parse(query)
+        assert 'namespace="lab",pod=~"forams-predictor-[a-z0-9]+-[a-z0-9]+"' in query
+        assert "[300s]" in query
+
+
+@pytest.mark.parametrize(
+    ("stable", "canary", "complaint"),
+    [
+        (Traffic(9000, 90, 0.05), Traffic(1000, 10, 0.05), ""),
+        (Traffic(9000, 90, 0.05), Traffic(1000, 50, 0.05), "users' errors: 50 of 1000"),
+        (Traffic(9000, 0, 0.05), Traffic(1000, 10, 0.05), "users' errors: 10 of 1000"),
+        (Traffic(9000, 90, 0.05), Traffic(1000, 10, 0.2), "users' latency: the canary's 95th percentile is 200 ms"),
+        (Traffic(9000, 90, 0.05), Traffic(20, 0, 0.2), ""),
+        (Traffic(0, 0, float("nan")), Traffic(0, 0, float("nan")), ""),
+    ],
+)
+def test_users_complain_where_the_canary_is_clearly_worse(stable: Traffic, canary: Traffic, complaint: str) -> None:
+    found = complaints_of_users(stable, canary, 1.5)
+    assert [said[: len(complaint)] for said in found] == ([complaint] if complaint else [])
+
+
+def test_a_canary_that_fails_its_users_is_rolled_back(served: Path, deploy: Any, prometheus: Prometheus) -> None:
+    deploy(served, "s3://runs/a")
+    prometheus.samples = {
+        ("forams-predictor", "requests"): "9000",
+        ("forams-canary-predictor", "requests"): "1000",
+        ("forams-canary-predictor", "errors"): "40",
+    }
+    with pytest.raises(RolledBackError, match="users' errors: 40 of 1000"):
+        deploy(served, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05)
+
+
+def test_a_canary_that_serves_its_users_well_is_promoted(served: Path, deploy: Any, prometheus: Prometheus) -> None:
+    deploy(served, "s3://runs/a")
+    prometheus.samples = {("forams-canary-predictor", "requests"): "1000"}
+    assert deploy(served, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05).version == 2
+    assert prometheus.queries
+
+
+def test_a_canary_whose_users_cannot_be_watched_is_not_promoted(served: Path, deploy: Any) -> None:
+    deploy(served, "s3://runs/a")
+    with pytest.raises(RolledBackError, match="does not say how users fared"):
+        deploy(served, "s3://runs/b", prometheus="http://127.0.0.1:9")
+
+
+def test_a_prometheus_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(DeployError, match=r"Correct canary\.prometheus"):
+        traffic_of("http://127.0.0.1:9", "lab", "forams-predictor", 300)

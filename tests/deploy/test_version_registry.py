@@ -1,0 +1,70 @@
+"""The registry of versions: a number's address and bytes never change."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from components.deploy.cluster import Cluster
+from components.deploy.inference_service import ServedModel
+from components.deploy.publication import digest_of
+from components.deploy.version_registry import register
+from components.shared.errors import DeployError
+
+REGISTRY = ("lab", "forams-versions")
+
+
+@pytest.fixture
+def lab(cluster: Any) -> Cluster:  # noqa: ARG001 the cluster must answer
+    return Cluster("lab")
+
+
+def test_each_address_gets_the_next_number_once(lab: Cluster, cluster: Any) -> None:
+    given = [register(lab, "forams", f"s3://runs/{run}", run) for run in "abab"]
+    assert given == [ServedModel(number, f"s3://runs/{run}") for number, run in zip((1, 2, 1, 2), "abab", strict=True)]
+    assert [json.loads(text)["digest"] for text in cluster.config_maps[REGISTRY]["data"].values()] == ["a", "b"]
+
+
+def test_the_registry_is_a_valid_config_map(lab: Cluster, cluster: Any) -> None:
+    register(lab, "forams", "s3://runs/a", "a")
+    kubernetes_validate.validate(cluster.config_maps[REGISTRY], "1.33", strict=True)
+
+
+def test_the_same_address_with_other_bytes_is_refused(
+    make_served: Callable[..., Path], cluster: Any, deploy: Any
+) -> None:
+    deploy(make_served("a"), "s3://runs/a")
+    writes = len(cluster.written())
+    with pytest.raises(DeployError, match=r"s3://runs/a is version 1 with the digest .* an address whose files never"):
+        deploy(make_served("b"), "s3://runs/a")
+    assert len(cluster.written()) == writes
+
+
+def test_a_service_from_before_the_registry_keeps_its_number(served: Path, cluster: Any, deploy: Any) -> None:
+    deploy(served, "s3://runs/a")
+    deploy(served, "s3://runs/b")
+    cluster.config_maps.clear()
+    assert deploy(served, "s3://runs/b").version == 2
+    assert deploy(served, "s3://runs/c").version == 3
+
+
+def test_the_oldest_entries_are_forgotten_before_the_config_map_is_full(lab: Cluster, cluster: Any) -> None:
+    register(lab, "forams", "s3://runs/0", "0")
+    entry = {str(number): json.dumps({"uri": f"s3://runs/{number}", "digest": "0"}) for number in range(2, 1001)}
+    cluster.config_maps[REGISTRY]["data"].update(entry)
+    assert register(lab, "forams", "s3://runs/new", "1").version == 1001
+    data = cluster.config_maps[REGISTRY]["data"]
+    assert (len(data), "1" in data, "1001" in data) == (1000, False, True)
+
+
+def test_a_digest_sees_every_byte_and_every_name(make_served: Callable[..., Path]) -> None:
+    folder = make_served("a") / "1"
+    before = digest_of(folder)
+    assert before == digest_of(folder)
+    (folder / "examples" / "0.png").rename(folder / "examples" / "1.png")
+    renamed = digest_of(folder)
+    (folder / "examples" / "1.png").write_bytes(b"pnf")
+    assert len({before, renamed, digest_of(folder)}) == 3

@@ -1,0 +1,48 @@
+"""A version that answers its known slices wrongly never takes over in the local server."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.shared.contracts import Example
+
+SEEDS = {"right": 1, "wrong": 2}
+
+
+@pytest.fixture
+def workers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def published_with_example(
+    publish: Callable[..., Path], root: Path, version: int, image: bytes, scores: Any, species: str
+) -> None:
+    """Publishes the SavedModel of seed 1 with a known slice, whole, by one rename."""
+    example = Example(id="x", file="0.png", species=species, scores=tuple(map(float, scores)))
+    unfinished = publish(root / "elsewhere", "forams", version, seed=1, examples=(example,))
+    (unfinished / "0.png").write_bytes(image)
+    (root / "forams").mkdir(exist_ok=True)
+    unfinished.rename(root / "forams" / str(version))
+
+
+@pytest.mark.parametrize(("answers", "newest"), [("right", 2), ("wrong", 1)])
+def test_the_newest_version_serves_only_if_its_known_answers_are_right(
+    publish: Any, reference: Any, segmented_slices: list[bytes], tmp_path: Path, workers: Any, answers: str, newest: int
+) -> None:
+    from serving.predictor import LocalPredictor
+    from serving.repository import Repository
+
+    image, said = segmented_slices[0], []
+    publish(tmp_path, "forams", 1, seed=2)
+    predictor = LocalPredictor(Repository(tmp_path), workers, said.append)
+    predictor.refresh()
+    known = reference[SEEDS[answers]]([image])
+    published_with_example(publish, tmp_path, 2, image, known["scores"][0], "alveolina")
+    predictor.refresh()
+    complaints = [line for line in said if "version 2 cannot be loaded and is passed over: scores of known" in line]
+    assert len(complaints) == (newest == 1)
+    assert predictor._newest == {"forams": newest}
