@@ -51,11 +51,12 @@ class Recipe(Frozen):
         shift: largest shift as a share of the edge.
         shear: largest shear as the tangent of its angle.
         flips: axes along which a slice may be mirrored.
-        contrast: largest relative change of contrast.
-        brightness: largest relative change of brightness.
+        contrast: largest relative change of contrast, about the specimen's mean grey.
+        brightness: largest relative change of brightness, about black.
         mixup_alpha: parameter of MixUp's beta distribution (Zhang et al. 2018); 0 mixes nothing.
         cutmix_alpha: parameter of CutMix's beta distribution (Yun et al. 2019); 0 cuts nothing.
         mix_probability: probability that a batch is mixed.
+        cache_gigabytes: decoded training slices are kept in memory if they fit into this much.
     """
 
     weights: str = Field(default="none", min_length=1, max_length=4096)
@@ -90,11 +91,12 @@ class Recipe(Frozen):
     shift: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0, lt=1)
     flips: Literal["both", "horizontal", "none"] = "both"
-    contrast: float = Field(default=0.2, ge=0, lt=1)
-    brightness: float = Field(default=0.0, ge=0, lt=1)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    brightness: float = Field(default=0.2, ge=0, lt=1)
     mixup_alpha: float = Field(default=0.0, ge=0, le=10)
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=0.0, ge=0, le=1)
+    cache_gigabytes: float = Field(default=2.0, ge=0, le=1024)
 
     @model_validator(mode="after")
     def _phases_make_sense(self) -> Self:

@@ -13,7 +13,7 @@ from components.shared.files import folder_made_whole
 from components.shared.progress import Progress
 from components.shared.slices import read_info
 from components.train.backbones import build_backbone
-from components.train.input_pipeline import held_out_batches, training_batches
+from components.train.input_pipeline import held_out_batches, readable_shards, steps_of_an_epoch, training_batches
 from components.train.recipe import Recipe
 
 MODEL_FILE, CARD_FILE, HISTORY_FILE = "model.keras", "model.json", "history.csv"
@@ -89,25 +89,29 @@ def _fit(
     model: keras.Model, folder: Path, shape: tuple[int, int, int], slices: int, recipe: Recipe, seed: int
 ) -> list[dict[str, float]]:
     """Fits the model in place to its best epoch and returns the metrics of each epoch."""
-    steps = max(1, slices // recipe.batch_size)
+    steps = steps_of_an_epoch(slices, recipe.batch_size)
     model.compile(
         optimizer=_optimizer(recipe, steps),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
     )
-    fitted = model.fit(
-        training_batches(folder, *shape, slices, recipe, seed),
-        validation_data=held_out_batches(folder, "validation", *shape, recipe.batch_size * 4),
-        epochs=recipe.epochs,
-        shuffle=False,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            keras.callbacks.EarlyStopping("val_loss", patience=recipe.patience, restore_best_weights=True),
-            EpochProgress(model.name, recipe.epochs),
-        ],
-        verbose=0,
-    )
+    with readable_shards(folder):
+        fitted = model.fit(
+            training_batches(folder, *shape, slices, recipe, seed),
+            validation_data=held_out_batches(
+                folder, "validation", *shape, recipe.batch_size * 4, recipe.cache_gigabytes
+            ),
+            epochs=recipe.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,
+            callbacks=[
+                keras.callbacks.TerminateOnNaN(),
+                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+                keras.callbacks.EarlyStopping("val_loss", patience=recipe.patience, restore_best_weights=True),
+                EpochProgress(model.name, recipe.epochs),
+            ],
+            verbose=0,
+        )
     epochs = range(len(fitted.history["loss"]))
     history = [{name: float(values[epoch]) for name, values in fitted.history.items()} for epoch in epochs]
     if not history or not all(math.isfinite(value) for epoch in history for value in epoch.values()):
