@@ -23,9 +23,9 @@ INTERLEAVED_SHARDS = 16
 _READ_AT_ONCE = 64
 
 
-def steps_of_an_epoch(slices: int, batch_size: int) -> int:
+def steps_per_epoch(slices: int, recipe: Recipe) -> int:
     """Returns the steps in which every slice is seen: the last batch is filled up with slices seen before."""
-    return math.ceil(slices / min(batch_size, slices))
+    return math.ceil(slices / min(recipe.batch_size, slices))
 
 
 def training_batches(
@@ -40,7 +40,7 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Reads the training split without end, epoch after epoch, each in a new order and in new views.
 
-    Hand `steps_per_epoch=steps_of_an_epoch(slices, recipe.batch_size)` to `fit`. All batches have one shape; where the
+    Hand `steps_per_epoch` to `fit`. All batches have one shape; where the
     last of an epoch has to be filled up, some slices come twice, other ones each time.
 
     Args:
@@ -59,7 +59,7 @@ def training_batches(
     Raises:
         TrainingError: a shard is damaged or holds a label outside the classes (see `readable_shards`).
     """
-    batch, steps = min(recipe.batch_size, slices), steps_of_an_epoch(slices, recipe.batch_size)
+    batch, steps = min(recipe.batch_size, slices), steps_per_epoch(slices, recipe)
     if slices * image_size**2 * channels <= recipe.cache_gigabytes * 2**30:
         table = _read_into_memory(folder, image_size, channels, classes, slices)
         batches = _batches_of_table(*table, batch, steps, seed, first_epoch)
@@ -67,7 +67,7 @@ def training_batches(
         batches = _batches_of_shards(folder, image_size, channels, classes, (slices, batch, steps), seed, first_epoch)
     numbered = tf.data.Dataset.zip((tf.data.Dataset.counter(first_epoch * steps), batches))
     return numbered.map(
-        lambda step, pair: _views(*pair, _stateless_seed(seed, step), classes, recipe),
+        lambda step, batch: _views(batch[0], batch[1], _stateless_seed(seed, step), classes, recipe),
         num_parallel_calls=tf.data.AUTOTUNE,
     ).prefetch(2)
 

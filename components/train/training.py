@@ -13,7 +13,7 @@ from components.shared.files import folder_made_whole
 from components.shared.progress import Progress
 from components.shared.slices import read_info
 from components.train.backbones import build_backbone
-from components.train.input_pipeline import held_out_batches, readable_shards, steps_of_an_epoch, training_batches
+from components.train.input_pipeline import held_out_batches, readable_shards, steps_per_epoch, training_batches
 from components.train.recipe import Recipe
 
 MODEL_FILE, CARD_FILE, HISTORY_FILE = "model.keras", "model.json", "history.csv"
@@ -89,7 +89,7 @@ def _fit(
     model: keras.Model, folder: Path, shape: tuple[int, int, int], slices: int, recipe: Recipe, seed: int
 ) -> list[dict[str, float]]:
     """Fits the model in place to its best epoch and returns the metrics of each epoch."""
-    steps = steps_of_an_epoch(slices, recipe.batch_size)
+    steps = steps_per_epoch(slices, recipe)
     model.compile(
         optimizer=_optimizer(recipe, steps),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),

@@ -14,7 +14,7 @@ from components.shared.errors import TrainingError
 from components.shared.preprocessing import decode_and_crop
 from components.shared.slices import iterate_split, read_info, shards_of
 from components.train.augmentation import augment, mix
-from components.train.input_pipeline import held_out_batches, readable_shards, steps_of_an_epoch, training_batches
+from components.train.input_pipeline import held_out_batches, readable_shards, steps_per_epoch, training_batches
 from components.train.recipe import Recipe
 
 STILL = Recipe(rotation=0, zoom=0, brightness=0, flips="none", batch_size=16)
@@ -32,7 +32,7 @@ for slices, _ in training_batches(Path(sys.argv[1]), 32, 1, 3, int(sys.argv[2]),
 
 def ids(folder: Path, count: int, recipe: Recipe, first_epoch: int = 0, epochs: int = 1) -> list[list[float]]:
     """Sums of grey values, which tell slices apart, in the order of the batches of each epoch."""
-    steps = steps_of_an_epoch(count, recipe.batch_size)
+    steps = steps_per_epoch(count, recipe)
     batches = training_batches(folder, 32, 1, 3, count, recipe, 4, first_epoch).take(epochs * steps)
     sums = [slices.numpy().sum(axis=(1, 2, 3)) for slices, _ in batches]
     return [np.concatenate(sums[epoch * steps : (epoch + 1) * steps]).tolist() for epoch in range(epochs)]
@@ -133,7 +133,7 @@ def test_an_epoch_depends_on_the_seed_and_its_number_alone(segmented_slices: Pat
 def test_fewer_slices_than_a_batch_are_one_batch_of_all_of_them(segmented_slices: Path, memory: float) -> None:
     whole = training_slices(segmented_slices)
     recipe = STILL.model_copy(update={"cache_gigabytes": memory, "batch_size": 4096})
-    assert steps_of_an_epoch(len(whole), 4096) == 1
+    assert steps_per_epoch(len(whole), recipe) == 1
     (epoch,) = ids(segmented_slices, len(whole), recipe)
     assert sorted(epoch) == sorted(float(piece.sum()) for piece in whole)
 
