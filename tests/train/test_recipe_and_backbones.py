@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BadConfigError
-from components.train.backbones import BACKBONES, build_backbone
+from components.train.backbones.build import build_backbone
+from components.train.backbones.registry import BACKBONES
 from components.train.recipe import Recipe
 
 
@@ -17,7 +18,7 @@ def test_a_recipe_of_json_numbers_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "word"),
-    [({"epoch": 3}, "epoch"), ({"epochs": 0}, "epochs"), ({"epochs": "many"}, "epochs"), ({"zoom": 2}, "zoom")],
+    [({"epoch": 3}, "epoch"), ({"epochs": -1}, "epochs"), ({"epochs": "many"}, "epochs"), ({"zoom": 2}, "zoom")],
 )
 def test_an_impossible_recipe_is_refused_by_its_key(fields: dict[str, object], word: str) -> None:
     with pytest.raises(BadConfigError, match=f"recipe key '{word}'"):
