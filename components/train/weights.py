@@ -3,12 +3,14 @@
 import shutil
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 import keras
+import numpy as np
 
 from components.shared.errors import BadConfigError, TrainingError
 from components.shared.files import sha256_of_file
@@ -115,18 +117,38 @@ def _load_file(model: keras.Model, file: Path) -> None:
         BadConfigError: the file holds another architecture, or none.
     """
     features = model.get_layer("features")
+    _forget(features)
     try:
         if file.name.endswith(".keras"):
             features.set_weights(_features_of(file).get_weights())
         else:
-            features.load_weights(file)
+            _load_quietly(features, file)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise BadConfigError(
-            f"the weights file does not fit {model.name} ({' '.join(str(error).split())[:200]})",
-            f"the features of {model.name}",
-            "Give the file of this architecture, made without its top.",
-        ) from error
+        raise _does_not_fit(model.name, " ".join(str(error).split())[:200]) from error
+    if any(np.isnan(keras.ops.convert_to_numpy(weight)).any() for weight in features.weights):
+        raise _does_not_fit(model.name, "it lacks some of the weights, or holds some that are not numbers")
     family_of(find_backbone(model.name)).finish_weights(features)
+
+
+def _forget(features: keras.Model) -> None:
+    """Makes every weight NaN, because Keras only warns where a file holds nothing for a layer."""
+    for weight in features.weights:
+        if keras.backend.is_float_dtype(weight.dtype):
+            weight.assign(keras.ops.full(weight.shape, float("nan"), weight.dtype))
+
+
+def _load_quietly(features: keras.Model, file: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        features.load_weights(file)
+
+
+def _does_not_fit(backbone: str, reason: str) -> BadConfigError:
+    return BadConfigError(
+        f"the weights file does not fit {backbone} ({reason})",
+        f"the features of {backbone}",
+        "Give the file of this architecture, made without its top.",
+    )
 
 
 def _features_of(file: Path) -> keras.Model:
