@@ -80,7 +80,7 @@ class Recipe(Frozen):
     clip_norm: float = Field(default=1.0, ge=0)
     ema_momentum: float = Field(default=0.99, ge=0, lt=1)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    xla: bool = True
+    xla: bool = False
 
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     focal_gamma: float = Field(default=0.0, ge=0, le=10)
