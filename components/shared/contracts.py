@@ -153,6 +153,8 @@ class BackboneCard(Document):
         metrics: the best epoch's validation metrics.
         data_hash: `SlicesInfo.sources_hash` of the training data.
         seconds: wall time of training.
+        frozen_epochs: how many of the first epochs trained the head alone.
+        weights_sha256: of the file that the training began with; empty where there was none.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.backbone/1"
@@ -167,6 +169,8 @@ class BackboneCard(Document):
     metrics: dict[str, float]
     data_hash: str
     seconds: float
+    frozen_epochs: int = 0
+    weights_sha256: str = ""
 
 
 class GateVerdict(Frozen):

@@ -1,138 +1,303 @@
-"""Trains one backbone and leaves it as an artifact: `model.keras`, `model.json`, `history.csv`."""
+"""Trains one backbone and leaves it as an artifact: `model.keras`, `model.json`, `history.csv`, `tensorboard/`."""
 
+import hashlib
 import math
-import time
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from components import __version__
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import TrainingError
 from components.shared.files import folder_made_whole
-from components.shared.progress import Progress
-from components.shared.slices import read_info
-from components.train.backbones import build_backbone
-from components.train.input_pipeline import held_out_batches, training_batches
+from components.shared.slices import INFO_FILE, read_info
+from components.train.backbones.build import build_backbone
+from components.train.backbones.registry import find_backbone
+from components.train.callbacks import EpochKeeper, EpochProgress, ResumedAverage, SeedOfEpoch
+from components.train.checkpoints import LOGS, CheckpointStore, TrainingState, key_of
+from components.train.input_pipeline import held_out_batches, readable_shards, steps_per_epoch, training_batches
+from components.train.phases import Phase, freeze, phases_of
 from components.train.recipe import Recipe
+from components.train.weights import load_pretrained
 
 MODEL_FILE, CARD_FILE, HISTORY_FILE = "model.keras", "model.json", "history.csv"
 
 
-class EpochProgress(keras.callbacks.Callback):
-    """Reports each epoch with the time left."""
+@dataclass(frozen=True)
+class Training:
+    """What one training works with.
 
-    def __init__(self, backbone: str, epochs: int) -> None:
-        super().__init__()
-        self.progress = Progress(f"train {backbone}", epochs, "epochs")
-        self.began = time.monotonic()
+    Attributes:
+        slices: the data set's folder.
+        info: its description.
+        backbone: name of the network.
+        recipe: how to train.
+        seed: of initial weights, order and augmentation.
+        image_size: edge of the network's input in pixels.
+    """
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Prints the validation accuracy and the time left."""
-        left = (time.monotonic() - self.began) / (epoch + 1) * (self.progress.total - epoch - 1)
-        accuracy = (logs or {}).get("val_accuracy", float("nan"))
-        self.progress.advance(remark=f"validation accuracy {accuracy:.3f}, {left:.0f} s left")
+    slices: Path
+    info: SlicesInfo
+    backbone: str
+    recipe: Recipe
+    seed: int
+    image_size: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Returns edge in pixels, channels and classes."""
+        return self.image_size, self.info.channels, len(self.info.classes)
+
+    @property
+    def counts(self) -> list[int]:
+        """Returns the number of training slices of each class in the order of the labels."""
+        found = {count.species: count.slices for count in self.info.counts if count.split == "train"}
+        return [found.get(species, 0) for species in self.info.classes]
+
+    def key(self, weights_sha256: str) -> str:
+        """Returns what stands for all inputs."""
+        described = hashlib.sha256((self.slices / INFO_FILE).read_bytes()).hexdigest()
+        inputs = {"slices": described, "backbone": self.backbone, "recipe": self.recipe.model_dump(), "seed": self.seed}
+        return key_of({**inputs, "weights": weights_sha256, "versions": [__version__, keras.__version__]})
 
 
-def train_backbone(slices: Path, backbone: str, recipe: Recipe, seed: int, folder: Path) -> BackboneCard:
-    """Trains a backbone on the train split, keeping the epoch with the lowest validation loss.
+def train_backbone(
+    slices: Path, backbone: str, recipe: Recipe, seed: int, folder: Path, checkpoints: Path | None = None
+) -> BackboneCard:
+    """Trains a backbone on the train split, keeping the epoch that validates best.
+
+    A training with the same inputs that was interrupted goes on after its last whole epoch.
 
     Args:
         slices: a data set of segmented slices.
-        backbone: a key of `components.train.backbones.BACKBONES`.
+        backbone: a key of `components.train.backbones.registry.BACKBONES`.
         recipe: how to train.
         seed: of initial weights, order and augmentation.
         folder: becomes the artifact.
+        checkpoints: keeps the state of unfinished trainings, each in a folder of its own; beside `folder` by default.
 
     Returns:
         The card that was written.
 
     Raises:
-        BadConfigError: no such backbone.
-        TrainingError: a species has no training slices, or the loss is not a number any more.
+        BadConfigError: no such backbone, or weights that it cannot begin with.
+        TrainingError: a species has no training slices, the weights cannot be downloaded, or the loss is not a number
+            any more.
     """
-    began = time.monotonic()
-    info = read_info(slices)
-    training_slices = _count_training_slices(info)
+    training = _prepared(slices, backbone, recipe, seed)
     keras.utils.set_random_seed(seed)
-    model = build_backbone(backbone, info.image_size, info.channels, len(info.classes))
-    shape = (info.image_size, info.channels, len(info.classes))
-    history = _fit(model, slices, shape, training_slices, recipe, seed)
-    best = min(history, key=lambda epoch: epoch["val_loss"])
-    card = BackboneCard(
-        backbone=backbone,
-        parameters=model.count_params(),
-        image_size=info.image_size,
-        channels=info.channels,
-        classes=info.classes,
-        recipe=recipe.model_dump(),
-        history=tuple(history),
-        metrics={"accuracy": best["val_accuracy"], "loss": best["val_loss"], "epochs": float(len(history))},
-        data_hash=info.sources_hash,
-        seconds=time.monotonic() - began,
+    tf.random.set_seed(seed + 1)  # where this is 0, tf.data takes no tensor as the seed of a shuffle
+    with _strategy().scope():
+        model = _built(training, recipe.precision)
+        weights_sha256 = load_pretrained(model, recipe.weights)
+    store = CheckpointStore(
+        (checkpoints or folder.with_name(f"{folder.name}.checkpoints")) / training.key(weights_sha256)
     )
-    _write_artifact(folder, model, card)
+    state = _fit(model, training, store)
+    card = _card(training, state, model.count_params(), weights_sha256)
+    _write_artifact(folder, _in_float32(model, training), card, store.logs)
+    store.remove()
     return card
 
 
-def _count_training_slices(info: SlicesInfo) -> int:
-    counts = {count.species: count.slices for count in info.counts if count.split == "train"}
-    missing = [species for species in info.classes if not counts.get(species)]
+def _prepared(slices: Path, backbone: str, recipe: Recipe, seed: int) -> Training:
+    """Reads what is to be trained on and checks that every species is there."""
+    info, native = read_info(slices), find_backbone(backbone).native_size
+    sizes = {"slices": info.image_size, "native": native}
+    image_size = recipe.image_size if isinstance(recipe.image_size, int) else sizes[recipe.image_size]
+    training = Training(slices, info, backbone, recipe, seed, image_size)
+    missing = [species for species, count in zip(info.classes, training.counts, strict=True) if not count]
     if missing:
         raise TrainingError(
             f"no training slices of {', '.join(missing)}", "some of every species", "Add specimens of these species."
         )
-    return sum(counts.values())
+    return training
 
 
-def _fit(
-    model: keras.Model, folder: Path, shape: tuple[int, int, int], slices: int, recipe: Recipe, seed: int
-) -> list[dict[str, float]]:
-    """Fits the model in place to its best epoch and returns the metrics of each epoch."""
-    steps = max(1, slices // recipe.batch_size)
-    model.compile(
-        optimizer=_optimizer(recipe, steps),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy"],
-    )
-    fitted = model.fit(
-        training_batches(folder, *shape, slices, recipe, seed),
-        validation_data=held_out_batches(folder, "validation", *shape, recipe.batch_size * 4),
-        epochs=recipe.epochs,
-        shuffle=False,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            keras.callbacks.EarlyStopping("val_loss", patience=recipe.patience, restore_best_weights=True),
-            EpochProgress(model.name, recipe.epochs),
-        ],
-        verbose=0,
-    )
-    epochs = range(len(fitted.history["loss"]))
-    history = [{name: float(values[epoch]) for name, values in fitted.history.items()} for epoch in epochs]
-    if not history or not all(math.isfinite(value) for epoch in history for value in epoch.values()):
+def _strategy() -> tf.distribute.Strategy:
+    """Returns what shares each batch out over the GPUs where there are several."""
+    several = len(tf.config.list_logical_devices("GPU")) > 1
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
+
+
+def _built(training: Training, precision: str) -> keras.Model:
+    with _dtype_policy(precision):
+        return build_backbone(training.backbone, *training.shape)
+
+
+@contextmanager
+def _dtype_policy(precision: str) -> Iterator[None]:
+    """Sets Keras's policy for the layers built inside the block alone."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _fit(model: keras.Model, training: Training, store: CheckpointStore) -> TrainingState:
+    """Fits the model in place to its best epoch, from where an interrupted run left off."""
+    state = store.newest() or TrainingState()
+    for phase in phases_of(training.recipe, training.backbone):
+        if phase.number > state.phase or not state.epoch:
+            fresh = {"phase": phase.number, "phase_began": state.epoch, "wait": 0, "stopped": False}
+            state = state.model_copy(update={**fresh, "plateau_best": None, "plateau_wait": 0})
+        if phase.number == state.phase and not _over(state, phase):
+            state = _fit_phase(model, training, phase, store, state)
+    kept = store.load_best(state)
+    assert kept is not None  # every phase has at least one epoch
+    model.set_weights(kept)
+    return state
+
+
+def _over(state: TrainingState, phase: Phase) -> bool:
+    return state.stopped or state.epoch - state.phase_began >= phase.epochs
+
+
+def _fit_phase(
+    model: keras.Model, training: Training, phase: Phase, store: CheckpointStore, state: TrainingState
+) -> TrainingState:
+    """Fits the model from the best weights so far, or goes on after the epochs of this phase that are done."""
+    recipe, slices = training.recipe, sum(training.counts)
+    steps = steps_per_epoch(slices, recipe)
+    resumed = state.epoch > state.phase_began
+    best = store.load_best(state)
+    if best is not None:
+        model.set_weights(best)
+    with model.distribute_strategy.scope():
+        freeze(model, phase)
+        model.compile(_optimizer(recipe, phase, steps), _loss(recipe), metrics=["accuracy"], jit_compile=recipe.xla)
+        if resumed:
+            store.load_running(state, model)
+    keeper = _keeper(recipe, store, state)
+    with readable_shards(training.slices):
+        model.fit(
+            training_batches(training.slices, *training.shape, slices, recipe, training.seed, state.epoch),
+            validation_data=_validation_batches(training),
+            initial_epoch=state.epoch,
+            epochs=state.phase_began + phase.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,
+            class_weight=_class_weights(training),
+            callbacks=_callbacks(training, keeper, resumed),
+            verbose=0,
+        )
+    if not all(math.isfinite(value) for row in keeper.state.history for value in row.values()):
         raise TrainingError(f"the loss of {model.name} is not a number any more", remedy="Lower the learning_rate.")
-    return history
+    return keeper.state
 
 
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+def _validation_batches(training: Training) -> tf.data.Dataset:
+    recipe = training.recipe
+    return held_out_batches(
+        training.slices, "validation", *training.shape, recipe.batch_size * 4, recipe.cache_gigabytes
+    )
+
+
+def _keeper(recipe: Recipe, store: CheckpointStore, state: TrainingState) -> EpochKeeper:
+    stopping = keras.callbacks.EarlyStopping(recipe.monitor, patience=recipe.patience, restore_best_weights=True)
+    if recipe.schedule != "plateau":
+        return EpochKeeper(store, state, stopping, None)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        recipe.monitor, recipe.plateau_factor, recipe.plateau_patience, min_lr=recipe.plateau_floor
+    )
+    return EpochKeeper(store, state, stopping, plateau)
+
+
+def _callbacks(training: Training, keeper: EpochKeeper, resumed: bool) -> list[keras.callbacks.Callback]:
+    """Lists the callbacks in their order: the average is swapped in before, the state is kept after all decide."""
+    epochs = sum(phase.epochs for phase in phases_of(training.recipe, training.backbone))
+    return [
+        keras.callbacks.TerminateOnNaN(),
+        SeedOfEpoch(),
+        *([ResumedAverage(swapped=resumed)] if training.recipe.ema_momentum else []),
+        keeper.stopping,
+        *([keeper.plateau] if keeper.plateau else []),
+        keras.callbacks.TensorBoard(keeper.store.logs, write_graph=False),
+        keeper,
+        EpochProgress(training.backbone, epochs, keeper.state.epoch),
+    ]
+
+
+def _optimizer(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.Optimizer:
+    return keras.optimizers.AdamW(
+        _cosine(recipe, phase, steps) if recipe.schedule == "cosine" else phase.learning_rate,
+        weight_decay=recipe.weight_decay,
+        clipnorm=recipe.clip_norm or None,
+        use_ema=recipe.ema_momentum > 0,
+        ema_momentum=recipe.ema_momentum,
+    )
+
+
+def _cosine(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Rises to the phase's rate over the warm-up, then falls to a hundredth."""
     warmup = math.ceil(recipe.warmup_epochs * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 100,
-        decay_steps=max(1, recipe.epochs * steps - warmup),
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=phase.learning_rate / 100 if warmup else phase.learning_rate,
+        decay_steps=max(1, phase.epochs * steps - warmup),
         alpha=0.01,
-        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_target=phase.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    return keras.optimizers.AdamW(
-        schedule, weight_decay=recipe.weight_decay, clipnorm=1.0, use_ema=True, ema_momentum=recipe.ema_momentum
+
+
+def _loss(recipe: Recipe) -> keras.losses.Loss:
+    if recipe.focal_gamma == 0:
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    return keras.losses.CategoricalFocalCrossentropy(
+        alpha=1.0, gamma=recipe.focal_gamma, from_logits=True, label_smoothing=recipe.label_smoothing
     )
 
 
-def _write_artifact(folder: Path, model: keras.Model, card: BackboneCard) -> None:
+def _class_weights(training: Training) -> dict[int, float] | None:
+    """Weighs a class by the inverse of its share, so that each has the same sum of weights."""
+    if training.recipe.class_weights == "none":
+        return None
+    counts = training.counts
+    return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
+
+
+def _in_float32(model: keras.Model, training: Training) -> keras.Model:
+    """Returns the network to be kept, which computes in float32 whatever it was trained in."""
+    if training.recipe.precision == "float32":
+        return model
+    kept = _built(training, "float32")
+    kept.set_weights(model.get_weights())
+    return kept
+
+
+def _card(training: Training, state: TrainingState, parameters: int, weights_sha256: str) -> BackboneCard:
+    assert state.best_epoch is not None  # training has at least one epoch
+    best = state.history[state.best_epoch]
+    return BackboneCard(
+        backbone=training.backbone,
+        parameters=parameters,
+        image_size=training.image_size,
+        channels=training.info.channels,
+        classes=training.info.classes,
+        recipe=training.recipe.model_dump(),
+        history=state.history,
+        metrics={"accuracy": best["val_accuracy"], "loss": best["val_loss"], "epochs": float(state.epoch)},
+        data_hash=training.info.sources_hash,
+        seconds=state.seconds,
+        frozen_epochs=sum(row["phase"] == 1 for row in state.history),
+        weights_sha256=weights_sha256,
+    )
+
+
+def _write_artifact(folder: Path, model: keras.Model, card: BackboneCard, logs: Path) -> None:
     columns = list(card.history[0])
     rows = np.array([[epoch[column] for column in columns] for epoch in card.history])
     with folder_made_whole(folder) as unfinished:
         model.save(unfinished / MODEL_FILE)
         np.savetxt(unfinished / HISTORY_FILE, rows, delimiter=",", header=",".join(columns), comments="", fmt="%.6g")
+        if logs.is_dir():
+            shutil.copytree(logs, unfinished / LOGS)
         card.write(unfinished / CARD_FILE)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from components.shared.errors import BadConfigError
-from components.train.backbones import BACKBONES
+from components.train.backbones.registry import BACKBONES
 from components.train.recipe import Recipe
 from pipelines.presets import load_preset, preset_names
 from pipelines.screen import Screen

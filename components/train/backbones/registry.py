@@ -1,0 +1,99 @@
+"""Which backbones there are and what each needs. Plain data: nothing heavy is imported here.
+
+Depths, input sizes and heads are those of the two systems that Taxonflow replaces; the rest is Keras's.
+"""
+
+from typing import Literal
+
+from components.shared.contracts import Frozen
+from components.shared.errors import BadConfigError
+
+
+class Gpu(Frozen):
+    """What a task that trains the backbone asks of the cluster.
+
+    Attributes:
+        count: GPUs.
+        memory_gb: memory of each that the published batch of 32 slices needs at the native size.
+        pod_memory_gb: main memory of the pod.
+    """
+
+    count: int = 1
+    memory_gb: int = 16
+    pod_memory_gb: int = 16
+
+
+class DenseLayer(Frozen):
+    """A hidden layer of the head: `units` with ReLU, of which `dropout` is dropped in training."""
+
+    units: int
+    dropout: float
+
+
+class Backbone(Frozen):
+    """One entry of the registry.
+
+    Attributes:
+        family: the module of this folder that builds its features.
+        network: its name in that family.
+        native_size: edge of the input in pixels that the published weights were trained at.
+        smallest_size: smallest legal edge of the input in pixels.
+        published: whether its authors publish weights.
+        unfreeze: how many of the last layers the second phase trains; None trains them all.
+        head: hidden layers between the embedding and the logits.
+        dropout: share of the embedding dropped in training.
+        gpu: what training asks for.
+    """
+
+    family: Literal["scratch", "applications", "dinov2"]
+    network: str
+    native_size: int = 224
+    smallest_size: int = 32
+    published: bool = True
+    unfreeze: int | None = None
+    head: tuple[DenseLayer, ...] = ()
+    dropout: float = 0.2
+    gpu: Gpu = Gpu()
+
+
+_FISH_CNN_HEAD = (DenseLayer(units=512, dropout=0.5), DenseLayer(units=256, dropout=0.4))
+_FISH_EFFICIENTNET_HEAD = (DenseLayer(units=512, dropout=0.5), DenseLayer(units=256, dropout=0.3))
+_LARGE = Gpu(memory_gb=40, pod_memory_gb=32)
+
+BACKBONES: dict[str, Backbone] = {
+    "cnn_small": Backbone(family="scratch", network="cnn_small", native_size=64, smallest_size=16, published=False),
+    "resnet_small": Backbone(
+        family="scratch", network="resnet_small", native_size=64, smallest_size=16, published=False
+    ),
+    "cnn": Backbone(
+        family="scratch", network="cnn", smallest_size=16, published=False, head=_FISH_CNN_HEAD, dropout=0.0
+    ),
+    "mobilenet": Backbone(family="applications", network="MobileNet"),
+    "efficientnetb0": Backbone(
+        family="applications", network="EfficientNetB0", unfreeze=50, head=_FISH_EFFICIENTNET_HEAD, dropout=0.0
+    ),
+    "efficientnetv2_s": Backbone(family="applications", network="EfficientNetV2S", unfreeze=60),
+    "efficientnetv2_l": Backbone(
+        family="applications", network="EfficientNetV2L", native_size=384, unfreeze=80, gpu=_LARGE
+    ),
+    "resnet101v2": Backbone(family="applications", network="ResNet101V2", unfreeze=60),
+    "nasnet_large": Backbone(family="applications", network="NASNetLarge", native_size=331, unfreeze=60, gpu=_LARGE),
+    "convnext_base": Backbone(family="applications", network="ConvNeXtBase", unfreeze=80),
+    "convnext_large": Backbone(
+        family="applications", network="ConvNeXtLarge", native_size=384, unfreeze=120, gpu=_LARGE
+    ),
+    "dinov2_small": Backbone(
+        family="dinov2", network="dinov2_with_registers_small", smallest_size=14, unfreeze=0, dropout=0.0
+    ),
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """Looks a backbone up.
+
+    Raises:
+        BadConfigError: the name is not in the registry.
+    """
+    if name not in BACKBONES:
+        raise BadConfigError(f"backbone {name!r}", f"one of {', '.join(BACKBONES)}", "Mend the backbones parameter.")
+    return BACKBONES[name]

@@ -1,0 +1,78 @@
+"""Networks without published weights, trained from random ones."""
+
+import keras
+
+layers = keras.layers
+
+FISH_BLOCKS = ((32, 0.25), (64, 0.25), (128, 0.3), (256, 0.3))
+
+
+def features(network: str, image_size: int, channels: int) -> keras.Model:
+    """Builds a network with random weights: float32 [N, S, S, C], normalised, to a feature map."""
+    slices = keras.Input((image_size, image_size, channels))
+    return keras.Model(slices, NETWORKS[network](slices), name="features")
+
+
+def normalised(network: str, slices: keras.KerasTensor) -> keras.KerasTensor:
+    """Scales 0..255 to -1..1, for the fish system's network to 0..1."""
+    scale, offset = (1 / 255, 0.0) if network == "cnn" else (1 / 127.5, -1.0)
+    return layers.Rescaling(scale, offset=offset, name="normalisation")(slices)
+
+
+def embedded(feature_map: keras.KerasTensor) -> keras.KerasTensor:
+    """Averages a feature map over its positions."""
+    return layers.GlobalAveragePooling2D(name="embedding")(feature_map)
+
+
+def published(network: str, image_size: int) -> keras.Model:
+    """There are no published weights; the registry says so, so this is never asked."""
+    raise NotImplementedError(f"{network} at {image_size} px has no published weights")
+
+
+def finish_weights(model: keras.Model) -> None:
+    """Has nothing to do: these networks keep no statistics of pixels."""
+    del model
+
+
+def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
+    """The network of the fish system: four blocks of two 3x3 convolutions with batch norm, ReLU, pooling, dropout."""
+    for filters, dropout in FISH_BLOCKS:
+        for _ in range(2):
+            x = layers.Conv2D(filters, 3, padding="same")(x)
+            x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.Dropout(dropout)(layers.MaxPooling2D()(x))
+    return x
+
+
+def _cnn_small(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Six 3x3 convolutions in four stages, about 285,000 weights."""
+    for filters, repeats in ((16, 1), (32, 1), (64, 2), (128, 2)):
+        for _ in range(repeats):
+            x = layers.ReLU()(_convolution(x, filters))
+        x = layers.MaxPooling2D()(x)
+    return x
+
+
+def _resnet_small(x: keras.KerasTensor) -> keras.KerasTensor:
+    """A residual network for two cores: stem at half resolution, four blocks, about 360,000 weights."""
+    x = layers.ReLU()(_convolution(x, 24, kernel=5, strides=2))
+    for filters, strides in ((32, 2), (64, 1), (64, 2), (112, 2)):
+        x = _residual_block(x, filters, strides)
+    return x
+
+
+def _convolution(x: keras.KerasTensor, filters: int, kernel: int = 3, strides: int = 1) -> keras.KerasTensor:
+    x = layers.Conv2D(filters, kernel, strides=strides, padding="same", use_bias=False)(x)
+    return layers.BatchNormalization(momentum=0.9)(x)
+
+
+def _residual_block(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:
+    """Two 3x3 convolutions around a shortcut (He et al. 2016)."""
+    y = layers.ReLU()(_convolution(x, filters, strides=strides))
+    y = _convolution(y, filters)
+    if strides > 1 or x.shape[-1] != filters:
+        x = _convolution(layers.AveragePooling2D(strides)(x) if strides > 1 else x, filters, kernel=1)
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+NETWORKS = {"cnn": _cnn, "cnn_small": _cnn_small, "resnet_small": _resnet_small}

@@ -1,0 +1,143 @@
+"""A training that was interrupted ends as an uninterrupted one would have."""
+
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from components.shared.contracts import BackboneCard
+from components.shared.slices import read_info
+from components.train.backbones.build import build_backbone
+from components.train.checkpoints import CheckpointStore
+from components.train.recipe import Recipe
+from components.train.training import Training, train_backbone
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+from pathlib import Path
+from components.train.recipe import Recipe
+from components.train.training import train_backbone
+recipe = Recipe.model_validate_json(sys.argv[2])
+train_backbone(Path(sys.argv[1]), "cnn_small", recipe, 5, Path(sys.argv[3]))
+"""
+
+
+class PowerCutError(Exception):
+    """Ends a training where no except clause of ours catches it."""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """Two phases with everything that has a state: average, dropout, plateau, mixing, early stopping."""
+    weights = tmp_path_factory.mktemp("weights") / "cnn_small.weights.h5"
+    keras.utils.set_random_seed(7)
+    build_backbone("cnn_small", 32, 1, 3).get_layer("features").save_weights(weights)
+    return Recipe(
+        weights=str(weights),
+        image_size=16,
+        frozen_epochs=2,
+        epochs=4,
+        schedule="plateau",
+        plateau_patience=1,
+        batch_size=32,
+        learning_rate=1e-3,
+        mixup_alpha=0.2,
+        mix_probability=0.5,
+        unfreeze=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(segmented_slices: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted") / "model"
+    train_backbone(segmented_slices, "cnn_small", recipe, 5, folder)
+    return folder
+
+
+def assert_same_training(folder: Path, other: Path) -> None:
+    one, two = (keras.saving.load_model(path / "model.keras", compile=False).get_weights() for path in (folder, other))
+    assert max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)) < 1e-4
+    cards = [BackboneCard.read(path / "model.json") for path in (folder, other)]
+    losses = [[epoch["val_loss"] for epoch in card.history] for card in cards]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def cut_power_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+    """Lets training die while it writes the state after an epoch."""
+    whole = CheckpointStore.keep
+
+    def keep(store: CheckpointStore, state: object, model: keras.Model) -> None:
+        if getattr(state, "epoch", 0) > epochs:
+            (store.folder / f".epoch-{epochs + 1:05d}.unfinished").mkdir(exist_ok=True)
+            raise PowerCutError
+        whole(store, state, model)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CheckpointStore, "keep", keep)
+
+
+def test_a_training_interrupted_in_each_phase_ends_like_an_uninterrupted_one(
+    segmented_slices: Path, recipe: Recipe, uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for epochs in (1, 2, 4):
+        with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(PowerCutError):
+            cut_power_after(monkeypatch, epochs)
+            train_backbone(segmented_slices, "cnn_small", recipe, 5, tmp_path / "model")
+        assert not (tmp_path / "model").exists()
+    capsys.readouterr()
+    train_backbone(segmented_slices, "cnn_small", recipe, 5, tmp_path / "model")
+    assert "4/6 epochs" not in capsys.readouterr().out
+    assert_same_training(tmp_path / "model", uninterrupted)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_other_inputs_never_meet_the_state_of_a_training(segmented_slices: Path, recipe: Recipe) -> None:
+    info = read_info(segmented_slices)
+    training = Training(segmented_slices, info, "cnn_small", recipe, 5, 16)
+    others = (
+        replace(training, seed=6),
+        replace(training, backbone="resnet_small"),
+        replace(training, recipe=recipe.model_copy(update={"learning_rate": 0.01})),
+    )
+    keys = {other.key("") for other in (training, *others)} | {training.key("of other weights")}
+    assert len(keys) == 5
+    assert training.key("") == replace(training).key("")
+
+
+def test_a_phase_begins_with_the_best_of_the_phase_before_and_the_artifact_says_where(
+    uninterrupted: Path, recipe: Recipe
+) -> None:
+    card = BackboneCard.read(uninterrupted / "model.json")
+    assert [epoch["phase"] for epoch in card.history] == [1, 1, 2, 2, 2, 2]
+    assert card.frozen_epochs == 2
+    assert len(card.weights_sha256) == 64
+    assert card.image_size == recipe.image_size
+    assert any((uninterrupted / "tensorboard").rglob("events.out.tfevents.*"))
+    assert "learning_rate" in (uninterrupted / "history.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_three_random_moments_ends_like_an_uninterrupted_one(
+    segmented_slices: Path, recipe: Recipe, uninterrupted: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(time.time_ns())
+    command = [sys.executable, "-c", SCRIPT, str(segmented_slices), recipe.model_dump_json(), str(tmp_path / "model")]
+    for _ in range(3):
+        kill_after_an_epoch(command, rng.uniform(0, 0.3))
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
+    assert_same_training(tmp_path / "model", uninterrupted)
+
+
+def kill_after_an_epoch(command: list[str], delay_s: float) -> None:
+    """Starts a training and sends it SIGKILL a moment after the first epoch that it reports."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("[train") for line in process.stdout)
+        time.sleep(delay_s)
+        process.kill()
