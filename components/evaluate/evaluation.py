@@ -1,5 +1,6 @@
 """Evaluates trained backbones: chooses on validation, measures on test, judges, and leaves the served model."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,17 @@ from numpy.typing import NDArray
 from components import __version__
 from components.evaluate.ensemble import Ensemble, choose_ensemble
 from components.evaluate.gate import judge
-from components.evaluate.predictions import Member, Prediction, SplitSlices, load_member, predict_split, slices_of
-from components.evaluate.profile import reference_profile
+from components.evaluate.predictions import (
+    Member,
+    Prediction,
+    SplitSlices,
+    chosen_slices,
+    load_member,
+    predict_split,
+    slices_of,
+    spread_rows,
+)
+from components.evaluate.profile import MOST_SLICES, reference_profile
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared import metrics
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
@@ -20,10 +30,10 @@ from components.shared.errors import ContractError
 from components.shared.files import folder_made_whole
 from components.shared.metrics import Scores
 from components.shared.reference import write_reference
-from components.shared.slices import iterate_split, read_info
+from components.shared.slices import read_info
 
 CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"
-MOST_EXAMPLES = 32
+MOST_EXAMPLES, WARMUP_SLICES = 32, 4
 
 
 @dataclass(frozen=True)
@@ -43,9 +53,9 @@ class HeldOut:
         """Logits float32 [N, K] by backbone."""
         return {name: prediction.logits for name, prediction in self.predictions.items()}
 
-    def embedding(self, ensemble: Ensemble) -> NDArray[np.float32]:
-        """The embedding of the ensemble, float32 [N, D]."""
-        return np.concatenate([self.predictions[name].embedding for name in ensemble.weights], axis=1)
+    def embedding(self, ensemble: Ensemble, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The embedding of the ensemble for some slices, float32 [len(rows), D]."""
+        return np.concatenate([self.predictions[name].embedding[rows] for name in ensemble.weights], axis=1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,21 @@ def evaluate_models(
     members = {member.card.backbone: member for member in (load_member(model, info) for model in models)}
     if len(members) < len(models) or not members:
         raise ContractError(f"{len(models)} models of {len(members)} backbones", "one model for each backbone")
-    held_out = {split: _predict(slices, info, split, members) for split in ("validation", "test")}
+    with tempfile.TemporaryDirectory() as scratch:
+        return _evaluate(slices, info, members, name, threshold, seed, folder, Path(scratch))
+
+
+def _evaluate(
+    slices: Path,
+    info: SlicesInfo,
+    members: Mapping[str, Member],
+    name: str,
+    threshold: float,
+    seed: int,
+    folder: Path,
+    scratch: Path,
+) -> Evaluation:
+    held_out = {split: _predict(slices, info, split, members, scratch) for split in ("validation", "test")}
     ensemble = choose_ensemble(held_out["validation"].logits, held_out["validation"].slices.labels)
     test = held_out["test"]
     scores = ensemble.scores(test.logits)
@@ -92,21 +116,22 @@ def evaluate_models(
     confusion = metrics.confusion(scores, test.slices.labels)
     with folder_made_whole(folder) as unfinished:
         version = unfinished / "1"
-        export_served_model(ServedModel(members, ensemble, info.classes, info.channels), version)
-        examples = _write_examples(version, slices, info, scores)
-        write_warmup_requests(version, name, [(version / example.file).read_bytes() for example in examples[:4]])
+        served = ServedModel(members, ensemble, info.classes, info.channels)
+        export_served_model(served, version)
+        examples = _write_examples(version, slices, info, test, scores)
+        known = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
+        write_warmup_requests(version, name, served, known)
         _write_reference_profile(version, slices, info, held_out, ensemble)
         card = _model_card(info, name, ensemble, test, scores, verdict, examples, seed)
         card.write(version / CARD_FILE)
     return Evaluation(card, confusion, recall)
 
 
-def _predict(folder: Path, info: SlicesInfo, split: str, members: Mapping[str, Member]) -> HeldOut:
+def _predict(folder: Path, info: SlicesInfo, split: str, members: Mapping[str, Member], scratch: Path) -> HeldOut:
     slices = slices_of(folder, info, split)
     if not len(slices.ids):
         raise ContractError(f"the data set has no {split} slices", "some of every split", "Add specimens.")
-    predictions = {name: predict_split(folder, split, member, len(slices.ids)) for name, member in members.items()}
-    return HeldOut(slices, predictions)
+    return HeldOut(slices, predict_split(folder, split, members, len(slices.ids), scratch))
 
 
 def _model_card(
@@ -160,28 +185,30 @@ def _backbone_metrics(logits: NDArray[np.float32], slices: SplitSlices) -> dict[
     }
 
 
-def _write_examples(version: Path, folder: Path, info: SlicesInfo, scores: Scores) -> list[Example]:
+def _write_examples(version: Path, folder: Path, info: SlicesInfo, test: HeldOut, scores: Scores) -> list[Example]:
     """Keeps the first test slice of each species, with the ensemble's answer."""
     (version / EXAMPLES_FOLDER).mkdir()
-    examples: dict[int, Example] = {}
-    for row, (identifier, label, encoded) in enumerate(iterate_split(folder, "test")):
-        if label in examples or len(examples) == MOST_EXAMPLES:
-            continue
+    labels, first = np.unique(test.slices.labels, return_index=True)
+    label_of = dict(zip(first[:MOST_EXAMPLES].tolist(), labels.tolist(), strict=False))
+    examples = {}
+    for row, encoded in chosen_slices(folder, "test", label_of):
+        label = label_of[row]
         file = f"{EXAMPLES_FOLDER}/{label:03d}.png"
         (version / file).write_bytes(encoded)
         answer = tuple(float(score) for score in scores[row])
-        examples[label] = Example(id=identifier, file=file, species=info.classes[label], scores=answer)
+        examples[label] = Example(id=test.slices.ids[row], file=file, species=info.classes[label], scores=answer)
     return [examples[label] for label in sorted(examples)]
 
 
 def _write_reference_profile(
     version: Path, folder: Path, info: SlicesInfo, held_out: Mapping[str, HeldOut], ensemble: Ensemble
 ) -> None:
+    rows = _reference_rows(held_out)
     profile = reference_profile(
-        _encoded_slices(folder, held_out),
-        np.concatenate([split.slices.specimens for split in held_out.values()]),
-        np.concatenate([ensemble.scores(split.logits) for split in held_out.values()]),
-        np.concatenate([split.embedding(ensemble) for split in held_out.values()]),
+        _encoded_slices(folder, rows),
+        np.concatenate([held_out[split].slices.specimens[chosen] for split, chosen in rows.items()]),
+        np.concatenate([ensemble.scores(held_out[split].logits)[chosen] for split, chosen in rows.items()]),
+        np.concatenate([held_out[split].embedding(ensemble, chosen) for split, chosen in rows.items()]),
         info.classes,
         info.channels,
         ensemble.unknown_below,
@@ -189,7 +216,18 @@ def _write_reference_profile(
     write_reference(version / REFERENCE_FILE, profile)
 
 
-def _encoded_slices(folder: Path, splits: Mapping[str, HeldOut]) -> Iterator[bytes]:
-    for split in splits:
-        for _, _, encoded in iterate_split(folder, split):
+def _reference_rows(held_out: Mapping[str, HeldOut]) -> dict[str, NDArray[np.int64]]:
+    """Chooses the slices of the reference profile, rows by split."""
+    rows = spread_rows(np.concatenate([split.slices.specimens for split in held_out.values()]), MOST_SLICES)
+    chosen, begin = {}, 0
+    for name, split in held_out.items():
+        end = begin + len(split.slices.ids)
+        chosen[name] = rows[(rows >= begin) & (rows < end)] - begin
+        begin = end
+    return chosen
+
+
+def _encoded_slices(folder: Path, rows: Mapping[str, NDArray[np.int64]]) -> Iterator[bytes]:
+    for split, chosen in rows.items():
+        for _, encoded in chosen_slices(folder, split, chosen.tolist()):
             yield encoded

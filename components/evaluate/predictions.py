@@ -1,10 +1,17 @@
-"""What each trained backbone says about the slices of a split."""
+"""What each trained backbone says about the slices of a split.
 
+A split is read once for all backbones, and each slice is decoded once for each input size. What stays in memory for a
+slice is K logits of each backbone; embeddings lie in a file.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -12,9 +19,11 @@ from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.preprocessing import decode_and_crop
 from components.shared.progress import Progress
-from components.shared.slices import parse_example, read_index, shards_of
+from components.shared.slices import iterate_split, parse_example, read_index, shards_of
 
 BATCH = 64
+Crops = dict[str, tf.Tensor]
+"""Slices as the members see them, uint8 [N, S, S, C], by `crop_key`."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,17 @@ class SplitSlices:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a member says: `logits` float32 [N, K], `embedding` float32 [N, D]."""
+    """What a member says about the N slices of a split.
+
+    Attributes:
+        logits: float32 [N, K].
+        embedding: float32 [N, D], in a file: take rows of it, not all of it.
+        seconds: that the network worked.
+    """
 
     logits: NDArray[np.float32]
     embedding: NDArray[np.float32]
+    seconds: float = 0.0
 
 
 def load_member(folder: Path, info: SlicesInfo) -> Member:
@@ -71,8 +87,7 @@ def load_member(folder: Path, info: SlicesInfo) -> Member:
 
 def slices_of(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
     """Reads ids, labels and specimens of a split from the index."""
-    index = read_index(folder)
-    rows = index[index["split"] == split]
+    rows = read_index(folder, split, ("id", "species", "specimen"))
     label = {species: number for number, species in enumerate(info.classes)}
     return SplitSlices(
         ids=np.asarray(rows["id"], dtype=str),
@@ -81,26 +96,99 @@ def slices_of(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
     )
 
 
-def predict_split(folder: Path, split: str, member: Member, slices: int) -> Prediction:
-    """Runs a member over a split, a batch at a time.
+class _Recorder:
+    """Keeps what a member says, batch by batch: logits in memory, embeddings in a file."""
+
+    def __init__(self, member: Member, slices: int, file: Path) -> None:
+        self._network = tf.function(member.network, reduce_retracing=True)
+        self._logits = np.empty((slices, len(member.card.classes)), np.float32)
+        self._shape = (slices, int(member.network.outputs[1].shape[1]))
+        self._path, self._file = file, file.open("wb")
+        self._seconds = 0.0
+
+    def add(self, begin: int, crops: tf.Tensor) -> None:
+        """Runs the member over uint8 [N, S, S, C], which are the slices from `begin` on."""
+        began = time.perf_counter()
+        logits, embedding = self._network(tf.cast(crops, tf.float32), training=False)
+        self._logits[begin : begin + len(crops)] = logits.numpy()
+        self._file.write(embedding.numpy().tobytes())
+        self._seconds += time.perf_counter() - began
+
+    def finish(self) -> Prediction:
+        """Returns all that was said."""
+        self._file.close()
+        embedding: NDArray[np.float32] = np.memmap(self._path, np.float32, "r", shape=self._shape)
+        return Prediction(self._logits, embedding, self._seconds)
+
+
+def predict_split(
+    folder: Path, split: str, members: Mapping[str, Member], slices: int, scratch: Path
+) -> dict[str, Prediction]:
+    """Runs all members over a split, a batch at a time.
 
     Args:
         folder: a data set of segmented slices.
         split: which part.
-        member: the network.
-        slices: how many there are, for the progress.
+        members: the networks by name.
+        slices: how many there are.
+        scratch: an existing folder for the embeddings, which must live as long as the predictions.
+
+    Raises:
+        ContractError: there are not as many records as the index has slices.
     """
-    progress = Progress("evaluate", slices, f"{split} slices by {member.card.backbone}")
-    size, channels = member.card.image_size, member.card.channels
+    progress = Progress("evaluate", slices, f"{split} slices by {', '.join(members)}")
+    recorders = {name: _Recorder(member, slices, scratch / f"{split}-{name}.f32") for name, member in members.items()}
+    done = 0
+    for crops in _batches(folder, split, members):
+        count = len(next(iter(crops.values())))
+        if done + count > slices:
+            raise ContractError(f"{folder} has more {split} records than its index", f"{slices}")
+        for name, member in members.items():
+            recorders[name].add(done, crops[crop_key(member.card)])
+        done += count
+        progress.advance(count)
+    if done < slices:
+        raise ContractError(f"{folder} has {done} {split} records", f"{slices}, as its index says")
+    return {name: recorder.finish() for name, recorder in recorders.items()}
+
+
+def crop_key(card: BackboneCard) -> str:
+    """Names what a member sees: members with the same name see the same crops."""
+    return f"{card.image_size}x{card.channels}"
+
+
+def _batches(folder: Path, split: str, members: Mapping[str, Member]) -> tf.data.Dataset:
+    """Yields Crops of up to BATCH slices."""
+    shapes = {crop_key(member.card): (member.card.image_size, member.card.channels) for member in members.values()}
     records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)])
     crops = records.map(parse_example).map(
-        lambda example: decode_and_crop(example["image"], size, channels), num_parallel_calls=tf.data.AUTOTUNE
+        lambda example: {key: decode_and_crop(example["image"], *shape) for key, shape in shapes.items()},
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
-    network = tf.function(member.network, reduce_retracing=True)
-    logits, embeddings = [], []
-    for batch in crops.batch(BATCH).prefetch(2):
-        batch_logits, batch_embedding = network(tf.cast(batch, tf.float32), training=False)
-        logits.append(batch_logits.numpy())
-        embeddings.append(batch_embedding.numpy())
-        progress.advance(len(batch))
-    return Prediction(np.concatenate(logits), np.concatenate(embeddings))
+    return crops.batch(BATCH).prefetch(2)
+
+
+def chosen_slices(folder: Path, split: str, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    """Yields (row, encoded slice) of some rows of a split, in their order, one at a time."""
+    wanted = frozenset(rows)
+    last = max(wanted, default=-1)
+    for row, (_, _, encoded) in zip(range(last + 1), iterate_split(folder, split), strict=False):
+        if row in wanted:
+            yield row, encoded
+
+
+def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
+    """Chooses rows evenly within each specimen, the same share of each.
+
+    Args:
+        specimens: the specimen of each row, [N].
+        most: the largest number of rows; only where there are more specimens does one of them go without.
+
+    Returns:
+        int64 [at most `most`], ascending.
+    """
+    place = pd.Series(specimens).groupby(specimens).cumcount().to_numpy()
+    rows = np.flatnonzero(place % max(1, -(-len(specimens) // most)) == 0)
+    if len(rows) > most:
+        rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+    return rows

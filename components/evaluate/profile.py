@@ -1,4 +1,8 @@
-"""The reference profile: descriptors and answers of held-out slices, for the monitor."""
+"""The reference profile: descriptors and answers of held-out slices, for the monitor.
+
+Describing a slice takes about as long as naming it, so of a large data set a sample is described: the same share of
+every specimen's slices, since specimens are what the monitor's thresholds are resampled from.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +13,9 @@ from numpy.typing import NDArray
 from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.imaging import decode_image
 from components.shared.metrics import Scores, Specimens
+
+MOST_SLICES = 5000
+"""More than twice what the monitor compares with (`MonitorConfig.reference_slices`)."""
 
 
 def reference_profile(

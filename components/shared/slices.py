@@ -5,7 +5,7 @@ of one split each, in the order in which the slices were given, so the bytes dep
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -148,9 +148,16 @@ def read_info(folder: Path) -> SlicesInfo:
     return SlicesInfo.read(folder / INFO_FILE)
 
 
-def read_index(folder: Path) -> pd.DataFrame:
-    """Reads `index.parquet`: a row per slice, descriptors as columns of their own, in the order of the records."""
-    return pd.read_parquet(folder / INDEX_FILE)
+def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Reads `index.parquet`: a row per slice, descriptors as columns of their own, in the order of the records.
+
+    Args:
+        folder: a data set of slices.
+        split: the only split whose rows are read; None reads all.
+        columns: the only columns that are read; None reads all.
+    """
+    rows = [("split", "==", split)] if split else None
+    return pd.read_parquet(folder / INDEX_FILE, columns=list(columns) if columns else None, filters=rows)
 
 
 def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
