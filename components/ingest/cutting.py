@@ -1,7 +1,7 @@
 """All volumes are cut, those that cannot be used are refused, until the quotas of the rest are met."""
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from components.ingest.config import IngestConfig
 from components.ingest.cut import CutJob, CutResult, cut_volume
 from components.ingest.manifest import Manifest, Scan
-from components.ingest.split import check_enough
+from components.ingest.split import check_enough, scans_of_the_model
 from components.ingest.volume import read_header
 from components.shared.contracts import Refusal
 from components.shared.errors import BadVolumeError
@@ -88,14 +88,20 @@ def cut_all(manifest: Manifest, parts: Path, config: IngestConfig) -> Cutting:
 
 
 def spread_quota(scans: Sequence[Scan], per_species: int) -> dict[str, int]:
-    """Spreads each species' quota evenly over its specimens, at least one slice each, and theirs over their scans."""
+    """Spreads each species' quota evenly over its specimens, at least one slice each, and theirs over their scans.
+
+    A specimen of a species outside the model gets no more than one of the model's richest species does.
+    """
+    known = {(scan.species, scan.specimen) for scan in scans_of_the_model(scans)}
+    richest = max(Counter(species for species, _ in known).values(), default=1)
     tree: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for scan in scans:
         tree[scan.species][scan.specimen].append(scan.path)
     quotas: dict[str, int] = {}
-    for specimens in tree.values():
+    for species, specimens in tree.items():
         for number, specimen in enumerate(sorted(specimens)):
-            share = max(1, _even_share(per_species, len(specimens), number))
+            among = len(specimens) if (species, specimen) in known else max(richest, len(specimens))
+            share = max(1, _even_share(per_species, among, number))
             paths = specimens[specimen]
             quotas.update({path: _even_share(share, len(paths), place) for place, path in enumerate(paths)})
     return quotas

@@ -1,7 +1,7 @@
 """Which volumes there are: a folder of `<species>/<specimen>.nii[.gz]`, or a `manifest.csv`.
 
-A manifest has the columns `path,species,specimen` and, if wanted, `split`; other columns are ignored. Paths are
-relative to the manifest and stay below its folder. Rows with the same species and specimen are repeated scans of one
+A manifest has the columns `path,species,specimen` and, if wanted, `split`; other columns are ignored. The split
+`unseen` is for species outside the model, on which the evaluation measures how well it refuses them. Paths are relative to the manifest and stay below its folder. Rows with the same species and specimen are repeated scans of one
 individual; in a folder, `<specimen>_scan2.nii.gz` says the same.
 """
 
@@ -20,10 +20,11 @@ from components.shared.errors import BadManifestError, BadVolumeError
 
 MANIFEST_FILE = "manifest.csv"
 SPLITS = ("train", "validation", "test")
+UNSEEN = "unseen"
 MAX_MANIFEST_BYTES = 64 * 2**20
 MAX_NAME_LENGTH = 120
 _REQUIRED = ("path", "species", "specimen")
-_SPLIT_WORDS = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation", "": ""}
+_SPLIT_WORDS = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
 _NO_NAMES = frozenset(
     {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
 )
@@ -40,7 +41,7 @@ class Scan:
         file: where it is.
         species: the species' name.
         specimen: the individual's name, unique among all species.
-        split: one of SPLITS, or empty where the manifest leaves it open.
+        split: one of SPLITS, UNSEEN for a species outside the model, or empty where the manifest leaves it open.
     """
 
     path: str
@@ -175,7 +176,7 @@ def _contradictory_files(rows: Sequence[dict[str, str]], root: Path) -> set[Path
 def _to_scan(row: dict[str, str], root: Path) -> Scan:
     split = row.get("split", "").lower()
     if split not in _SPLIT_WORDS:
-        raise BadVolumeError(f"split {split!r}", f"one of {', '.join(SPLITS)}, or an empty cell")
+        raise BadVolumeError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     return Scan(
         path=row.get("path", ""),
         file=_file_below(row.get("path", ""), root),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.manifest import SPLITS
+from components.ingest.manifest import SPLITS, UNSEEN
 from components.shared.contact_sheet import Thumbnails, balance_table, figures, refused_table
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page
@@ -24,7 +24,7 @@ def report_html(info: SlicesInfo, thumbnails: Thumbnails, grey_counts: Mapping[s
     """
     parts = [
         heading("Specimens and slices in each split"),
-        balance_table(info.counts, SPLITS),
+        balance_table(info.counts, (*SPLITS, UNSEEN)),
         heading("Refused files"),
         refused_table(info.refused),
     ]

@@ -1,6 +1,7 @@
 """The data set of slices: `dataset.json`, `index.parquet`, `slices-<split>-<number>.tfrecord`.
 
-A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. Shards hold SHARD_SLICES records
+A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. The split `unseen` holds species
+outside the classes, labelled UNSEEN_LABEL; nothing is trained, chosen or judged on it. Shards hold SHARD_SLICES records
 of one split each, in the order in which the slices were given, so the bytes depend on the slices alone.
 """
 
@@ -19,6 +20,7 @@ from components.shared.contracts import SlicesInfo, SplitCount
 from components.shared.errors import ContractError
 
 SPLITS = ("train", "validation", "test")
+UNSEEN, UNSEEN_LABEL = "unseen", -1
 SHARD_SLICES = 2048
 INFO_FILE, INDEX_FILE = "dataset.json", "index.parquet"
 _ROW_GROUP = 4096
@@ -30,9 +32,9 @@ class Slice:
 
     Attributes:
         id: unique in the data set.
-        species: one of the classes.
+        species: one of the classes, or any other in the split UNSEEN.
         specimen: the individual it was cut from.
-        split: one of SPLITS.
+        split: one of SPLITS, or UNSEEN.
         plane: the cutting plane in words.
         foreground_ratio: share of the frame that the specimen covers, 0..1.
         spacing_mm: size of a pixel, or 0 where unknown.
@@ -86,7 +88,8 @@ class SlicesWriter:
         shard = shard_name(item.split, number)
         if position == 0:
             self._open_shard(item.split, shard)
-        self._shards[item.split].write(_to_example(item, self.label[item.species]))
+        label = UNSEEN_LABEL if item.split == UNSEEN else self.label[item.species]
+        self._shards[item.split].write(_to_example(item, label))
         self._written[item.split] += 1
         self._rows.append(_to_row(item, shard, position))
         self._slices[item.species, item.split] += 1
