@@ -195,6 +195,8 @@ class ModelCard(Document):
         data_hash: `SlicesInfo.sources_hash`.
         code_version: version of Taxonflow that made it.
         reference: file of the reference profile, relative to the version folder.
+        signatures: input, dtype and shape of each signature of the SavedModel, None for any number.
+        versions: of the libraries that made it.
         examples: known test slices with the evaluation's answers.
     """
 
@@ -213,6 +215,8 @@ class ModelCard(Document):
     data_hash: str
     code_version: str
     reference: str = "reference.parquet"
+    signatures: dict[str, dict[str, Any]] = {}
+    versions: dict[str, str] = {}
     examples: tuple[Example, ...] = ()
 
 
