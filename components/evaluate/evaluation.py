@@ -23,6 +23,9 @@ from components.evaluate.predictions import (
     spread_rows,
 )
 from components.evaluate.profile import MOST_SLICES, reference_profile
+from components.evaluate.provenance import code_digest, library_versions
+from components.evaluate.report.findings import Findings, Provenance, collect_findings
+from components.evaluate.report.pictures import Pictures, take_pictures
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared import metrics
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
@@ -66,11 +69,15 @@ class Evaluation:
         card: of the served model.
         confusion: int64 [K, K], rows are true species.
         recall: by species.
+        findings: what the report tells.
+        pictures: what the report shows.
     """
 
     card: ModelCard
     confusion: NDArray[np.int64]
     recall: Mapping[str, float]
+    findings: Findings
+    pictures: Pictures
 
 
 def evaluate_models(
@@ -122,9 +129,22 @@ def _evaluate(
         known = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
         write_warmup_requests(version, name, served, known)
         _write_reference_profile(version, slices, info, held_out, ensemble)
-        card = _model_card(info, name, ensemble, test, scores, verdict, examples, seed)
+        card = _model_card(info, name, ensemble, test, scores, verdict, examples, seed, served)
         card.write(version / CARD_FILE)
-    return Evaluation(card, confusion, recall)
+    findings = collect_findings(card, _provenance(info, members, seed), test.slices, scores, test.predictions)
+    explained = members[max(ensemble.weights, key=lambda name: ensemble.weights[name])]
+    pictures = take_pictures(slices, explained, findings.mistakes, findings.pairs)
+    return Evaluation(card, confusion, recall, findings, pictures)
+
+
+def _provenance(info: SlicesInfo, members: Mapping[str, Member], seed: int) -> Provenance:
+    return Provenance(
+        info=info,
+        members=tuple(member.card for member in members.values()),
+        digests={name: member.digest for name, member in members.items()},
+        code=code_digest(),
+        seed=seed,
+    )
 
 
 def _predict(folder: Path, info: SlicesInfo, split: str, members: Mapping[str, Member], scratch: Path) -> HeldOut:
@@ -143,6 +163,7 @@ def _model_card(
     verdict: GateVerdict,
     examples: Sequence[Example],
     seed: int,
+    served: ServedModel,
 ) -> ModelCard:
     return ModelCard(
         name=name,
@@ -160,6 +181,8 @@ def _model_card(
         data_hash=info.sources_hash,
         code_version=__version__,
         reference=REFERENCE_FILE,
+        signatures=served.signatures(),
+        versions=library_versions(),
         examples=tuple(examples),
     )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import ContractError
+from components.shared.files import sha256_of_file
 from components.shared.preprocessing import decode_and_crop
 from components.shared.progress import Progress
 from components.shared.slices import iterate_split, parse_example, read_index, shards_of
@@ -33,10 +34,12 @@ class Member:
     Attributes:
         card: its `model.json`.
         network: float32 [N, S, S, C] in 0..255 to (logits [N, K], embedding [N, D]).
+        digest: SHA-256 of its `model.keras`.
     """
 
     card: BackboneCard
     network: keras.Model
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def load_member(folder: Path, info: SlicesInfo) -> Member:
         model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
         raise ContractError(f"{folder / 'model.keras'} cannot be loaded ({error})", "a Keras model") from error
-    return Member(card, keras.Model(model.inputs, [model.output, model.get_layer("embedding").output]))
+    network = keras.Model(model.inputs, [model.output, model.get_layer("embedding").output])
+    return Member(card, network, sha256_of_file(folder / "model.keras"))
 
 
 def slices_of(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:

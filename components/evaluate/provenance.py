@@ -13,7 +13,11 @@ _LIBRARIES = ("tensorflow", "keras", "numpy", "scikit-learn", "opencv-python-hea
 
 def library_versions() -> dict[str, str]:
     """Returns the versions of Taxonflow, Python and the libraries that a result depends on."""
-    return {"taxonflow": __version__, "python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    return {
+        "taxonflow": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in _LIBRARIES},
+    }
 
 
 def code_digest() -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from components.evaluate.predictions import SplitSlices
+from components.evaluate.predictions import Prediction, SplitSlices
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.metrics import Labels, Scores
@@ -160,6 +160,39 @@ class Findings:
     mistakes: tuple[Mistake, ...]
     provenance: Provenance
     unknown: UnknownCurve | None = None
+
+
+def collect_findings(
+    card: ModelCard,
+    provenance: Provenance,
+    slices: SplitSlices,
+    scores: Scores,
+    predictions: Mapping[str, Prediction],
+    unknown: UnknownCurve | None = None,
+) -> Findings:
+    """Finds all that a report tells.
+
+    Args:
+        card: of the served model.
+        provenance: what it was made of.
+        slices: of the test split.
+        scores: of the ensemble, float32 [N, K].
+        predictions: of every backbone, by name.
+        unknown: the curve of unseen species, where there are some.
+    """
+    seconds = sum(predictions[name].seconds for name in card.members)
+    members = [model_findings(name, said.logits, slices.labels, said.seconds) for name, said in predictions.items()]
+    return Findings(
+        card=card,
+        models=(model_findings(ENSEMBLE, scores, slices.labels, seconds), *members),
+        species=species_findings(card.classes, scores, slices),
+        confusion=metrics.confusion(scores, slices.labels),
+        reliability=reliability(scores, slices.labels),
+        pairs=confused_pairs(card.classes, scores, slices),
+        mistakes=worst_mistakes(card.classes, scores, slices),
+        provenance=provenance,
+        unknown=unknown,
+    )
 
 
 def model_findings(name: str, scores: Scores, labels: Labels, seconds: float) -> ModelFindings:

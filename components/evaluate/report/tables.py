@@ -128,7 +128,16 @@ def recall_table(findings: Findings) -> Table:
 
 def species_table(findings: Findings) -> Table:
     """Tells how the ensemble does on each species."""
-    header = ("species", "slices", "found %", "sure of it %", "F1 %", "specimens", "specimens right", "mostly taken for")
+    header = (
+        "species",
+        "slices",
+        "found %",
+        "sure of it %",
+        "F1 %",
+        "specimens",
+        "specimens right",
+        "mostly taken for",
+    )
     rows = [
         (
             found.species,
@@ -165,9 +174,7 @@ def mistakes_table(findings: Findings) -> Table:
 def reliability_table(findings: Findings) -> Table:
     """Compares how sure the model is with how often it is right."""
     header = ("from %", "to %", "slices", "confidence %", "right %")
-    rows = [
-        (group.low, group.high, group.slices, group.confidence, group.accuracy) for group in findings.reliability
-    ]
+    rows = [(group.low, group.high, group.slices, group.confidence, group.accuracy) for group in findings.reliability]
     return Table("reliability", header, tuple(rows))
 
 
@@ -230,4 +237,6 @@ def origin_table(findings: Findings) -> Table:
 
 
 def _parameters(chosen: dict[str, object]) -> str:
-    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in chosen.items())
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in chosen.items()
+    )

@@ -128,5 +128,3 @@ def gallery_words(by: str, method: str) -> str:
 def times(count: int) -> str:
     """Counts in words."""
     return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
-
-
