@@ -17,6 +17,8 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
         f'<rect x="{_x(group.low):.1f}" y="{_y(group.accuracy):.1f}" width="{_x(group.high) - _x(group.low) - 2:.1f}" '
         f'height="{_y(0) - _y(group.accuracy):.1f}" fill="{_BLUE}" '
         f'fill-opacity="{0.25 + 0.75 * (group.slices / most) ** 0.5:.2f}"/>'
+        f'<text x="{(_x(group.low) + _x(group.high)) / 2 - 1:.1f}" y="{_y(0) - 4:.1f}" text-anchor="middle" '
+        f'font-size="9" stroke="#fff" stroke-width="2.5" paint-order="stroke">{group.slices:,}</text>'
         for group in bins
     )
     sentences = ". ".join(

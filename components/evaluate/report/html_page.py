@@ -10,23 +10,29 @@ from components.shared.pages import heading, page, paragraph, picture
 
 LARGEST_MATRIX = 40
 _STYLE = """
-body{max-width:62rem;color:#1d2733}h1{font-size:1.9rem;margin:1rem 0 .2rem}h2{font-size:1.25rem;margin:2.4rem 0 .3rem;
-border-bottom:2px solid #1f5f99;padding-bottom:.2rem}p{max-width:48rem}.source{color:#516170;margin:0 0 1rem}
-.verdict{border-left:.6rem solid;padding:.6rem 1.2rem;margin:1rem 0;background:#f4f7fa}.verdict h2{border:0;margin:.2rem 0;
-font-size:1.5rem}.verdict.good{border-color:#0a7d4b}.verdict.bad{border-color:#b3261e}.verdict.good h2{color:#0a7d4b}
-.verdict.bad h2{color:#b3261e}.verdict p,.verdict li{color:#1d2733}
-.tiles{display:flex;flex-wrap:wrap;gap:.8rem;margin:1rem 0}.tile{flex:1 1 9rem;border:1px solid #dfe5ec;border-radius:.4rem;
-padding:.7rem .9rem}.tile b{display:block;font-size:1.6rem;line-height:1.2}.tile span{display:block}.tile small{color:#516170}
+body{max-width:62rem;color:#1d2733}h1{font-size:1.9rem;margin:1rem 0 .2rem}p{max-width:48rem}
+h2{font-size:1.25rem;margin:2.4rem 0 .3rem;border-bottom:2px solid #1f5f99;padding-bottom:.2rem}
+.source{color:#516170;margin:0 0 1rem}
+.verdict{border-left:.6rem solid;padding:.8rem 1.4rem;margin:1rem 0;background:#f4f7fa}
+.verdict h2{border:0;margin:0 0 .4rem;font-size:1.5rem}.verdict p{margin:.35rem 0;max-width:none}
+.verdict ul{margin:.4rem 0 .6rem;padding-left:1.2rem}.verdict p,.verdict li{color:#1d2733}.verdict li{font-weight:600}
+.verdict.good{border-color:#0a7d4b}.verdict.good h2{color:#0a7d4b}
+.verdict.bad{border-color:#b3261e}.verdict.bad h2{color:#b3261e}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(14rem,1fr));gap:.8rem;margin:1rem 0}
+.tile{border:1px solid #dfe5ec;border-radius:.4rem;padding:.7rem .9rem}
+.tile b{display:block;font-size:1.6rem;line-height:1.2}.tile span{display:block}.tile small{color:#516170}
 .wide{overflow-x:auto}table{font-size:.9rem}thead th{vertical-align:bottom;border-bottom:2px solid #8aa0b5}
+td.number{white-space:nowrap}td:last-child{overflow-wrap:anywhere}
 .matrix td{text-align:center;width:2.1rem;padding:.25rem}.matrix th{font-weight:normal}
 th.tall{height:7.5rem;padding:0;width:2.1rem}th.tall span{writing-mode:vertical-rl;transform:rotate(180deg)}
-.mistakes,.pairs{display:grid;grid-template-columns:repeat(2,1fr);gap:1rem}.case{border:1px solid #dfe5ec;
-border-radius:.4rem;padding:.6rem .8rem;break-inside:avoid}.case p{margin:.2rem 0}.case figure{margin:.3rem .4rem 0 0;width:8.4rem;
-vertical-align:top}.case figcaption{font-size:.78rem}.case img{width:8.4rem;background:#000}
-dt{font-weight:600}dd{margin:0 0 .4rem 0;color:#33414f}td:last-child{overflow-wrap:anywhere}
-@media(max-width:46rem){.mistakes,.pairs{grid-template-columns:1fr}}
+.cases{display:grid;grid-template-columns:repeat(2,1fr);gap:1rem}
+.case{border:1px solid #dfe5ec;border-radius:.4rem;padding:.6rem .8rem;break-inside:avoid}.case p{margin:.2rem 0}
+.case figure{margin:.3rem .4rem 0 0;width:8.4rem;vertical-align:top}.case img{width:8.4rem;background:#000}
+.case figcaption{font-size:.78rem}dt{font-weight:600}dd{margin:0 0 .4rem 0;color:#33414f}
+@media(max-width:46rem){.cases{grid-template-columns:1fr}}
 @media print{body{max-width:none;font-size:11px;-webkit-print-color-adjust:exact;print-color-adjust:exact}
-h2{break-after:avoid}tr,figure,svg{break-inside:avoid}.wide{overflow:visible}}
+h2{break-after:avoid}tr,figure,svg,.verdict,.tile{break-inside:avoid}.wide{overflow:visible}
+.tiles{grid-template-columns:repeat(3,1fr)}.case figure,.case img{width:6.6rem}}
 """
 
 
@@ -101,7 +107,7 @@ def _confusions(findings: Findings, pictures: Pictures) -> Iterator[str]:
         yield paragraph("No test slice was named wrong.")
         return
     yield paragraph("The pairs that are confused most, each beside a slice of the species that was answered:")
-    yield '<div class="pairs">'
+    yield '<div class="cases">'
     for pair in findings.pairs:
         share = f"{words.times(pair.slices)}, in {pair.specimens} specimen{'s' * (pair.specimens > 1)}"
         yield f"<div class=case><p><b>{html.escape(pair.truth)}</b> taken for <b>{html.escape(pair.answer)}</b></p>"
@@ -129,7 +135,7 @@ def _mistakes(findings: Findings, pictures: Pictures) -> Iterator[str]:
         yield paragraph("None: every test slice was named right.")
         return
     yield paragraph(words.gallery_words(pictures.by, pictures.method))
-    yield f'<div class="mistakes">{"".join(_case(mistake, pictures) for mistake in findings.mistakes)}</div>'
+    yield f'<div class="cases">{"".join(_case(mistake, pictures) for mistake in findings.mistakes)}</div>'
 
 
 def _case(mistake: Mistake, pictures: Pictures) -> str:
@@ -138,11 +144,9 @@ def _case(mistake: Mistake, pictures: Pictures) -> str:
     if reasons:
         figures += picture(reasons.for_answer, f"for {mistake.answer}")
         figures += picture(reasons.for_truth, f"for {mistake.truth}")
-    return (
-        f"<div class=case><p><b>{html.escape(mistake.truth)}</b> taken for <b>{html.escape(mistake.answer)}</b></p>"
-        f"{paragraph(f'{tables.percent(mistake.confidence)} sure; the truth got {tables.percent(mistake.truth_score)}')}"
-        f"{figures}</div>"
-    )
+    names = f"<b>{html.escape(mistake.truth)}</b> taken for <b>{html.escape(mistake.answer)}</b>"
+    sure = f"{tables.percent(mistake.confidence)} sure; the truth got {tables.percent(mistake.truth_score)}"
+    return f"<div class=case><p>{names}</p>{paragraph(sure)}{figures}</div>"
 
 
 def _unknown(findings: Findings, _: Pictures) -> Iterator[str]:

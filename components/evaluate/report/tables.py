@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from components.evaluate.report.findings import Findings, ModelFindings
 
 Cell = str | int | float
+_SPLITS = ("train", "validation", "test", "unseen")
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,18 @@ def shown(column: str, value: Cell) -> str:
         return value
     if isinstance(value, int):
         return f"{value:,}"
-    if math.isnan(value):
-        return "-"
-    return percent(value) if column.endswith("%") else f"{value:.4g}"
+    return percent(value) if column.endswith("%") else f"{value:.3g}"
 
 
 def percent(share: float) -> str:
-    """Writes a share of one as a percentage that never rounds up to 100 or down to 0."""
-    if 0.9995 <= share < 1:
-        return "99.9 %"
-    if 0 < share < 0.0005:
-        return "0.1 %"
-    return f"{100 * share:.1f} %".replace("100.0", "100").replace(" 0.0 %", " 0 %")
+    """Writes a share of one as a percentage; only all is 100 and only none is 0."""
+    if not math.isfinite(share):
+        return "-"
+    tenths = round(1000 * share)
+    if 0 < share < 1:
+        tenths = min(max(tenths, 1), 999)
+    digits = f"{tenths / 10:.1f}" if tenths % 1000 else f"{tenths // 10}"
+    return f"{digits}\N{NO-BREAK SPACE}%"
 
 
 def _plain(column: str, value: Cell) -> Cell:
@@ -119,7 +120,7 @@ def _named(labels: Iterable[int], classes: Sequence[str], model: ModelFindings) 
 def recall_table(findings: Findings) -> Table:
     """Shares of each species' slices that each model names right."""
     header = ("species", *(f"{model.name} %" for model in findings.models))
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (species, *(float(model.recall[label]) for model in findings.models))
         for label, species in enumerate(findings.card.classes)
     ]
@@ -181,7 +182,9 @@ def reliability_table(findings: Findings) -> Table:
 def confusion_table(findings: Findings) -> Table:
     """Counts test slices: rows are the truth, columns the answers."""
     classes = findings.card.classes
-    rows = [(species, *map(int, row)) for species, row in zip(classes, findings.confusion, strict=True)]
+    rows: list[tuple[Cell, ...]] = [
+        (species, *map(int, row)) for species, row in zip(classes, findings.confusion, strict=True)
+    ]
     return Table("confusion", ("in truth", *classes), tuple(rows))
 
 
@@ -193,10 +196,15 @@ def unknown_table(findings: Findings) -> Table:
 
 
 def data_table(findings: Findings) -> Table:
-    """Counts specimens and slices of each species and split."""
+    """Counts specimens and slices of each species in each split."""
     counts = findings.provenance.info.counts
-    rows = [(count.species, count.split, count.specimens, count.slices) for count in counts]
-    return Table("data", ("species", "split", "specimens", "slices"), tuple(rows))
+    found = {(count.species, count.split): (count.specimens, count.slices) for count in counts}
+    splits = [split for split in _SPLITS if any(count.split == split for count in counts)]
+    header = ("species", *(f"{split} {what}" for split in splits for what in ("specimens", "slices")))
+    rows: list[tuple[Cell, ...]] = []
+    for species in dict.fromkeys(count.species for count in counts):
+        rows.append((species, *(number for split in splits for number in found.get((species, split), (0, 0)))))
+    return Table("data", header, tuple(rows))
 
 
 def networks_table(findings: Findings) -> Table:
@@ -224,7 +232,7 @@ def origin_table(findings: Findings) -> Table:
         "specimens": made.source or "as given to the run",
         "source files, SHA-256": card.data_hash,
         "evaluating code, SHA-256": made.code,
-        **{f"version of {name}": version for name, version in card.versions.items()},
+        "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
         "seed of the data set": str(made.info.seed),
         "seed of the intervals": str(made.seed),
         "slices": f"{made.info.image_size} px, {made.info.channels} channel{'s' * (made.info.channels > 1)}",

@@ -10,7 +10,7 @@ GLOSSARY = {
     "Slice": "a cut through the scan of a specimen, as a grey picture. The model names slices one by one.",
     "Test specimens": "individuals that were kept aside: no network, weight or threshold was chosen with their help.",
     "Found": "of the slices of a species, the share that is named so (recall).",
-    "Sure of it": "of the slices that are named as a species, the share that is of it (precision).",
+    "Right when named": "of the slices that are named as a species, the share that is of it (precision).",
     "F1": "one number for both, their harmonic mean; the macro F1 is its mean over the species.",
     "Top-3": "share of slices whose species is among the three best answers.",
     "95 % interval": "where the true share lies with a chance of 95 %, were other specimens drawn for the test.",
@@ -68,7 +68,10 @@ def comparison(findings: Findings) -> list[str]:
         words = f"The ensemble is as good as the best network, {best.name}, on the test slices."
     else:
         better = "better" if gain > 0 else "worse"
-        words = f"The ensemble is {100 * abs(gain):.1f} points {better} than the best network, {best.name}."
+        words = (
+            f"The ensemble, which was chosen before anyone looked at these slices, is {100 * abs(gain):.1f} points "
+            f"{better} on them than the best network, {best.name}."
+        )
     return [words, *(_strength(network, networks, findings) for network in networks if len(networks) > 1)]
 
 
@@ -98,7 +101,7 @@ def reliability_words(findings: Findings) -> str:
         share = f" When it says it is 90 % sure or more, it is right in {percent(sure[-1].accuracy)} of the cases."
     return (
         "A trustworthy model that says it is 80 % sure is right in 80 % of such cases: the bars reach the dashed line. "
-        f"Darker bars stand for more slices.{share}{known}"
+        f"The number in a bar counts its slices.{share}{known}"
     )
 
 
@@ -118,10 +121,10 @@ def unknown_words(findings: Findings) -> str:
 def gallery_words(by: str, method: str) -> str:
     """How to read the gallery of mistakes."""
     return (
-        "The wrong answers of which the model was most sure, two of one specimen at most. Orange marks where the network "
-        f"{by} found its reasons ({method}): in the middle for the wrong answer, on the right for the truth. Reasons in "
-        "the rock, the edge of the picture or a scanner's ring are a warning; reasons in the specimen's structure mean "
-        "that two species look alike in this cut."
+        "The wrong answers of which the model was most sure, two of one specimen at most. Orange marks where the "
+        f"network {by} found its reasons ({method}): in the middle for the wrong answer, on the right for the truth. "
+        "Reasons in the rock, at the edge of the picture or in a scanner's ring are a warning; reasons in the "
+        "specimen's structure mean that two species look alike in this cut."
     )
 
 
