@@ -71,6 +71,7 @@ class Evaluation:
         recall: by species.
         findings: what the report tells.
         pictures: what the report shows.
+        network_seconds: that the networks worked.
     """
 
     card: ModelCard
@@ -78,6 +79,7 @@ class Evaluation:
     recall: Mapping[str, float]
     findings: Findings
     pictures: Pictures
+    network_seconds: float
 
 
 def evaluate_models(
@@ -134,7 +136,8 @@ def _evaluate(
     findings = collect_findings(card, _provenance(info, members, seed), test.slices, scores, test.predictions)
     explained = members[max(ensemble.weights, key=lambda name: ensemble.weights[name])]
     pictures = take_pictures(slices, explained, findings.mistakes, findings.pairs)
-    return Evaluation(card, confusion, recall, findings, pictures)
+    seconds = sum(said.seconds for split in held_out.values() for said in split.predictions.values())
+    return Evaluation(card, confusion, recall, findings, pictures, seconds)
 
 
 def _provenance(info: SlicesInfo, members: Mapping[str, Member], seed: int) -> Provenance:

@@ -20,7 +20,7 @@ from components.shared.errors import ContractError
 from components.shared.files import sha256_of_file
 from components.shared.preprocessing import decode_and_crop
 from components.shared.progress import Progress
-from components.shared.slices import iterate_split, parse_example, read_index, shards_of
+from components.shared.slices import parse_example, read_index, shards_of
 
 BATCH = 64
 Crops = dict[str, tf.Tensor]
@@ -169,16 +169,19 @@ def _batches(folder: Path, split: str, members: Mapping[str, Member]) -> tf.data
         lambda example: {key: decode_and_crop(example["image"], *shape) for key, shape in shapes.items()},
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    return crops.batch(BATCH).prefetch(2)
+    return crops.batch(BATCH).prefetch(4)
 
 
 def chosen_slices(folder: Path, split: str, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
     """Yields (row, encoded slice) of some rows of a split, in their order, one at a time."""
-    wanted = frozenset(rows)
-    last = max(wanted, default=-1)
-    for row, (_, _, encoded) in zip(range(last + 1), iterate_split(folder, split), strict=False):
-        if row in wanted:
-            yield row, encoded
+    if not rows:
+        return
+    wanted = np.zeros(max(rows) + 1, bool)
+    wanted[list(rows)] = True
+    records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)]).take(len(wanted))
+    chosen = records.enumerate().filter(lambda row, _: tf.gather(wanted, row))
+    for row, encoded in chosen.map(lambda row, record: (row, parse_example(record)["image"])).as_numpy_iterator():
+        yield int(row), encoded
 
 
 def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
