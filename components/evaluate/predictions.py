@@ -5,8 +5,9 @@ slice is K logits of each backbone; embeddings lie in a file.
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -40,6 +41,11 @@ class Member:
     card: BackboneCard
     network: keras.Model
     digest: str = ""
+
+    @cached_property
+    def run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """The network as a graph, which is traced once for all splits."""
+        return tf.function(self.network, reduce_retracing=True)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class _Recorder:
     """Keeps what a member says, batch by batch: logits in memory, embeddings in a file."""
 
     def __init__(self, member: Member, slices: int, file: Path) -> None:
-        self._network = tf.function(member.network, reduce_retracing=True)
+        self._run = member.run
         self._logits = np.empty((slices, len(member.card.classes)), np.float32)
         self._shape = (slices, int(member.network.outputs[1].shape[1]))
         self._path, self._file = file, file.open("wb")
@@ -113,7 +119,7 @@ class _Recorder:
     def add(self, begin: int, crops: tf.Tensor) -> None:
         """Runs the member over uint8 [N, S, S, C], which are the slices from `begin` on."""
         began = time.perf_counter()
-        logits, embedding = self._network(tf.cast(crops, tf.float32), training=False)
+        logits, embedding = self._run(tf.cast(crops, tf.float32), training=False)
         self._logits[begin : begin + len(crops)] = logits.numpy()
         self._file.write(embedding.numpy().tobytes())
         self._seconds += time.perf_counter() - began
