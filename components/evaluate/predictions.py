@@ -63,18 +63,47 @@ class SplitSlices:
     specimens: NDArray[np.str_]
 
 
+class StoredRows:
+    """A matrix float32 [N, D] in a file, of which only the rows that are asked for come into memory.
+
+    A memory map would count every page that was ever read as memory of this process.
+
+    Args:
+        path: of the file, rows one after the other.
+        shape: N and D.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self.path, self.shape = path, shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        numbers = np.arange(len(self))[rows]
+        found = np.empty((len(numbers), self.shape[1]), np.float32)
+        with self.path.open("rb", buffering=0) as file:
+            for place, number in enumerate(numbers.tolist()):
+                file.seek(number * found.itemsize * self.shape[1])
+                file.readinto(found[place])
+        return found
+
+    def __array__(self, dtype: type | None = None, copy: bool | None = None) -> NDArray[np.float32]:
+        return np.asarray(self[:], dtype=dtype)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a member says about the N slices of a split.
 
     Attributes:
         logits: float32 [N, K].
-        embedding: float32 [N, D], in a file: take rows of it, not all of it.
+        embedding: float32 [N, D] in a file: take some rows at a time.
         seconds: that the network worked.
     """
 
     logits: NDArray[np.float32]
-    embedding: NDArray[np.float32]
+    embedding: StoredRows
     seconds: float = 0.0
 
 
@@ -127,8 +156,7 @@ class _Recorder:
     def finish(self) -> Prediction:
         """Returns all that was said."""
         self._file.close()
-        embedding: NDArray[np.float32] = np.memmap(self._path, np.float32, "r", shape=self._shape)
-        return Prediction(self._logits, embedding, self._seconds)
+        return Prediction(self._logits, StoredRows(self._path, self._shape), self._seconds)
 
 
 def predict_split(

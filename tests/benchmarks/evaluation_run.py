@@ -39,7 +39,7 @@ def measure(folder: Path, slices: int, edge: int) -> Spent:
     import subprocess
 
     command = [sys.executable, "-m", "tests.benchmarks.evaluation_run", str(folder), str(slices), str(edge)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return Spent(**json.loads(done.stdout.splitlines()[-1]))
