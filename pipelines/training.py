@@ -6,12 +6,14 @@ from kfp import dsl
 
 from components.deploy.component import deploy, refuse
 from components.evaluate.component import evaluate
+from components.evaluate.gate import GateConfig
 from components.ingest.component import ingest
 from components.phantoms.component import phantoms
 from components.segment.component import segment
 from components.train.component import train
 
 ACCELERATOR = "nvidia.com/gpu"
+GATE = GateConfig().model_dump()
 
 
 @dsl.pipeline(name="taxonflow-training", description="From volumes to a deployed species classifier.")
@@ -25,6 +27,7 @@ def training(
     slices_per_species: int = 10000,
     planes: str = "published",
     threshold: float = 0.95,
+    gate: dict[str, Any] = GATE,
     seed: int = 0,
 ) -> None:
     """Cuts and segments slices, trains each backbone, evaluates the ensemble, and deploys it if the gate passes.
@@ -39,6 +42,10 @@ def training(
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
+            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
+            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
+            be worse than by more than champion_margin).
         seed: Seed of every random choice.
     """
     ingested = ingest(
@@ -53,6 +60,7 @@ def training(
         models=dsl.Collected(trained.outputs["model"]),
         name=name,
         threshold=threshold,
+        gate=gate,
         seed=seed,
     )
     with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
@@ -73,6 +81,7 @@ def phantom_training(
     slices_per_species: int = 600,
     planes: str = "random",
     threshold: float = 0.95,
+    gate: dict[str, Any] = GATE,
     seed: int = 0,
 ) -> None:
     """Makes synthetic specimens of twelve forms and runs the training pipeline on them.
@@ -88,6 +97,10 @@ def phantom_training(
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
+            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
+            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
+            be worse than by more than champion_margin).
         seed: Seed of every random choice.
     """
     made = phantoms(specimens_per_species=specimens_per_species, size=phantom_size, seed=seed)
@@ -101,6 +114,7 @@ def phantom_training(
         slices_per_species=slices_per_species,
         planes=planes,
         threshold=threshold,
+        gate=gate,
         seed=seed,
     )
 

@@ -4,30 +4,22 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components import __version__
-from components.evaluate.ensemble import Ensemble, choose_ensemble
-from components.evaluate.gate import judge
-from components.evaluate.predictions import (
-    Member,
-    Prediction,
-    SplitSlices,
-    chosen_slices,
-    load_member,
-    predict_split,
-    slices_of,
-    spread_rows,
-)
+from components.evaluate.assessment import UnknownFindings, specimens_of
+from components.evaluate.champion import ask_champion
+from components.evaluate.choosing import Choice, HeldOut, Source, choose_on_validation
+from components.evaluate.gate import Evidence, GateConfig, judge
+from components.evaluate.measuring import Measured, measure_on_test
+from components.evaluate.predictions import Member, chosen_slices, load_member, spread_rows
 from components.evaluate.profile import MOST_SLICES, reference_profile
 from components.evaluate.provenance import code_digest, library_versions
-from components.evaluate.report.findings import Findings, Provenance, collect_findings
+from components.evaluate.report.findings import Findings, Provenance, UnknownCurve, collect_findings, unknown_curve
 from components.evaluate.report.pictures import Pictures, take_pictures
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
-from components.shared import metrics
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.files import folder_made_whole
@@ -37,28 +29,7 @@ from components.shared.slices import read_info
 
 CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"
 MOST_EXAMPLES, WARMUP_SLICES = 32, 4
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A split that training did not see, with what every member says about it.
-
-    Attributes:
-        slices: ids, labels, specimens.
-        predictions: by backbone.
-    """
-
-    slices: SplitSlices
-    predictions: Mapping[str, Prediction]
-
-    @property
-    def logits(self) -> dict[str, NDArray[np.float32]]:
-        """Logits float32 [N, K] by backbone."""
-        return {name: prediction.logits for name, prediction in self.predictions.items()}
-
-    def embedding(self, ensemble: Ensemble, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The embedding of the ensemble for some slices, float32 [len(rows), D]."""
-        return np.concatenate([self.predictions[name].embedding[rows] for name in ensemble.weights], axis=1)
+DEFAULT_GATE = GateConfig()
 
 
 @dataclass(frozen=True)
@@ -69,6 +40,8 @@ class Evaluation:
         card: of the served model.
         confusion: int64 [K, K], rows are true species.
         recall: by species.
+        choice: the ensemble and the other rules that were tried on validation.
+        measured: what the test slices say.
         findings: what the report tells.
         pictures: what the report shows.
         network_seconds: that the networks worked.
@@ -77,13 +50,21 @@ class Evaluation:
     card: ModelCard
     confusion: NDArray[np.int64]
     recall: Mapping[str, float]
+    choice: Choice
+    measured: Measured
     findings: Findings
     pictures: Pictures
     network_seconds: float
 
 
 def evaluate_models(
-    slices: Path, models: Sequence[Path], name: str, threshold: float, seed: int, folder: Path
+    slices: Path,
+    models: Sequence[Path],
+    name: str,
+    threshold: float,
+    seed: int,
+    folder: Path,
+    gate: GateConfig = DEFAULT_GATE,
 ) -> Evaluation:
     """Evaluates trained backbones and writes the served model as version 1 of `folder`.
 
@@ -92,8 +73,9 @@ def evaluate_models(
         models: folders of trained backbones.
         name: of the served model.
         threshold: slice accuracy that the gate requires.
-        seed: of the resampling of specimens.
+        seed: of the permutations of the paired tests.
         folder: becomes the artifact.
+        gate: what else the gate requires.
 
     Raises:
         ContractError: a model does not fit the data set, or two have the same backbone.
@@ -103,41 +85,42 @@ def evaluate_models(
     if len(members) < len(models) or not members:
         raise ContractError(f"{len(models)} models of {len(members)} backbones", "one model for each backbone")
     with tempfile.TemporaryDirectory() as scratch:
-        return _evaluate(slices, info, members, name, threshold, seed, folder, Path(scratch))
+        source = Source(slices, info, members, Path(scratch))
+        return _evaluate(source, name, threshold, seed, folder, gate)
 
 
-def _evaluate(
-    slices: Path,
-    info: SlicesInfo,
-    members: Mapping[str, Member],
-    name: str,
-    threshold: float,
-    seed: int,
-    folder: Path,
-    scratch: Path,
-) -> Evaluation:
-    held_out = {split: _predict(slices, info, split, members, scratch) for split in ("validation", "test")}
-    ensemble = choose_ensemble(held_out["validation"].logits, held_out["validation"].slices.labels)
-    test = held_out["test"]
-    scores = ensemble.scores(test.logits)
-    recall = dict(zip(info.classes, metrics.recall_by_species(scores, test.slices.labels).tolist(), strict=True))
-    verdict = judge(metrics.accuracy(scores, test.slices.labels), recall, threshold)
-    confusion = metrics.confusion(scores, test.slices.labels)
+def _evaluate(source: Source, name: str, threshold: float, seed: int, folder: Path, gate: GateConfig) -> Evaluation:
+    validation = source.predict("validation")
+    choice = choose_on_validation(source, validation)
+    test = source.predict("test")
+    measured = measure_on_test(source, choice, test, threshold, seed)
+    verdict = judge(_evidence(source, test, measured, gate, seed), threshold, gate)
     with folder_made_whole(folder) as unfinished:
         version = unfinished / "1"
-        served = ServedModel(members, ensemble, info.classes, info.channels)
+        served = ServedModel(source.members, choice.ensemble, choice.unknown, source.info.classes, source.info.channels)
         export_served_model(served, version)
-        examples = _write_examples(version, slices, info, test, scores)
+        examples = _write_examples(version, source.folder, source.info, test, measured.scores)
         known = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
         write_warmup_requests(version, name, served, known)
-        _write_reference_profile(version, slices, info, held_out, ensemble)
-        card = _model_card(info, name, ensemble, test, scores, verdict, examples, seed, served)
+        _write_reference_profile(version, source, {"validation": validation, "test": test}, choice)
+        card = _model_card(source.info, name, choice, measured, verdict, examples, served)
         card.write(version / CARD_FILE)
-    findings = collect_findings(card, _provenance(info, members, seed), test.slices, scores, test.predictions)
-    explained = members[max(ensemble.weights, key=lambda name: ensemble.weights[name])]
-    pictures = take_pictures(slices, explained, findings.mistakes, findings.pairs)
-    seconds = sum(said.seconds for split in held_out.values() for said in split.predictions.values())
-    return Evaluation(card, confusion, recall, findings, pictures, seconds)
+    findings = collect_findings(
+        card,
+        _provenance(source.info, source.members, seed),
+        test.slices,
+        measured.scores,
+        test.predictions,
+        _curve(measured.unknown),
+    )
+    explained = source.members[choice.ensemble.rule.leader]
+    pictures = take_pictures(source.folder, explained, findings.mistakes, findings.pairs)
+    seconds = choice.seconds + sum(said.seconds for split in (validation, test) for said in split.predictions.values())
+    return Evaluation(card, measured.confusion, measured.recall, choice, measured, findings, pictures, seconds)
+
+
+def _curve(unknown: UnknownFindings) -> UnknownCurve | None:
+    return unknown_curve(unknown.known, unknown.unseen, unknown.threshold) if len(unknown.unseen) else None
 
 
 def _provenance(info: SlicesInfo, members: Mapping[str, Member], seed: int) -> Provenance:
@@ -150,36 +133,39 @@ def _provenance(info: SlicesInfo, members: Mapping[str, Member], seed: int) -> P
     )
 
 
-def _predict(folder: Path, info: SlicesInfo, split: str, members: Mapping[str, Member], scratch: Path) -> HeldOut:
-    slices = slices_of(folder, info, split)
-    if not len(slices.ids):
-        raise ContractError(f"the data set has no {split} slices", "some of every split", "Add specimens.")
-    return HeldOut(slices, predict_split(folder, split, members, len(slices.ids), scratch))
+def _evidence(source: Source, test: HeldOut, measured: Measured, gate: GateConfig, seed: int) -> Evidence:
+    classes, right = source.info.classes, measured.scores.argmax(axis=1) == test.slices.labels
+    asked = gate.champion and ask_champion(gate.champion, source.folder, classes, test.slices, right, seed)
+    return Evidence(
+        species=classes,
+        accuracy=measured.metrics["accuracy"],
+        lower_bound=measured.metrics["accuracy_interval"][0],
+        recall=measured.recall,
+        test_specimens=specimens_of(test.slices, classes),
+        champion=asked or None,
+    )
 
 
 def _model_card(
     info: SlicesInfo,
     name: str,
-    ensemble: Ensemble,
-    test: HeldOut,
-    scores: Scores,
+    choice: Choice,
+    measured: Measured,
     verdict: GateVerdict,
     examples: Sequence[Example],
-    seed: int,
     served: ServedModel,
 ) -> ModelCard:
+    ensemble = choice.ensemble
     return ModelCard(
         name=name,
         classes=info.classes,
         channels=info.channels,
         segmented="segment" in info.preprocessing,
-        members=tuple(ensemble.weights),
-        rule=ensemble.rule,
-        metrics=_ensemble_metrics(scores, test.slices, seed),
-        backbones={
-            backbone: _backbone_metrics(said.logits, test.slices) for backbone, said in test.predictions.items()
-        },
-        thresholds={"unknown_below": ensemble.unknown_below, "temperature": ensemble.temperature},
+        members=ensemble.members,
+        rule=ensemble.rule.words(info.classes),
+        metrics=measured.metrics,
+        backbones=measured.backbones,
+        thresholds={"unknown_above": choice.unknown.threshold, "temperature": ensemble.temperature},
         gate=verdict,
         data_hash=info.sources_hash,
         code_version=__version__,
@@ -188,27 +174,6 @@ def _model_card(
         versions=library_versions(),
         examples=tuple(examples),
     )
-
-
-def _ensemble_metrics(scores: Scores, slices: SplitSlices, seed: int) -> dict[str, Any]:
-    return {
-        "accuracy": metrics.accuracy(scores, slices.labels),
-        "accuracy_interval": list(metrics.accuracy_interval(scores, slices.labels, slices.specimens, seed)),
-        "macro_f1": metrics.macro_f1(scores, slices.labels),
-        "top3": metrics.top_accuracy(scores, slices.labels),
-        "auc": metrics.area_under_curve(scores, slices.labels),
-        "ece": metrics.calibration_error(scores, slices.labels),
-        "specimen_accuracy": metrics.specimen_accuracy(scores, slices.labels, slices.specimens),
-        "unknown_auroc": None,
-    }
-
-
-def _backbone_metrics(logits: NDArray[np.float32], slices: SplitSlices) -> dict[str, float]:
-    return {
-        "accuracy": metrics.accuracy(logits, slices.labels),
-        "top3": metrics.top_accuracy(logits, slices.labels),
-        "macro_f1": metrics.macro_f1(logits, slices.labels),
-    }
 
 
 def _write_examples(version: Path, folder: Path, info: SlicesInfo, test: HeldOut, scores: Scores) -> list[Example]:
@@ -226,18 +191,16 @@ def _write_examples(version: Path, folder: Path, info: SlicesInfo, test: HeldOut
     return [examples[label] for label in sorted(examples)]
 
 
-def _write_reference_profile(
-    version: Path, folder: Path, info: SlicesInfo, held_out: Mapping[str, HeldOut], ensemble: Ensemble
-) -> None:
-    rows = _reference_rows(held_out)
+def _write_reference_profile(version: Path, source: Source, held_out: Mapping[str, HeldOut], choice: Choice) -> None:
+    rows, ensemble = _reference_rows(held_out), choice.ensemble
     profile = reference_profile(
-        _encoded_slices(folder, rows),
+        _encoded_slices(source.folder, rows),
         np.concatenate([held_out[split].slices.specimens[chosen] for split, chosen in rows.items()]),
         np.concatenate([ensemble.scores(held_out[split].logits)[chosen] for split, chosen in rows.items()]),
         np.concatenate([held_out[split].embedding(ensemble, chosen) for split, chosen in rows.items()]),
-        info.classes,
-        info.channels,
-        ensemble.unknown_below,
+        source.info.classes,
+        source.info.channels,
+        np.concatenate([choice.calls_unknown(held_out[split], chosen) for split, chosen in rows.items()]),
     )
     write_reference(version / REFERENCE_FILE, profile)
 

@@ -21,7 +21,7 @@ from components.shared.errors import ContractError
 from components.shared.files import sha256_of_file
 from components.shared.preprocessing import decode_and_crop
 from components.shared.progress import Progress
-from components.shared.slices import parse_example, read_index, shards_of
+from components.shared.slices import UNSEEN_LABEL, parse_example, read_index, shards_of
 
 BATCH = 64
 Crops = dict[str, tf.Tensor]
@@ -125,12 +125,12 @@ def load_member(folder: Path, info: SlicesInfo) -> Member:
 
 
 def slices_of(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
-    """Reads ids, labels and specimens of a split from the index."""
+    """Reads ids, labels and specimens of a split from the index; UNSEEN_LABEL stands for species outside the model."""
     rows = read_index(folder, split, ("id", "species", "specimen"))
     label = {species: number for number, species in enumerate(info.classes)}
     return SplitSlices(
         ids=np.asarray(rows["id"], dtype=str),
-        labels=np.asarray(rows["species"].map(label), dtype=np.int64),
+        labels=np.asarray(rows["species"].map(label).fillna(UNSEEN_LABEL), dtype=np.int64),
         specimens=np.asarray(rows["specimen"], dtype=str),
     )
 
@@ -174,19 +174,53 @@ def predict_split(
     Raises:
         ContractError: there are not as many records as the index has slices.
     """
-    progress = Progress("evaluate", slices, f"{split} slices by {', '.join(members)}")
-    recorders = {name: _Recorder(member, slices, scratch / f"{split}-{name}.f32") for name, member in members.items()}
+    records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)])
+    encoded = records.map(lambda record: parse_example(record)["image"])
+    return _record(split, _crop_batches(encoded, members), members, slices, scratch)
+
+
+def predict_rows(
+    folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
+) -> dict[str, Prediction]:
+    """Runs all members over some slices of a split, as `predict_split`; rows int64 [N], ascending."""
+    return _record(f"{split} sample", _batches_of_rows(folder, split, rows, members), members, len(rows), scratch)
+
+
+def predict_swapped(
+    folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
+) -> dict[str, Prediction]:
+    """Runs all members over some slices of a split whose halves are swapped, as `predict_rows`."""
+    batches = _batches_of_rows(folder, split, rows, members).map(swap_halves)
+    return _record(f"{split} swapped", batches, members, len(rows), scratch)
+
+
+def swap_halves(crops: Crops) -> Crops:
+    """Swaps top and bottom of the first half of a batch of crops, left and right of the rest."""
+    swapped = {}
+    for key, images in crops.items():
+        count, edge = tf.shape(images)[0] // 2, images.shape[1]
+        upright, across = tf.roll(images[:count], edge // 2, 1), tf.roll(images[count:], edge // 2, 2)
+        swapped[key] = tf.concat([upright, across], axis=0)
+    return swapped
+
+
+def _record(
+    what: str, batches: tf.data.Dataset, members: Mapping[str, Member], slices: int, scratch: Path
+) -> dict[str, Prediction]:
+    """Runs all members over batches of Crops, of `slices` slices together."""
+    progress = Progress("evaluate", slices, f"{what} slices by {', '.join(members)}")
+    recorders = {name: _Recorder(member, slices, scratch / f"{what}-{name}.f32") for name, member in members.items()}
     done = 0
-    for crops in _batches(folder, split, members):
+    for crops in batches:
         count = len(next(iter(crops.values())))
         if done + count > slices:
-            raise ContractError(f"{folder} has more {split} records than its index", f"{slices}")
+            raise ContractError(f"more {what} records than the index has", f"{slices}")
         for name, member in members.items():
             recorders[name].add(done, crops[crop_key(member.card)])
         done += count
         progress.advance(count)
     if done < slices:
-        raise ContractError(f"{folder} has {done} {split} records", f"{slices}, as its index says")
+        raise ContractError(f"{done} {what} records", f"{slices}, as the index says")
     return {name: recorder.finish() for name, recorder in recorders.items()}
 
 
@@ -195,12 +229,21 @@ def crop_key(card: BackboneCard) -> str:
     return f"{card.image_size}x{card.channels}"
 
 
-def _batches(folder: Path, split: str, members: Mapping[str, Member]) -> tf.data.Dataset:
-    """Yields Crops of up to BATCH slices."""
+def _batches_of_rows(
+    folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member]
+) -> tf.data.Dataset:
+    encoded = tf.data.Dataset.from_generator(
+        lambda: (image for _, image in chosen_slices(folder, split, rows.tolist())),
+        output_signature=tf.TensorSpec([], tf.string),
+    )
+    return _crop_batches(encoded, members)
+
+
+def _crop_batches(encoded: tf.data.Dataset, members: Mapping[str, Member]) -> tf.data.Dataset:
+    """Yields Crops of up to BATCH slices from encoded ones."""
     shapes = {crop_key(member.card): (member.card.image_size, member.card.channels) for member in members.values()}
-    records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)])
-    crops = records.map(parse_example).map(
-        lambda example: {key: decode_and_crop(example["image"], *shape) for key, shape in shapes.items()},
+    crops = encoded.map(
+        lambda image: {key: decode_and_crop(image, *shape) for key, shape in shapes.items()},
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return crops.batch(BATCH).prefetch(4)

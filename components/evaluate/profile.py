@@ -25,7 +25,7 @@ def reference_profile(
     embedding: NDArray[np.float32],
     classes: Sequence[str],
     channels: int,
-    unknown_below: float,
+    unknown: NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Describes held-out slices as the transformer describes traffic.
 
@@ -36,7 +36,7 @@ def reference_profile(
         embedding: of the ensemble, float32 [N, D].
         classes: species in the order of the scores.
         channels: 1 or 3.
-        unknown_below: confidence under which a slice is unknown.
+        unknown: whether each slice is taken for an unknown species, bool [N].
 
     Returns:
         A table with `components.shared.reference.COLUMNS`.
@@ -48,6 +48,6 @@ def reference_profile(
         specimen=specimens,
         species=np.asarray(classes)[scores.argmax(axis=1)],
         confidence=confidence.astype(np.float64),
-        unknown=confidence < unknown_below,
+        unknown=unknown,
         embedding=list(embedding),
     )

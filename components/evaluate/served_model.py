@@ -15,8 +15,11 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from components.evaluate.ensemble import SMALLEST_SHARE, Ensemble
+from components.evaluate.ensemble import Ensemble
 from components.evaluate.predictions import Member
+from components.evaluate.selection import SMALLEST_SHARE
+from components.evaluate.served_rule import ServedUnknown, combined_shares
+from components.evaluate.unknown import UnknownScore
 from components.shared.preprocessing import decode_and_crop
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -29,19 +32,24 @@ class ServedModel(tf.Module):
 
     Args:
         members: the backbones that have a vote, by name.
-        ensemble: weights, temperature, threshold.
+        ensemble: rule and temperature.
+        unknown: score and threshold of unknown species.
         classes: species in the order of the scores.
         channels: 1 or 3.
     """
 
     def __init__(
-        self, members: Mapping[str, Member], ensemble: Ensemble, classes: Sequence[str], channels: int
+        self,
+        members: Mapping[str, Member],
+        ensemble: Ensemble,
+        unknown: UnknownScore,
+        classes: Sequence[str],
+        channels: int,
     ) -> None:
         super().__init__(name="taxonflow")
-        self.networks = [members[name].network for name in ensemble.weights]
-        self._sizes = [members[name].card.image_size for name in ensemble.weights]
-        self._weights = list(ensemble.weights.values())
-        self._temperature, self._unknown_below = ensemble.temperature, ensemble.unknown_below
+        self.networks = [members[name].network for name in ensemble.members]
+        self._sizes = [members[name].card.image_size for name in ensemble.members]
+        self._ensemble, self.unknown = ensemble, ServedUnknown(unknown)
         self._classes, self.channels = tf.constant(list(classes)), channels
         self.crop_size = max(self._sizes)
         self.crops = tf.function(self._answer_crops, input_signature=[self._crop_spec()])
@@ -68,19 +76,19 @@ class ServedModel(tf.Module):
     def _answer(self, crops: Mapping[int, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Names the species of uint8 [N, size, size, C] by size, the same slices in each."""
         count = tf.shape(crops[self.crop_size])[0]
-        shares, embeddings = [], []
-        for network, size, weight in zip(self.networks, self._sizes, self._weights, strict=True):
-            logits, embedding = network(_never_empty(crops[size]), training=False)
-            shares.append(weight * tf.nn.softmax(logits[:count]))
-            embeddings.append(embedding[:count])
-        logarithms = tf.math.log(tf.maximum(tf.add_n(shares), SMALLEST_SHARE))
-        scores = tf.nn.softmax(logarithms / self._temperature)
-        confidence = tf.reduce_max(scores, axis=1)
+        said = [
+            network(_never_empty(crops[size]), training=False)
+            for network, size in zip(self.networks, self._sizes, strict=True)
+        ]
+        logits, embeddings = [first[:count] for first, _ in said], [second[:count] for _, second in said]
+        shares = combined_shares(self._ensemble.rule, dict(zip(self._ensemble.members, logits, strict=True)))
+        logarithms = tf.math.log(tf.maximum(shares, SMALLEST_SHARE))
+        scores = tf.nn.softmax(logarithms / self._ensemble.temperature)
         return {
             "species": tf.gather(self._classes, tf.argmax(scores, axis=1)),
-            "confidence": confidence,
+            "confidence": tf.reduce_max(scores, axis=1),
             "scores": scores,
-            "unknown": confidence < self._unknown_below,
+            "unknown": self.unknown.score(shares, logits, embeddings) > self.unknown.threshold,
             "embedding": tf.concat(embeddings, axis=1),
         }
 

@@ -1,7 +1,8 @@
 """Which volumes there are: a folder of `<species>/<specimen>.nii[.gz]`, or a `manifest.csv`.
 
 A manifest has the columns `path,species,specimen` and, if wanted, `split`; other columns are ignored. The split
-`unseen` is for species outside the model, on which the evaluation measures how well it refuses them. Paths are relative to the manifest and stay below its folder. Rows with the same species and specimen are repeated scans of one
+`unseen` is for species outside the model, on which the evaluation measures how well it refuses them. Paths are
+relative to the manifest and stay below its folder. Rows with the same species and specimen are repeated scans of one
 individual; in a folder, `<specimen>_scan2.nii.gz` says the same.
 """
 
