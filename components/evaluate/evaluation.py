@@ -112,6 +112,8 @@ def _evaluate(source: Source, name: str, threshold: float, seed: int, folder: Pa
         measured.scores,
         test.predictions,
         _curve(measured.unknown),
+        measured.comparisons,
+        choice.candidates,
     )
     explained = source.members[choice.ensemble.rule.leader]
     pictures = take_pictures(source.folder, explained, findings.mistakes, findings.pairs)

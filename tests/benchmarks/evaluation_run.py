@@ -14,7 +14,7 @@ from pathlib import Path
 
 BACKBONES = ("cnn_small", "resnet_small", "cnn_small")
 SPECIES, SPECIMENS = 12, 24
-_DIFFERENT_SLICES = 240
+_DIFFERENT_SLICES, _TRAINING_SLICES = 240, 1200
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def measure(folder: Path, slices: int, edge: int) -> Spent:
 
 
 def make_slices(folder: Path, slices: int, edge: int) -> None:
-    """Writes a data set of discs with noise, half validation and half test."""
+    """Writes a data set of discs with noise, half validation and half test, and some to train on."""
     import cv2
     import numpy as np
 
@@ -63,8 +63,8 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
     classes = tuple(f"species-{number:02d}" for number in range(SPECIES))
     folder.mkdir(parents=True)
     with SlicesWriter(folder, classes) as writer:
-        for number in range(slices):
-            split = ("validation", "test")[number % 2]
+        for number in range(slices + _TRAINING_SLICES):
+            split = ("validation", "test")[number % 2] if number < slices else "train"
             species = classes[number // 2 % SPECIES]
             specimen = f"{species}-{split}-{number // 2 // SPECIES % SPECIMENS}"
             png = pngs[number % _DIFFERENT_SLICES]

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from components.evaluate.comparisons import Comparison
 from components.evaluate.predictions import Prediction, SplitSlices
+from components.evaluate.selection import Candidate
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.metrics import Labels, Scores
@@ -160,6 +162,8 @@ class Findings:
     mistakes: tuple[Mistake, ...]
     provenance: Provenance
     unknown: UnknownCurve | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
 
 
 def collect_findings(
@@ -169,6 +173,8 @@ def collect_findings(
     scores: Scores,
     predictions: Mapping[str, Prediction],
     unknown: UnknownCurve | None = None,
+    comparisons: Sequence[Comparison] = (),
+    candidates: Sequence[Candidate] = (),
 ) -> Findings:
     """Finds all that a report tells.
 
@@ -179,6 +185,8 @@ def collect_findings(
         scores: of the ensemble, float32 [N, K].
         predictions: of every backbone, by name.
         unknown: the curve of unseen species, where there are some.
+        comparisons: paired tests between the models.
+        candidates: the rules that were tried on validation.
     """
     seconds = sum(predictions[name].seconds for name in card.members)
     members = [model_findings(name, said.logits, slices.labels, said.seconds) for name, said in predictions.items()]
@@ -192,6 +200,8 @@ def collect_findings(
         mistakes=worst_mistakes(card.classes, scores, slices),
         provenance=provenance,
         unknown=unknown,
+        comparisons=tuple(comparisons),
+        candidates=tuple(candidates),
     )
 
 

@@ -49,9 +49,12 @@ def attention(network: keras.Model, crops: NDArray[np.uint8], labels: NDArray[np
 
 
 def feature_map(network: keras.Model) -> keras.KerasTensor | None:
-    """Finds the last tensor with places in it: [N, H, W, D] or tokens [N, T, D]; None if there is none."""
+    """Finds the last tensor with places in it: [N, H, W, D] or tokens [N, T, D]; None if only the input has places."""
+    slices = network.inputs[0]
     for layer in reversed(network.layers):
-        if isinstance(layer, keras.layers.InputLayer) or not isinstance(layer.input, keras.KerasTensor):
+        if isinstance(layer, keras.layers.InputLayer) or layer.input is slices:
+            continue
+        if not isinstance(layer.input, keras.KerasTensor):
             continue
         shape = layer.input.shape
         if len(shape) in (3, 4) and all(shape[1:]) and math.prod(shape[1:-1]) > 1:

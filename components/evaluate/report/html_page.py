@@ -66,7 +66,7 @@ def _figures(findings: Findings) -> list[tuple[str, str, str]]:
     right = sum(found.specimens_right for found in findings.species)
     figures = [
         (tables.percent(ensemble.accuracy), "of slices named right", _between(measured.get("accuracy_interval"))),
-        (f"{right} of {specimens}", "specimens named right", _between(measured.get("specimen_interval"))),
+        (f"{right} of {specimens}", "specimens named right", _at_least(measured.get("specimen_accuracy_lower"))),
         (tables.percent(ensemble.top3), "with the species in the top three", ""),
     ]
     weak = words.weakest(findings.species, 1)
@@ -84,6 +84,10 @@ def _between(interval: Sequence[float] | None) -> str:
     return f"95 % interval {tables.percent(interval[0])} to {tables.percent(interval[1])}" if interval else ""
 
 
+def _at_least(lower: float | None) -> str:
+    return "" if lower is None else f"shows at least {tables.percent(lower)} (95 % certainty)"
+
+
 def _models(findings: Findings, _: Pictures) -> Iterator[str]:
     yield heading("The models compared")
     yield paragraph(f"Served: {findings.card.rule}. Chosen on validation specimens, measured here on test specimens.")
@@ -91,6 +95,12 @@ def _models(findings: Findings, _: Pictures) -> Iterator[str]:
     yield from (paragraph(sentence) for sentence in words.comparison(findings))
     yield paragraph("Of each species' test slices, the share that each model finds; the more orange, the fewer:")
     yield charts.shares_table(tables.recall_table(findings))
+    if findings.comparisons:
+        yield paragraph(words.comparison_words())
+        yield charts.plain_table(tables.comparisons_table(findings))
+    if findings.candidates:
+        yield paragraph(words.candidate_words())
+        yield charts.plain_table(tables.candidates_table(findings))
 
 
 def _species(findings: Findings, _: Pictures) -> Iterator[str]:

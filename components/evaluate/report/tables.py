@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from components.evaluate.report.findings import Findings, ModelFindings
 
 Cell = str | int | float
+LUCK = 0.05
+"""Chance of such a difference between equally good models under which it is called more than luck."""
 _SPLITS = ("train", "validation", "test", "unseen")
 
 
@@ -87,6 +89,8 @@ def all_tables(findings: Findings) -> tuple[Table, ...]:
     tables = [
         models_table(findings),
         recall_table(findings),
+        comparisons_table(findings),
+        candidates_table(findings),
         species_table(findings),
         pairs_table(findings),
         mistakes_table(findings),
@@ -125,6 +129,40 @@ def recall_table(findings: Findings) -> Table:
         for label, species in enumerate(findings.card.classes)
     ]
     return Table("recall", header, tuple(rows))
+
+
+def comparisons_table(findings: Findings) -> Table:
+    """Tells which differences between models are more than luck."""
+    header = ("model", "other model", "more right %", "by slice, p", "by specimen, p", "more than luck")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            found.first,
+            found.second,
+            found.difference,
+            found.mcnemar_corrected,
+            found.by_specimen_corrected,
+            "yes" if found.by_specimen_corrected < LUCK else "not shown",
+        )
+        for found in findings.comparisons
+    ]
+    return Table("comparisons", header, tuple(rows))
+
+
+def candidates_table(findings: Findings) -> Table:
+    """Lists the rules that were tried on validation slices."""
+    header = ("rule", "accuracy on validation %", "log loss", "behind the best %", "its standard error %", "taken")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            tried.rule.words(findings.card.classes),
+            tried.accuracy,
+            tried.log_loss,
+            tried.behind,
+            tried.error,
+            "yes" if tried.chosen else "",
+        )
+        for tried in findings.candidates
+    ]
+    return Table("rules", header, tuple(rows))
 
 
 def species_table(findings: Findings) -> Table:

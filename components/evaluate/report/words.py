@@ -34,7 +34,8 @@ def summary(findings: Findings) -> list[str]:
     sentences = [
         f"It was shown {slices:,} slices of {specimens:,} {kind} that it had never seen, of {len(species)} species.",
         f"It names {percent(findings.models[0].accuracy)} of the slices right{_interval(findings)}.",
-        f"When the slices of a specimen are taken together, it names {right:,} of the {specimens:,} specimens right.",
+        f"When the slices of a specimen are taken together, it names {right:,} of the {specimens:,} specimens right."
+        f"{_specimens_claim(findings)}",
     ]
     weak = [found for found in weakest(species) if found.recall < 1]
     if weak:
@@ -52,6 +53,20 @@ def _interval(findings: Findings) -> str:
         return ""
     low, high = interval
     return f"; with other specimens of these species one would expect {percent(low)} to {percent(high)}"
+
+
+def _specimens_claim(findings: Findings) -> str:
+    """What so many test specimens can show, and how many more it would take."""
+    lower, needed = (findings.card.metrics.get(key) for key in ("specimen_accuracy_lower", "specimens_needed"))
+    if lower is None:
+        return ""
+    threshold = percent(findings.card.gate.threshold)
+    shown = f" So few can show no more than {percent(lower)} (with 95 % certainty)"
+    if needed == 0:
+        return f" That shows at least {percent(lower)} (with 95 % certainty)."
+    if needed is None:
+        return f"{shown}."
+    return f"{shown}; {needed:,} more, all named right, would show {threshold}."
 
 
 def weakest(species: Sequence[SpeciesFindings], most: int = _FEW) -> list[SpeciesFindings]:
@@ -89,6 +104,23 @@ def _strength(network: ModelFindings, networks: Sequence[ModelFindings], finding
     ahead = f"ahead of every other network on {', '.join(leads)}" if leads else "ahead on no species"
     behind = f"behind on {', '.join(lags)}" if lags else "behind on none"
     return f"{network.name} is {ahead}; {behind} (points of slices found)."
+
+
+def comparison_words() -> str:
+    """How to read the table of comparisons."""
+    return (
+        "p is how often two equally good models would differ so much by luck, corrected for the number of comparisons. "
+        "By slice (McNemar's test) it is too small, because the slices of a specimen are alike; by specimen is the one "
+        "to believe."
+    )
+
+
+def candidate_words() -> str:
+    """How the rule was chosen."""
+    return (
+        "The rules that were tried on validation slices, the simplest first. Taken was the simplest that is behind the "
+        "best by no more than one standard error."
+    )
 
 
 def reliability_words(findings: Findings) -> str:
