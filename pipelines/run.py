@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from components.ingest.sources import absolute_address
 from components.shared.contracts import Frozen, ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
 from pipelines.local_run import LOG_FILE, Artifacts, run_pipeline
@@ -32,7 +33,7 @@ class Order(Frozen):
 
     Attributes:
         preset: name of a preset.
-        volumes: folder or manifest of volumes; None for phantoms.
+        volumes: folder or manifest of volumes, a path or an address; None for phantoms.
         backbones: instead of the preset's.
         threshold: instead of the preset's.
         seed: of everything.
@@ -68,7 +69,9 @@ def parse_order(arguments: Sequence[str] | None) -> Order:
     """Reads the command line; an empty value counts as not given, since make passes them so."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
     parser.add_argument("--preset", default="sample", help=f"one of {', '.join(preset_names())}")
-    parser.add_argument("--volumes", default="", help="folder of species/specimen.nii.gz, or manifest.csv")
+    parser.add_argument(
+        "--volumes", default="", help="folder of species/specimen.nii.gz, or manifest.csv; a path, s3:// or gs://"
+    )
     parser.add_argument("--backbones", default="", help="comma-separated names instead of the preset's")
     parser.add_argument("--threshold", default="", help="slice accuracy that the gate requires, 0 to 1")
     parser.add_argument("--seed", type=int, default=0)
@@ -126,7 +129,7 @@ def pipeline_call(order: Order) -> tuple[str, dict[str, Any]]:
             raise BadConfigError(f"THRESHOLD={order.threshold:g}", "a number from 0 to 1")
         arguments["threshold"] = order.threshold
     if order.volumes is not None:
-        return "training", {**arguments, "volumes": str(Path(order.volumes).resolve())}
+        return "training", {**arguments, "volumes": absolute_address(order.volumes)}
     if preset.phantoms is None:
         raise BadConfigError(f"preset {order.preset} without volumes", "a folder or manifest", "Give VOLUMES=...")
     return "phantom_training", {**arguments, **preset.phantoms.model_dump()}

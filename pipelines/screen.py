@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 _PROGRESS = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<done>\d+)/(?P<total>\d+) (?P<text>.*)$")
 _NOTE = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<text>.*)$")
-_BEGIN = re.compile(r"Executing task .*?'(?P<step>[\w-]+)'")
+_BEGIN = re.compile(r"Executing task .*?'(?P<step>\w+)[\w-]*'")
 _ENDING = re.compile(r"^(?P<outcome>bad_input|failed): (?P<message>.*)$")
 _PLAIN_PAUSE_S = 15.0
 
@@ -72,7 +72,7 @@ class Screen:
             self._begin(found["step"])
 
     def _begin(self, step: str) -> None:
-        """Notes the time of the step before; tasks of one name that run side by side count as one step."""
+        """Notes the time of the step before; tasks whose names begin with the same word count as one step."""
         now = time.monotonic()
         if self._step:
             self.story.seconds[self._step] = round(now - self._began, 2)

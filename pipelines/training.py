@@ -7,7 +7,7 @@ from kfp import dsl
 from components.deploy.component import deploy, refuse
 from components.evaluate.component import evaluate
 from components.evaluate.gate import GateConfig
-from components.ingest.component import ingest
+from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.phantoms.component import phantoms
 from components.segment.component import segment
 from components.train.component import train
@@ -29,11 +29,13 @@ def training(
     threshold: float = 0.95,
     gate: dict[str, Any] = GATE,
     seed: int = 0,
+    shards: int = 1,
 ) -> None:
     """Cuts and segments slices, trains each backbone, evaluates the ensemble, and deploys it if the gate passes.
 
     Args:
         volumes: Folder of species/specimen.nii.gz files, or a manifest.csv with the columns path, species, specimen.
+            A mounted path, or an address of s3://, gs:// or minio://.
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train, one task and one GPU each.
@@ -47,10 +49,19 @@ def training(
             fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
             be worse than by more than champion_margin).
         seed: Seed of every random choice.
+        shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
-    ingested = ingest(
-        volumes=volumes, image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
+    planned = ingest_plan(
+        volumes=volumes,
+        image_size=image_size,
+        slices_per_species=slices_per_species,
+        planes=planes,
+        seed=seed,
+        shards=shards,
     )
+    with dsl.ParallelFor(planned.outputs["Output"], name="shards") as shard:
+        cut = ingest_cut(plan=planned.outputs["plan"], shard=shard)
+    ingested = ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"]))
     segmented = segment(slices=ingested.outputs["slices"])
     with dsl.ParallelFor(backbones, name="backbones") as backbone:
         trained = train(slices=segmented.outputs["segmented"], backbone=backbone, recipe=recipe, seed=seed)
@@ -83,6 +94,7 @@ def phantom_training(
     threshold: float = 0.95,
     gate: dict[str, Any] = GATE,
     seed: int = 0,
+    shards: int = 1,
 ) -> None:
     """Makes synthetic specimens of twelve forms and runs the training pipeline on them.
 
@@ -102,6 +114,7 @@ def phantom_training(
             fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
             be worse than by more than champion_margin).
         seed: Seed of every random choice.
+        shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
     made = phantoms(specimens_per_species=specimens_per_species, size=phantom_size, seed=seed)
     training(
@@ -116,6 +129,7 @@ def phantom_training(
         threshold=threshold,
         gate=gate,
         seed=seed,
+        shards=shards,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.ingest.fingerprint import fingerprint
 from components.ingest.parts import write_part
 from components.ingest.planes import CUTS, Schedule, frame_of, most_attempts
 from components.ingest.sampling import mask_coverage, sample_plane
@@ -52,12 +53,14 @@ class CutResult:
         digest: SHA-256 of the file.
         grey_counts: int64 [256], the windowed volume's histogram.
         refused: why the volume cannot be used, or empty.
+        fingerprint: of the specimen's form, by which its other scans are known.
     """
 
     slices: int = 0
     digest: str = ""
     grey_counts: tuple[int, ...] = ()
     refused: str = ""
+    fingerprint: str = ""
 
 
 def cut_volume(job: CutJob) -> CutResult:
@@ -77,7 +80,8 @@ def cut_volume(job: CutJob) -> CutResult:
         return CutResult(refused="it does not fit into memory. Use a larger machine or bin the volume")
     if slices == 0 and job.quota > 0:
         return CutResult(refused=f"no plane on which the specimen covers {SMALLEST_COVERAGE:.0%} of the frame")
-    return CutResult(slices, digest, tuple(int(count) for count in specimen.grey_counts))
+    counts = tuple(int(count) for count in specimen.grey_counts)
+    return CutResult(slices, digest, counts, fingerprint=fingerprint(specimen))
 
 
 def _slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:

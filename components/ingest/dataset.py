@@ -1,6 +1,6 @@
-"""The data set of slices: volumes are refused or cut, specimens split, slices written in one order.
+"""The data set of slices: volumes are planned, cut in shards, merged, split, and written in one order.
 
-The same volumes and the same seed give the same bytes, whatever the number of workers.
+The same volumes and the same seed give the same bytes, whatever the number of workers or shards.
 """
 
 import csv
@@ -12,17 +12,20 @@ from pathlib import Path
 
 from components.ingest.config import IngestConfig
 from components.ingest.cut import SMALLEST_COVERAGE
-from components.ingest.cutting import Cutting, cut_all
-from components.ingest.manifest import Scan, read_manifest
+from components.ingest.manifest import Scan
+from components.ingest.merging import Cutting, merge_shards
+from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.parts import descriptors_of, in_turns
+from components.ingest.plan import IngestPlan, make_plan
 from components.ingest.report import report_html
+from components.ingest.shard import cut_shard
 from components.ingest.specimen import WINDOW_PERCENTILES
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
 from components.shared.contact_sheet import Thumbnails
-from components.shared.contracts import SlicesInfo
+from components.shared.contracts import NearCopies, SlicesInfo
 from components.shared.files import folder_made_whole
 
-SPLIT_FILE = "split.csv"
+SPLIT_FILE, PARTS_FOLDER = "split.csv", "parts"
 
 
 @dataclass(frozen=True)
@@ -39,40 +42,82 @@ class IngestResult:
             "specimens": sum(count.specimens for count in self.info.counts),
             "classes": len(self.info.classes),
             "refused": len(self.info.refused),
+            "near_copies": len(self.info.near_copies),
         }
 
 
-def make_dataset(source: Path, folder: Path, config: IngestConfig) -> IngestResult:
+def make_dataset(source: str | Path, folder: Path, config: IngestConfig, shards: int = 1) -> IngestResult:
     """Makes a folder of slices from volumes; bad volumes are refused by name and the rest goes on.
+
+    Args:
+        source: a folder of volumes or a manifest, see `components.ingest.sources`.
+        folder: becomes the slices folder, or stays as it was when this fails.
+        config: everything else.
+        shards: how many parts of the work there are; here they are done one after the other.
+
+    Raises:
+        BadManifestError: no such source, too few usable specimens, or a manifest that is no manifest.
+    """
+    plan = make_plan(source, config, shards)
+    with folder_made_whole(folder) as unfinished:
+        parts = unfinished / PARTS_FOLDER
+        cut = [parts / str(shard) for shard in plan.numbers()]
+        for shard, target in enumerate(cut):
+            cut_shard(plan, shard, target)
+        return _merge(plan, cut, unfinished)
+
+
+def merge_dataset(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResult:
+    """Makes a folder of slices from the shards of a plan.
 
     Beside the slices contract, the folder holds `split.csv`: a manifest with the splits that a later run can take.
 
     Args:
-        source: a folder of volumes or a manifest, see `components.ingest.manifest`.
+        plan: of the data set.
+        shards: folders of all its shards.
         folder: becomes the slices folder, or stays as it was when this fails.
-        config: everything else.
 
     Raises:
-        BadManifestError: too few usable specimens, or a manifest that is no manifest.
+        BadManifestError: too few usable specimens.
+        ContractError: the shards are not this plan's.
     """
-    manifest = read_manifest(source)
     with folder_made_whole(folder) as unfinished:
-        parts = unfinished / "parts"
-        parts.mkdir()
-        cutting = cut_all(manifest, parts, config)
-        splits = assign_splits(cutting.scans, config.seed)
-        thumbnails = Thumbnails()
-        info = _write_slices(cutting, splits, unfinished, config, thumbnails)
-        _write_split(unfinished / SPLIT_FILE, cutting.scans, splits)
-        shutil.rmtree(parts)
-    return IngestResult(info, report_html(info, thumbnails, cutting.grey_counts()))
+        return _merge(plan, shards, unfinished)
+
+
+def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResult:
+    again = folder / PARTS_FOLDER / "again"
+    again.mkdir(parents=True)
+    cutting = merge_shards(plan, shards, again)
+    named, near_copies = _join_near_copies(cutting)
+    splits = assign_splits(cutting.scans, plan.config.seed)
+    _write_split(folder / SPLIT_FILE, named, [splits[scan.specimen] for scan in cutting.scans], near_copies)
+    thumbnails = Thumbnails()
+    info = _write_slices(cutting, splits, near_copies, folder, thumbnails)
+    page = report_html(info, thumbnails, cutting.grey_counts())
+    shutil.rmtree(folder / PARTS_FOLDER)
+    return IngestResult(info, page)
+
+
+def _join_near_copies(cutting: Cutting) -> tuple[list[Scan], tuple[NearCopies, ...]]:
+    """Gives each individual one name and returns the scans under their own names, and what was joined."""
+    named = cutting.scans
+    near_copies = find_near_copies(named, [cutting.results[scan.path].fingerprint for scan in named])
+    tell(near_copies)
+    cutting.scans = as_individuals(named, near_copies)
+    return named, near_copies
 
 
 def _write_slices(
-    cutting: Cutting, splits: dict[str, str], folder: Path, config: IngestConfig, thumbnails: Thumbnails
+    cutting: Cutting,
+    splits: dict[str, str],
+    near_copies: Sequence[NearCopies],
+    folder: Path,
+    thumbnails: Thumbnails,
 ) -> SlicesInfo:
     from components.shared.slices import Slice, SlicesWriter  # TensorFlow, which no worker process shall load
 
+    config = cutting.plan.config
     classes = tuple(sorted({scan.species for scan in scans_of_the_model(cutting.scans)}))
     numbers = _scan_numbers(cutting.scans)
     by_part = {cutting.part_of[scan.path]: scan for scan in _shuffled(cutting.scans, config.seed)}
@@ -100,7 +145,8 @@ def _write_slices(
             seed=config.seed,
             preprocessing={"ingest": _parameters(config)},
             sources_hash=_sources_hash(cutting),
-            refused=tuple(cutting.refused),
+            refused=cutting.refusals(),
+            near_copies=tuple(near_copies),
         )
         writer.finish(info)
     return info
@@ -138,8 +184,12 @@ def _sources_hash(cutting: Cutting) -> str:
     return digest.hexdigest()
 
 
-def _write_split(file: Path, scans: Sequence[Scan], splits: dict[str, str]) -> None:
+def _write_split(file: Path, scans: Sequence[Scan], splits: Sequence[str], near_copies: Sequence[NearCopies]) -> None:
+    """Writes the manifest of a later run, under the names of this run's manifest, after a last check for leaks."""
+    check_near_copies(scans, near_copies, splits)
     with file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("path", "species", "specimen", "split"))
-        table.writerows((scan.path, scan.species, scan.specimen, splits[scan.specimen]) for scan in scans)
+        table.writerows(
+            (scan.path, scan.species, scan.specimen, split) for scan, split in zip(scans, splits, strict=True)
+        )

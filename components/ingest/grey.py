@@ -32,17 +32,50 @@ def replace_non_finite(volume: NDArray[Any], replacement: float) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def histogram(volume: NDArray[Any], low: float, high: float, bins: int) -> NDArray[np.int64]:
-    """Counts the voxels above `low` in equal bins up to `high`, int64 [bins]; brighter ones count into the last."""
+def histogram(
+    volume: NDArray[Any], corners: NDArray[np.int64], low: float, high: float, bins: int
+) -> NDArray[np.int64]:
+    """Counts the voxels above `low` in equal bins up to `high`, int64 [bins]; brighter ones count into the last.
+
+    Args:
+        volume: [Z, Y, X].
+        corners: int64 [2, 3], the first voxel of a box in it and one past the last.
+        low: of the first bin.
+        high: of the last bin.
+        bins: how many.
+    """
     counts = np.zeros(bins, np.int64)
     scale = bins / (high - low)
-    for a in range(volume.shape[0]):
-        for b in range(volume.shape[1]):
-            for c in range(volume.shape[2]):
+    for a in range(corners[0, 0], corners[1, 0]):
+        for b in range(corners[0, 1], corners[1, 1]):
+            for c in range(corners[0, 2], corners[1, 2]):
                 place = (float(volume[a, b, c]) - low) * scale
                 if place > 0.0:
                     counts[int(min(place, bins - 1.0))] += 1
     return counts
+
+
+@njit(cache=True, error_model="numpy")
+def mark_brighter(volume: NDArray[Any], threshold: float, out: NDArray[np.bool_]) -> None:
+    """Tells into `out` which voxels are brighter than a threshold."""
+    grey, bright = volume.reshape(-1), out.reshape(-1)
+    for index in range(grey.size):
+        bright[index] = float(grey[index]) > threshold
+
+
+@njit(cache=True, error_model="numpy")
+def row_ends(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Returns the first voxel of a mask in each row and one past the last, int64 [Z, Y, 2]; zeros where it has none."""
+    depth, height, width = mask.shape
+    ends = np.zeros((depth, height, 2), np.int64)
+    for a in range(depth):
+        for b in range(height):
+            for c in range(width):
+                if mask[a, b, c]:
+                    if ends[a, b, 1] == 0:
+                        ends[a, b, 0] = c
+                    ends[a, b, 1] = c + 1
+    return ends
 
 
 @njit(cache=True, error_model="numpy")

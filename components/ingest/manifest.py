@@ -9,20 +9,18 @@ individual; in a folder, `<specimen>_scan2.nii.gz` says the same.
 import csv
 import io
 import re
-import stat
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from components.ingest.sources import Place, Source, open_source
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadVolumeError
 
-MANIFEST_FILE = "manifest.csv"
 SPLITS = ("train", "validation", "test")
 UNSEEN = "unseen"
-MAX_MANIFEST_BYTES = 64 * 2**20
 MAX_NAME_LENGTH = 120
 _REQUIRED = ("path", "species", "specimen")
 _SPLIT_WORDS = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
@@ -39,10 +37,12 @@ class Scan:
 
     Attributes:
         path: as the manifest names it, relative to the manifest's folder.
-        file: where it is.
+        file: where it is: a path on this machine, or bucket and key.
         species: the species' name.
         specimen: the individual's name, unique among all species.
         split: one of SPLITS, UNSEEN for a species outside the model, or empty where the manifest leaves it open.
+        size: of the file, in bytes.
+        version: what changes with the file's content in an object store; empty on this machine.
     """
 
     path: str
@@ -50,6 +50,13 @@ class Scan:
     species: str
     specimen: str
     split: str = ""
+    size: int = 0
+    version: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where the volume was when the list was read."""
+        return Place(self.file, self.size, self.version)
 
 
 @dataclass
@@ -65,65 +72,61 @@ class Manifest:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def read_manifest(source: Path) -> Manifest:
+def read_manifest(address: str | Path) -> Manifest:
+    """Reads the list of volumes at an address, see `list_volumes`."""
+    return list_volumes(open_source(address))
+
+
+def list_volumes(source: Source) -> Manifest:
     """Reads the list of volumes and checks every row of it.
 
     Args:
         source: a folder of `<species>/<specimen>.nii[.gz]`, a folder with a `manifest.csv`, or such a file.
 
     Raises:
-        BadManifestError: there is no such folder or file, it names no volume, or the manifest is not a table of the
-            right columns in UTF-8.
+        BadManifestError: it names no volume, or the manifest is not a table of the right columns in UTF-8.
     """
-    if source.is_file():
-        rows = list(_rows_of_table(source))
-        root = source.parent
-    elif (source / MANIFEST_FILE).is_file():
-        return read_manifest(source / MANIFEST_FILE)
-    elif source.is_dir():
-        rows, root = list(_rows_of_folder(source)), source
-    else:
-        raise BadManifestError(f"{source} does not exist", "a folder of volumes or a manifest.csv", "Check the path.")
+    table = source.table()
+    rows = list(_rows_of_folder(source) if table is None else _rows_of_table(table, source.address))
     if not rows:
-        raise BadManifestError(f"{source} names no volume", "at least three specimens of each of two species")
-    return _check_rows(rows, root)
+        raise BadManifestError(f"{source.address} names no volume", "at least three specimens of each of two species")
+    return _check_rows(rows, source)
 
 
-def _rows_of_folder(folder: Path) -> Iterator[dict[str, str]]:
-    for file in sorted(folder.rglob("*")):
-        relative = file.relative_to(folder)
-        ending = _ending(file.name)
-        if not ending or any(part.startswith(".") for part in relative.parts):
+def _rows_of_folder(source: Source) -> Iterator[dict[str, str]]:
+    for path in source.names():
+        *folders, name = path.split("/")
+        ending = _ending(name)
+        if not ending or any(part.startswith(".") for part in (*folders, name)):
             continue
-        species = relative.parts[0] if len(relative.parts) == 2 else ""
-        specimen = _SCAN_SUFFIX.sub("", file.name[: -len(ending)])
-        yield {"path": relative.as_posix(), "species": species, "specimen": specimen}
+        specimen = _SCAN_SUFFIX.sub("", name[: -len(ending)])
+        yield {"path": path, "species": folders[0] if len(folders) == 1 else "", "specimen": specimen}
 
 
 def _ending(name: str) -> str:
     return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
 
 
-def _rows_of_table(file: Path) -> Iterator[dict[str, str]]:
-    lines = csv.reader(io.StringIO(_text_of(file), newline=""), delimiter=_delimiter(_text_of(file)), strict=True)
+def _rows_of_table(content: bytes, address: str) -> Iterator[dict[str, str]]:
+    text = _decoded(content, address)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         header = [name.strip().lower() for name in next(lines, [])]
-        _check_header(header, file)
+        _check_header(header, address)
         for cells in lines:
             if any(cell.strip() for cell in cells):
                 yield dict(zip(header, (cell.strip() for cell in cells), strict=False))
     except csv.Error as error:
-        raise BadManifestError(f"{file}, line {lines.line_num}: {error}", "comma-separated values") from error
+        raise BadManifestError(f"{address}, line {lines.line_num}: {error}", "comma-separated values") from error
 
 
-def _text_of(file: Path) -> str:
-    size = file.stat().st_size
-    if size > MAX_MANIFEST_BYTES:
-        raise BadManifestError(f"{file} has {size} bytes", f"a manifest of at most {MAX_MANIFEST_BYTES}")
+def _decoded(content: bytes, address: str) -> str:
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadManifestError(f"{file} is not UTF-8 ({error.reason})", "text", "Save it as CSV in UTF-8.") from error
+        raise BadManifestError(
+            f"{address} is not UTF-8 ({error.reason})", "text", "Save it as CSV in UTF-8."
+        ) from error
 
 
 def _delimiter(text: str) -> str:
@@ -132,59 +135,73 @@ def _delimiter(text: str) -> str:
     return max(",;\t", key=first_line.count)
 
 
-def _check_header(header: Sequence[str], file: Path) -> None:
+def _check_header(header: Sequence[str], address: str) -> None:
     missing = [name for name in _REQUIRED if name not in header]
     if missing:
         raise BadManifestError(
-            f"{file} has the columns {', '.join(map(repr, header[:8])) or 'of an empty file'}",
+            f"{address} has the columns {', '.join(map(repr, header[:8])) or 'of an empty file'}",
             f"path,species,specimen[,split]; {', '.join(missing)} missing",
         )
     twice = [name for name, count in Counter(header).items() if count > 1 and name in (*_REQUIRED, "split")]
     if twice:
-        raise BadManifestError(f"{file} has the column {twice[0]!r} twice", "each column once")
+        raise BadManifestError(f"{address} has the column {twice[0]!r} twice", "each column once")
 
 
-def _check_rows(rows: Sequence[dict[str, str]], root: Path) -> Manifest:
+def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
+    source.look_up([row["path"] for row in rows if _is_path(row.get("path", ""))])
+    checked = [_scan_or_reason(row, source) for row in rows]
+    contradictory = _contradictory_files([scan for scan in checked if isinstance(scan, Scan)])
     manifest = Manifest()
-    contradictory = _contradictory_files(rows, root)
     seen: set[Path] = set()
-    for number, row in enumerate(rows, start=2):
-        try:
-            scan = _to_scan(row, root)
-            if scan.file in contradictory:
-                raise BadVolumeError("rows of the same file name different specimens", "one row for each file")
-            if scan.file in seen:
-                raise BadVolumeError("a duplicate of an earlier row", "one row for each file")
+    for number, (row, scan) in enumerate(zip(rows, checked, strict=True), start=2):
+        if isinstance(scan, Scan) and scan.file in contradictory:
+            scan = "rows of the same file name different specimens: expected one row for each file"
+        elif isinstance(scan, Scan) and scan.file in seen:
+            scan = "a duplicate of an earlier row: expected one row for each file"
+        if isinstance(scan, Scan):
             seen.add(scan.file)
             manifest.scans.append(scan)
-        except BadVolumeError as error:
-            manifest.refused.append(Refusal(path=row.get("path") or f"row {number}", reason=str(error)))
+        else:
+            manifest.refused.append(Refusal(path=row.get("path") or f"row {number}", reason=scan))
     manifest.scans = _with_unique_specimens(manifest.scans)
     return manifest
 
 
-def _contradictory_files(rows: Sequence[dict[str, str]], root: Path) -> set[Path]:
+def _contradictory_files(scans: Sequence[Scan]) -> set[Path]:
     owners: defaultdict[Path, set[tuple[str, str, str]]] = defaultdict(set)
-    for row in rows:
-        try:
-            scan = _to_scan(row, root)
-        except BadVolumeError:
-            continue
+    for scan in scans:
         owners[scan.file].add((scan.species, scan.specimen, scan.split))
     return {file for file, names in owners.items() if len(names) > 1}
 
 
-def _to_scan(row: dict[str, str], root: Path) -> Scan:
-    split = row.get("split", "").lower()
+def _scan_or_reason(row: dict[str, str], source: Source) -> Scan | str:
+    """Returns the scan that a row describes, or why it describes none."""
+    try:
+        return _to_scan(row, source)
+    except BadVolumeError as error:
+        return str(error)
+
+
+def _to_scan(row: dict[str, str], source: Source) -> Scan:
+    split, path = row.get("split", "").lower(), row.get("path", "")
     if split not in _SPLIT_WORDS:
         raise BadVolumeError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
+    if not _is_path(path):
+        raise BadVolumeError(f"path {path[:80]!r}", "the path of a volume")
+    place = source.find(path)
     return Scan(
-        path=row.get("path", ""),
-        file=_file_below(row.get("path", ""), root),
+        path=path,
+        file=place.file,
         species=_name(row.get("species", ""), "species"),
         specimen=_name(row.get("specimen", ""), "specimen"),
         split=_SPLIT_WORDS[split],
+        size=place.size,
+        version=place.version,
     )
+
+
+def _is_path(cell: str) -> bool:
+    return bool(cell) and cell.isprintable()
 
 
 def _name(cell: str, column: str) -> str:
@@ -199,35 +216,12 @@ def _name(cell: str, column: str) -> str:
     return name
 
 
-def _file_below(path: str, root: Path) -> Path:
-    if not path or not path.isprintable():
-        raise BadVolumeError(f"path {path[:80]!r}", "the path of a volume")
-    try:
-        file = (root / path).resolve()
-        if not file.is_relative_to(root.resolve()):
-            raise BadVolumeError("leads out of the manifest's folder", "a file below it", "Move or mount it there.")
-        mode = file.stat().st_mode
-    except (OSError, RuntimeError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        reason = "the file does not exist" if missing else f"the file cannot be read ({_short(error)})"
-        raise BadVolumeError(reason) from error
-    if not stat.S_ISREG(mode):
-        raise BadVolumeError("not a regular file", "a NIfTI volume")
-    return file
-
-
-def _short(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or type(error).__name__).lower()
-
-
 def _with_unique_specimens(scans: Sequence[Scan]) -> list[Scan]:
     """Puts the species in front of specimen names that several species use, as `01` in a folder for each species."""
     species_of: defaultdict[str, set[str]] = defaultdict(set)
     for scan in scans:
         species_of[scan.specimen].add(scan.species)
     return [
-        scan
-        if len(species_of[scan.specimen]) == 1
-        else Scan(scan.path, scan.file, scan.species, f"{scan.species} {scan.specimen}", scan.split)
+        scan if len(species_of[scan.specimen]) == 1 else replace(scan, specimen=f"{scan.species} {scan.specimen}")
         for scan in scans
     ]

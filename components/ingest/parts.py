@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.shared.descriptors import DESCRIPTORS
+from components.shared.tables import batch_of
 
 BATCH_SLICES = 16
 _SCHEMA = pa.schema(
@@ -28,10 +29,10 @@ def write_part(file: Path, rows: Iterable[dict[str, Any]]) -> int:
             waiting.append(row)
             count += 1
             if len(waiting) == BATCH_SLICES:
-                writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema=_SCHEMA))
+                writer.write_batch(batch_of(waiting))
                 waiting = []
         if waiting:
-            writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema=_SCHEMA))
+            writer.write_batch(batch_of(waiting))
     return count
 
 

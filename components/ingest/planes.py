@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from components.ingest.specimen import Specimen
 
@@ -96,7 +96,7 @@ def _published_cut(axis: int, angle: int, place: float, rng: np.random.Generator
     if angle:
         return Cut(turn, place, f"turned by {angle} degrees about {_AXES[axis]}, at {place:.3f}")
     tilt = rng.uniform(-JITTER_DEGREES, JITTER_DEGREES, size=2)
-    tilted = Rotation.from_rotvec(np.deg2rad(tilt[0]) * turn[1] + np.deg2rad(tilt[1]) * turn[2]).apply(turn)
+    tilted = _rotated(turn, np.deg2rad(tilt[0]) * turn[1] + np.deg2rad(tilt[1]) * turn[2])
     return Cut(
         tilted, place, f"axis {_AXES[axis]}, tilted by {tilt[0]:+.1f} and {tilt[1]:+.1f} degrees, at {place:.3f}"
     )
@@ -105,8 +105,12 @@ def _published_cut(axis: int, angle: int, place: float, rng: np.random.Generator
 def _turned(axis: int, angle: int) -> Matrix:
     """Returns the frame of planes across an axis, or of planes whose normal is turned about it."""
     cyclic = np.roll(np.eye(3), -axis if angle == 0 else -(axis + 1), axis=0)
-    spin = np.deg2rad(angle) * np.eye(3)[axis]
-    return np.asarray(Rotation.from_rotvec(spin).apply(cyclic), dtype=np.float64)
+    return _rotated(cyclic, np.deg2rad(angle) * np.eye(3)[axis])
+
+
+def _rotated(turn: Matrix, about: NDArray[np.float64]) -> Matrix:
+    """Returns a frame turned about a vector by its length in radians (Rodrigues)."""
+    return np.asarray(turn @ cv2.Rodrigues(about)[0].T, dtype=np.float64)
 
 
 def _extent(outline: NDArray[np.float64], direction: NDArray[np.float64]) -> float:

@@ -29,19 +29,19 @@ def sample_plane(
     Returns:
         float32 [edge, edge].
     """
-    plane = np.empty((edge, edge), np.float32)
+    plane = np.full((edge, edge), outside, np.float32)
     last_a, last_b, last_c = volume.shape[0] - 1, volume.shape[1] - 1, volume.shape[2] - 1
     for row in range(edge):
         start_a = corner[0] + row * down[0]
         start_b = corner[1] + row * down[1]
         start_c = corner[2] + row * down[2]
-        for column in range(edge):
+        first_a, end_a = _columns_within(start_a, across[0], last_a, edge)
+        first_b, end_b = _columns_within(start_b, across[1], last_b, edge)
+        first_c, end_c = _columns_within(start_c, across[2], last_c, edge)
+        for column in range(max(first_a, first_b, first_c), min(end_a, end_b, end_c)):
             a = start_a + column * across[0]
             b = start_b + column * across[1]
             c = start_c + column * across[2]
-            if not (0.0 <= a <= last_a and 0.0 <= b <= last_b and 0.0 <= c <= last_c):
-                plane[row, column] = outside
-                continue
             i, j, k = min(int(a), last_a - 1), min(int(b), last_b - 1), min(int(c), last_c - 1)
             x, y, z = a - i, b - j, c - k
             near = _bilinear(volume[i, j, k], volume[i, j, k + 1], volume[i, j + 1, k], volume[i, j + 1, k + 1], y, z)
@@ -50,6 +50,23 @@ def sample_plane(
             )
             plane[row, column] = near + x * (far - near)
     return plane
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _columns_within(start: float, step: float, last: float, edge: int) -> tuple[int, int]:
+    """Returns the first column whose coordinate start + column * step lies in 0..last, and one past the last such."""
+    first, end = 0, edge
+    if step != 0.0:
+        one, other = -start / step, (last - start) / step
+        # clipped before they become integers: the step of a plane along an axis may be 1e-17
+        first = int(min(max(min(one, other) - 1.0, 0.0), edge))
+        end = int(min(max(max(one, other) + 2.0, 0.0), edge))
+    # divisions round: the ends are those that the sums themselves give
+    while first < end and not 0.0 <= start + first * step <= last:
+        first += 1
+    while end > first and not 0.0 <= start + (end - 1) * step <= last:
+        end -= 1
+    return first, end
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -71,15 +88,17 @@ def mask_coverage(mask: NDArray[np.bool_], corner: Vector, down: Vector, across:
         edge: rows and columns of the plane.
     """
     count = 0
-    size_a, size_b, size_c = mask.shape
+    last_a, last_b, last_c = mask.shape[0] - 1e-9, mask.shape[1] - 1e-9, mask.shape[2] - 1e-9
     for row in range(edge):
         start_a = corner[0] + row * down[0] + 0.5
         start_b = corner[1] + row * down[1] + 0.5
         start_c = corner[2] + row * down[2] + 0.5
-        for column in range(edge):
+        first_a, end_a = _columns_within(start_a, across[0], last_a, edge)
+        first_b, end_b = _columns_within(start_b, across[1], last_b, edge)
+        first_c, end_c = _columns_within(start_c, across[2], last_c, edge)
+        for column in range(max(first_a, first_b, first_c), min(end_a, end_b, end_c)):
             a = start_a + column * across[0]
             b = start_b + column * across[1]
             c = start_c + column * across[2]
-            if 0.0 <= a < size_a and 0.0 <= b < size_b and 0.0 <= c < size_c and mask[int(a), int(b), int(c)]:
-                count += 1
+            count += mask[int(a), int(b), int(c)]
     return count / (edge * edge)

@@ -5,16 +5,15 @@ component, its bounding box, a grey window at the 1st and 99th percentile. One s
 the half maximum between background and material, where a blurred edge truly lies (ISO 50, as in dimensional CT).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-import cc3d
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.grey import byte_counts, histogram, masked_histogram, to_eight_bits
+from components.ingest.grey import byte_counts, histogram, mark_brighter, masked_histogram, row_ends, to_eight_bits
+from components.ingest.labelling import keep_largest_component
 from components.ingest.volume import Volume
 from components.shared.errors import BadVolumeError
 
@@ -22,10 +21,9 @@ BINS = 2**14
 FALLBACK_THRESHOLD, HIGHEST_THRESHOLD = 0.4, 0.8
 WINDOW_PERCENTILES = (1.0, 99.0)
 FEWEST_SPECIMEN_VOXELS = 64
-LABELLED_EDGE = 320
-"""Larger volumes are labelled at a fraction of their resolution: labels take four bytes a voxel."""
 
-Box = tuple[slice, slice, slice]
+Corners = NDArray[np.int64]
+"""The first voxel of a box and one past the last, int64 [2, 3]."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,24 @@ class Specimen:
 def find_specimen(volume: Volume) -> Specimen:
     """Finds the specimen and windows the volume; one-byte volumes are windowed in their own memory.
 
+    Beside the volume this takes a byte a voxel for the mask, and one for the grey values of larger types.
+
     Raises:
         BadVolumeError: nothing in it is a specimen, or its grey values do not differ.
     """
-    rough = largest_component(volume.grey > specimen_threshold(volume))
-    threshold = half_maximum(volume, rough)
-    mask = largest_component(volume.grey > threshold)
-    box = bounding_box(mask)
-    window = grey_window(volume, box)
+    mask = np.empty(volume.grey.shape, np.bool_)
+    mark_largest_object(volume, specimen_threshold(volume), mask)
+    threshold = half_maximum(volume, mask)
+    mark_largest_object(volume, threshold, mask)
+    ends = row_ends(mask)
+    window = grey_window(volume, bounding_box(ends))
     grey = _windowed(volume.grey, window)
     counts = byte_counts(grey, mask)
     return Specimen(
         grey=grey,
         mask=mask,
         zooms_mm=volume.zooms_mm,
-        outline=_outline(mask, volume.zooms_mm),
+        outline=_outline(ends, volume.zooms_mm),
         background=_background_level(counts[0]),
         grey_counts=counts.sum(axis=0),
         threshold=threshold,
@@ -87,7 +88,8 @@ def specimen_threshold(volume: Volume) -> float:
     Returns:
         A grey value; the specimen is brighter.
     """
-    counts = histogram(volume.grey, volume.darkest, volume.brightest, BINS)
+    whole = np.array([(0, 0, 0), volume.grey.shape])
+    counts = histogram(volume.grey, whole, volume.darkest, volume.brightest, BINS)
     share = otsu_bin(counts) / BINS
     if not 0 < share <= HIGHEST_THRESHOLD:
         share = FALLBACK_THRESHOLD
@@ -120,53 +122,38 @@ def otsu_bin(counts: NDArray[np.int64]) -> int:
     return 0 if variance.max() <= 0 else int(best[0] + best[-1]) // 2 + 1
 
 
-def largest_component(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Keeps the largest face-connected component of bool [Z, Y, X], in place.
+def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_]) -> None:
+    """Writes the largest face-connected object brighter than a threshold into bool [Z, Y, X].
 
     Raises:
         BadVolumeError: it has fewer than FEWEST_SPECIMEN_VOXELS voxels.
     """
-    factor = math.ceil(max(bright.shape) / LABELLED_EDGE)
-    labels = cc3d.connected_components(_any_in_blocks(bright, factor), connectivity=6, binary_image=True)
-    sizes = cc3d.statistics(labels, no_slice_conversion=True)["voxel_counts"]
-    if len(sizes) < 2:
+    mark_brighter(volume.grey, threshold, mask)
+    voxels = keep_largest_component(mask)
+    if voxels == 0:
         raise BadVolumeError("no bright object in the volume", "a specimen")
-    largest = labels == 1 + int(np.argmax(sizes[1:]))
-    for axis in range(3) if factor > 1 else ():
-        largest = np.repeat(largest, factor, axis=axis)
-    depth, height, width = bright.shape
-    bright &= largest[:depth, :height, :width]
-    voxels = int(np.count_nonzero(bright))
     if voxels < FEWEST_SPECIMEN_VOXELS:
         raise BadVolumeError(
             f"the largest object has {voxels} voxels", f"a specimen of {FEWEST_SPECIMEN_VOXELS} or more"
         )
-    return bright
 
 
-def _any_in_blocks(bright: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
-    for axis in range(3) if factor > 1 else ():
-        bright = np.logical_or.reduceat(bright, np.arange(0, bright.shape[axis], factor), axis=axis)
-    return bright
+def bounding_box(ends: NDArray[np.int64]) -> Corners:
+    """Returns the box that holds a mask with these ends of rows, see `row_ends`."""
+    occupied = ends[:, :, 1] > 0
+    layers, rows = np.flatnonzero(occupied.any(axis=1)), np.flatnonzero(occupied.any(axis=0))
+    first = (layers[0], rows[0], ends[occupied, 0].min())
+    return np.array([first, (layers[-1] + 1, rows[-1] + 1, ends[:, :, 1].max())], dtype=np.int64)
 
 
-def bounding_box(mask: NDArray[np.bool_]) -> Box:
-    """Returns the slices that hold every True of bool [Z, Y, X]."""
-    layers, seen_from_top = mask.any(axis=(1, 2)), np.asarray(mask.any(axis=0))
-    along = (layers, seen_from_top.any(axis=1), seen_from_top.any(axis=0))
-    ends = [np.flatnonzero(occupied)[[0, -1]] for occupied in along]
-    depth, height, width = (slice(int(first), int(last) + 1) for first, last in ends)
-    return depth, height, width
-
-
-def grey_window(volume: Volume, box: Box) -> tuple[float, float]:
+def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     """Returns the grey values at the 1st and the 99th percentile inside the box.
 
     Raises:
         BadVolumeError: they are the same.
     """
-    counts = histogram(volume.grey[box], volume.darkest, volume.brightest, BINS)
-    voxels = math.prod(side.stop - side.start for side in box)
+    counts = histogram(volume.grey, box, volume.darkest, volume.brightest, BINS)
+    voxels = int(np.prod(box[1] - box[0]))
     counts[0] += voxels - int(counts.sum())
     places = np.searchsorted(np.cumsum(counts), np.array(WINDOW_PERCENTILES) / 100 * voxels)
     step = (volume.brightest - volume.darkest) / BINS
@@ -194,14 +181,12 @@ def _background_level(around: NDArray[np.int64]) -> int:
     return int(np.searchsorted(dark, dark[-1] / 2))
 
 
-def _outline(mask: NDArray[np.bool_], zooms_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the corners of each layer's convex hull in mm, float64 [P, 3]."""
-    first, last = mask.argmax(axis=2), mask.shape[2] - 1 - mask[:, :, ::-1].argmax(axis=2)
-    occupied: NDArray[np.bool_] = np.asarray(mask.any(axis=2))
+def _outline(ends: NDArray[np.int64], zooms_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the corners of each layer's convex hull in mm, float64 [P, 3], of a mask with these ends of rows."""
     corners = []
-    for depth in np.flatnonzero(occupied.any(axis=1)):
-        rows = np.flatnonzero(occupied[depth])
-        ends = np.column_stack([np.concatenate([first[depth, rows], last[depth, rows]]), np.tile(rows, 2)])
-        hull = cv2.convexHull(ends.astype(np.int32))[:, 0, :]
+    for depth in np.flatnonzero(ends[:, :, 1].any(axis=1)):
+        rows = np.flatnonzero(ends[depth, :, 1])
+        columns = np.concatenate([ends[depth, rows, 0], ends[depth, rows, 1] - 1])
+        hull = cv2.convexHull(np.column_stack([columns, np.tile(rows, 2)]).astype(np.int32))[:, 0, :]
         corners.append(np.column_stack([np.full(len(hull), depth), hull[:, 1], hull[:, 0]]))
     return np.asarray(np.concatenate(corners) * zooms_mm, dtype=np.float64)

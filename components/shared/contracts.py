@@ -88,6 +88,20 @@ class Refusal(Frozen):
     reason: str
 
 
+class NearCopies(Frozen):
+    """Specimens whose scans show one individual, so that they share a split.
+
+    Attributes:
+        specimens: their names in the manifest's order; those of one species count as one, under the first name.
+        species: which they are said to be; more than one is a contradiction that somebody must look at.
+        distance: of the least alike pair that joins them, 0..2.
+    """
+
+    specimens: tuple[str, ...]
+    species: tuple[str, ...]
+    distance: float
+
+
 class SplitCount(Frozen):
     """How much of a species is in a split."""
 
@@ -109,6 +123,7 @@ class SlicesInfo(Document):
         preprocessing: the parameters of the steps that made the slices, by step.
         sources_hash: SHA-256 over the source files' digests, species and specimens in the manifest's order.
         refused: files left out.
+        near_copies: specimens that turned out to be one individual.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -121,6 +136,7 @@ class SlicesInfo(Document):
     preprocessing: dict[str, dict[str, Any]]
     sources_hash: str
     refused: tuple[Refusal, ...] = ()
+    near_copies: tuple[NearCopies, ...] = ()
 
 
 class BackboneCard(Document):

@@ -9,15 +9,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 from components.shared.contracts import SlicesInfo, SplitCount
 from components.shared.errors import ContractError
+from components.shared.records import RecordWriter, decode_example, encode_example, read_records
+from components.shared.tables import batch_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import tensorflow as tf
 
 SPLITS = ("train", "validation", "test")
 UNSEEN, UNSEEN_LABEL = "unseen", -1
@@ -67,7 +71,7 @@ class SlicesWriter:
         self.folder = folder
         self.label = {species: number for number, species in enumerate(classes)}
         self._written: Counter[str] = Counter()
-        self._shards: dict[str, tf.io.TFRecordWriter] = {}
+        self._shards: dict[str, RecordWriter] = {}
         self._rows: list[dict[str, Any]] = []
         self._index: pq.ParquetWriter | None = None
         self._slices: Counter[tuple[str, str]] = Counter()
@@ -113,12 +117,12 @@ class SlicesWriter:
     def _open_shard(self, split: str, shard: str) -> None:
         if split in self._shards:
             self._shards[split].close()
-        self._shards[split] = tf.io.TFRecordWriter(str(self.folder / shard))
+        self._shards[split] = RecordWriter(self.folder / shard)
 
     def _flush_rows(self) -> None:
         if not self._rows:
             return
-        table = pa.Table.from_pylist(self._rows)
+        table = pa.Table.from_batches([batch_of(self._rows)])
         if self._index is None:
             self._index = pq.ParquetWriter(self.folder / INDEX_FILE, table.schema)
         self._index.write_table(table)
@@ -151,7 +155,7 @@ def read_info(folder: Path) -> SlicesInfo:
     return SlicesInfo.read(folder / INFO_FILE)
 
 
-def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Reads `index.parquet`: a row per slice, descriptors as columns of their own, in the order of the records.
 
     Args:
@@ -159,12 +163,16 @@ def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | 
         split: the only split whose rows are read; None reads all.
         columns: the only columns that are read; None reads all.
     """
+    import pandas as pd
+
     rows = [("split", "==", split)] if split else None
     return pd.read_parquet(folder / INDEX_FILE, columns=list(columns) if columns else None, filters=rows)
 
 
-def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
+def parse_example(record: "tf.Tensor") -> dict[str, "tf.Tensor"]:
     """Parses one record inside a tf.data graph: scalar `image` (string), `label` (int64), `id` (string)."""
+    import tensorflow as tf
+
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
@@ -175,23 +183,14 @@ def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
 
 def iterate_split(folder: Path, split: str) -> Iterator[tuple[str, int, bytes]]:
     """Yields (id, label, encoded image) of a split in the order of its records."""
-    for record in tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)]).as_numpy_iterator():
-        features = tf.train.Example.FromString(record).features.feature
-        yield (
-            features["id"].bytes_list.value[0].decode(),
-            int(features["label"].int64_list.value[0]),
-            bytes(features["image"].bytes_list.value[0]),
-        )
+    for shard in shards_of(folder, split):
+        for record in read_records(shard):
+            features = decode_example(record)
+            yield features["id"].decode(), features["label"], features["image"]
 
 
 def _to_example(item: Slice, label: int) -> bytes:
-    features = {
-        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[item.png])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[item.id.encode()])),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return bytes(example.SerializeToString(deterministic=True))
+    return encode_example({"image": item.png, "label": label, "id": item.id.encode()})
 
 
 def _to_row(item: Slice, shard: str, position: int) -> dict[str, Any]:

@@ -5,11 +5,14 @@ must not be forked, and workers shall not load it.
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,11 +68,23 @@ def in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 
         for job in jobs:
             yield job, work(job)
         return
+    with worker_pool(work.__module__, count) as pool:
+        yield from drain(pool, work, jobs, count * _JOBS_AHEAD)
+
+
+@contextmanager
+def worker_pool(module: str, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Yields processes that end with the block, or with this process, however it ends.
+
+    Args:
+        module: where their work is; it must not import TensorFlow.
+        workers: how many processes.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_use_one_thread) as pool:
+    context.set_forkserver_preload([module])
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work) as pool:
         try:
-            yield from _drain(pool, work, jobs, count * _JOBS_AHEAD)
+            yield pool
         except BrokenProcessPool as error:
             raise TaxonflowError(
                 "the system ended a worker process, most likely for lack of memory", remedy="Use fewer workers."
@@ -78,9 +93,10 @@ def in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _drain(
-    pool: ProcessPoolExecutor, work: Callable[[Job], Result], jobs: Iterable[Job], ahead: int
+def drain(
+    pool: Executor, work: Callable[[Job], Result], jobs: Iterable[Job], ahead: int
 ) -> Iterator[tuple[Job, Result]]:
+    """Yields (job, result) in the jobs' order; at most `ahead` jobs are taken before a result is yielded."""
     under_way: deque[tuple[Job, Future[Result]]] = deque()
     for job in jobs:
         under_way.append((job, pool.submit(work, job)))
@@ -92,6 +108,15 @@ def _drain(
         yield done, future.result()
 
 
-def _use_one_thread() -> None:
-    """Keeps OpenCV's own threads from competing with the other workers."""
+def _begin_work() -> None:
+    """Keeps OpenCV's own threads from competing with the other workers, and a worker from outliving its parent."""
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent was killed: what it would still write may belong to the next run."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # workers have one
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)

@@ -1,28 +1,33 @@
-"""The pipeline step itself."""
+"""The pipeline steps themselves."""
 
 from pathlib import Path
 
 import pytest
 from kfp import dsl
 
-from components.ingest.component import ingest
+from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.shared.slices import read_info
 
 
 def _run(volumes: Path, folder: Path, **changes: object) -> dsl.Metrics:
-    metrics = dsl.Metrics(uri=str(folder / "metrics"))
-    parameters = {"image_size": 32, "slices_per_species": 15, "planes": "random", "seed": 0, **changes}
+    """Runs the three steps as the pipeline does."""
+    parameters = {"image_size": 32, "slices_per_species": 15, "planes": "random", "seed": 0, "shards": 2, **changes}
+    plan, metrics = dsl.Dataset(uri=str(folder / "plan")), dsl.Metrics(uri=str(folder / "metrics"))
+    parts = []
+    for shard in ingest_plan.python_func(volumes=str(volumes), plan=plan, **parameters):
+        parts.append(dsl.Dataset(uri=str(folder / f"parts-{shard}")))
+        ingest_cut.python_func(plan=plan, shard=shard, parts=parts[-1])
     ingest.python_func(
-        volumes=str(volumes),
+        plan=plan,
+        parts=parts,
         slices=dsl.Dataset(uri=str(folder / "slices")),
         metrics=metrics,
         contact_sheet=dsl.HTML(uri=str(folder / "sheet.html")),
-        **parameters,
     )
     return metrics
 
 
-def test_the_step_writes_slices_metrics_and_a_page(
+def test_the_steps_write_slices_metrics_and_a_page(
     phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     metrics = _run(phantoms, tmp_path)
@@ -31,10 +36,12 @@ def test_the_step_writes_slices_metrics_and_a_page(
     page = (tmp_path / "sheet.html").read_text()
     assert page.count("data:image/png;base64,") == 15
     assert "http" not in page
-    assert "[ingest] 15/15 specimens" in capsys.readouterr().out
+    screen = capsys.readouterr().out
+    assert "[ingest 1 of 2] 8/8 specimens" in screen
+    assert "[ingest 2 of 2] 7/7 specimens" in screen
 
 
-@pytest.mark.parametrize("changes", [{"planes": "diagonal"}, {"image_size": 1}])
+@pytest.mark.parametrize("changes", [{"planes": "diagonal"}, {"image_size": 1}, {"shards": 0}])
 def test_a_bad_parameter_ends_with_exit_code_2(phantoms: Path, tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(SystemExit) as stop:
         _run(phantoms, tmp_path, **changes)
@@ -50,4 +57,4 @@ def test_missing_volumes_end_with_exit_code_2_and_a_sentence(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("[ingest] bad_input: ")
     assert "does not exist" in line
-    assert not (tmp_path / "slices").exists()
+    assert list(tmp_path.iterdir()) == []

@@ -5,10 +5,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
 
-from components.ingest import specimen as specimen_module
+from components.ingest.grey import row_ends
+from components.ingest.labelling import keep_largest_component
 from components.ingest.manifest import read_manifest
-from components.ingest.specimen import bounding_box, find_specimen, largest_component, otsu_bin, specimen_threshold
+from components.ingest.specimen import bounding_box, find_specimen, otsu_bin, specimen_threshold
 from components.ingest.volume import Volume, read_volume
 from components.shared.errors import BadVolumeError
 
@@ -17,6 +21,10 @@ REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
 
 def _volume(grey: np.ndarray) -> Volume:
     return Volume(np.ascontiguousarray(grey), np.full(3, 0.1), float(grey.min()), float(grey.max()), "")
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    return tuple(slice(*ends) for ends in bounding_box(row_ends(mask)).T)
 
 
 def test_the_mask_agrees_with_the_phantoms_truth(phantoms: Path) -> None:
@@ -36,7 +44,7 @@ def test_an_offset_of_the_grey_values_changes_nothing(ball: np.ndarray) -> None:
 
 def test_the_window_clips_one_percent_at_each_end(ball: np.ndarray) -> None:
     found = find_specimen(_volume(ball))
-    box = found.grey[bounding_box(found.mask)]
+    box = found.grey[_box(found.mask)]
     assert 0.005 < (box == 0).mean() < 0.02
     assert 0.005 < (box == 255).mean() < 0.02
 
@@ -63,18 +71,23 @@ def test_a_threshold_near_the_maximum_falls_back() -> None:
 def test_only_the_largest_object_is_the_specimen() -> None:
     bright = np.zeros((20, 20, 20), bool)
     bright[2:12, 2:12, 2:12] = True
-    bright[14:18, 14:18, 14:18] = True
     expected = bright.copy()
-    expected[14:] = False
-    np.testing.assert_array_equal(largest_component(bright), expected)
+    bright[14:18, 14:18, 14:18] = True
+    assert keep_largest_component(bright) == 1000
+    np.testing.assert_array_equal(bright, expected)
 
 
-def test_large_volumes_are_labelled_coarsely_with_the_same_result(
-    monkeypatch: pytest.MonkeyPatch, ball: np.ndarray
-) -> None:
-    fine = find_specimen(_volume(ball)).mask
-    monkeypatch.setattr(specimen_module, "LABELLED_EDGE", 12)
-    np.testing.assert_array_equal(find_specimen(_volume(ball)).mask, fine)
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), shape=st.tuples(*[st.integers(1, 15)] * 3), density=st.floats(0, 1))
+def test_the_largest_component_is_that_of_scipy(seed: int, shape: tuple[int, int, int], density: float) -> None:
+    bright = np.random.default_rng(seed).random(shape) < density
+    labels, _ = ndimage.label(bright)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept = bright.copy()
+    assert keep_largest_component(kept) == sizes.max()
+    assert np.unique(labels[kept]).size == bright.any()
+    assert kept.sum() == sizes.max()
 
 
 def test_specks_are_no_specimen() -> None:
@@ -95,7 +108,7 @@ def test_the_outline_encloses_the_mask(ball: np.ndarray) -> None:
 @pytest.mark.parametrize("name", ["bone", "cement", "fibers", "shell", "fly"])
 def test_real_scans_have_a_specimen_even_where_it_fills_the_volume(name: str) -> None:
     found = find_specimen(read_volume(REAL / "blocks" / f"{name}_00.nii.gz"))
-    box = bounding_box(found.mask)
+    box = _box(found.mask)
     filled = np.prod([side.stop - side.start for side in box]) / found.mask.size
     assert filled > (0.9 if name in ("bone", "cement", "fibers") else 0.05)
     assert found.background < 100

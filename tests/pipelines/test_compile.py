@@ -62,7 +62,7 @@ def test_each_parameter_has_a_type_a_description_and_a_default_or_is_required(sp
 
 def test_every_image_is_one_of_ours(specification: dict[str, Any]) -> None:
     images = {name: task["container"]["image"] for name, task in tasks(specification).items()}
-    assert {"ingest", "segment", "train", "evaluate", "deploy", "refuse"} <= images.keys()
+    assert {"ingest-plan", "ingest-cut", "ingest", "segment", "train", "evaluate", "deploy", "refuse"} <= images.keys()
     assert images.pop("train") == TRAINING_IMAGE
     assert set(images.values()) == {COMPONENT_IMAGE}
 
@@ -76,6 +76,21 @@ def test_the_training_task_alone_asks_for_a_gpu(specification: dict[str, Any]) -
     assert asking.keys() == {"train"}
     assert asking["train"]["resourceType"] == "nvidia.com/gpu"
     assert asking["train"]["resourceCount"] == "1"
+
+
+def test_shards_are_cut_side_by_side_and_collected(specification: dict[str, Any]) -> None:
+    dags = [specification["root"], *specification["components"].values()]
+    steps = next(dag["dag"]["tasks"] for dag in dags if "ingest-plan" in dag.get("dag", {}).get("tasks", {}))
+    (loop,) = [
+        task
+        for task in steps.values()
+        if "ingest-plan" in task.get("dependentTasks", []) and "parameterIterator" in task
+    ]
+    assert loop["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--ingest-plan-Output"}
+    inside = specification["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+    assert inside.keys() == {"ingest-cut"}
+    assert loop["taskInfo"]["name"] == "shards"
+    assert set(steps["ingest"]["dependentTasks"]) == {"ingest-plan", next(n for n, t in steps.items() if t is loop)}
 
 
 def test_nothing_of_this_machine_is_in_the_text(text: str) -> None:

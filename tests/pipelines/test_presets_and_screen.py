@@ -16,11 +16,13 @@ from pipelines.screen import Screen
 from pipelines.training import phantom_training, training
 
 LOG = """
-09:25:24.096 - INFO - Executing task 'ingest'
+09:25:24.096 - INFO - Executing task 'ingest-plan'
+09:25:24.096 - INFO - Executing task 'ingest-cut'
     [ingest] 1/20 specimens
     [ingest] refused bad.nii.gz: it is empty
     2026-11-21 noise of a library
     [ingest] 20/20 specimens
+09:25:24.096 - INFO - Executing task 'ingest'
 09:25:24.096 - INFO - Executing task 'train'
 09:25:24.096 - INFO - Executing task 'train'
     [train cnn_small] 2/2 epochs, validation accuracy 0.900, 0 s left

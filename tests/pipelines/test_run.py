@@ -64,7 +64,7 @@ def test_what_is_printed_tells_progress_result_and_what_to_do_next(
     deployed: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
     ended, _ = deployed
-    for part in ("ingest", "18/18", "train cnn_small", "Deployed", "ensemble", "over HTTP", "make serve"):
+    for part in ("ingest 1 of 2", "9/9", "train cnn_small", "Deployed", "ensemble", "over HTTP", "make serve"):
         assert part in ended.stdout
     for noise in ("Traceback", "oneDNN", "absl", "KFP Executor", "Warning"):
         assert noise not in ended.stdout + ended.stderr
@@ -142,6 +142,7 @@ def test_a_bad_volume_is_refused_by_name_and_the_rest_goes_on(volumes: Path, tmp
         ({"preset": "fossil"}, "VOLUMES"),
         ({"threshold": "2"}, "THRESHOLD=2"),
         ({"volumes": "/nowhere"}, "/nowhere"),
+        ({"volumes": "ftp://lab/set"}, "ftp://"),
         ({"backbones": "resnet_500"}, "resnet_500"),
     ],
 )

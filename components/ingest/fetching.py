@@ -1,0 +1,103 @@
+"""Volumes of an object store are downloaded while others are cut, and deleted as soon as they are cut themselves."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.ingest.cut import CutJob, CutResult, cut_volume
+from components.ingest.manifest import Scan
+from components.ingest.remote import RemoteSource
+from components.shared.errors import BadVolumeError
+from components.shared.workers import drain, worker_pool
+
+Task = tuple[Scan, CutJob]
+
+
+class Scratch:
+    """A folder whose files never take more than so many bytes together.
+
+    Args:
+        folder: existing and empty.
+        most_bytes: of all files; no single one may be larger.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._free = most_bytes
+        self._changed = threading.Condition()
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def room(self, name: str, size: int) -> Iterator[Path]:
+        """Waits until a file of a size fits and yields its path; the file is deleted with the block.
+
+        Whoever comes first is served first, so that a large file does not wait for ever.
+        """
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        target = self._folder / name
+        try:
+            yield target
+        finally:
+            target.unlink(missing_ok=True)
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Downloads a volume, has it cut by another process, and deletes it.
+
+    Attributes:
+        source: where the volumes are.
+        scratch: where they go.
+        pool: processes that cut.
+        gate: lets so many downloads through at a time.
+    """
+
+    source: RemoteSource
+    scratch: Scratch
+    pool: ProcessPoolExecutor
+    gate: threading.Semaphore
+
+    def cut(self, task: Task) -> CutResult:
+        """Cuts one volume; it is refused if it is gone or changed.
+
+        Raises:
+            TaxonflowError: the store does not answer any more.
+        """
+        scan, job = task
+        with self.scratch.room(f"{job.part.stem}-{Path(scan.path).name[-80:]}", scan.size) as file:
+            try:
+                with self.gate:
+                    self.source.download(scan.place, file)
+            except BadVolumeError as error:
+                return CutResult(refused=str(error))
+            return self.pool.submit(cut_volume, replace(job, file=file)).result()
+
+
+def cut_downloaded(
+    tasks: Sequence[Task], source: RemoteSource, scratch: Scratch, downloads: int, workers: int
+) -> Iterator[CutResult]:
+    """Yields what came of each volume, in the tasks' order.
+
+    Args:
+        tasks: scans of the source with their jobs.
+        source: where the volumes are.
+        scratch: holds those that are downloaded and not yet cut.
+        downloads: how many are downloaded at a time.
+        workers: processes that cut.
+    """
+    at_once = downloads + workers
+    with worker_pool(cut_volume.__module__, workers) as pool, ThreadPoolExecutor(at_once) as threads:
+        fetcher = Fetcher(source, scratch, pool, threading.Semaphore(downloads))
+        try:
+            for _, result in drain(threads, fetcher.cut, tasks, at_once):
+                yield result
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)

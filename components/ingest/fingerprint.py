@@ -1,0 +1,133 @@
+"""A small fingerprint of a specimen's form, by which another scan of the same individual is known under another name.
+
+The mask is averaged into blocks and read on twelve spheres about its centre of mass, whose radii hold equal shares of
+the mass: so neither grey values nor position, size or voxels matter. Of each sphere only spherical harmonics of the
+degrees 7 to 20 are kept (their use for forms: Kazhdan et al. 2003, doi:10.2312/SGP/SGP03/156-165): the lower ones are
+what all specimens of a species have in common. Two specimens are as far apart as the least alike of the inner, middle
+and outer third of the spheres says: a common outline alone joins nothing.
+
+The form is compared upright: a specimen that was mounted anew at another angle is not found. With all rotations
+allowed, different phantoms of a species come as near to each other as rescans do.
+"""
+
+import base64
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.special import sph_harm_y
+
+from components.ingest.specimen import Specimen, bounding_box
+
+LARGEST_DISTANCE = 0.17
+"""Scans nearer than this show one individual.
+
+Measured on 96 phantoms of twelve species, 56 voxels wide. Rescans with new noise, another grey offset, 2 % scaling
+and a shift lie at 0.03 (median), 98 % of them below 0.14; with new rings, gradient and a grey scale too at 0.07, 95 %
+below 0.15. Different specimens are never nearer than 0.86, blocks of one real volume than 0.69; specimens of one
+species that are all scanned in the same orientation never nearer than 0.18 (median 0.75).
+"""
+LOWEST_DEGREE, HIGHEST_DEGREE = 7, 20
+SPHERES, THIRDS = 12, 3
+_DIRECTIONS = 1000
+_BLOCKS = 56
+_SMOOTHING = 0.06
+_AT_ONCE = 512
+
+
+def fingerprint(specimen: Specimen) -> str:
+    """Returns the fingerprint of a specimen's form: int8 [THIRDS, values] in base64, about 6 kB.
+
+    Costs some milliseconds besides one pass over the mask.
+    """
+    share, zooms_mm = _blocks(specimen)
+    places = [np.arange(length) * zoom for length, zoom in zip(share.shape, zooms_mm, strict=True)]
+    centre = [float((share.sum(axis=_others(axis)) * places[axis]).sum() / share.sum()) for axis in range(3)]
+    distance = np.sqrt(sum(np.ix_(*((at - mid) ** 2 for at, mid in zip(places, centre, strict=True)))))
+    radii = _radii_of_equal_mass(distance.ravel(), share.ravel())
+    smooth = gaussian_filter(share, _SMOOTHING * radii[-1] / zooms_mm, mode="constant")
+    directions, project = _harmonics()
+    points = (np.array(centre) + radii[:, None, None] * directions) / zooms_mm
+    seen = map_coordinates(smooth, points.reshape(-1, 3).T, order=1, mode="constant").reshape(SPHERES, -1)
+    return _encode((seen @ project).reshape(THIRDS, -1))
+
+
+def near_pairs(fingerprints: Sequence[str]) -> Iterator[tuple[int, int, float]]:
+    """Yields (first, second, distance) of all pairs within LARGEST_DISTANCE, numbers of the fingerprints ascending.
+
+    Distances are 1 minus the correlation in the least alike third, 0..2. The work grows with the square of the number,
+    as products of matrices: about 10 s on two cores for 10,000 specimens.
+    """
+    thirds = _decode(fingerprints)
+    for start in range(0, len(fingerprints), _AT_ONCE):
+        block = thirds[:, start : start + _AT_ONCE]
+        alike = np.minimum.reduce([one @ all_.T for one, all_ in zip(block, thirds, strict=True)])
+        for row, column in np.argwhere(alike >= 1 - LARGEST_DISTANCE):
+            if start + row < column:
+                yield start + int(row), int(column), max(0.0, 1 - float(alike[row, column]))
+
+
+def _others(axis: int) -> tuple[int, int]:
+    return ((1, 2), (0, 2), (0, 1))[axis]
+
+
+def _blocks(specimen: Specimen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the share of the mask in blocks of about equal edges, float64 [A, B, C], and their edges in mm."""
+    box = bounding_box(specimen.mask)
+    edges_mm = np.array([side.stop - side.start for side in box]) * specimen.zooms_mm
+    factors = np.maximum(1, np.rint(edges_mm.max() / _BLOCKS / specimen.zooms_mm)).astype(np.int64)
+    return _share_in_blocks(specimen.mask[box], factors), specimen.zooms_mm * factors
+
+
+@njit(cache=True)
+def _share_in_blocks(mask: NDArray[np.bool_], factors: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Averages bool [A, B, C] over blocks, with a rim of empty blocks around it."""
+    fa, fb, fc = factors
+    shape = ((mask.shape[0] - 1) // fa + 3, (mask.shape[1] - 1) // fb + 3, (mask.shape[2] - 1) // fc + 3)
+    share = np.zeros(shape)
+    for a in range(mask.shape[0]):
+        for b in range(mask.shape[1]):
+            for c in range(mask.shape[2]):
+                if mask[a, b, c]:
+                    share[a // fa + 1, b // fb + 1, c // fc + 1] += 1.0
+    return share / (fa * fb * fc)
+
+
+def _radii_of_equal_mass(distance: NDArray[np.float64], mass: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the radii, float64 [SPHERES], of the middles of equal shares of the mass."""
+    order = np.argsort(distance, kind="stable")
+    held = np.cumsum(mass[order]) / mass.sum()
+    wanted = (np.arange(SPHERES) + 0.5) / SPHERES
+    return distance[order][np.searchsorted(held, wanted)]
+
+
+@cache
+def _harmonics() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns directions spread evenly (a Fibonacci lattice), [N, 3], and what fits the harmonics to them, [N, M]."""
+    number = np.arange(_DIRECTIONS) + 0.5
+    height, turn = 1 - 2 * number / _DIRECTIONS, math.pi * (1 + math.sqrt(5)) * number
+    flat = np.sqrt(1 - height**2)
+    directions = np.column_stack([flat * np.cos(turn), flat * np.sin(turn), height])
+    orders = [(degree, order) for degree in range(HIGHEST_DEGREE + 1) for order in range(-degree, degree + 1)]
+    waves = [sph_harm_y(degree, abs(order), np.arccos(height), turn) for degree, order in orders]
+    columns = [wave.imag if order < 0 else wave.real for wave, (_, order) in zip(waves, orders, strict=True)]
+    scale = np.array([math.sqrt(2) if order else 1.0 for _, order in orders])
+    kept = np.array([degree >= LOWEST_DEGREE for degree, _ in orders])
+    return directions, np.linalg.pinv(np.column_stack(columns) * scale).T[:, kept]
+
+
+def _encode(thirds: NDArray[np.float64]) -> str:
+    largest = np.maximum(np.abs(thirds).max(axis=1, keepdims=True), 1e-12)
+    return base64.b64encode(np.rint(127 * thirds / largest).astype(np.int8).tobytes()).decode()
+
+
+def _decode(fingerprints: Sequence[str]) -> NDArray[np.float32]:
+    """Returns float32 [THIRDS, N, values], each third of length 1, or 0 where there is nothing on its spheres."""
+    joined = b"".join(base64.b64decode(text) for text in fingerprints)
+    thirds = np.frombuffer(joined, np.int8).reshape(len(fingerprints), THIRDS, -1).transpose(1, 0, 2)
+    lengths = np.sqrt(np.square(thirds, dtype=np.float32).sum(axis=2, keepdims=True))
+    return np.ascontiguousarray(thirds / np.maximum(lengths, 1e-12), dtype=np.float32)

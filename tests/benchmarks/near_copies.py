@@ -1,0 +1,79 @@
+"""Are rescans under other names found, and no two different specimens joined?"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
+
+from components.ingest.cut import CutJob, cut_volume
+from components.ingest.manifest import Scan
+from components.ingest.near_copies import find_near_copies
+from components.phantoms.forms import FORMS
+from components.phantoms.physics import Artefacts, add_noise
+from components.phantoms.specimen import Specimen, make_specimen
+from components.phantoms.writer import nifti_bytes
+from components.shared.workers import in_order
+from tests.benchmarks.measurement import Measurement
+
+SPECIMENS, RESCANS, SIZE = 96, 24, 56
+SHIFT_VOXELS, SCALING, OFFSETS = 4, 0.02, (-15.0, 30.0)
+
+
+def rescan(specimen: Specimen, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Scans a phantom again: shifted by a few voxels, 2 % larger or smaller, with new noise and another grey offset.
+
+    Args:
+        specimen: as it was scanned.
+        rng: draws the differences.
+
+    Returns:
+        uint8 [X, Y, Z] with a wider margin.
+    """
+    grey = specimen.volume.astype(np.float32)
+    grey = np.pad(grey, SHIFT_VOXELS + 2, constant_values=float(np.percentile(grey, 10)))
+    scale = 1 + SCALING * rng.choice([-1, 1])
+    middle = (np.array(grey.shape) - 1) / 2
+    shift = rng.integers(-SHIFT_VOXELS, SHIFT_VOXELS + 1, 3)
+    moved = affine_transform(grey, np.eye(3) / scale, middle - (middle + shift) / scale, order=1, mode="nearest")
+    noisy = add_noise(moved, 1.0, rng) + np.float32(rng.uniform(*OFFSETS))
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def write_scans(folder: Path, size: int, seed: int = 0) -> Iterator[Scan]:
+    """Writes SPECIMENS phantoms of all twelve species and rescans of every fourth under another name."""
+    each = SPECIMENS // len(FORMS)
+    for number in range(SPECIMENS):
+        species = list(FORMS)[number // each]
+        specimen = make_specimen(species, number % each, size, seed, Artefacts())
+        yield _write(folder, specimen, specimen.name, specimen.volume)
+        if number % (SPECIMENS // RESCANS) == 0:
+            again = rescan(specimen, np.random.default_rng([seed, number]))
+            yield _write(folder, specimen, f"again-{specimen.name}", again)
+
+
+def count_found(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tuple[int, int]:
+    """Returns how many rescans were joined with their originals, and how many groups hold anything else."""
+    scans = list(write_scans(folder, size, seed))
+    jobs = [CutJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
+    fingerprints = [result.fingerprint for _, result in in_order(cut_volume, jobs, workers)]
+    groups = [group.specimens for group in find_near_copies(scans, fingerprints)]
+    right = [group for group in groups if len(group) == 2 and group[1] == f"again-{group[0]}"]
+    return len(right), len(groups) - len(right)
+
+
+def _write(folder: Path, specimen: Specimen, name: str, volume: NDArray[np.uint8]) -> Scan:
+    file = folder / f"{name}.nii.gz"
+    file.write_bytes(nifti_bytes(volume, specimen.affine))
+    return Scan(file.name, file, specimen.species, name)
+
+
+def near_copies(scratch: Path) -> Iterable[Measurement]:
+    """Counts the rescans found among different specimens."""
+    found, wrong = count_found(scratch, SIZE)
+    yield Measurement("ingest-near-copies found", found, "rescans", RESCANS, found / RESCANS, f">= 22 of {RESCANS}")
+    yield Measurement("ingest-near-copies wrongly joined", wrong, "groups", 0, None, f"0 among {SPECIMENS} specimens")
+
+
+BENCHMARKS = {"ingest-near-copies": near_copies}
