@@ -1,6 +1,8 @@
 """`make compile`: each pipeline as the YAML that a user uploads in the Kubeflow UI, and as resources for git."""
 
 import argparse
+import ast
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from pipelines.training import PIPELINES
 RESOURCES = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]
 _IMAGES = {COMPONENT_IMAGE, TRAINING_IMAGE}
+_DICT_DEFAULT = re.compile(r"(?m)^(#.*\[Default: )(\{.*\})\]$")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,12 +78,17 @@ def compile_pipeline(pipeline: BaseComponent) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
-        text = path.read_text(encoding="utf-8")
+        text = _DICT_DEFAULT.sub(_with_sorted_keys, path.read_text(encoding="utf-8"))
     specification = next(yaml.safe_load_all(text))
     _check_parameters(specification)
     _check_images(specification)
     _check_paths(text)
     return text
+
+
+def _with_sorted_keys(default: re.Match[str]) -> str:
+    """Sorts the keys of a default in the leading comment, where kfp writes them in the order of their hashes."""
+    return f"{default[1]}{dict(sorted(ast.literal_eval(default[2]).items()))}]"
 
 
 def _check_parameters(specification: dict[str, Any]) -> None:

@@ -182,9 +182,11 @@ def _dataset(artifacts: Artifacts) -> dict[str, Any] | None:
     if folder is None:
         return None
     info = SlicesInfo.read(folder / "dataset.json")
+    known = [count for count in info.counts if count.species in info.classes]
     return {
-        "slices": sum(count.slices for count in info.counts),
-        "specimens": sum(count.specimens for count in info.counts),
+        "slices": sum(count.slices for count in known),
+        "specimens": sum(count.specimens for count in known),
+        "unseen_slices": sum(count.slices for count in info.counts if count not in known),
         "classes": list(info.classes),
         "by_class": {
             species: sum(count.slices for count in info.counts if count.species == species) for species in info.classes

@@ -6,6 +6,7 @@ from kfp import dsl, kubernetes
 
 from components.deploy.component import deploy, refuse
 from components.evaluate.component import evaluate
+from components.evaluate.gate import GateConfig
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.phantoms.component import phantoms
 from components.segment.component import segment
@@ -23,6 +24,9 @@ def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
     return task
 
 
+GATE = GateConfig().model_dump()
+
+
 @dsl.pipeline(name="taxonflow-training", description="From volumes to a deployed species classifier.")
 def training(
     volumes: str,
@@ -35,6 +39,7 @@ def training(
     planes: str = "published",
     threshold: float = 0.95,
     canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
+    gate: dict[str, Any] = GATE,
     seed: int = 0,
     shards: int = 1,
 ) -> None:
@@ -52,6 +57,10 @@ def training(
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
+            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
+            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
+            be worse than by more than champion_margin).
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
@@ -77,6 +86,7 @@ def training(
         models=dsl.Collected(trained.outputs["model"]),
         name=name,
         threshold=threshold,
+        gate=gate,
         seed=seed,
     )
     with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
@@ -104,6 +114,7 @@ def phantom_training(
     planes: str = "random",
     threshold: float = 0.95,
     canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
+    gate: dict[str, Any] = GATE,
     seed: int = 0,
     shards: int = 1,
 ) -> None:
@@ -121,6 +132,10 @@ def phantom_training(
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
+            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
+            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
+            be worse than by more than champion_margin).
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
@@ -136,6 +151,7 @@ def phantom_training(
         planes=planes,
         threshold=threshold,
         canary=canary,
+        gate=gate,
         seed=seed,
         shards=shards,
     )

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.imaging import encode_png
 from serving.preparation import Expectation
-from serving.protocol import INPUT, SIGNATURE, Outputs, RequestError
+from serving.protocol import CROPS, INPUT, SIGNATURE, Outputs, RequestError
 from serving.repository import GRAPH_FILE, StoredVersion
 
 _OUTPUTS = frozenset({"species", "confidence", "scores", "unknown", "embedding"})
@@ -55,6 +56,26 @@ class LoadedVersion:
             raise RequestError(400, f"the signature {signature_name[:64]!r}", f"one of {sorted(self._signatures)}")
         return await asyncio.get_running_loop().run_in_executor(self.workers, self.run, images, signature_name)
 
+    async def predict_crops(self, crops: NDArray[np.uint8]) -> Outputs:
+        """Answers for decoded and cropped slices.
+
+        Args:
+            crops: uint8 [N, S, S, C] as the signature wants it.
+
+        Raises:
+            RequestError: 400 for another shape, or if the model has no such signature.
+        """
+        signature = self._signatures.get(CROPS)
+        if signature is None:
+            raise RequestError(400, f"the signature {CROPS!r}", f"one of {sorted(self._signatures)}")
+        shape = signature.structured_input_signature[1][CROPS].shape
+        if not shape.is_compatible_with(crops.shape):
+            raise RequestError(400, f"crops of the shape {list(crops.shape)}", f"{list(shape)}")
+        tensor = tf.constant(crops)
+        return await asyncio.get_running_loop().run_in_executor(
+            self.workers, lambda: _outputs_of(signature(**{CROPS: tensor}))
+        )
+
     def run(self, images: list[bytes], signature_name: str = SIGNATURE) -> Outputs:
         """Answers for encoded images, and blocks until then; raises RequestError 400 that names a bad one."""
         try:
@@ -65,14 +86,7 @@ class LoadedVersion:
         return self._name_the_bad_one(images, signature_name)
 
     def _call(self, images: list[bytes], signature_name: str) -> Outputs:
-        tensors = self._signatures[signature_name](**{INPUT: tf.constant(images, tf.string)})
-        return Outputs(
-            tuple(name.decode() for name in tensors["species"].numpy().tolist()),
-            tensors["confidence"].numpy(),
-            tensors["scores"].numpy(),
-            tensors["unknown"].numpy(),
-            tensors["embedding"].numpy(),
-        )
+        return _outputs_of(self._signatures[signature_name](**{INPUT: tf.constant(images, tf.string)}))
 
     def _name_the_bad_one(self, images: list[bytes], signature_name: str) -> Outputs:
         for number, image in enumerate(images):
@@ -97,6 +111,16 @@ class LoadedVersion:
         cv2.circle(image, (32, 32), 20, 200, -1)
         for count in _WARM_UP_BATCHES:
             self.run([encode_png(image)] * count)
+
+
+def _outputs_of(tensors: dict[str, tf.Tensor]) -> Outputs:
+    return Outputs(
+        tuple(name.decode() for name in tensors["species"].numpy().tolist()),
+        tensors["confidence"].numpy(),
+        tensors["scores"].numpy(),
+        tensors["unknown"].numpy(),
+        tensors["embedding"].numpy(),
+    )
 
 
 def _signature_def(stored: StoredVersion) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import kserve
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.events import AnsweredSlice, EventRecorder
 from serving.preparation import Expectation, PreparedSlice, prepare_slices
@@ -34,6 +35,9 @@ class PredictorVersion(Protocol):
 
     async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
         """Answers for encoded images; raises RequestError."""
+
+    async def predict_crops(self, crops: NDArray[np.uint8]) -> Outputs:
+        """Answers for uint8 [N, S, S, C] as they are; raises RequestError."""
 
 
 class Predictor(Protocol):
@@ -93,6 +97,8 @@ class SliceTransformer(kserve.Model):
     async def preprocess(self, request: PredictRequest, _headers: dict[str, str] | None = None) -> Prepared:
         """Prepares the slices for the version that will answer; raises RequestError."""
         answering = await self.predictor.version_of(self.name, request.version)
+        if request.crops is not None:
+            return Prepared(request, [], answering)
         slices = await asyncio.get_running_loop().run_in_executor(
             self.workers, prepare_slices, request.instances, answering.expectation, self.limits.max_pixels
         )
@@ -100,13 +106,15 @@ class SliceTransformer(kserve.Model):
 
     async def predict(self, prepared: Prepared, _headers: dict[str, str] | None = None) -> Answered:
         """Asks the predictor; raises RequestError."""
+        if prepared.request.crops is not None:
+            return Answered(prepared, await prepared.answering.predict_crops(prepared.request.crops))
         images = [prepared_slice.image for prepared_slice in prepared.slices]
         return Answered(prepared, await prepared.answering.predict(images, prepared.request.signature_name))
 
     async def postprocess(self, answered: Answered, _headers: dict[str, str] | None = None) -> dict[str, Any]:
-        """Builds the answer and leaves the drift events."""
+        """Builds the answer and leaves the drift events; crops leave none, since a descriptor wants the whole slice."""
         prepared, outputs = answered.prepared, answered.outputs
-        SLICES.labels(self.name, str(prepared.answering.version)).inc(len(prepared.slices))
+        SLICES.labels(self.name, str(prepared.answering.version)).inc(len(outputs.species))
         if self.recorder:
             self._record(answered, self.recorder)
         votes = specimen_votes(

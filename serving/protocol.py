@@ -18,6 +18,8 @@ from components.shared.errors import TaxonflowError
 
 SIGNATURE = "serving_default"
 INPUT = "image_bytes"
+CROPS = "crops"
+"""The signature that takes pixels, and its input: uint8 [N, S, S, C] as `components.shared.preprocessing` crops."""
 MAX_SPECIMEN_CHARACTERS = 256
 _BRACKETS_OF_AN_INSTANCE = 4
 _REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
@@ -33,6 +35,7 @@ class Limits(Frozen):
         max_held_bytes: of the bodies of all requests at a time; more are asked to come again.
         max_instances: slices in a request.
         max_pixels: of all slices of a request together.
+        max_pixel_lists: JSON lists in a request to the signature `crops`, which has one for each pixel.
         read_timeout_s: in which a body has to arrive.
         answer_timeout_s: in which a request is answered.
         max_in_flight: requests that are being answered at a time; more are asked to come again.
@@ -42,6 +45,7 @@ class Limits(Frozen):
     max_held_bytes: int = 256 * 2**20
     max_instances: int = 256
     max_pixels: int = 32 * 2**20
+    max_pixel_lists: int = 1_000_000
     read_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
     max_in_flight: int = 32
@@ -73,16 +77,18 @@ class PredictRequest:
     """A parsed request.
 
     Attributes:
-        instances: at least one slice.
+        instances: at least one slice, unless there are crops.
         signature_name: which signature of the model is asked.
         columns: whether it was asked column by column, and is answered so.
         version: the version that the address names; None asks the newest.
+        crops: uint8 [N, S, S, C] where the signature CROPS is asked.
     """
 
     instances: tuple[Instance, ...]
     signature_name: str = SIGNATURE
     columns: bool = False
     version: int | None = None
+    crops: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,10 @@ def parse_predict(body: bytes, limits: Limits, version: int | None = None) -> Pr
     if not isinstance(signature, str):
         raise _bad("a signature_name that is no text", repr(SIGNATURE), "")
     columns = "inputs" in fields
+    if signature == CROPS:
+        crops = _parse_crops(fields["inputs"] if columns else fields["instances"])
+        _check_count(len(crops), limits)
+        return PredictRequest((), signature, columns, version, crops)
     instances = _from_columns(fields["inputs"]) if columns else _from_rows(fields["instances"])
     _check_count(len(instances), limits)
     return PredictRequest(instances, signature or SIGNATURE, columns, version)
@@ -156,7 +166,8 @@ def _parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
         raise _bad("an empty body", f'{{"instances": [{_B64_FORM}]}}')
     # Base64 has no brackets: counting them bounds the memory and the depth of the parsed document beforehand.
     brackets = body.count(b"[") + body.count(b"{")
-    if brackets > _BRACKETS_OF_AN_INSTANCE * limits.max_instances:
+    asks_for_crops = b'"' + CROPS.encode() + b'"' in body
+    if brackets > (limits.max_pixel_lists if asks_for_crops else _BRACKETS_OF_AN_INSTANCE * limits.max_instances):
         raise _bad(
             f"a body with {brackets} lists and objects",
             f"at most {limits.max_instances} instances",
@@ -211,6 +222,21 @@ def _from_columns(columns: Any) -> tuple[Instance, ...]:
         Instance(_parse_image(image, f"instance {number}"), _parse_specimen(specimen, f"instance {number}"))
         for number, (image, specimen) in enumerate(zip(images, specimens, strict=True))
     )
+
+
+def _parse_crops(value: Any) -> NDArray[np.uint8]:
+    """Reads uint8 [N, S, S, C] from nested lists, by row or by column."""
+    rows = value.get(CROPS) if isinstance(value, dict) else value
+    if isinstance(rows, list):
+        rows = [row.get(CROPS) if isinstance(row, dict) else row for row in rows]
+    expected = "whole numbers from 0 to 255, as many for each slice as the model's metadata say"
+    try:
+        crops = np.array(rows)
+    except ValueError as error:
+        raise _bad("crops whose lists are not equally long", expected) from error
+    if crops.ndim != 4 or crops.dtype.kind not in "iu" or not crops.size or crops.min() < 0 or crops.max() > 255:
+        raise _bad(f"crops of {crops.ndim} dimensions and {crops.dtype} values", f"{CROPS} [N, S, S, C], {expected}")
+    return crops.astype(np.uint8)
 
 
 def _parse_image(value: Any, name: str) -> bytes:

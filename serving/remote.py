@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from serving.preparation import Expectation
-from serving.protocol import INPUT, Outputs, RequestError
+from serving.protocol import CROPS, INPUT, Outputs, RequestError
 
 STATUS_LIFETIME_S = 2.0
 _READY_TIMEOUT_S = 3.0
@@ -38,7 +39,13 @@ class RemoteVersion:
 
     async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
         """Answers for encoded images; raises RequestError."""
-        instances = [{INPUT: {"b64": base64.b64encode(image).decode()}} for image in images]
+        return await self._ask(signature_name, [{INPUT: {"b64": base64.b64encode(image).decode()}} for image in images])
+
+    async def predict_crops(self, crops: NDArray[np.uint8]) -> Outputs:
+        """Answers for uint8 [N, S, S, C] as they are; raises RequestError."""
+        return await self._ask(CROPS, crops.tolist())
+
+    async def _ask(self, signature_name: str, instances: list[Any]) -> Outputs:
         body = orjson.dumps({"signature_name": signature_name, "instances": instances})
         path = self.predictor.path(self.version if self.pinned else None) + ":predict"
         answer = await self.predictor.request("POST", path, body)

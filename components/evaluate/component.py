@@ -1,6 +1,6 @@
 """The KFP component of the evaluation step."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -13,11 +13,13 @@ def evaluate(
     models: dsl.Input[list[dsl.Model]],
     name: str,
     threshold: float,
+    gate: dict[str, Any],
     seed: int,
     served: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
+    findings: dsl.Output[dsl.Artifact],
 ) -> NamedTuple("Verdict", [("passed", bool), ("reasons", str)]):  # type: ignore[valid-type]
     """Chooses the ensemble on validation, measures it on test, judges it and exports one SavedModel.
 
@@ -26,22 +28,26 @@ def evaluate(
         models: Trained backbones.
         name: Name of the served model.
         threshold: Slice accuracy that the gate requires.
-        seed: Seed of the resampling of specimens.
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py.
+        seed: Seed of the permutations of the paired tests.
         served: The served model as version 1 of a TensorFlow Serving folder.
         metrics: Metrics of the ensemble on the test specimens.
         confusion: Confusion matrix of the ensemble on the test slices.
         report: The evaluation's report.
+        findings: The report as a folder, with Markdown, JSON and a CSV file for each table.
     """
     from pathlib import Path
 
     from components.evaluate.evaluation import evaluate_models
-    from components.evaluate.report import report_page
+    from components.evaluate.gate import GateConfig
+    from components.evaluate.report.folder import write_report
     from components.shared.errors import one_sentence
 
     with one_sentence("evaluate"):
-        folders = [Path(model.path) for model in models]
-        found = evaluate_models(Path(slices.path), folders, name, threshold, seed, Path(served.path))
-        Path(report.path).write_text(report_page(found, Path(served.path) / "1"), encoding="utf-8")
+        conditions, folders = GateConfig.parse(gate), [Path(model.path) for model in models]
+        found = evaluate_models(Path(slices.path), folders, name, threshold, seed, Path(served.path), conditions)
+        page = write_report(Path(findings.path), found.findings, found.pictures)
+        Path(report.path).write_text(page, encoding="utf-8")
         for key, value in found.card.metrics.items():
             if isinstance(value, float):
                 metrics.log_metric(key, value)

@@ -1,51 +1,35 @@
 """Evaluates trained backbones: chooses on validation, measures on test, judges, and leaves the served model."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components import __version__
-from components.evaluate.ensemble import Ensemble, choose_ensemble
-from components.evaluate.gate import judge
-from components.evaluate.predictions import Member, Prediction, SplitSlices, load_member, predict_split, slices_of
-from components.evaluate.profile import reference_profile
+from components.evaluate.assessment import UnknownFindings, specimens_of
+from components.evaluate.champion import ask_champion
+from components.evaluate.choosing import Choice, HeldOut, Source, choose_on_validation
+from components.evaluate.gate import Evidence, GateConfig, judge
+from components.evaluate.measuring import Measured, measure_on_test
+from components.evaluate.predictions import Member, chosen_slices, load_member, spread_rows
+from components.evaluate.profile import MOST_SLICES, reference_profile
+from components.evaluate.provenance import code_digest, library_versions
+from components.evaluate.report.findings import Findings, Provenance, UnknownCurve, collect_findings, unknown_curve
+from components.evaluate.report.pictures import Pictures, take_pictures
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
-from components.shared import metrics
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.files import folder_made_whole
 from components.shared.metrics import Scores
 from components.shared.reference import write_reference
-from components.shared.slices import iterate_split, read_info
+from components.shared.slices import read_info
 
 CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"
-MOST_EXAMPLES = 32
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A split that training did not see, with what every member says about it.
-
-    Attributes:
-        slices: ids, labels, specimens.
-        predictions: by backbone.
-    """
-
-    slices: SplitSlices
-    predictions: Mapping[str, Prediction]
-
-    @property
-    def logits(self) -> dict[str, NDArray[np.float32]]:
-        """Logits float32 [N, K] by backbone."""
-        return {name: prediction.logits for name, prediction in self.predictions.items()}
-
-    def embedding(self, ensemble: Ensemble) -> NDArray[np.float32]:
-        """The embedding of the ensemble, float32 [N, D]."""
-        return np.concatenate([self.predictions[name].embedding for name in ensemble.weights], axis=1)
+MOST_EXAMPLES, WARMUP_SLICES = 32, 4
+DEFAULT_GATE = GateConfig()
 
 
 @dataclass(frozen=True)
@@ -56,15 +40,31 @@ class Evaluation:
         card: of the served model.
         confusion: int64 [K, K], rows are true species.
         recall: by species.
+        choice: the ensemble and the other rules that were tried on validation.
+        measured: what the test slices say.
+        findings: what the report tells.
+        pictures: what the report shows.
+        network_seconds: that the networks worked.
     """
 
     card: ModelCard
     confusion: NDArray[np.int64]
     recall: Mapping[str, float]
+    choice: Choice
+    measured: Measured
+    findings: Findings
+    pictures: Pictures
+    network_seconds: float
 
 
 def evaluate_models(
-    slices: Path, models: Sequence[Path], name: str, threshold: float, seed: int, folder: Path
+    slices: Path,
+    models: Sequence[Path],
+    name: str,
+    threshold: float,
+    seed: int,
+    folder: Path,
+    gate: GateConfig = DEFAULT_GATE,
 ) -> Evaluation:
     """Evaluates trained backbones and writes the served model as version 1 of `folder`.
 
@@ -73,8 +73,9 @@ def evaluate_models(
         models: folders of trained backbones.
         name: of the served model.
         threshold: slice accuracy that the gate requires.
-        seed: of the resampling of specimens.
+        seed: of the permutations of the paired tests.
         folder: becomes the artifact.
+        gate: what else the gate requires.
 
     Raises:
         ContractError: a model does not fit the data set, or two have the same backbone.
@@ -83,113 +84,141 @@ def evaluate_models(
     members = {member.card.backbone: member for member in (load_member(model, info) for model in models)}
     if len(members) < len(models) or not members:
         raise ContractError(f"{len(models)} models of {len(members)} backbones", "one model for each backbone")
-    held_out = {split: _predict(slices, info, split, members) for split in ("validation", "test")}
-    ensemble = choose_ensemble(held_out["validation"].logits, held_out["validation"].slices.labels)
-    test = held_out["test"]
-    scores = ensemble.scores(test.logits)
-    recall = dict(zip(info.classes, metrics.recall_by_species(scores, test.slices.labels).tolist(), strict=True))
-    verdict = judge(metrics.accuracy(scores, test.slices.labels), recall, threshold)
-    confusion = metrics.confusion(scores, test.slices.labels)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Source(slices, info, members, Path(scratch))
+        return _evaluate(source, name, threshold, seed, folder, gate)
+
+
+def _evaluate(source: Source, name: str, threshold: float, seed: int, folder: Path, gate: GateConfig) -> Evaluation:
+    validation = source.predict("validation")
+    choice = choose_on_validation(source, validation)
+    test = source.predict("test")
+    measured = measure_on_test(source, choice, test, threshold, seed)
+    verdict = judge(_evidence(source, test, measured, gate, seed), threshold, gate)
     with folder_made_whole(folder) as unfinished:
         version = unfinished / "1"
-        export_served_model(ServedModel(members, ensemble, info.classes, info.channels), version)
-        examples = _write_examples(version, slices, info, scores)
-        write_warmup_requests(version, name, [(version / example.file).read_bytes() for example in examples[:4]])
-        _write_reference_profile(version, slices, info, held_out, ensemble)
-        card = _model_card(info, name, ensemble, test, scores, verdict, examples, seed)
+        served = ServedModel(source.members, choice.ensemble, choice.unknown, source.info.classes, source.info.channels)
+        export_served_model(served, version)
+        examples = _write_examples(version, source.folder, source.info, test, measured.scores)
+        known = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
+        write_warmup_requests(version, name, served, known)
+        _write_reference_profile(version, source, {"validation": validation, "test": test}, choice)
+        card = _model_card(source.info, name, choice, measured, verdict, examples, served)
         card.write(version / CARD_FILE)
-    return Evaluation(card, confusion, recall)
+    findings = collect_findings(
+        card,
+        _provenance(source.info, source.members, seed),
+        test.slices,
+        measured.scores,
+        test.predictions,
+        _curve(measured.unknown),
+        measured.comparisons,
+        choice.candidates,
+    )
+    explained = source.members[choice.ensemble.rule.leader]
+    pictures = take_pictures(source.folder, explained, findings.mistakes, findings.pairs)
+    seconds = choice.seconds + sum(said.seconds for split in (validation, test) for said in split.predictions.values())
+    return Evaluation(card, measured.confusion, measured.recall, choice, measured, findings, pictures, seconds)
 
 
-def _predict(folder: Path, info: SlicesInfo, split: str, members: Mapping[str, Member]) -> HeldOut:
-    slices = slices_of(folder, info, split)
-    if not len(slices.ids):
-        raise ContractError(f"the data set has no {split} slices", "some of every split", "Add specimens.")
-    predictions = {name: predict_split(folder, split, member, len(slices.ids)) for name, member in members.items()}
-    return HeldOut(slices, predictions)
+def _curve(unknown: UnknownFindings) -> UnknownCurve | None:
+    return unknown_curve(unknown.known, unknown.unseen, unknown.threshold) if len(unknown.unseen) else None
+
+
+def _provenance(info: SlicesInfo, members: Mapping[str, Member], seed: int) -> Provenance:
+    return Provenance(
+        info=info,
+        members=tuple(member.card for member in members.values()),
+        digests={name: member.digest for name, member in members.items()},
+        code=code_digest(),
+        seed=seed,
+    )
+
+
+def _evidence(source: Source, test: HeldOut, measured: Measured, gate: GateConfig, seed: int) -> Evidence:
+    classes, right = source.info.classes, measured.scores.argmax(axis=1) == test.slices.labels
+    asked = gate.champion and ask_champion(gate.champion, source.folder, classes, test.slices, right, seed)
+    return Evidence(
+        species=classes,
+        accuracy=measured.metrics["accuracy"],
+        lower_bound=measured.metrics["accuracy_interval"][0],
+        recall=measured.recall,
+        test_specimens=specimens_of(test.slices, classes),
+        champion=asked or None,
+    )
 
 
 def _model_card(
     info: SlicesInfo,
     name: str,
-    ensemble: Ensemble,
-    test: HeldOut,
-    scores: Scores,
+    choice: Choice,
+    measured: Measured,
     verdict: GateVerdict,
     examples: Sequence[Example],
-    seed: int,
+    served: ServedModel,
 ) -> ModelCard:
+    ensemble = choice.ensemble
     return ModelCard(
         name=name,
         classes=info.classes,
         channels=info.channels,
         segmented="segment" in info.preprocessing,
-        members=tuple(ensemble.weights),
-        rule=ensemble.rule,
-        metrics=_ensemble_metrics(scores, test.slices, seed),
-        backbones={
-            backbone: _backbone_metrics(said.logits, test.slices) for backbone, said in test.predictions.items()
-        },
-        thresholds={"unknown_below": ensemble.unknown_below, "temperature": ensemble.temperature},
+        members=ensemble.members,
+        rule=ensemble.rule.words(info.classes),
+        metrics=measured.metrics,
+        backbones=measured.backbones,
+        thresholds={"unknown_above": choice.unknown.threshold, "temperature": ensemble.temperature},
         gate=verdict,
         data_hash=info.sources_hash,
         code_version=__version__,
         reference=REFERENCE_FILE,
+        signatures=served.signatures(),
+        versions=library_versions(),
         examples=tuple(examples),
     )
 
 
-def _ensemble_metrics(scores: Scores, slices: SplitSlices, seed: int) -> dict[str, Any]:
-    return {
-        "accuracy": metrics.accuracy(scores, slices.labels),
-        "accuracy_interval": list(metrics.accuracy_interval(scores, slices.labels, slices.specimens, seed)),
-        "macro_f1": metrics.macro_f1(scores, slices.labels),
-        "top3": metrics.top_accuracy(scores, slices.labels),
-        "auc": metrics.area_under_curve(scores, slices.labels),
-        "ece": metrics.calibration_error(scores, slices.labels),
-        "specimen_accuracy": metrics.specimen_accuracy(scores, slices.labels, slices.specimens),
-        "unknown_auroc": None,
-    }
-
-
-def _backbone_metrics(logits: NDArray[np.float32], slices: SplitSlices) -> dict[str, float]:
-    return {
-        "accuracy": metrics.accuracy(logits, slices.labels),
-        "top3": metrics.top_accuracy(logits, slices.labels),
-        "macro_f1": metrics.macro_f1(logits, slices.labels),
-    }
-
-
-def _write_examples(version: Path, folder: Path, info: SlicesInfo, scores: Scores) -> list[Example]:
+def _write_examples(version: Path, folder: Path, info: SlicesInfo, test: HeldOut, scores: Scores) -> list[Example]:
     """Keeps the first test slice of each species, with the ensemble's answer."""
     (version / EXAMPLES_FOLDER).mkdir()
-    examples: dict[int, Example] = {}
-    for row, (identifier, label, encoded) in enumerate(iterate_split(folder, "test")):
-        if label in examples or len(examples) == MOST_EXAMPLES:
-            continue
+    labels, first = np.unique(test.slices.labels, return_index=True)
+    label_of = dict(zip(first[:MOST_EXAMPLES].tolist(), labels.tolist(), strict=False))
+    examples = {}
+    for row, encoded in chosen_slices(folder, "test", label_of):
+        label = label_of[row]
         file = f"{EXAMPLES_FOLDER}/{label:03d}.png"
         (version / file).write_bytes(encoded)
         answer = tuple(float(score) for score in scores[row])
-        examples[label] = Example(id=identifier, file=file, species=info.classes[label], scores=answer)
+        examples[label] = Example(id=test.slices.ids[row], file=file, species=info.classes[label], scores=answer)
     return [examples[label] for label in sorted(examples)]
 
 
-def _write_reference_profile(
-    version: Path, folder: Path, info: SlicesInfo, held_out: Mapping[str, HeldOut], ensemble: Ensemble
-) -> None:
+def _write_reference_profile(version: Path, source: Source, held_out: Mapping[str, HeldOut], choice: Choice) -> None:
+    rows, ensemble = _reference_rows(held_out), choice.ensemble
     profile = reference_profile(
-        _encoded_slices(folder, held_out),
-        np.concatenate([split.slices.specimens for split in held_out.values()]),
-        np.concatenate([ensemble.scores(split.logits) for split in held_out.values()]),
-        np.concatenate([split.embedding(ensemble) for split in held_out.values()]),
-        info.classes,
-        info.channels,
-        ensemble.unknown_below,
+        _encoded_slices(source.folder, rows),
+        np.concatenate([held_out[split].slices.specimens[chosen] for split, chosen in rows.items()]),
+        np.concatenate([ensemble.scores(held_out[split].logits)[chosen] for split, chosen in rows.items()]),
+        np.concatenate([held_out[split].embedding(ensemble, chosen) for split, chosen in rows.items()]),
+        source.info.classes,
+        source.info.channels,
+        np.concatenate([choice.calls_unknown(held_out[split], chosen) for split, chosen in rows.items()]),
     )
     write_reference(version / REFERENCE_FILE, profile)
 
 
-def _encoded_slices(folder: Path, splits: Mapping[str, HeldOut]) -> Iterator[bytes]:
-    for split in splits:
-        for _, _, encoded in iterate_split(folder, split):
+def _reference_rows(held_out: Mapping[str, HeldOut]) -> dict[str, NDArray[np.int64]]:
+    """Chooses the slices of the reference profile, rows by split."""
+    rows = spread_rows(np.concatenate([split.slices.specimens for split in held_out.values()]), MOST_SLICES)
+    chosen, begin = {}, 0
+    for name, split in held_out.items():
+        end = begin + len(split.slices.ids)
+        chosen[name] = rows[(rows >= begin) & (rows < end)] - begin
+        begin = end
+    return chosen
+
+
+def _encoded_slices(folder: Path, rows: Mapping[str, NDArray[np.int64]]) -> Iterator[bytes]:
+    for split, chosen in rows.items():
+        for _, encoded in chosen_slices(folder, split, chosen.tolist()):
             yield encoded

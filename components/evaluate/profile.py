@@ -1,4 +1,8 @@
-"""The reference profile: descriptors and answers of held-out slices, for the monitor."""
+"""The reference profile: descriptors and answers of held-out slices, for the monitor.
+
+Describing a slice takes about as long as naming it, so of a large data set a sample is described: the same share of
+every specimen's slices, since specimens are what the monitor's thresholds are resampled from.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,6 +14,9 @@ from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.imaging import decode_image
 from components.shared.metrics import Scores, Specimens
 
+MOST_SLICES = 5000
+"""More than twice what the monitor compares with (`MonitorConfig.reference_slices`)."""
+
 
 def reference_profile(
     slices: Iterable[bytes],
@@ -18,7 +25,7 @@ def reference_profile(
     embedding: NDArray[np.float32],
     classes: Sequence[str],
     channels: int,
-    unknown_below: float,
+    unknown: NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Describes held-out slices as the transformer describes traffic.
 
@@ -29,7 +36,7 @@ def reference_profile(
         embedding: of the ensemble, float32 [N, D].
         classes: species in the order of the scores.
         channels: 1 or 3.
-        unknown_below: confidence under which a slice is unknown.
+        unknown: whether each slice is taken for an unknown species, bool [N].
 
     Returns:
         A table with `components.shared.reference.COLUMNS`.
@@ -41,6 +48,6 @@ def reference_profile(
         specimen=specimens,
         species=np.asarray(classes)[scores.argmax(axis=1)],
         confidence=confidence.astype(np.float64),
-        unknown=confidence < unknown_below,
+        unknown=unknown,
         embedding=list(embedding),
     )

@@ -1,7 +1,7 @@
 """Volumes are cut by all cores, each into a part of its own, wherever the volumes are."""
 
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from components.ingest.manifest import Scan
 from components.ingest.plan import IngestPlan
 from components.ingest.remote import RemoteSource
 from components.ingest.sources import open_source
+from components.ingest.split import scans_of_the_model
 from components.shared.progress import Progress
 from components.shared.workers import affordable_workers, in_order
 
@@ -47,14 +48,20 @@ def part_file(folder: Path, number: int) -> Path:
 
 
 def spread_quota(scans: Sequence[Scan], per_species: int) -> dict[str, int]:
-    """Spreads each species' quota evenly over its specimens, at least one slice each, and theirs over their scans."""
+    """Spreads each species' quota evenly over its specimens, at least one slice each, and theirs over their scans.
+
+    A specimen of a species outside the model gets no more than one of the model's richest species does.
+    """
+    known = {(scan.species, scan.specimen) for scan in scans_of_the_model(scans)}
+    richest = max(Counter(species for species, _ in known).values(), default=1)
     tree: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for scan in scans:
         tree[scan.species][scan.specimen].append(scan.path)
     quotas: dict[str, int] = {}
-    for specimens in tree.values():
+    for species, specimens in tree.items():
         for number, specimen in enumerate(sorted(specimens)):
-            share = max(1, _even_share(per_species, len(specimens), number))
+            among = len(specimens) if (species, specimen) in known else max(richest, len(specimens))
+            share = max(1, _even_share(per_species, among, number))
             paths = specimens[specimen]
             quotas.update({path: _even_share(share, len(paths), place) for place, path in enumerate(paths)})
     return quotas

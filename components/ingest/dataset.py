@@ -20,7 +20,7 @@ from components.ingest.plan import IngestPlan, make_plan
 from components.ingest.report import report_html
 from components.ingest.shard import cut_shard
 from components.ingest.specimen import WINDOW_PERCENTILES
-from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits
+from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
 from components.shared.files import folder_made_whole
@@ -118,7 +118,7 @@ def _write_slices(
     from components.shared.slices import Slice, SlicesWriter  # TensorFlow, which no worker process shall load
 
     config = cutting.plan.config
-    classes = tuple(sorted({scan.species for scan in cutting.scans}))
+    classes = tuple(sorted({scan.species for scan in scans_of_the_model(cutting.scans)}))
     numbers = _scan_numbers(cutting.scans)
     by_part = {cutting.part_of[scan.path]: scan for scan in _shuffled(cutting.scans, config.seed)}
     with SlicesWriter(folder, classes) as writer:

@@ -1,6 +1,7 @@
 """Which volumes there are: a folder of `<species>/<specimen>.nii[.gz]`, or a `manifest.csv`.
 
-A manifest has the columns `path,species,specimen` and, if wanted, `split`; other columns are ignored. Paths are
+A manifest has the columns `path,species,specimen` and, if wanted, `split`; other columns are ignored. The split
+`unseen` is for species outside the model, on which the evaluation measures how well it refuses them. Paths are
 relative to the manifest and stay below its folder. Rows with the same species and specimen are repeated scans of one
 individual; in a folder, `<specimen>_scan2.nii.gz` says the same.
 """
@@ -19,9 +20,10 @@ from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadVolumeError
 
 SPLITS = ("train", "validation", "test")
+UNSEEN = "unseen"
 MAX_NAME_LENGTH = 120
 _REQUIRED = ("path", "species", "specimen")
-_SPLIT_WORDS = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation", "": ""}
+_SPLIT_WORDS = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
 _NO_NAMES = frozenset(
     {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
 )
@@ -38,7 +40,7 @@ class Scan:
         file: where it is: a path on this machine, or bucket and key.
         species: the species' name.
         specimen: the individual's name, unique among all species.
-        split: one of SPLITS, or empty where the manifest leaves it open.
+        split: one of SPLITS, UNSEEN for a species outside the model, or empty where the manifest leaves it open.
         size: of the file, in bytes.
         version: what changes with the file's content in an object store; empty on this machine.
     """
@@ -190,7 +192,7 @@ def _scan_or_reason(row: dict[str, str], source: Source) -> Scan | str:
 def _to_scan(row: dict[str, str], source: Source) -> Scan:
     split, path = row.get("split", "").lower(), row.get("path", "")
     if split not in _SPLIT_WORDS:
-        raise BadVolumeError(f"split {split!r}", f"one of {', '.join(SPLITS)}, or an empty cell")
+        raise BadVolumeError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
         raise BadVolumeError(f"path {path[:80]!r}", "the path of a volume")
     place = source.find(path)

@@ -8,7 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from components.ingest.manifest import SPLITS, Scan
+from components.ingest.manifest import SPLITS, UNSEEN, Scan
 from components.shared.errors import BadManifestError
 
 TEST_SHARE = VALIDATION_SHARE = 0.2
@@ -16,13 +16,20 @@ FEWEST_SPECIMENS = len(SPLITS)
 FEWEST_SPECIES = 2
 
 
+def scans_of_the_model(scans: Sequence[Scan]) -> list[Scan]:
+    """Leaves out the scans of species that the model shall not know."""
+    return [scan for scan in scans if scan.split != UNSEEN]
+
+
 def check_enough(scans: Sequence[Scan]) -> None:
-    """Checks that every species can be in every split.
+    """Checks that every species of the model can be in every split.
 
     Raises:
-        BadManifestError: fewer than two species, or a species with fewer than three specimens.
+        BadManifestError: fewer than two species, a species with fewer than three specimens, or one that is unseen for
+            some of its specimens only.
     """
-    specimens = _specimens_by_species(scans)
+    specimens = _specimens_by_species(scans_of_the_model(scans))
+    _check_unseen(scans, specimens)
     if len(specimens) < FEWEST_SPECIES:
         only = f"only the species {next(iter(specimens))!r}" if specimens else "no usable volume"
         raise BadManifestError(only, f"at least {FEWEST_SPECIES} species of {FEWEST_SPECIMENS} specimens each")
@@ -50,8 +57,8 @@ def assign_splits(scans: Sequence[Scan], seed: int) -> dict[str, str]:
     """
     check_enough(scans)
     given = _given_splits(scans)
-    splits: dict[str, str] = {}
-    for species, specimens in _specimens_by_species(scans).items():
+    splits = {scan.specimen: UNSEEN for scan in scans if scan.split == UNSEEN}
+    for species, specimens in _specimens_by_species(scans_of_the_model(scans)).items():
         splits.update(_assign_species(species, specimens, given, seed))
     check_split(scans, splits)
     return splits
@@ -73,7 +80,7 @@ def check_split(scans: Sequence[Scan], splits: Mapping[str, str]) -> None:
             raise BadManifestError(f"{scan.path} is in {split} and {files[str(scan.file)]}", "one split")
         found[scan.species].add(split)
     for species, present in found.items():
-        missing = [split for split in SPLITS if split not in present]
+        missing = [split for split in SPLITS if split not in present and present != {UNSEEN}]
         if missing:
             raise BadManifestError(
                 f"species {species!r} has no specimen for {' and '.join(missing)}",
@@ -87,6 +94,16 @@ def _specimens_by_species(scans: Sequence[Scan]) -> dict[str, list[str]]:
     for scan in scans:
         specimens[scan.species].add(scan.specimen)
     return {species: sorted(names) for species, names in sorted(specimens.items())}
+
+
+def _check_unseen(scans: Sequence[Scan], known: Mapping[str, Sequence[str]]) -> None:
+    both = sorted({scan.species for scan in scans if scan.split == UNSEEN} & known.keys())
+    if both:
+        raise BadManifestError(
+            f"species {both[0]!r} is {UNSEEN} in some rows and in the model by others",
+            f"the split {UNSEEN} in all rows of a species or in none",
+            "Correct the split column.",
+        )
 
 
 def _given_splits(scans: Sequence[Scan]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Makes a whole set of synthetic specimens in parallel."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -8,7 +9,14 @@ from components.phantoms.forms import FORMS
 from components.phantoms.growth import GROWTH_RULES
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
-from components.phantoms.writer import volume_path, write_manifest, write_specimen
+from components.phantoms.writer import (
+    MANIFEST_COLUMNS,
+    SPLIT_COLUMN,
+    UNSEEN,
+    volume_path,
+    write_manifest,
+    write_specimen,
+)
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
 from components.shared.files import folder_made_whole
@@ -54,7 +62,8 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int | None =
         workers: processes; by default one for each core. 1 stays in this process.
 
     Returns:
-        The path of ``manifest.csv``, with columns path (relative), species, specimen.
+        The path of ``manifest.csv``, with columns path (relative), species, specimen, and where there are unseen
+        species also split, which is ``unseen`` for them.
 
     Raises:
         BadConfigError: an unknown species, a size or count that cannot work, or a folder that holds something else.
@@ -69,8 +78,7 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int | None =
         for _, (root, species, name) in in_order(_write_one, tasks, processes):
             rows[root].append((volume_path(name, species, root), species, name))
             progress.advance()
-        write_manifest(unfinished / MANIFEST, rows["volumes"])
-        write_manifest(unfinished / UNSEEN_MANIFEST, rows["unseen"])
+        _write_manifests(unfinished, rows["volumes"], rows["unseen"])
     return folder / MANIFEST
 
 
@@ -112,6 +120,15 @@ def _tasks(folder: Path, config: PhantomConfig) -> list[Task]:
     counts = [(species, config.specimens_per_species) for species in config.species]
     counts += [(species, config.unseen_per_species) for species in GROWTH_RULES]
     return [(folder, config, species, index) for species, count in counts for index in range(count)]
+
+
+def _write_manifests(
+    folder: Path, known: Sequence[tuple[str, str, str]], unseen: Sequence[tuple[str, str, str]]
+) -> None:
+    columns = (*MANIFEST_COLUMNS, SPLIT_COLUMN) if unseen else MANIFEST_COLUMNS
+    rows = [(*row, "") if unseen else row for row in known]
+    write_manifest(folder / MANIFEST, [*rows, *((*row, UNSEEN) for row in unseen)], columns)
+    write_manifest(folder / UNSEEN_MANIFEST, unseen)
 
 
 def _write_one(task: Task) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 import csv
 import gzip
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from components.phantoms.specimen import Specimen
 
 MANIFEST_COLUMNS = ("path", "species", "specimen")
+SPLIT_COLUMN, UNSEEN = "split", "unseen"
 _FASTEST = 1
 
 
@@ -47,9 +48,9 @@ def nifti_bytes(array: NDArray[np.uint8], affine: NDArray[np.float64]) -> bytes:
     return buffer.getvalue()
 
 
-def write_manifest(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Writes the list of specimens as CSV with MANIFEST_COLUMNS; paths are relative to the list's folder."""
+def write_manifest(path: Path, rows: Iterable[tuple[str, ...]], columns: Sequence[str] = MANIFEST_COLUMNS) -> None:
+    """Writes the list of specimens as CSV with these columns; paths are relative to the list's folder."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(MANIFEST_COLUMNS)
+        writer.writerow(columns)
         writer.writerows(rows)

@@ -17,7 +17,7 @@ from components.shared.errors import BadInputError, ContractError
 from components.shared.files import folder_made_whole
 from components.shared.pages import heading, page, table
 from components.shared.progress import Progress
-from components.shared.slices import INDEX_FILE, SPLITS, Slice, SlicesWriter, iterate_split, read_info
+from components.shared.slices import INDEX_FILE, SPLITS, UNSEEN, Slice, SlicesWriter, iterate_split, read_info
 from components.shared.workers import in_order
 
 BATCH_SLICES = 64
@@ -53,7 +53,7 @@ class SegmentResult:
         dropped = [(species, split, count) for (species, split), count in sorted(self.dropped.items())]
         parts = [
             heading("Specimens and slices in each split"),
-            balance_table(self.info.counts, SPLITS),
+            balance_table(self.info.counts, (*SPLITS, UNSEEN)),
             heading("Slices without a specimen"),
             table(["species", "split", "dropped"], dropped),
         ]
@@ -97,7 +97,7 @@ def _batches(source: Path) -> Iterator[Batch]:
 
 
 def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    images = {split: iterate_split(source, split) for split in SPLITS}
+    images = {split: iterate_split(source, split) for split in (*SPLITS, UNSEEN)}
     for batch in pq.ParquetFile(source / INDEX_FILE).iter_batches(batch_size=1024):
         for row in batch.to_pylist():
             id_, _, png = next(images[row["split"]], ("no more records", 0, b""))
@@ -130,7 +130,7 @@ def _new_info(info: SlicesInfo, writer: SlicesWriter, dropped: int) -> SlicesInf
     counts = writer.counts()
     left = {(count.species, count.split) for count in counts}
     for count in info.counts:
-        if (count.species, count.split) not in left:
+        if count.split != UNSEEN and (count.species, count.split) not in left:
             raise BadInputError(
                 f"no specimen is found in any of the {count.slices} {count.split} slices of {count.species!r}",
                 "a specimen brighter than its background",

@@ -118,7 +118,7 @@ class SlicesInfo(Document):
         classes: species in the order of their labels.
         image_size: edge of the square slices in pixels.
         channels: 1 for grey, 3 for colour.
-        counts: specimens and slices for each species and split.
+        counts: specimens and slices for each species and split; the split `unseen` has species outside the classes.
         seed: the seed of every random choice.
         preprocessing: the parameters of the steps that made the slices, by step.
         sources_hash: SHA-256 over the source files' digests, species and specimens in the manifest's order.
@@ -210,11 +210,13 @@ class ModelCard(Document):
         rule: the ensemble rule in words.
         metrics: of the ensemble on the test set.
         backbones: metrics of each trained backbone on the test set.
-        thresholds: confidence threshold of unknown species, and others.
+        thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
         gate: the verdict.
         data_hash: `SlicesInfo.sources_hash`.
         code_version: version of Taxonflow that made it.
         reference: file of the reference profile, relative to the version folder.
+        signatures: input, dtype and shape of each signature of the SavedModel, None for any number.
+        versions: of the libraries that made it.
         examples: known test slices with the evaluation's answers.
     """
 
@@ -233,6 +235,8 @@ class ModelCard(Document):
     data_hash: str
     code_version: str
     reference: str = "reference.parquet"
+    signatures: dict[str, dict[str, Any]] = {}
+    versions: dict[str, str] = {}
     examples: tuple[Example, ...] = ()
 
 

@@ -1,7 +1,4 @@
-"""How good a classifier is, on arrays: scores [N, K] that sum to one, labels int [N], specimens [N].
-
-Slices of one specimen are correlated, so intervals resample specimens.
-"""
+"""How good a classifier is, on arrays: scores [N, K] that sum to one, labels int [N], specimens [N]."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,24 +57,52 @@ def recall_by_species(scores: Scores, labels: Labels) -> NDArray[np.float64]:
         return np.diag(table) / table.sum(axis=1)
 
 
-def specimen_accuracy(scores: Scores, labels: Labels, specimens: Specimens) -> float:
-    """Share of specimens whose mean score is highest at their label."""
+def right_specimens(scores: Scores, labels: Labels, specimens: Specimens) -> NDArray[np.bool_]:
+    """Whether the mean score of each specimen's slices is highest at its label, bool [specimens], by name."""
     names, owner = np.unique(specimens, return_inverse=True)
     summed = np.zeros((len(names), scores.shape[1]))
     np.add.at(summed, owner, scores)
     label = np.zeros(len(names), dtype=np.int64)
     label[owner] = labels
-    return float((summed.argmax(axis=1) == label).mean())
+    return np.asarray(summed.argmax(axis=1) == label)
 
 
-def accuracy_interval(
-    scores: Scores, labels: Labels, specimens: Specimens, seed: int, resamples: int = 2000
-) -> tuple[float, float]:
-    """95 % interval of the slice accuracy by resampling whole specimens (percentile cluster bootstrap)."""
-    _, owner = np.unique(specimens, return_inverse=True)
-    right = np.bincount(owner, weights=scores.argmax(axis=1) == labels)
-    slices = np.bincount(owner)
-    drawn = np.random.default_rng(seed).integers(len(slices), size=(resamples, len(slices)))
-    resampled = right[drawn].sum(axis=1) / slices[drawn].sum(axis=1)
-    low, high = np.percentile(resampled, (2.5, 97.5))
-    return float(low), float(high)
+def brier_score(scores: Scores, labels: Labels) -> float:
+    """Mean squared distance of the scores from the truth, 0..2 (Brier 1950)."""
+    truth = np.eye(scores.shape[1], dtype=np.float32)[labels]
+    return float(((scores - truth) ** 2).sum(axis=1).mean())
+
+
+def species_table(table: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Precision, recall and F1 of each species, float64 [K], from a confusion matrix [K, K].
+
+    A species without slices has no recall and no F1 (NaN); one that is never answered has precision 0.
+    """
+    hits, true, answered = np.diag(table).astype(np.float64), table.sum(axis=1), table.sum(axis=0)
+    there = np.where(true > 0, true, np.nan)
+    return {
+        "precision": hits / np.maximum(answered, 1),
+        "recall": hits / there,
+        "f1": 2 * hits / (there + answered),
+    }
+
+
+def macro_f1_of(table: NDArray[np.int64]) -> float:
+    """Macro F1 from a confusion matrix, over the species that have slices."""
+    return _mean_of_present(species_table(table)["f1"])
+
+
+def averages(table: NDArray[np.int64]) -> dict[str, float]:
+    """Macro means, each species alike, and means weighted by slices, of precision, recall and F1."""
+    found, slices = species_table(table), table.sum(axis=1)
+    macro = {f"macro_{name}": _mean_of_present(values) for name, values in found.items()}
+    weighted = {
+        f"weighted_{name}": float((np.nan_to_num(values) * slices).sum() / slices.sum())
+        for name, values in found.items()
+    }
+    return macro | weighted
+
+
+def _mean_of_present(values: NDArray[np.float64]) -> float:
+    present = values[np.isfinite(values)]
+    return float(present.mean()) if len(present) else float("nan")

@@ -16,11 +16,11 @@ _COLOURS = ("#8aa0b5", "#c2410c", "#0a7d4b", "#5b4bb7")
 _WIDTH, _HEIGHT, _MARGIN = 420, 220, 34
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """Joins parts (HTML) under a title (plain text) into a page."""
+def page(title: str, parts: Iterable[str], style: str = "") -> str:
+    """Joins parts (HTML) under a title (plain text) into a page; `style` (CSS) is added to that of all pages."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>"
+        f"<style>{_STYLE}{style}</style></head><body><h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>"
     )
 
 

@@ -1,11 +1,12 @@
 """The data set of slices: `dataset.json`, `index.parquet`, `slices-<split>-<number>.tfrecord`.
 
-A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. Shards hold SHARD_SLICES records
+A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. The split `unseen` holds species
+outside the classes, labelled UNSEEN_LABEL; nothing is trained, chosen or judged on it. Shards hold SHARD_SLICES records
 of one split each, in the order in which the slices were given, so the bytes depend on the slices alone.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SPLITS = ("train", "validation", "test")
+UNSEEN, UNSEEN_LABEL = "unseen", -1
 SHARD_SLICES = 2048
 INFO_FILE, INDEX_FILE = "dataset.json", "index.parquet"
 _ROW_GROUP = 4096
@@ -34,9 +36,9 @@ class Slice:
 
     Attributes:
         id: unique in the data set.
-        species: one of the classes.
+        species: one of the classes, or any other in the split UNSEEN.
         specimen: the individual it was cut from.
-        split: one of SPLITS.
+        split: one of SPLITS, or UNSEEN.
         plane: the cutting plane in words.
         foreground_ratio: share of the frame that the specimen covers, 0..1.
         spacing_mm: size of a pixel, or 0 where unknown.
@@ -90,7 +92,8 @@ class SlicesWriter:
         shard = shard_name(item.split, number)
         if position == 0:
             self._open_shard(item.split, shard)
-        self._shards[item.split].write(_to_example(item, self.label[item.species]))
+        label = UNSEEN_LABEL if item.split == UNSEEN else self.label[item.species]
+        self._shards[item.split].write(_to_example(item, label))
         self._written[item.split] += 1
         self._rows.append(_to_row(item, shard, position))
         self._slices[item.species, item.split] += 1
@@ -152,11 +155,18 @@ def read_info(folder: Path) -> SlicesInfo:
     return SlicesInfo.read(folder / INFO_FILE)
 
 
-def read_index(folder: Path) -> "pd.DataFrame":
-    """Reads `index.parquet`: a row per slice, descriptors as columns of their own, in the order of the records."""
+def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Reads `index.parquet`: a row per slice, descriptors as columns of their own, in the order of the records.
+
+    Args:
+        folder: a data set of slices.
+        split: the only split whose rows are read; None reads all.
+        columns: the only columns that are read; None reads all.
+    """
     import pandas as pd
 
-    return pd.read_parquet(folder / INDEX_FILE)
+    rows = [("split", "==", split)] if split else None
+    return pd.read_parquet(folder / INDEX_FILE, columns=list(columns) if columns else None, filters=rows)
 
 
 def parse_example(record: "tf.Tensor") -> dict[str, "tf.Tensor"]:

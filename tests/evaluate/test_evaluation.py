@@ -12,17 +12,18 @@ from kfp import dsl
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
+from components.evaluate.champion import ask_champion
+from components.evaluate.choosing import Choice, Source, choose_on_validation
 from components.evaluate.component import evaluate
-from components.evaluate.ensemble import choose_ensemble
 from components.evaluate.evaluation import Evaluation, evaluate_models
-from components.evaluate.predictions import load_member, predict_split, slices_of
+from components.evaluate.predictions import load_member
 from components.evaluate.served_model import WARMUP_FILE
 from components.shared.contracts import ModelCard
 from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.errors import ContractError
-from components.shared.imaging import decode_image
+from components.shared.imaging import decode_image, encode_png
 from components.shared.reference import read_reference
-from components.shared.slices import iterate_split, read_info
+from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, iterate_split, read_index, read_info
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +40,18 @@ def serve(evaluated: tuple[Evaluation, Path]) -> tf.types.experimental.ConcreteF
 
 
 def test_the_saved_model_answers_every_test_slice_as_the_evaluation_did(
-    serve: tf.types.experimental.ConcreteFunction,
-    segmented_slices: Path,
-    trained_backbones: tuple[Path, ...],
+    evaluated: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction, segmented_slices: Path
 ) -> None:
-    info = read_info(segmented_slices)
-    members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
-    logits = {
-        split: {name: predict_split(segmented_slices, split, member, 1).logits for name, member in members.items()}
-        for split in ("validation", "test")
-    }
-    validation = slices_of(segmented_slices, info, "validation")
-    scores = choose_ensemble(logits["validation"], validation.labels).scores(logits["test"])
+    found, _ = evaluated
     answers = serve(image_bytes=tf.constant([png for _, _, png in iterate_split(segmented_slices, "test")]))
+    scores = found.measured.scores
     np.testing.assert_allclose(answers["scores"], scores, atol=1e-5)
     species = [name.decode() for name in answers["species"].numpy()]
-    assert species == [info.classes[place] for place in scores.argmax(axis=1)]
+    assert species == [found.card.classes[place] for place in scores.argmax(axis=1)]
     np.testing.assert_allclose(answers["confidence"], scores.max(axis=1), atol=1e-5)
     assert answers["embedding"].shape[0] == len(scores)
-    assert answers["unknown"].dtype == tf.bool
+    known = found.measured.unknown.known > found.card.thresholds["unknown_above"]
+    assert answers["unknown"].numpy().tolist() == known.tolist()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
@@ -124,7 +118,107 @@ def test_permuted_test_labels_do_not_change_what_is_chosen(
     index.to_parquet(permuted / "index.parquet")
     other = evaluate_models(permuted, trained_backbones, "forams", 0.5, 0, tmp_path / "served")
     assert (other.card.rule, other.card.thresholds) == (evaluated[0].card.rule, evaluated[0].card.thresholds)
+    assert as_bytes(other.choice) == as_bytes(evaluated[0].choice)
     assert other.card.metrics["accuracy"] < evaluated[0].card.metrics["accuracy"]
+
+
+def as_bytes(choice: Choice) -> list[bytes]:
+    """All that was chosen, to the last bit."""
+    arrays = [array for around in choice.unknown.surroundings for array in vars(around).values()]
+    words = (
+        choice.ensemble,
+        choice.unknown.parts,
+        choice.unknown.threshold,
+        choice.unknown.separation,
+        choice.candidates,
+    )
+    return [repr(words).encode(), *(array.tobytes() for array in arrays)]
+
+
+def test_permuted_validation_labels_do_change_what_is_chosen(
+    evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+) -> None:
+    permuted = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
+    index = pd.read_parquet(permuted / "index.parquet")
+    rows = index["split"] == "validation"
+    index.loc[rows, "species"] = index.loc[rows, "species"].sample(frac=1, random_state=5).to_numpy()
+    index.to_parquet(permuted / "index.parquet")
+    info = read_info(permuted)
+    members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
+    source = Source(permuted, info, members, tmp_path)
+    choice = choose_on_validation(source, source.predict("validation"))
+    assert choice.ensemble.temperature > evaluated[0].choice.ensemble.temperature
+    assert as_bytes(choice) != as_bytes(evaluated[0].choice)
+
+
+def test_what_is_chosen_needs_no_test_slices(
+    evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+) -> None:
+    without = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
+    for shard in without.glob("slices-test-*"):
+        shard.unlink()
+    index = pd.read_parquet(without / "index.parquet")
+    index[index["split"] != "test"].to_parquet(without / "index.parquet")
+    info = read_info(without)
+    members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
+    source = Source(without, info, members, tmp_path)
+    assert as_bytes(choose_on_validation(source, source.predict("validation"))) == as_bytes(evaluated[0].choice)
+
+
+def with_strangers(source: Path, folder: Path) -> Path:
+    """Copies a data set and adds slices of noise as a species outside the model."""
+    folder.mkdir()
+    info, rng = read_info(source), np.random.default_rng(0)
+    images = {id_: png for split in SPLITS for id_, _, png in iterate_split(source, split)}
+    rows = read_index(source)[["id", "species", "specimen", "split", "plane", "spacing_mm"]].to_dict("records")
+    for number in range(20):
+        noise = encode_png(rng.integers(1, 256, (info.image_size, info.image_size), dtype=np.uint8))
+        images[f"noise-{number}"] = noise
+        rows.append({**rows[0], "id": f"noise-{number}", "species": "Noise", "specimen": "noise", "split": UNSEEN})
+    with SlicesWriter(folder, info.classes) as writer:
+        for row in rows:
+            png = images[row["id"]]
+            writer.add(Slice(**row, foreground_ratio=0.5, descriptors=describe(decode_image(png, 1)), png=png))
+        writer.finish(info.model_copy(update={"counts": writer.counts()}))
+    return folder
+
+
+def test_species_outside_the_model_are_measured_and_change_nothing_else(
+    evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+) -> None:
+    slices = with_strangers(segmented_slices, tmp_path / "slices")
+    found = evaluate_models(slices, trained_backbones, "forams", 0.5, 0, tmp_path / "served")
+    told, untold = found.card.metrics, evaluated[0].card.metrics
+    assert told["unknown_auroc"] > 0.9
+    assert told["unknown_auroc_by_species"] == {"Noise": told["unknown_auroc"]}
+    assert told["unknown_flagged_unseen"] > told["unknown_flagged_known"]
+    assert (untold["unknown_auroc"], untold["unknown_flagged_unseen"]) == (None, None)
+    assert as_bytes(found.choice) == as_bytes(evaluated[0].choice)
+    assert {key: value for key, value in told.items() if not key.startswith("unknown")} == {
+        key: value for key, value in untold.items() if not key.startswith("unknown")
+    }
+
+
+def test_the_model_now_served_is_asked_about_the_same_slices(
+    evaluated: tuple[Evaluation, Path], segmented_slices: Path
+) -> None:
+    found, version = evaluated
+    test = found.measured.test.slices
+    right = found.measured.scores.argmax(axis=1) == test.labels
+    for source in (str(version), str(version.parent), f"file://{version.parent}"):
+        champion = ask_champion(source, segmented_slices, found.card.classes, test, right, 0)
+        assert (champion.accuracy, champion.problem, champion.p) == (found.card.metrics["accuracy"], "", 1.0)
+
+
+@pytest.mark.parametrize(("source", "words"), [("/nowhere", "nowhere"), ("s3://bucket/model", "Mount it")])
+def test_a_model_that_cannot_be_asked_refuses_through_the_gate(
+    source: str, words: str, evaluated: tuple[Evaluation, Path], segmented_slices: Path
+) -> None:
+    found, _ = evaluated
+    test = found.measured.test.slices
+    champion = ask_champion(source, segmented_slices, found.card.classes, test, np.ones(len(test.ids), dtype=bool), 0)
+    assert np.isnan(champion.accuracy)
+    assert words in champion.problem
 
 
 def test_a_model_of_other_data_is_refused(
@@ -154,16 +248,18 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
         models=[dsl.Model(uri=str(path)) for path in trained_backbones],
         name="forams",
         threshold=1.01,
+        gate={"smallest_recall": 0.0},
         seed=0,
         served=dsl.Model(uri=str(tmp_path / "served")),
         metrics=metrics,
         confusion=confusion,
         report=dsl.HTML(uri=str(tmp_path / "report.html")),
+        findings=dsl.Artifact(uri=str(tmp_path / "findings")),
     )
     assert passed is False
     assert "1.0100 slice accuracy required" in reasons
     assert 0 <= metrics.metadata["macro_f1"] <= 1
     assert len(confusion.metadata["confusionMatrix"]["rows"]) == 3
     report = (tmp_path / "report.html").read_text()
-    assert "is refused" in report
+    assert "must not be used yet" in report
     assert "http" not in report.replace("http-equiv", "")

@@ -13,11 +13,11 @@ import pytest
 from components.ingest.config import IngestConfig
 from components.ingest.cutting import spread_quota
 from components.ingest.dataset import make_dataset
-from components.ingest.manifest import Scan
+from components.ingest.manifest import UNSEEN, Scan
 from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.errors import BadConfigError, BadManifestError
 from components.shared.imaging import decode_image
-from components.shared.slices import SPLITS, iterate_split, read_index, read_info
+from components.shared.slices import SPLITS, UNSEEN_LABEL, iterate_split, read_index, read_info
 
 REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
@@ -190,3 +190,21 @@ def test_real_volumes_make_a_data_set(tmp_path: Path) -> None:
     assert result.metrics() == {"slices": 150, "specimens": 44, "classes": 5, "refused": 0, "near_copies": 0}
     for _, _, png in iterate_split(tmp_path / "slices", "test"):
         assert np.ptp(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)) > 50
+
+
+def test_species_outside_the_model_get_slices_of_their_own(own_phantoms: Path, tmp_path: Path) -> None:
+    header, *rows = (own_phantoms / "manifest.csv").read_text().splitlines()
+    marked = [f"{row},unseen" if "Orbitoides" in row else f"{row}," for row in rows]
+    (own_phantoms / "manifest.csv").write_text("\n".join([f"{header},split", *marked]))
+    info = make_dataset(own_phantoms, tmp_path / "slices", CONFIG).info
+    assert info.classes == ("Elphidiella", "Lockhartia")
+    assert [(c.species, c.specimens, c.slices) for c in info.counts if c.split == UNSEEN] == [("Orbitoides", 5, 30)]
+    labels = {label for split in SPLITS for _, label, _ in iterate_split(tmp_path / "slices", split)}
+    assert labels == {0, 1}
+    assert {label for _, label, _ in iterate_split(tmp_path / "slices", UNSEEN)} == {UNSEEN_LABEL}
+
+
+def test_a_specimen_outside_the_model_gets_no_more_slices_than_one_in_it() -> None:
+    known = [Scan(f"a{n}", Path(f"a{n}"), "a", f"a{n}") for n in range(10)]
+    quotas = spread_quota([*known, Scan("u0", Path("u0"), "u", "u0", UNSEEN)], 40)
+    assert quotas == {**{f"a{n}": 4 for n in range(10)}, "u0": 4}

@@ -1,13 +1,14 @@
 """No specimen is in two splits, every species is in all of them."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.ingest.manifest import SPLITS, Scan
+from components.ingest.manifest import SPLITS, UNSEEN, Scan
 from components.ingest.near_copies import as_individuals, check_near_copies
 from components.ingest.split import assign_splits, check_split
 from components.shared.contracts import NearCopies
@@ -150,3 +151,23 @@ def test_the_same_share_of_each_species_validates() -> None:
         chosen = [splits[f"{species}{number}"] for number in range(count)]
         for split in ("validation", "test"):
             assert abs(chosen.count(split) - 0.2 * count) <= max(0.5, 1 - 0.2 * count)
+
+
+def _unseen(scans: list[Scan], species: str) -> list[Scan]:
+    return [replace(scan, split=UNSEEN) if scan.species == species else scan for scan in scans]
+
+
+def test_an_unseen_species_is_in_no_split_of_the_model_and_may_have_one_specimen() -> None:
+    splits = assign_splits(_unseen(_scans({"a": 5, "b": 5, "c": 1}), "c"), seed=0)
+    assert splits == {**assign_splits(_scans({"a": 5, "b": 5}), seed=0), "c0": UNSEEN}
+
+
+def test_unseen_species_do_not_count_as_species_of_the_model() -> None:
+    with pytest.raises(BadManifestError, match="only the species 'a'"):
+        assign_splits(_unseen(_scans({"a": 5, "b": 5}), "b"), 0)
+
+
+def test_a_species_that_is_unseen_in_some_rows_only_is_refused() -> None:
+    scans = _scans({"a": 6, "b": 6})
+    with pytest.raises(BadManifestError, match="'a' is unseen in some rows and in the model by others"):
+        assign_splits([replace(scans[0], split=UNSEEN), *scans[1:]], 0)

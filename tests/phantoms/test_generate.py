@@ -46,9 +46,12 @@ def test_a_specimen_does_not_depend_on_which_others_are_made(
     assert digests(tmp_path / "set")[name] == digests(phantom_folder)[name]
 
 
-def test_the_manifest_lists_every_volume_of_the_twelve_species_and_nothing_else(phantom_folder: Path):
-    rows = rows_of(phantom_folder / "manifest.csv")
-    assert list(rows[0]) == ["path", "species", "specimen"]
+def test_the_manifest_lists_every_volume_and_sets_the_species_outside_the_model_apart(phantom_folder: Path):
+    listed = rows_of(phantom_folder / "manifest.csv")
+    assert list(listed[0]) == ["path", "species", "specimen", "split"]
+    assert {row["split"] for row in listed} == {"", "unseen"}
+    assert {row["species"] for row in listed if row["split"]} == set(GROWTH_RULES)
+    rows = [row for row in listed if not row["split"]]
     assert {row["species"] for row in rows} == set(FORMS)
     on_disk = {str(path.relative_to(phantom_folder)) for path in (phantom_folder / "volumes").rglob("*.nii.gz")}
     assert {row["path"] for row in rows} == on_disk

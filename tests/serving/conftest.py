@@ -46,6 +46,13 @@ def write_saved_model(folder: Path, seed: int) -> None:
                     image_bytes,
                     fn_output_signature=tf.TensorSpec([IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32),
                 )
+            return self.answer(images)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.uint8, name="crops")])
+        def serve_crops(self, crops: Any) -> dict[str, Any]:
+            return self.answer(tf.cast(crops, tf.float32))
+
+        def answer(self, images: Any) -> dict[str, Any]:
             embedding = tf.tanh(tf.reshape(images, [-1, IMAGE_SIZE**2]) @ self.project)
             scores = tf.nn.softmax(embedding @ self.classify)
             confidence = tf.reduce_max(scores, axis=1)
@@ -58,7 +65,8 @@ def write_saved_model(folder: Path, seed: int) -> None:
             }
 
     classifier = Classifier()
-    tf.saved_model.save(classifier, str(folder), signatures={"serving_default": classifier.serve})
+    signatures = {"serving_default": classifier.serve, "crops": classifier.serve_crops}
+    tf.saved_model.save(classifier, str(folder), signatures=signatures)
 
 
 def card_of(name: str, **changes: Any) -> ModelCard:

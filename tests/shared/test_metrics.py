@@ -1,7 +1,8 @@
-"""Metrics against values worked out by hand, and the interval against simulated studies."""
+"""Metrics against values worked out by hand."""
 
 import numpy as np
 import pytest
+from sklearn.metrics import precision_recall_fscore_support
 
 from components.shared import metrics
 
@@ -27,7 +28,8 @@ def test_recall_of_a_species_without_slices_is_not_a_number() -> None:
 
 
 def test_specimens_are_judged_by_their_mean_score() -> None:
-    assert metrics.specimen_accuracy(SCORES, LABELS, SPECIMENS) == 1.0
+    assert metrics.right_specimens(SCORES, LABELS, SPECIMENS).tolist() == [True, True, True]
+    assert metrics.right_specimens(SCORES, np.array([2, 2, 2, 1]), SPECIMENS).tolist() == [False, True, True]
 
 
 def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
@@ -41,19 +43,27 @@ def test_the_area_under_the_curve_needs_every_species() -> None:
     assert metrics.area_under_curve(SCORES, LABELS) == pytest.approx((1 + 1 + 3 / 4) / 3)
 
 
-def test_the_interval_covers_the_truth_where_slices_are_correlated_and_a_naive_one_does_not() -> None:
-    rng = np.random.default_rng(7)
-    truth, specimens, slices, studies = 0.9, 36, 30, 200
-    covered = naive = 0
-    for study in range(studies):
-        chance = rng.beta(truth * 0.43, (1 - truth) * 0.43, size=specimens)  # intra-specimen correlation 0.7
-        right = rng.random((specimens, slices)) < chance[:, None]
-        scores = np.stack([right, ~right], axis=-1).reshape(-1, 2).astype(np.float32)
-        labels = np.zeros(len(scores), dtype=np.int64)
-        owner = np.repeat(np.arange(specimens).astype(str), slices)
-        low, high = metrics.accuracy_interval(scores, labels, owner, seed=study, resamples=400)
-        covered += low <= truth <= high
-        low, high = metrics.accuracy_interval(scores, labels, np.arange(len(labels)).astype(str), study, 400)
-        naive += low <= truth <= high
-    assert covered / studies > 0.85
-    assert naive / studies < 0.5
+def test_the_brier_score_is_the_squared_distance_from_the_truth() -> None:
+    assert metrics.brier_score(SCORES[:1], LABELS[:1]) == pytest.approx(0.55**2 + 0.1**2 + 0.45**2)
+
+
+def test_the_table_of_species_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(4, size=200), rng.random((200, 4)).astype(np.float32)
+    found = metrics.species_table(metrics.confusion(scores, labels))
+    answers = scores.argmax(axis=1)
+    for name, known in zip(
+        ("precision", "recall", "f1"), precision_recall_fscore_support(labels, answers), strict=False
+    ):
+        np.testing.assert_allclose(found[name], known)
+    means = metrics.averages(metrics.confusion(scores, labels))
+    for average in ("macro", "weighted"):
+        known = precision_recall_fscore_support(labels, answers, average=average)[:3]
+        assert [means[f"{average}_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(known)
+    assert metrics.macro_f1_of(metrics.confusion(scores, labels)) == pytest.approx(metrics.macro_f1(scores, labels))
+
+
+def test_a_species_without_slices_is_left_out_of_the_means() -> None:
+    table = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    assert np.isnan(metrics.species_table(table)["recall"][2])
+    assert metrics.averages(table)["macro_recall"] == pytest.approx((0.75 + 1) / 2)

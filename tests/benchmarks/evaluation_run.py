@@ -1,0 +1,130 @@
+"""Evaluates a made-up set of slices in a process of its own and prints what it took, as JSON.
+
+`python -m tests.benchmarks.evaluation_run FOLDER SLICES EDGE`: half of the slices are for validation, half for test;
+three networks with random weights answer.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+BACKBONES = ("cnn_small", "resnet_small", "cnn_small")
+SPECIES, SPECIMENS = 12, 24
+_DIFFERENT_SLICES, _TRAINING_SLICES = 240, 1200
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What an evaluation took.
+
+    Attributes:
+        slices: of validation and test together.
+        seconds: wall time of the evaluation, imports left out.
+        network_seconds: of these, what the networks took.
+        peak_mib: largest resident memory of the process in MiB.
+    """
+
+    slices: int
+    seconds: float
+    network_seconds: float
+    peak_mib: float
+
+
+def measure(folder: Path, slices: int, edge: int) -> Spent:
+    """Runs an evaluation in a process of its own."""
+    import subprocess
+
+    command = [sys.executable, "-m", "tests.benchmarks.evaluation_run", str(folder), str(slices), str(edge)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return Spent(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def make_slices(folder: Path, slices: int, edge: int) -> None:
+    """Writes a data set of discs with noise, half validation and half test, and some to train on."""
+    import cv2
+    import numpy as np
+
+    from components.shared.contracts import SlicesInfo
+    from components.shared.imaging import encode_png
+    from components.shared.slices import Slice, SlicesWriter
+
+    rng = np.random.default_rng(0)
+    pngs = []
+    for number in range(_DIFFERENT_SLICES):
+        image = np.zeros((edge, edge), np.uint8)
+        cv2.circle(image, (edge // 2, edge // 2), edge // 6 + number % (edge // 4), 200, -1)
+        pngs.append(encode_png(np.where(image > 0, rng.integers(1, 256, image.shape, np.uint8), image)))
+    classes = tuple(f"species-{number:02d}" for number in range(SPECIES))
+    folder.mkdir(parents=True)
+    with SlicesWriter(folder, classes) as writer:
+        for number in range(slices + _TRAINING_SLICES):
+            split = ("validation", "test")[number % 2] if number < slices else "train"
+            species = classes[number // 2 % SPECIES]
+            specimen = f"{species}-{split}-{number // 2 // SPECIES % SPECIMENS}"
+            png = pngs[number % _DIFFERENT_SLICES]
+            writer.add(Slice(f"{number:07d}", species, specimen, split, "x", 0.3, 0.0, {"foreground_ratio": 0.3}, png))
+        info = SlicesInfo(
+            classes=classes,
+            image_size=edge,
+            channels=1,
+            counts=writer.counts(),
+            seed=0,
+            preprocessing={"segment": {}},
+            sources_hash="made up",
+        )
+        writer.finish(info)
+
+
+def make_members(folder: Path, edge: int) -> list[Path]:
+    """Writes untrained backbones with their cards."""
+    from components.shared.contracts import BackboneCard
+    from components.train.backbones import build_backbone
+
+    folders = []
+    for number, backbone in enumerate(BACKBONES):
+        model = build_backbone(backbone, edge, 1, SPECIES)
+        card = BackboneCard(
+            backbone=f"{backbone}_{number}",
+            parameters=model.count_params(),
+            image_size=edge,
+            channels=1,
+            classes=tuple(f"species-{label:02d}" for label in range(SPECIES)),
+            recipe={},
+            history=(),
+            metrics={},
+            data_hash="made up",
+            seconds=0.0,
+        )
+        folders.append(folder / card.backbone)
+        folders[-1].mkdir(parents=True)
+        model.save(folders[-1] / "model.keras")
+        card.write(folders[-1] / "model.json")
+    return folders
+
+
+def main() -> None:
+    """Makes the slices and the networks, evaluates, and prints what that took."""
+    from components.evaluate.evaluation import evaluate_models
+    from components.evaluate.report.folder import write_report
+
+    folder, slices, edge = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        make_slices(Path(scratch) / "slices", slices, edge)
+        members = make_members(Path(scratch) / "members", edge)
+        began = time.perf_counter()
+        found = evaluate_models(Path(scratch) / "slices", members, "made-up", 0.95, 0, Path(scratch) / "served")
+        write_report(Path(scratch) / "report", found.findings, found.pictures)
+        seconds = time.perf_counter() - began
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    spent = {"seconds": seconds, "network_seconds": found.network_seconds, "peak_mib": peak_mib}
+    print(json.dumps({"slices": slices, **spent}))
+
+
+if __name__ == "__main__":
+    main()
