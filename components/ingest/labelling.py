@@ -33,7 +33,7 @@ def keep_largest_component(bright: NDArray[np.bool_]) -> int:
         if root != number:
             voxels[root] += voxels[number]
             voxels[number] = 0
-    largest = np.argmax(voxels)
+    largest = int(np.argmax(voxels))
     _clear_others(bright, joined, largest)
     return int(voxels[largest])
 
@@ -52,7 +52,7 @@ def _joined_numbers(bright: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
                 if not bright[a, b, c]:
                     left = np.uint32(0)
                 elif left or behind or above:
-                    left = _joined_neighbours(joined, left, behind, above)
+                    left = np.uint32(_joined_neighbours(joined, int(left), int(behind), int(above)))
                 else:
                     if count == joined.size:
                         joined, voxels = _doubled(joined), _doubled(voxels)

@@ -5,7 +5,8 @@ The server process from which workers are forked imports this, so that no worker
 
 import numpy as np
 
-from components.ingest.cut import CUTS, frame_of, mask_coverage, sample_plane
+from components.ingest.planes import CUTS, frame_of
+from components.ingest.sampling import mask_coverage, sample_plane
 from components.ingest.specimen import find_specimen
 from components.ingest.volume import Volume
 

@@ -66,7 +66,7 @@ def encode_example(features: Mapping[str, bytes | int]) -> bytes:
     return bytes(example.SerializeToString(deterministic=True))
 
 
-def decode_example(record: bytes) -> dict[str, bytes | int]:
+def decode_example(record: bytes) -> dict[str, Any]:
     """Returns the features of a serialised `tf.train.Example` that have one value, bytes or an integer."""
     features = _Example.FromString(record).features.feature
     return {name: getattr(features[name], features[name].WhichOneof("kind")).value[0] for name in features}
