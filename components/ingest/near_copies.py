@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from components.ingest.fingerprint import near_pairs
-from components.ingest.manifest import Scan
+from components.ingest.manifest import UNSEEN, Scan
 from components.ingest.split import check_enough
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
@@ -124,7 +124,10 @@ def _joined(pairs: Sequence[tuple[int, int, float]], count: int) -> list[tuple[l
 
 def _common_split(group: NearCopies, scans: Sequence[Scan]) -> str:
     """Returns the split that the manifest gives to near-copies, or that of contradictions, or nothing."""
-    given = {scan.split: scan for scan in scans if scan.split and scan.specimen in group.specimens}
+    members = [scan for scan in scans if scan.specimen in group.specimens]
+    given = {scan.split: scan for scan in members if scan.split}
+    if UNSEEN in given:  # then a free specimen is not free: its species is one of the model's
+        given = {scan.split or "the model": scan for scan in members}
     if len(given) > 1:
         where = " and ".join(f"{scan.specimen!r} ({scan.path}) in {split}" for split, scan in sorted(given.items()))
         raise BadManifestError(

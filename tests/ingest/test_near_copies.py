@@ -150,6 +150,13 @@ def test_given_splits_that_tear_near_copies_apart_are_refused() -> None:
         as_individuals(given, [TWINS])
 
 
+def test_a_near_copy_of_a_species_outside_the_model_is_refused() -> None:
+    unseen = [*SCANS, Scan("c.nii", Path("c.nii"), "c", "c0", "unseen")]
+    group = NearCopies(specimens=("a1", "c0"), species=("a", "c"), distance=0.05)
+    with pytest.raises(BadManifestError, match=r"'a1' \(a1.nii\) in the model and 'c0' \(c.nii\) in unseen"):
+        as_individuals(unseen, [group])
+
+
 def test_near_copies_follow_the_split_that_is_given_to_one() -> None:
     given = [replace(scan, split="test" if scan.specimen == "a3" else "") for scan in SCANS]
     joined = {scan.path: (scan.specimen, scan.split) for scan in as_individuals(given, [TWINS])}
