@@ -66,7 +66,7 @@ def _answer(answer: dict[str, Any]) -> str:
 def _next_steps(summary: Summary, path: Path, out: Path) -> list[str]:
     shown = out.name if out.parent == Path.cwd() else str(out)
     own = "" if shown == "runs" else f" OUT={shown}"
-    steps = [f"Summary: {path}"]
+    steps = [f"Summary: {path}", *([f"Report:  {summary.report}"] if summary.report else [])]
     if summary.dataset and summary.dataset["refused"]:
         steps.append(f"Volumes refused: {len(summary.dataset['refused'])}, each with its reason in the summary.")
     if summary.outcome == "deployed":

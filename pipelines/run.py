@@ -140,6 +140,7 @@ def _summarise(order: Order, name: str, story: Story, artifacts: Artifacts, fold
     assert served is not None  # the pipeline succeeded
     card = ModelCard.read(served / "1" / "model.json")
     seconds, model, answer = story.seconds, None, None
+    findings = artifacts.of("evaluate", "findings")
     if card.gate.passed:
         began = time.monotonic()
         version = int(artifacts.values("deploy")["version"])
@@ -155,6 +156,7 @@ def _summarise(order: Order, name: str, story: Story, artifacts: Artifacts, fold
         backbones=card.backbones,
         ensemble={"rule": card.rule, **card.metrics},
         model=model,
+        report=str(findings / "report.html") if findings else None,
         dataset=_dataset(artifacts),
         answer=answer,
         seconds=seconds,

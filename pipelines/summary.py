@@ -19,6 +19,7 @@ class Summary(Document):
         backbones: metrics on the test set by backbone.
         ensemble: rule and metrics on the test set.
         model: name, version, path.
+        report: path of the evaluation's report, a page that opens offline.
         dataset: slices, specimens, classes, refused; `by_class` and `by_split` count slices.
         answer: the request sent at the end and how far its answer was from the evaluation's.
         seconds: wall time by step.
@@ -33,6 +34,7 @@ class Summary(Document):
     backbones: dict[str, dict[str, float]] = Field(default_factory=dict)
     ensemble: dict[str, Any] | None = None
     model: dict[str, Any] | None = None
+    report: str | None = None
     dataset: dict[str, Any] | None = None
     answer: dict[str, Any] | None = None
     seconds: dict[str, float] = Field(default_factory=dict)

@@ -42,6 +42,7 @@ def training(
     gate: dict[str, Any] = GATE,
     seed: int = 0,
     shards: int = 1,
+    material: str = "specimens",
 ) -> None:
     """Cuts and segments slices, trains each backbone, evaluates the ensemble, and deploys it if the gate passes.
 
@@ -63,6 +64,7 @@ def training(
             be worse than by more than champion_margin).
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
+        material: What the specimens are, as the report calls them.
     """
     planned = reading_volumes(
         ingest_plan(
@@ -88,6 +90,7 @@ def training(
         threshold=threshold,
         gate=gate,
         seed=seed,
+        material=material,
     )
     with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
         deploy(
@@ -154,6 +157,7 @@ def phantom_training(
         gate=gate,
         seed=seed,
         shards=shards,
+        material="synthetic specimens",
     )
 
 

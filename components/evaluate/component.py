@@ -15,6 +15,7 @@ def evaluate(
     threshold: float,
     gate: dict[str, Any],
     seed: int,
+    material: str,
     served: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
@@ -30,6 +31,7 @@ def evaluate(
         threshold: Slice accuracy that the gate requires.
         gate: What else the gate requires. Keys as in components/evaluate/gate.py.
         seed: Seed of the permutations of the paired tests.
+        material: What the specimens are, as the report calls them.
         served: The served model as version 1 of a TensorFlow Serving folder.
         metrics: Metrics of the ensemble on the test specimens.
         confusion: Confusion matrix of the ensemble on the test slices.
@@ -45,7 +47,9 @@ def evaluate(
 
     with one_sentence("evaluate"):
         conditions, folders = GateConfig.parse(gate), [Path(model.path) for model in models]
-        found = evaluate_models(Path(slices.path), folders, name, threshold, seed, Path(served.path), conditions)
+        found = evaluate_models(
+            Path(slices.path), folders, name, threshold, seed, Path(served.path), conditions, material
+        )
         page = write_report(Path(findings.path), found.findings, found.pictures)
         Path(report.path).write_text(page, encoding="utf-8")
         for key, value in found.card.metrics.items():

@@ -17,7 +17,14 @@ from components.evaluate.measuring import Measured, measure_on_test
 from components.evaluate.predictions import Member, chosen_slices, load_member, spread_rows
 from components.evaluate.profile import MOST_SLICES, reference_profile
 from components.evaluate.provenance import code_digest, library_versions
-from components.evaluate.report.findings import Findings, Provenance, UnknownCurve, collect_findings, unknown_curve
+from components.evaluate.report.findings import (
+    MATERIAL,
+    Findings,
+    Provenance,
+    UnknownCurve,
+    collect_findings,
+    unknown_curve,
+)
 from components.evaluate.report.pictures import Pictures, take_pictures
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
@@ -65,6 +72,7 @@ def evaluate_models(
     seed: int,
     folder: Path,
     gate: GateConfig = DEFAULT_GATE,
+    material: str = MATERIAL,
 ) -> Evaluation:
     """Evaluates trained backbones and writes the served model as version 1 of `folder`.
 
@@ -76,6 +84,7 @@ def evaluate_models(
         seed: of the permutations of the paired tests.
         folder: becomes the artifact.
         gate: what else the gate requires.
+        material: what the specimens are, as the report calls them.
 
     Raises:
         ContractError: a model does not fit the data set, or two have the same backbone.
@@ -86,10 +95,12 @@ def evaluate_models(
         raise ContractError(f"{len(models)} models of {len(members)} backbones", "one model for each backbone")
     with tempfile.TemporaryDirectory() as scratch:
         source = Source(slices, info, members, Path(scratch))
-        return _evaluate(source, name, threshold, seed, folder, gate)
+        return _evaluate(source, name, threshold, seed, folder, gate, material)
 
 
-def _evaluate(source: Source, name: str, threshold: float, seed: int, folder: Path, gate: GateConfig) -> Evaluation:
+def _evaluate(
+    source: Source, name: str, threshold: float, seed: int, folder: Path, gate: GateConfig, material: str
+) -> Evaluation:
     validation = source.predict("validation")
     choice = choose_on_validation(source, validation)
     test = source.predict("test")
@@ -107,7 +118,7 @@ def _evaluate(source: Source, name: str, threshold: float, seed: int, folder: Pa
         card.write(version / CARD_FILE)
     findings = collect_findings(
         card,
-        _provenance(source.info, source.members, seed),
+        _provenance(source.info, source.members, seed, material),
         test.slices,
         measured.scores,
         test.predictions,
@@ -125,13 +136,14 @@ def _curve(unknown: UnknownFindings) -> UnknownCurve | None:
     return unknown_curve(unknown.known, unknown.unseen, unknown.threshold) if len(unknown.unseen) else None
 
 
-def _provenance(info: SlicesInfo, members: Mapping[str, Member], seed: int) -> Provenance:
+def _provenance(info: SlicesInfo, members: Mapping[str, Member], seed: int, material: str) -> Provenance:
     return Provenance(
         info=info,
         members=tuple(member.card for member in members.values()),
         digests={name: member.digest for name, member in members.items()},
         code=code_digest(),
         seed=seed,
+        material=material,
     )
 
 

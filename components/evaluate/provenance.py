@@ -5,7 +5,6 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import components
 from components import __version__
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "scikit-learn", "opencv-python-headless")
@@ -22,7 +21,7 @@ def library_versions() -> dict[str, str]:
 
 def code_digest() -> str:
     """Returns a SHA-256 over the source files of all steps, which is another one whenever one of them changes."""
-    root = Path(components.__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")

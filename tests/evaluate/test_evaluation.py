@@ -250,6 +250,7 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
         threshold=1.01,
         gate={"smallest_recall": 0.0},
         seed=0,
+        material="synthetic specimens",
         served=dsl.Model(uri=str(tmp_path / "served")),
         metrics=metrics,
         confusion=confusion,
@@ -262,4 +263,7 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
     assert len(confusion.metadata["confusionMatrix"]["rows"]) == 3
     report = (tmp_path / "report.html").read_text()
     assert "must not be used yet" in report
+    assert "All figures were made with synthetic specimens." in report
     assert "http" not in report.replace("http-equiv", "")
+    written = {path.suffix for path in (tmp_path / "findings").iterdir()}
+    assert written == {".html", ".md", ".json", ".csv"}

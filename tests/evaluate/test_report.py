@@ -113,7 +113,7 @@ class Reader(HTMLParser):
 def test_the_verdict_comes_first_and_in_plain_words(findings: Findings, pictures: Pictures) -> None:
     page = report_page(findings, pictures)
     assert page.index("This model may be used") < page.index("The models compared")
-    assert "12 slices of 6 synthetic specimens that it had never seen" in page
+    assert "12 slices of 6 synthetic specimens that it had never seen, of 3 species." in page
     assert "All figures were made with synthetic specimens." in page
     refused = report_page(replace(findings, card=card(passed=False)), pictures)
     assert "This model must not be used yet" in refused

@@ -56,7 +56,7 @@ def test_every_condition_of_the_gate_is_shown_with_its_default() -> None:
 
 def test_both_pipelines_share_their_parameters() -> None:
     own, phantom = (set(inspect.signature(p.pipeline_func).parameters) for p in (training, phantom_training))
-    assert own - phantom == {"volumes"}
+    assert own - phantom == {"volumes", "material"}  # phantoms are always called synthetic
     assert phantom - own == {"specimens_per_species", "phantom_size"}
 
 

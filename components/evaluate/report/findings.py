@@ -14,7 +14,7 @@ from components.shared import metrics
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.metrics import Labels, Scores
 
-ENSEMBLE = "ensemble"
+ENSEMBLE, MATERIAL = "ensemble", "specimens"
 MOST_MISTAKES, MOST_PAIRS, MISTAKES_PER_SPECIMEN = 12, 6, 2
 RELIABILITY_BINS = 10
 _CURVE_POINTS = 200
@@ -138,7 +138,7 @@ class Provenance:
         digests: SHA-256 of each backbone's `model.keras`, by name.
         code: SHA-256 of the evaluating code.
         seed: of the resampling of specimens.
-        source: what the specimens are, in words.
+        material: what the specimens are, in words.
     """
 
     info: SlicesInfo
@@ -146,7 +146,7 @@ class Provenance:
     digests: Mapping[str, str]
     code: str
     seed: int
-    source: str = ""
+    material: str = MATERIAL
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterator, Sequence
 
 from components.evaluate.report import charts, tables, words
-from components.evaluate.report.findings import Findings, Mistake
+from components.evaluate.report.findings import MATERIAL, Findings, Mistake
 from components.evaluate.report.pictures import Pictures
 from components.shared.pages import heading, page, paragraph, picture
 
@@ -50,8 +50,8 @@ def report_page(findings: Findings, pictures: Pictures) -> str:
 
 def _verdict(findings: Findings, _: Pictures) -> Iterator[str]:
     card = findings.card
-    source = findings.provenance.source
-    yield paragraph(f"All figures were made with {source}." if source else "", "source")
+    if findings.provenance.material != MATERIAL:
+        yield paragraph(f"All figures were made with {findings.provenance.material}.", "source")
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in card.gate.reasons)
     told = "".join(paragraph(sentence) for sentence in words.summary(findings))
     tone = "good" if card.gate.passed else "bad"

@@ -267,7 +267,7 @@ def origin_table(findings: Findings) -> Table:
     """Tells from what data and code a model was made."""
     card, made = findings.card, findings.provenance
     facts = {
-        "specimens": made.source or "as given to the run",
+        "material": made.material,
         "source files, SHA-256": card.data_hash,
         "evaluating code, SHA-256": made.code,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),

@@ -30,9 +30,9 @@ def summary(findings: Findings) -> list[str]:
     card, species = findings.card, findings.species
     slices, specimens = sum(found.slices for found in species), sum(found.specimens for found in species)
     right = sum(found.specimens_right for found in species)
-    kind = findings.provenance.source or "specimens"
     sentences = [
-        f"It was shown {slices:,} slices of {specimens:,} {kind} that it had never seen, of {len(species)} species.",
+        f"It was shown {slices:,} slices of {specimens:,} {findings.provenance.material} that it had never seen, "
+        f"of {len(species)} species.",
         f"It names {percent(findings.models[0].accuracy)} of the slices right{_interval(findings)}.",
         f"When the slices of a specimen are taken together, it names {right:,} of the {specimens:,} specimens right."
         f"{_specimens_claim(findings)}",
