@@ -60,6 +60,13 @@ class Training:
         found = {count.species: count.slices for count in self.info.counts if count.split == "train"}
         return [found.get(species, 0) for species in self.info.classes]
 
+    @property
+    def class_weights(self) -> dict[int, float] | None:
+        """Returns the inverse of each class's share, so that all have the same sum of weights; None for equal ones."""
+        if self.recipe.class_weights == "none":
+            return None
+        return {label: sum(self.counts) / (len(self.counts) * count) for label, count in enumerate(self.counts)}
+
     def key(self, weights_sha256: str) -> str:
         """Returns what stands for all inputs."""
         described = hashlib.sha256((self.slices / INFO_FILE).read_bytes()).hexdigest()
@@ -173,7 +180,7 @@ def _fit_phase(
         model.set_weights(best)
     with model.distribute_strategy.scope():
         freeze(model, phase)
-        model.compile(_optimizer(recipe, phase, steps), _loss(recipe), metrics=["accuracy"], jit_compile=recipe.xla)
+        model.compile(_optimizer(recipe, phase, steps), loss_of(recipe), metrics=["accuracy"], jit_compile=recipe.xla)
         if resumed:
             store.load_running(state, model)
     keeper = _keeper(recipe, store, state)
@@ -185,7 +192,7 @@ def _fit_phase(
             epochs=state.phase_began + phase.epochs,
             steps_per_epoch=steps,
             shuffle=False,
-            class_weight=_class_weights(training),
+            class_weight=training.class_weights,
             callbacks=_callbacks(training, keeper, resumed),
             verbose=0,
         )
@@ -248,20 +255,13 @@ def _cosine(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.schedu
     )
 
 
-def _loss(recipe: Recipe) -> keras.losses.Loss:
+def loss_of(recipe: Recipe) -> keras.losses.Loss:
+    """Builds the loss: cross-entropy, or focal loss (Lin et al. 2017), on smoothed labels."""
     if recipe.focal_gamma == 0:
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     return keras.losses.CategoricalFocalCrossentropy(
         alpha=1.0, gamma=recipe.focal_gamma, from_logits=True, label_smoothing=recipe.label_smoothing
     )
-
-
-def _class_weights(training: Training) -> dict[int, float] | None:
-    """Weighs a class by the inverse of its share, so that each has the same sum of weights."""
-    if training.recipe.class_weights == "none":
-        return None
-    counts = training.counts
-    return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
 
 
 def _in_float32(model: keras.Model, training: Training) -> keras.Model:

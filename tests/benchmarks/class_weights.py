@@ -1,0 +1,127 @@
+"""What balanced class weights do for a species with an eleventh of the others' slices.
+
+The set is generated: disks, squares and triangles, and the rare ellipses, which look like disks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.shared.contracts import SlicesInfo
+from components.shared.imaging import encode_png
+from tests.benchmarks.measurement import Measurement
+
+EDGE = 24
+CLASSES = ("disk", "ellipse", "square", "triangle")
+MINORITY = CLASSES.index("ellipse")
+IMBALANCE = 11
+SLICES = {"train": 264, "validation": 132, "test": 440}
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Test figures of one training: accuracy, and F1 of the minority."""
+
+    accuracy: float
+    minority_f1: float
+
+
+def class_weights(scratch: Path) -> Iterator[Measurement]:
+    """Trains with and without class weights for each seed; each pair sees the same slices."""
+    plain, balanced = [], []
+    for seed in SEEDS:
+        slices = write_shapes(scratch / f"shapes-{seed}", seed)
+        plain.append(train_and_test(slices, "none", seed, scratch))
+        balanced.append(train_and_test(slices, "balanced", seed, scratch))
+    f1 = [float(np.mean([outcome.minority_f1 for outcome in outcomes])) for outcomes in (balanced, plain)]
+    accuracy = [float(np.mean([outcome.accuracy for outcome in outcomes])) for outcomes in (balanced, plain)]
+    yield Measurement("train-class-weights minority F1", f1[0], "F1", f1[1], None, "rises by >= 0.15")
+    yield Measurement("train-class-weights accuracy", accuracy[0], "share", accuracy[1], None, "falls by <= 0.02")
+
+
+def train_and_test(slices: Path, class_weights: str, seed: int, scratch: Path) -> Outcome:
+    """Trains cnn_small and measures it on the test split, which is as unbalanced as the training split."""
+    from components.evaluate.predictions import load_member, predict_split, slices_of
+    from components.shared.slices import read_info
+    from components.train.recipe import Recipe
+    from components.train.training import train_backbone
+
+    recipe = Recipe.parse({"epochs": 10, "class_weights": class_weights, "ema_momentum": 0.9, "zoom": 0.05})
+    info = read_info(slices)
+    folder = scratch / f"model-{seed}-{class_weights}"
+    train_backbone(slices, "cnn_small", recipe, seed, folder)
+    truth = slices_of(slices, info, "test").labels
+    said = predict_split(slices, "test", load_member(folder, info), len(truth)).logits.argmax(axis=1)
+    return Outcome(float((said == truth).mean()), f1_of(said == MINORITY, truth == MINORITY))
+
+
+def f1_of(said: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Returns the harmonic mean of precision and recall."""
+    return float(2 * (said & truth).sum() / max(1, said.sum() + truth.sum()))
+
+
+def write_shapes(folder: Path, seed: int) -> Path:
+    """Writes a data set in which the minority has an eleventh of the slices of each other class."""
+    from components.shared.slices import Slice, SlicesWriter
+
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    with SlicesWriter(folder, CLASSES) as writer:
+        for split, count in SLICES.items():
+            for label in rng.permutation(labels_of(count)):
+                writer.add(Slice(**_fields(split, int(label), rng)))
+        info = SlicesInfo(
+            classes=CLASSES,
+            image_size=EDGE,
+            channels=1,
+            counts=writer.counts(),
+            seed=seed,
+            preprocessing={},
+            sources_hash=f"shapes-{seed}",
+        )
+        writer.finish(info)
+    return folder
+
+
+def labels_of(count: int) -> NDArray[np.int64]:
+    """Returns `count` labels of each common class and an eleventh of them of the minority."""
+    shares = [count // IMBALANCE if label == MINORITY else count for label in range(len(CLASSES))]
+    return np.repeat(np.arange(len(CLASSES)), shares)
+
+
+def _fields(split: str, label: int, rng: np.random.Generator) -> dict[str, Any]:
+    name = f"{split}-{rng.integers(2**62)}"
+    return {
+        "id": name,
+        "species": CLASSES[label],
+        "specimen": name,
+        "split": split,
+        "plane": "drawn",
+        "foreground_ratio": 0.3,
+        "spacing_mm": 0.0,
+        "descriptors": {},
+        "png": encode_png(shape(CLASSES[label], rng)),
+    }
+
+
+def shape(name: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draws uint8 [EDGE, EDGE]: a shape of random size, place and angle, under noise."""
+    rows, columns = np.mgrid[:EDGE, :EDGE] - (EDGE - 1) / 2 - rng.uniform(-2, 2, (2, 1, 1))
+    angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(5, 8)
+    x, y = columns * np.cos(angle) - rows * np.sin(angle), columns * np.sin(angle) + rows * np.cos(angle)
+    inside = {
+        "disk": np.hypot(x, y) < radius,
+        "ellipse": np.hypot(x / 1.15, y * 1.15) < radius,
+        "square": np.maximum(abs(x), abs(y)) < radius * 0.85,
+        "triangle": np.maximum.reduce([-y, y / 2 + x * 0.87, y / 2 - x * 0.87]) < radius * 0.6,
+    }[name]
+    grey = np.where(inside, 130, 0) + rng.normal(0, 25, inside.shape) * inside
+    return np.clip(grey, 0, 255).astype(np.uint8)
+
+
+BENCHMARKS = {"train-class-weights": class_weights}
