@@ -9,11 +9,15 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+IMAGES := python-cpu python-gpu serving monitoring
+ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
+TAG ?= 0.1.0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor phantoms compile submit test test-all benchmark lint lock clean
+.PHONY: help setup run serve ask monitor phantoms compile submit test test-all benchmark images lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,11 +64,18 @@ test-all: $(READY) ## the tests with the slow ones
 benchmark: $(READY) ## figures beside their references, in one run: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
 
+images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [IMAGES=serving] [ENGINE=docker]
+	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: install one, or say ENGINE=path"; exit 2; }
+	@for image in $(IMAGES); do echo "[images] $$image"; $(ENGINE) build $(BUILD_OPTIONS) --file manifests/images/Dockerfile --target $$image \
+	  --build-arg REGISTRY="$(REGISTRY)" --build-arg TAG="$(TAG)" --tag $(if $(REGISTRY),$(REGISTRY)/)taxonflow/$$image:$(TAG) . || exit 1; done
+
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 lock: $(READY) ## resolve requirements.lock anew
-	@$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile $(PINS) --extra dev --generate-hashes --upgrade pyproject.toml -o requirements.lock
+	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt; done
+	@$(BIN)/uv pip compile $(PINS) --generate-hashes -c requirements.lock manifests/images/training.in | awk '/^[a-z]/{keep=/^nvidia/} keep' > manifests/images/cuda.lock
 
 clean: ## remove what runs left and the environment
 	@rm -rf "$(OUT)" $(VENV)

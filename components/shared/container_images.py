@@ -8,7 +8,7 @@ import os
 from components import __version__
 
 _REGISTRY = os.environ.get("TAXONFLOW_REGISTRY", "")
-_TAG = os.environ.get("TAXONFLOW_TAG", __version__)
+_TAG = os.environ.get("TAXONFLOW_TAG") or __version__
 
 
 def image(name: str) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from components.shared.errors import TrainingError
@@ -17,6 +18,9 @@ from components.shared.preprocessing import decode_and_crop
 from components.shared.slices import parse_example, read_info, shards_of
 from components.train.augmentation import augment, mix
 from components.train.recipe import Recipe
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
 
 SHUFFLED_SLICES = 16384
 INTERLEAVED_SHARDS = 16
@@ -135,9 +139,7 @@ def _damage(folder: Path, error: Exception) -> str:
     return said.partition("[[")[0].rpartition("assertion failed: ")[2].strip()[:200]
 
 
-def _read_into_memory(
-    folder: Path, image_size: int, channels: int, classes: int, slices: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _read_into_memory(folder: Path, image_size: int, channels: int, classes: int, slices: int) -> tuple[Images, Labels]:
     """Reads the training split in its order into uint8 [slices, S, S, C] and int64 [slices]."""
     images = np.empty((slices, image_size, image_size, channels), np.uint8)
     labels = np.empty(slices, np.int64)
@@ -149,8 +151,7 @@ def _read_into_memory(
             read += len(some)
     if read != slices:
         raise TrainingError(f"{folder} holds {read} training slices", str(slices), "Make the slices again.")
-    with tf.device("/CPU:0"):
-        return tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+    return images, labels
 
 
 def _as_recorded(folder: Path, image_size: int, channels: int, classes: int) -> tf.data.Dataset:
@@ -160,7 +161,7 @@ def _as_recorded(folder: Path, image_size: int, channels: int, classes: int) -> 
 
 
 def _batches_of_table(
-    images: tf.Tensor, labels: tf.Tensor, batch: int, steps: int, seed: int, first_epoch: int
+    images: Images, labels: Labels, batch: int, steps: int, seed: int, first_epoch: int
 ) -> tf.data.Dataset:
     """Gathers the batches of each epoch's permutation, which is computed and not stored."""
     return tf.data.Dataset.counter(first_epoch * steps).map(
@@ -169,8 +170,12 @@ def _batches_of_table(
     )
 
 
-def _rows(images: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.gather(images, rows), tf.gather(labels, rows)
+def _rows(images: Images, labels: Labels, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gathers uint8 [N, S, S, C] and int64 [N] where they lie: a tensor of the whole table would be a second copy."""
+    pieces, theirs = tf.numpy_function(
+        lambda chosen: (images[chosen], labels[chosen]), [rows], (tf.uint8, tf.int64), stateful=False
+    )
+    return tf.ensure_shape(pieces, [len(rows), *images.shape[1:]]), tf.ensure_shape(theirs, [len(rows)])
 
 
 def _drawn_rows(step: tf.Tensor, slices: int, batch: int, steps: int, seed: int) -> tf.Tensor:

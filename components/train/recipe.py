@@ -96,7 +96,7 @@ class Recipe(Frozen):
     mixup_alpha: float = Field(default=0.0, ge=0, le=10)
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=0.0, ge=0, le=1)
-    cache_gigabytes: float = Field(default=2.0, ge=0, le=1024)
+    cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
 
     @model_validator(mode="after")
     def _phases_make_sense(self) -> Self:
