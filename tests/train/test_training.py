@@ -39,7 +39,7 @@ def test_the_same_seed_trains_the_same_network(segmented_slices: Path, tmp_path:
     assert max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)) < 1e-4
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", [pytest.param("mixed_float16", marks=pytest.mark.slow), "mixed_bfloat16"])
 def test_what_was_trained_in_mixed_precision_computes_in_float32(
     precision: str, segmented_slices: Path, tmp_path: Path
 ) -> None:

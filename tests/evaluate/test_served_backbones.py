@@ -1,0 +1,63 @@
+"""Networks of every family are served at input sizes of their own."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.evaluate.ensemble import Ensemble
+from components.evaluate.predictions import load_member
+from components.evaluate.served_model import ServedModel, export_served_model
+from components.shared.contracts import BackboneCard
+from components.shared.preprocessing import decode_and_crop
+from components.shared.slices import iterate_split, read_info
+from components.train.backbones.build import build_backbone
+
+SIZES = {"cnn_small": 24, "efficientnetb0": 40, "dinov2_small": 28}
+
+
+@pytest.fixture
+def untrained(segmented_slices: Path, tmp_path: Path) -> dict[str, Path]:
+    """A network of each family as an artifact, with random weights."""
+    info = read_info(segmented_slices)
+    for name, size in SIZES.items():
+        (tmp_path / name).mkdir()
+        model = build_backbone(name, size, info.channels, len(info.classes))
+        model.save(tmp_path / name / "model.keras")
+        BackboneCard(
+            backbone=name,
+            parameters=model.count_params(),
+            image_size=size,
+            channels=info.channels,
+            classes=info.classes,
+            recipe={},
+            history=(),
+            metrics={},
+            data_hash=info.sources_hash,
+            seconds=0,
+        ).write(tmp_path / name / "model.json")
+    return {name: tmp_path / name for name in SIZES}
+
+
+@pytest.mark.slow
+def test_networks_of_every_family_answer_the_same_when_served_together(
+    untrained: dict[str, Path], segmented_slices: Path, tmp_path: Path
+) -> None:
+    info = read_info(segmented_slices)
+    members = {name: load_member(folder, info) for name, folder in untrained.items()}
+    ensemble = Ensemble(weights=dict.fromkeys(SIZES, 1 / 3), temperature=1.0, unknown_below=0.0)
+    export_served_model(ServedModel(members, ensemble, info.classes, info.channels), tmp_path / "1")
+    encoded = [png for _, _, png in list(iterate_split(segmented_slices, "test"))[:3]]
+    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](tf.constant(encoded))
+    shares = [softmax_of(folder, name, encoded, info.channels) for name, folder in untrained.items()]
+    np.testing.assert_allclose(answer["scores"].numpy(), np.mean(shares, axis=0), atol=1e-4)
+    assert answer["embedding"].shape == (3, 128 + 1280 + 768)
+
+
+def softmax_of(folder: Path, name: str, encoded: list[bytes], channels: int) -> np.ndarray:
+    """Shares float32 [N, K] that the saved network alone gives."""
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    crops = np.stack([decode_and_crop(png, SIZES[name], channels).numpy() for png in encoded]).astype(np.float32)
+    return np.asarray(tf.nn.softmax(model(crops, training=False)))
