@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tensorflow as tf
-from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf import json_format
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 

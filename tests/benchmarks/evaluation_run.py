@@ -84,7 +84,7 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
 def make_members(folder: Path, edge: int) -> list[Path]:
     """Writes untrained backbones with their cards."""
     from components.shared.contracts import BackboneCard
-    from components.train.backbones import build_backbone
+    from components.train.backbones.build import build_backbone
 
     folders = []
     for number, backbone in enumerate(BACKBONES):

@@ -45,7 +45,7 @@ def gpu_rates(shards: Path) -> Iterator[Measurement]:
     import keras
     import tensorflow as tf
 
-    from components.train.backbones import BACKBONES
+    from components.train.backbones.registry import BACKBONES
 
     gpus = tf.config.list_physical_devices("GPU")
     names = [name for name in ("efficientnetv2_s", "convnext_base") if gpus and name in BACKBONES]
@@ -93,7 +93,7 @@ def training_step(name: str, edge: int, jit: bool = False) -> Callable[[Any], ob
     """Returns the step that Keras's fit calls, for a backbone in our optimizer."""
     import keras
 
-    from components.train.backbones import build_backbone
+    from components.train.backbones.build import build_backbone
 
     model = build_backbone(name, edge, 1, CLASSES)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -118,7 +118,7 @@ def operations_of_one_image(name: str) -> float:
     import tensorflow as tf
     from tensorflow.python.profiler import model_analyzer, option_builder
 
-    from components.train.backbones import build_backbone
+    from components.train.backbones.build import build_backbone
 
     model = build_backbone(name, EDGE, 1, CLASSES)
     graph = tf.function(model).get_concrete_function(tf.TensorSpec([1, EDGE, EDGE, 1])).graph

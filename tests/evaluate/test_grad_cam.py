@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from components.evaluate.report.grad_cam import GRAD_CAM, INPUT_GRADIENT, attention, feature_map
-from components.train.backbones import BACKBONES, build_backbone
+from components.train.backbones.build import build_backbone
+from components.train.backbones.registry import BACKBONES
 
 layers = keras.layers
 
