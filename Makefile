@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
-IMAGES := python-cpu python-gpu serving monitoring
+TARGETS := python-cpu python-gpu serving monitoring
 ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 TAG ?= 0.1.0
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -64,9 +64,9 @@ test-all: $(READY) ## the tests with the slow ones
 benchmark: $(READY) ## figures beside their references, in one run: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
 
-images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [IMAGES=serving] [ENGINE=docker]
+images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
 	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: install one, or say ENGINE=path"; exit 2; }
-	@for image in $(IMAGES); do echo "[images] $$image"; $(ENGINE) build $(BUILD_OPTIONS) --file manifests/images/Dockerfile --target $$image \
+	@for image in $(TARGETS); do echo "[images] $$image"; $(ENGINE) build $(BUILD_OPTIONS) --file manifests/images/Dockerfile --target $$image \
 	  --build-arg REGISTRY="$(REGISTRY)" --build-arg TAG="$(TAG)" --tag $(if $(REGISTRY),$(REGISTRY)/)taxonflow/$$image:$(TAG) . || exit 1; done
 
 lint: $(READY) ## ruff and mypy
