@@ -9,7 +9,10 @@ import tensorflow as tf
 
 from components.evaluate.ensemble import Ensemble
 from components.evaluate.predictions import load_member
+from components.evaluate.report.grad_cam import GRAD_CAM, attention
+from components.evaluate.rules import SoftVote
 from components.evaluate.served_model import ServedModel, export_served_model
+from components.evaluate.unknown import Part, UnknownScore
 from components.shared.contracts import BackboneCard
 from components.shared.preprocessing import decode_and_crop
 from components.shared.slices import iterate_split, read_info
@@ -47,13 +50,26 @@ def test_networks_of_every_family_answer_the_same_when_served_together(
 ) -> None:
     info = read_info(segmented_slices)
     members = {name: load_member(folder, info) for name, folder in untrained.items()}
-    ensemble = Ensemble(weights=dict.fromkeys(SIZES, 1 / 3), temperature=1.0, unknown_below=0.0)
-    export_served_model(ServedModel(members, ensemble, info.classes, info.channels), tmp_path / "1")
+    ensemble = Ensemble(SoftVote(dict.fromkeys(SIZES, 1 / 3)), temperature=1.0)
+    unknown = UnknownScore((Part("doubt", 0.1, 0.1),), 1.0, (), {})
+    export_served_model(ServedModel(members, ensemble, unknown, info.classes, info.channels), tmp_path / "1")
     encoded = [png for _, _, png in list(iterate_split(segmented_slices, "test"))[:3]]
     answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](tf.constant(encoded))
     shares = [softmax_of(folder, name, encoded, info.channels) for name, folder in untrained.items()]
     np.testing.assert_allclose(answer["scores"].numpy(), np.mean(shares, axis=0), atol=1e-4)
     assert answer["embedding"].shape == (3, 128 + 1280 + 768)
+
+
+@pytest.mark.slow
+def test_networks_of_every_family_show_their_reasons(untrained: dict[str, Path], segmented_slices: Path) -> None:
+    info = read_info(segmented_slices)
+    encoded = [png for _, _, png in list(iterate_split(segmented_slices, "test"))[:3]]
+    for name, folder in untrained.items():
+        crops = np.stack([decode_and_crop(png, SIZES[name], info.channels).numpy() for png in encoded])
+        found = attention(load_member(folder, info).network, crops, np.array([0, 1, 2]))
+        assert found.method == GRAD_CAM, name
+        assert found.maps.shape == (3, SIZES[name], SIZES[name])
+        assert found.maps.any(), name
 
 
 def softmax_of(folder: Path, name: str, encoded: list[bytes], channels: int) -> np.ndarray:

@@ -52,8 +52,8 @@ def feature_map(network: keras.Model) -> keras.KerasTensor | None:
     """Finds the last tensor with places in it: [N, H, W, D] or tokens [N, T, D]; None if only the input has places."""
     slices = network.inputs[0]
     for layer in reversed(network.layers):
-        if isinstance(layer, keras.layers.InputLayer) or layer.input is slices:
-            continue
+        if isinstance(layer, keras.layers.InputLayer | keras.Model) or layer.input is slices:
+            continue  # a network inside the network has inputs of its own
         if not isinstance(layer.input, keras.KerasTensor):
             continue
         shape = layer.input.shape
