@@ -1,0 +1,76 @@
+"""How much memory cutting a volume takes, and how the time of a slice depends on the volume's size.
+
+A process of its own cuts a small volume first, so that what is imported and loaded belongs to the baseline; memory is
+its resident set at most, file pages included, over the bytes of the volume as it is stored.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.ingest.cut import CutJob, cut_volume
+from tests.benchmarks.large_phantoms import write_large_phantom
+from tests.benchmarks.measurement import Measurement
+
+SLICES = 20
+
+
+def cut_and_report(small: str, large: str, part: str) -> dict[str, Any]:
+    """Cuts two volumes of the same type and returns what the second one took."""
+    _cut(Path(small), Path(part), SLICES)
+    baseline = _most_resident_bytes()
+    _cut(Path(large), Path(part), SLICES)
+    return {"bytes": _most_resident_bytes() - baseline}
+
+
+def _cut(volume: Path, part: Path, quota: int) -> float:
+    started = time.process_time()
+    result = cut_volume(CutJob(volume.name, volume, part, quota, "published", 224, 0))
+    assert result.slices == quota, result.refused
+    return time.process_time() - started
+
+
+def _most_resident_bytes() -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def _memory(scratch: Path, edge: int, dtype: str, suffix: str, bar: float) -> Iterator[Measurement]:
+    small = write_large_phantom(scratch / f"small{suffix}", 64, dtype)
+    large = write_large_phantom(scratch / f"large{suffix}", edge, dtype)
+    arguments = ", ".join(repr(str(path)) for path in (small, large, scratch / "part.arrow"))
+    program = f"import json, tests.benchmarks.memory as it; print(json.dumps(it.cut_and_report({arguments})))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    volume = edge**3 * np.dtype(dtype).itemsize
+    taken = json.loads(run.stdout)["bytes"]
+    name = f"memory {edge} voxels wide, {dtype}, {suffix[1:]}"
+    yield Measurement(name, taken / 2**20, "MiB", volume / 2**20, taken / volume, f"<= {bar:g} times the volume")
+
+
+def _memory_of_gzip(scratch: Path) -> Iterator[Measurement]:
+    for dtype in ("uint8", "uint16", "float32"):
+        yield from _memory(scratch, 256, dtype, ".nii.gz", 2.5)
+
+
+def _time_of_a_slice(scratch: Path) -> Iterator[Measurement]:
+    """Compares the time of a slice in volumes of different sizes without reading and masking."""
+    taken = {}
+    for edge in (96, 256):
+        volume = write_large_phantom(scratch / f"{edge}.nii", edge, "uint8")
+        few, many = (min(_cut(volume, scratch / "part", quota) for _ in range(3)) for quota in (20, 420))
+        taken[edge] = (many - few) / 400 * 1e3
+    yield Measurement("ingest-slice-256", taken[256], "ms", taken[96], taken[256] / taken[96], "like that of 96 voxels")
+
+
+BENCHMARKS = {
+    "memory-gzip": _memory_of_gzip,
+    "memory-mapped": partial(_memory, edge=512, dtype="float32", suffix=".nii", bar=2.0),
+    "ingest-slice": _time_of_a_slice,
+}
