@@ -50,6 +50,12 @@ def _figures(summary: Summary, ensemble: dict[str, Any]) -> Table:
         f"{ensemble['rule']}; 95 % interval {low:.1%} to {high:.1%}; "
         f"specimens right by vote {ensemble['specimen_accuracy']:.1%}; calibration error {ensemble['ece']:.3f}"
     )
+    if ensemble.get("unknown_auroc") is not None:
+        table.caption += (
+            f"; species outside the model told by an AUROC of {ensemble['unknown_auroc']:.2f}, "
+            f"{ensemble['unknown_flagged_unseen']:.0%} of their slices called unknown "
+            f"and {ensemble['unknown_flagged_known']:.1%} of known ones"
+        )
     table.caption_justify = "left"
     return table
 
