@@ -18,6 +18,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
+    large_models: dsl.Input[list[dsl.Model]] = None,
 ) -> NamedTuple("Verdict", [("passed", bool), ("reasons", str)]):  # type: ignore[valid-type]
     """Chooses the ensemble on validation, measures it on test, judges it and exports one SavedModel.
 
@@ -31,6 +32,7 @@ def evaluate(
         metrics: Metrics of the ensemble on the test specimens.
         confusion: Confusion matrix of the ensemble on the test slices.
         report: The evaluation's report.
+        large_models: More trained backbones, of the second loop of large_training.
     """
     from pathlib import Path
 
@@ -39,7 +41,7 @@ def evaluate(
     from components.shared.errors import one_sentence
 
     with one_sentence("evaluate"):
-        folders = [Path(model.path) for model in models]
+        folders = [Path(model.path) for model in [*models, *(large_models or [])]]
         found = evaluate_models(Path(slices.path), folders, name, threshold, seed, Path(served.path))
         Path(report.path).write_text(report_page(found, Path(served.path) / "1"), encoding="utf-8")
         for key, value in found.card.metrics.items():
