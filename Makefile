@@ -49,8 +49,8 @@ monitor: $(READY) ## watch the answers for drift: [OUT=runs]
 phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"
 
-compile: $(READY) ## the pipelines as YAML for the Kubeflow UI: [OUT=runs]
-	@$(BIN)/python -m pipelines.compile --out "$(OUT)/compiled"
+compile: $(READY) ## the pipelines as YAML for the Kubeflow UI, with a preset's resources: [PRESET=fossil] [OUT=runs]
+	@$(BIN)/python -m pipelines.compile --preset "$(PRESET)" --out "$(OUT)/compiled"
 
 submit: $(READY) ## upload the pipeline and start a run: HOST=https://... [PRESET=fossil]
 	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)"

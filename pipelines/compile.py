@@ -17,7 +17,8 @@ from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError
 from components.shared.files import write_atomically
 from pipelines.gitops import pipeline_resources
-from pipelines.training import PIPELINES
+from pipelines.placement import TrainingResources, cluster_pipelines
+from pipelines.presets import load_preset
 
 RESOURCES = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]
@@ -29,9 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.compile", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the YAML files")
-    out: Path = parser.parse_args(arguments).out
+    parser.add_argument("--preset", default="fossil", help="whose resources training asks for (%(default)s)")
+    options = parser.parse_args(arguments)
+    out: Path = options.out
     try:
-        for path in compile_pipelines(out):
+        for path in compile_pipelines(out, load_preset(options.preset).resources):
             sys.stdout.write(f"{path}\n")
     except (TaxonflowError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -43,11 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def compile_pipelines(out: Path) -> list[Path]:
+def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
     """Writes every pipeline as `<its name>.yaml` for the UI and as `kubernetes/<its name>.yaml` for git.
 
     Args:
         out: folder that takes the files.
+        resources: what training asks for.
 
     Returns:
         The files for the UI.
@@ -56,7 +60,7 @@ def compile_pipelines(out: Path) -> list[Path]:
         ContractError: a pipeline is not fit to be uploaded; nothing is written for it.
     """
     paths = []
-    for pipeline in PIPELINES.values():
+    for pipeline in cluster_pipelines(resources).values():
         path = out / f"{pipeline.name}.yaml"
         text = compile_pipeline(pipeline)
         write_atomically(out / RESOURCES / path.name, pipeline_resources(text).encode())

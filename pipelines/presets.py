@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
+from pipelines.placement import TrainingResources
 
 FOLDER = resources.files("pipelines") / "presets"
 
@@ -26,11 +27,13 @@ class Preset(Frozen):
         description: what it is for.
         phantoms: the synthetic input, or None where it only makes sense on real volumes.
         parameters: of the training pipeline.
+        resources: what training asks of a cluster.
     """
 
     description: str
     phantoms: Phantoms | None = None
     parameters: dict[str, Any]
+    resources: TrainingResources = TrainingResources()
 
 
 def preset_names() -> list[str]:

@@ -13,8 +13,8 @@ from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError
 from pipelines.compile import compile_pipeline
 from pipelines.gitops import version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
+from pipelines.placement import TrainingResources, by_size, cluster_pipelines
 from pipelines.presets import Preset, load_preset, preset_names
-from pipelines.training import PIPELINES
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),
@@ -63,11 +63,13 @@ def submit(options: argparse.Namespace) -> str:
         BadConfigError: an unknown preset, parameter or host, or a value of another type.
         TaxonflowError: the server cannot be reached or refuses.
     """
-    pipeline, parameters = chosen_parameters(load_preset(options.preset), parse_settings(options.set))
-    text = compile_pipeline(PIPELINES[pipeline])
+    preset = load_preset(options.preset)
+    chosen, parameters = chosen_parameters(preset, parse_settings(options.set))
+    pipeline = cluster_pipelines(preset.resources)[chosen]
+    text = compile_pipeline(pipeline)
     check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
     kubeflow = Kubeflow(options.host, options.namespace, read_token(options.token_file))
-    uploaded = kubeflow.upload(PIPELINES[pipeline].name, version_name(text), text)
+    uploaded = kubeflow.upload(pipeline.name, version_name(text), text)
     title = f"{options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     return kubeflow.start(title, options.experiment, uploaded, parameters, options.service_account)
 
@@ -98,10 +100,31 @@ def chosen_parameters(preset: Preset, settings: Mapping[str, Any]) -> tuple[str,
     """
     parameters = {**preset.parameters, **settings}
     if "volumes" in parameters:
-        return "training", parameters
+        return _by_size(parameters, preset.resources)
     if preset.phantoms is None:
         raise BadConfigError("no volumes", remedy="Add --set volumes=<folder or manifest.csv that the cluster reads>.")
     return "phantom_training", {**preset.phantoms.model_dump(), **parameters}
+
+
+def _by_size(parameters: dict[str, Any], resources: TrainingResources) -> tuple[str, dict[str, Any]]:
+    """Gives backbones that need a large GPU a list of their own, if there are some of each size.
+
+    Raises:
+        BadConfigError: only backbones that need a large GPU.
+    """
+    given = parameters.get("backbones")
+    if "large_backbones" in parameters or not isinstance(given, list):
+        return ("large_training" if "large_backbones" in parameters else "training"), parameters
+    standard, large = by_size(given, resources)
+    if not large:
+        return "training", parameters
+    if not standard:
+        raise BadConfigError(
+            f"backbones {', '.join(large)}, which all need a large GPU",
+            "one of the standard size among them",
+            "Add one, or raise gpu_memory_gb of the preset's standard resources.",
+        )
+    return "large_training", {**parameters, "backbones": standard, "large_backbones": large}
 
 
 def check_parameters(parameters: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]) -> None:

@@ -11,10 +11,12 @@ from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.phantoms.component import phantoms
 from components.segment.component import segment
 from components.train.component import train
+from pipelines.placement import Size, checkpoints, place
 
-ACCELERATOR = "nvidia.com/gpu"
 VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name
 _STORE_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+
+GATE = GateConfig().model_dump()
 
 
 def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
@@ -24,7 +26,39 @@ def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
     return task
 
 
-GATE = GateConfig().model_dump()
+def segmented_slices(volumes: Any, shards: Any, **cutting: Any) -> dsl.PipelineTask:
+    """Adds the steps from volumes to segmented slices, with the cutting shared out over pods.
+
+    Args:
+        volumes: the pipeline's parameter of this name.
+        shards: the pipeline's parameter of this name.
+        cutting: the other parameters of `ingest_plan`.
+
+    Returns:
+        The task whose output `segmented` is the data set.
+    """
+    planned = reading_volumes(ingest_plan(volumes=volumes, shards=shards, **cutting))
+    # A loop with a name would break Collected on the cluster (kubeflow/pipelines 13239).
+    with dsl.ParallelFor(planned.outputs["Output"]) as shard:
+        cut = reading_volumes(ingest_cut(plan=planned.outputs["plan"], shard=shard))
+    ingested = reading_volumes(ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"])))
+    return segment(slices=ingested.outputs["slices"])
+
+
+def trained_models(slices: Any, backbones: Any, size: Size, recipe: Any, seed: Any) -> dsl.Collected:
+    """Adds one training task for each backbone of a size and returns their models."""
+    with dsl.ParallelFor(backbones) as backbone:
+        trained = train(slices=slices, backbone=backbone, recipe=recipe, seed=seed, checkpoints=checkpoints(size))
+        place(trained, size)
+    return dsl.Collected(trained.outputs["model"])
+
+
+def deployed_if_passed(evaluated: dsl.PipelineTask, slices: Any, name: Any, target: Any, canary: Any) -> None:
+    """Adds what follows the verdict: the deployment, or a refusal that says why."""
+    with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
+        deploy(served=evaluated.outputs["served"], slices=slices, name=name, target=target, canary=canary)
+    with dsl.Else(name="gate-refused"):
+        refuse(reasons=evaluated.outputs["reasons"])
 
 
 @dsl.pipeline(name="taxonflow-training", description="From volumes to a deployed species classifier.")
@@ -66,42 +100,20 @@ def training(
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
         material: What the specimens are, as the report calls them.
     """
-    planned = reading_volumes(
-        ingest_plan(
-            volumes=volumes,
-            image_size=image_size,
-            slices_per_species=slices_per_species,
-            planes=planes,
-            seed=seed,
-            shards=shards,
-        )
+    segmented = segmented_slices(
+        volumes, shards, image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
     )
-    with dsl.ParallelFor(planned.outputs["Output"], name="shards") as shard:
-        cut = reading_volumes(ingest_cut(plan=planned.outputs["plan"], shard=shard))
-    ingested = reading_volumes(ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"])))
-    segmented = segment(slices=ingested.outputs["slices"])
-    with dsl.ParallelFor(backbones, name="backbones") as backbone:
-        trained = train(slices=segmented.outputs["segmented"], backbone=backbone, recipe=recipe, seed=seed)
-        trained.set_accelerator_type(ACCELERATOR).set_accelerator_limit(1)
+    slices = segmented.outputs["segmented"]
     evaluated = evaluate(
-        slices=segmented.outputs["segmented"],
-        models=dsl.Collected(trained.outputs["model"]),
+        slices=slices,
+        models=trained_models(slices, backbones, "standard", recipe, seed),
         name=name,
         threshold=threshold,
         gate=gate,
         seed=seed,
         material=material,
     )
-    with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
-        deploy(
-            served=evaluated.outputs["served"],
-            slices=segmented.outputs["segmented"],
-            name=name,
-            target=target,
-            canary=canary,
-        )
-    with dsl.Else(name="gate-refused"):
-        refuse(reasons=evaluated.outputs["reasons"])
+    deployed_if_passed(evaluated, slices, name, target, canary)
 
 
 @dsl.pipeline(name="taxonflow-phantom-training", description="The training pipeline on synthetic specimens.")
@@ -161,4 +173,62 @@ def phantom_training(
     )
 
 
-PIPELINES = {"training": training, "phantom_training": phantom_training}
+@dsl.pipeline(name="taxonflow-large-training", description="The training pipeline with some backbones on large GPUs.")
+def large_training(
+    volumes: str,
+    name: str = "foraminifera",
+    target: str = "kserve://taxonflow/foraminifera",
+    backbones: list[str] = ["efficientnetv2_s", "convnext_base"],  # noqa: B006 kfp reads the default as the UI's
+    large_backbones: list[str] = ["convnext_large"],  # noqa: B006 kfp reads the default as the UI's
+    recipe: dict[str, Any] = {"epochs": 20},  # noqa: B006 kfp reads the default as the UI's
+    image_size: int = 224,
+    slices_per_species: int = 10000,
+    planes: str = "published",
+    threshold: float = 0.95,
+    canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
+    gate: dict[str, Any] = GATE,
+    seed: int = 0,
+    shards: int = 1,
+    material: str = "specimens",
+) -> None:
+    """Does what `training` does for two sizes of backbones, each with its own GPUs; neither list may be empty.
+
+    Args:
+        volumes: Folder of species/specimen.nii.gz files, or a manifest.csv with the columns path, species, specimen.
+            A mounted path, or an address of s3://, gs:// or minio://.
+        name: Name of the model, as in the endpoint's address.
+        target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
+        backbones: Networks to train that fit a standard GPU, one task each.
+        large_backbones: Networks to train that need a large GPU, one task each.
+        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate.
+        image_size: Edge of a slice in pixels.
+        slices_per_species: Slices to cut for each species, spread evenly over its specimens.
+        planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
+        threshold: Slice accuracy that the ensemble must reach on the test specimens.
+        canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
+            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
+            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
+            be worse than by more than champion_margin).
+        seed: Seed of every random choice.
+        shards: Pods that cut volumes at the same time. The slices do not depend on it.
+        material: What the specimens are, as the report calls them.
+    """
+    segmented = segmented_slices(
+        volumes, shards, image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
+    )
+    slices = segmented.outputs["segmented"]
+    evaluated = evaluate(
+        slices=slices,
+        models=trained_models(slices, backbones, "standard", recipe, seed),
+        large_models=trained_models(slices, large_backbones, "large", recipe, seed),
+        name=name,
+        threshold=threshold,
+        gate=gate,
+        seed=seed,
+        material=material,
+    )
+    deployed_if_passed(evaluated, slices, name, target, canary)
+
+
+PIPELINES = {"training": training, "phantom_training": phantom_training, "large_training": large_training}

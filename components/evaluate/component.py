@@ -21,6 +21,7 @@ def evaluate(
     confusion: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
     findings: dsl.Output[dsl.Artifact],
+    large_models: dsl.Input[list[dsl.Model]] = None,
 ) -> NamedTuple("Verdict", [("passed", bool), ("reasons", str)]):  # type: ignore[valid-type]
     """Chooses the ensemble on validation, measures it on test, judges it and exports one SavedModel.
 
@@ -37,6 +38,7 @@ def evaluate(
         confusion: Confusion matrix of the ensemble on the test slices.
         report: The evaluation's report.
         findings: The report as a folder, with Markdown, JSON and a CSV file for each table.
+        large_models: More trained backbones, of the second loop of large_training.
     """
     from pathlib import Path
 
@@ -46,7 +48,8 @@ def evaluate(
     from components.shared.errors import one_sentence
 
     with one_sentence("evaluate"):
-        conditions, folders = GateConfig.parse(gate), [Path(model.path) for model in models]
+        conditions = GateConfig.parse(gate)
+        folders = [Path(model.path) for model in [*models, *(large_models or [])]]
         found = evaluate_models(
             Path(slices.path), folders, name, threshold, seed, Path(served.path), conditions, material
         )

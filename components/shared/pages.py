@@ -51,8 +51,14 @@ def picture(png: bytes, caption: str, width: int | None = None) -> str:
     )
 
 
-def line_chart(title: str, series: Mapping[str, Sequence[float]]) -> str:
-    """Draws series over their index as SVG, with the range of values at the axis."""
+def line_chart(title: str, series: Mapping[str, Sequence[float]], boundary: int | None = None) -> str:
+    """Draws series over their index as SVG, with the range of values at the axis.
+
+    Args:
+        title: the caption.
+        series: values by name, all of one length.
+        boundary: how many values lie left of a dashed line; None draws no line.
+    """
     values = [value for line in series.values() for value in line]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
@@ -64,10 +70,21 @@ def line_chart(title: str, series: Mapping[str, Sequence[float]]) -> str:
         f'<tspan fill="{colour}">{html.escape(name)}</tspan>' for name, colour in zip(series, _COLOURS, strict=False)
     )
     return (
-        f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" font-size="11">{lines}'
+        f'<figure><svg width="{_WIDTH}" height="{_HEIGHT}" font-size="11">{_divider(series, boundary)}{lines}'
         f'<text x="0" y="12">{high:.3g}</text><text x="0" y="{_HEIGHT - 12}">{low:.3g}</text>'
         f'<text x="{_MARGIN}" y="{_HEIGHT - 2}">{legend}</text></svg>'
         f"<figcaption>{html.escape(title)}</figcaption></figure>"
+    )
+
+
+def _divider(series: Mapping[str, Sequence[float]], boundary: int | None) -> str:
+    if boundary is None:
+        return ""
+    longest = max(len(line) for line in series.values())
+    place = _MARGIN + (boundary - 0.5) * (_WIDTH - 2 * _MARGIN) / max(1, longest - 1)
+    return (
+        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="0" y2="{_HEIGHT - _MARGIN}" stroke="#8aa0b5" '
+        'stroke-dasharray="4 4"/>'
     )
 
 

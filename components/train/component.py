@@ -15,7 +15,10 @@ def train(
     seed: int,
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
+    epochs: dsl.Output[dsl.Metrics],
     curves: dsl.Output[dsl.HTML],
+    views: dsl.Output[dsl.HTML],
+    tensorboard: dsl.Output[dsl.Artifact],
     checkpoints: str = "",
 ) -> None:
     """Trains one backbone on the segmented slices.
@@ -27,21 +30,27 @@ def train(
         seed: Seed of every random choice.
         model: The trained backbone with model.json and history.csv.
         metrics: Validation metrics of the best epoch.
+        epochs: Validation metrics of every epoch.
         curves: Learning curves.
+        views: What the network gets after augmentation.
+        tensorboard: Logs for TensorBoard, which reads the artifact's folder.
         checkpoints: Folder on a volume that outlives the pod, from which an interrupted training goes on; beside the
             model where empty.
     """
     from pathlib import Path
 
     from components.shared.errors import one_sentence
-    from components.train.curves import curves_page
+    from components.train.outputs import leave_pages, move_logs, numbers_of_epochs
     from components.train.recipe import Recipe
     from components.train.training import train_backbone
 
     with one_sentence(f"train {backbone}"):
-        kept = Path(checkpoints) if checkpoints else None
-        card = train_backbone(Path(slices.path), backbone, Recipe.parse(recipe), seed, Path(model.path), kept)
-        Path(curves.path).write_text(curves_page(card), encoding="utf-8")
+        chosen, kept = Recipe.parse(recipe), Path(checkpoints) if checkpoints else None
+        card = train_backbone(Path(slices.path), backbone, chosen, seed, Path(model.path), kept)
+        leave_pages(card, chosen, Path(slices.path), seed, Path(curves.path), Path(views.path))
+        move_logs(Path(model.path), Path(tensorboard.path))
         for key, value in card.metrics.items():
             metrics.log_metric(key, value)
+        for key, value in numbers_of_epochs(card):
+            epochs.log_metric(key, value)
         model.metadata["backbone"] = backbone

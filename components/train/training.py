@@ -24,6 +24,7 @@ from components.train.checkpoints import LOGS, CheckpointStore, TrainingState, k
 from components.train.input_pipeline import held_out_batches, readable_shards, steps_per_epoch, training_batches
 from components.train.phases import Phase, freeze, phases_of
 from components.train.recipe import Recipe
+from components.train.strategy import gpus, strategy_for
 from components.train.weights import load_pretrained
 
 MODEL_FILE, CARD_FILE, HISTORY_FILE = "model.keras", "model.json", "history.csv"
@@ -100,7 +101,7 @@ def train_backbone(
     training = _prepared(slices, backbone, recipe, seed)
     keras.utils.set_random_seed(seed)
     tf.random.set_seed(seed + 1)  # where this is 0, tf.data takes no tensor as the seed of a shuffle
-    with _strategy().scope():
+    with strategy_for(gpus()).scope():
         model = _built(training, recipe.precision)
         weights_sha256 = load_pretrained(model, recipe.weights)
     store = CheckpointStore(
@@ -125,12 +126,6 @@ def _prepared(slices: Path, backbone: str, recipe: Recipe, seed: int) -> Trainin
             f"no training slices of {', '.join(missing)}", "some of every species", "Add specimens of these species."
         )
     return training
-
-
-def _strategy() -> tf.distribute.Strategy:
-    """Returns what shares each batch out over the GPUs where there are several."""
-    several = len(tf.config.list_logical_devices("GPU")) > 1
-    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
 def _built(training: Training, precision: str) -> keras.Model:

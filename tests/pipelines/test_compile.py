@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,34 @@ from kfp import dsl
 
 from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import ContractError
+from components.train.backbones.registry import BACKBONES
 from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines
 from pipelines.gitops import pipeline_resources, version_name
+from pipelines.placement import Placement, TrainingResources, by_size
+from pipelines.presets import load_preset
 from pipelines.training import PIPELINES
 
 NAMES = sorted(PIPELINES)
+RESOURCES_ASKED = TrainingResources.model_validate(
+    {
+        "large": {
+            "accelerator": "example.org/big-gpu",
+            "count": 4,
+            "cpu": "32",
+            "memory": "200Gi",
+            "node_selector": {"gpu": "a100"},
+            "tolerations": [{"key": "big", "operator": "Equal", "value": "yes", "effect": "NoExecute"}],
+            "hours": 12,
+            "checkpoint_claim": "kept",
+        }
+    }
+)
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("compiled")
-    paths = compile_pipelines(folder)
+    paths = compile_pipelines(folder, RESOURCES_ASKED)
     assert sorted(folder.glob("*.yaml")) == sorted(paths)
     return {path.stem: path.read_text() for path in paths}
 
@@ -35,7 +53,14 @@ def text(request: pytest.FixtureRequest, compiled: dict[str, str]) -> str:
 
 @pytest.fixture
 def specification(text: str) -> dict[str, Any]:
-    return next(yaml.safe_load_all(text))
+    return dict(next(yaml.safe_load_all(text)))
+
+
+@pytest.fixture
+def pods(text: str) -> dict[str, dict[str, Any]]:
+    """What kfp-kubernetes asks of the pods, by executor."""
+    platform = list(yaml.safe_load_all(text))[1]
+    return dict(platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"])
 
 
 def tasks(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -62,19 +87,115 @@ def test_each_parameter_has_a_type_a_description_and_a_default_or_is_required(sp
 def test_every_image_is_one_of_ours(specification: dict[str, Any]) -> None:
     images = {name: task["container"]["image"] for name, task in tasks(specification).items()}
     assert {"ingest-plan", "ingest-cut", "ingest", "segment", "train", "evaluate", "deploy", "refuse"} <= images.keys()
-    assert images.pop("train") == TRAINING_IMAGE
+    assert {images.pop(name) for name in list(images) if name.startswith("train")} == {TRAINING_IMAGE}
     assert set(images.values()) == {COMPONENT_IMAGE}
 
 
-def test_the_training_task_alone_asks_for_a_gpu(specification: dict[str, Any]) -> None:
+def test_the_training_tasks_alone_ask_for_gpus_each_size_for_its_own(specification: dict[str, Any]) -> None:
     asking = {
-        name: task["container"]["resources"]["accelerator"]
+        name: task["container"]["resources"]
         for name, task in tasks(specification).items()
         if "accelerator" in task["container"].get("resources", {})
     }
-    assert asking.keys() == {"train"}
-    assert asking["train"]["resourceType"] == "nvidia.com/gpu"
-    assert asking["train"]["resourceCount"] == "1"
+    standard = asking.pop("train")
+    assert standard["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert standard["accelerator"]["resourceCount"] == "1"
+    assert standard["resourceMemoryLimit"] == standard["resourceMemoryRequest"] == "16Gi"
+    if specification["pipelineInfo"]["name"] == "taxonflow-large-training":
+        large = asking.pop("train-2")
+        assert large["accelerator"]["resourceType"] == "example.org/big-gpu"
+        assert large["accelerator"]["resourceCount"] == "4"
+        assert (large["resourceMemoryLimit"], large["resourceCpuRequest"]) == ("200Gi", "32")
+    assert not asking
+
+
+def test_training_pods_have_a_time_out_and_tolerate_the_taint_of_gpu_nodes(pods: dict[str, dict[str, Any]]) -> None:
+    (standard,) = (pod for name, pod in pods.items() if name.endswith("train"))
+    assert standard == {
+        "activeDeadlineSeconds": "86400",
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    }
+
+
+def test_large_backbones_go_to_the_nodes_that_the_preset_names(compiled: dict[str, str]) -> None:
+    _, platform = yaml.safe_load_all(compiled["taxonflow-large-training"])
+    large = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-2"]
+    assert large["nodeSelector"] == {"labels": {"gpu": "a100"}}
+    assert large["activeDeadlineSeconds"] == str(12 * 3600)
+    assert large["tolerations"] == [{"key": "big", "operator": "Equal", "value": "yes", "effect": "NoExecute"}]
+    assert [(mount["constant"], mount["mountPath"]) for mount in large["pvcMount"]] == [("kept", "/checkpoints")]
+
+
+def training_tasks(specification: dict[str, Any]) -> list[dict[str, Any]]:
+    loops = [component["dag"]["tasks"] for component in specification["components"].values() if "dag" in component]
+    return [
+        task for loop in loops for name, task in loop.items() if name.startswith("train") and "iterator" not in task
+    ]
+
+
+def test_training_is_tried_again_after_a_pause_and_its_result_is_cached(specification: dict[str, Any]) -> None:
+    found = [task for task in training_tasks(specification) if task["componentRef"]["name"].startswith("comp-train")]
+    found = [task for task in found if "retryPolicy" in task]
+    assert len(found) == (2 if specification["pipelineInfo"]["name"] == "taxonflow-large-training" else 1)
+    for task in found:
+        assert task["retryPolicy"]["maxRetryCount"] == 3
+        assert task["retryPolicy"]["backoffDuration"] == "60s"
+        assert task["cachingOptions"] == {"enableCache": True}
+
+
+def test_checkpoints_lie_on_the_claim_where_there_is_one(compiled: dict[str, str]) -> None:
+    specification = next(yaml.safe_load_all(compiled["taxonflow-large-training"]))
+    folders = {
+        task["taskInfo"]["name"]: task["inputs"]["parameters"]["checkpoints"]["runtimeValue"]["constant"]
+        for task in training_tasks(specification)
+        if "checkpoints" in task["inputs"]["parameters"]
+    }
+    assert folders == {"train": "", "train-2": "/checkpoints"}
+
+
+def dags(specification: dict[str, Any]) -> list[dict[str, Any]]:
+    components = specification["components"].values()
+    return [specification["root"]["dag"], *(component["dag"] for component in components if "dag" in component)]
+
+
+def test_no_loop_has_a_name_of_its_own_which_the_cluster_would_not_find(specification: dict[str, Any]) -> None:
+    loops = {
+        key: task["taskInfo"]["name"]
+        for dag in dags(specification)
+        for key, task in dag["tasks"].items()
+        if "parameterIterator" in task
+    }
+    assert loops
+    assert all(key == name for key, name in loops.items())
+
+
+def test_a_preset_without_gpus_asks_for_none(tmp_path: Path) -> None:
+    without = TrainingResources(standard=Placement(count=0, tolerations=(), retries=0))
+    paths = {path.stem: path for path in compile_pipelines(tmp_path, without)}
+    specification = next(yaml.safe_load_all(paths["taxonflow-training"].read_text()))
+    assert "accelerator" not in tasks(specification)["train"]["container"]["resources"]
+
+
+def test_large_training_takes_what_training_takes_and_a_second_list(compiled: dict[str, str]) -> None:
+    one, two = (
+        next(yaml.safe_load_all(compiled[name]))["root"] for name in ("taxonflow-training", "taxonflow-large-training")
+    )
+    parameters = two["inputDefinitions"]["parameters"]
+    assert parameters.keys() - {"large_backbones"} == one["inputDefinitions"]["parameters"].keys()
+    kinds = [Counter(name.rstrip("-0123456789") for name in root["dag"]["tasks"]) for root in (one, two)]
+    assert kinds[1] - kinds[0] == Counter(["for-loop"])
+    assert not kinds[0] - kinds[1]
+
+
+def test_every_backbone_fits_what_its_size_asks_for() -> None:
+    resources = TrainingResources()
+    standard, large = by_size(list(BACKBONES), resources)
+    assert {"convnext_large", "efficientnetv2_l", "nasnet_large"} == set(large)
+    for names, placement in ((standard, resources.standard), (large, resources.large)):
+        for name in names:
+            assert BACKBONES[name].gpu.memory_gb <= placement.gpu_memory_gb
+            assert BACKBONES[name].gpu.pod_memory_gb <= int(placement.memory.removesuffix("Gi"))
+            assert BACKBONES[name].gpu.count <= placement.count
 
 
 def test_shards_are_cut_side_by_side_and_collected(specification: dict[str, Any]) -> None:
@@ -88,16 +209,15 @@ def test_shards_are_cut_side_by_side_and_collected(specification: dict[str, Any]
     assert loop["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--ingest-plan-Output"}
     inside = specification["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
     assert inside.keys() == {"ingest-cut"}
-    assert loop["taskInfo"]["name"] == "shards"
     assert set(steps["ingest"]["dependentTasks"]) == {"ingest-plan", next(n for n, t in steps.items() if t is loop)}
 
 
 def test_the_steps_that_read_volumes_take_credentials_from_an_optional_secret(text: str) -> None:
     _, platform = yaml.safe_load_all(text)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert executors.keys() == {"exec-ingest-plan", "exec-ingest-cut", "exec-ingest"}
-    for executor in executors.values():
-        (secret,) = executor["secretAsEnv"]
+    reading = {name: executor["secretAsEnv"] for name, executor in executors.items() if "secretAsEnv" in executor}
+    assert reading.keys() == {"exec-ingest-plan", "exec-ingest-cut", "exec-ingest"}
+    for (secret,) in reading.values():
         assert (secret["secretName"], secret["optional"]) == ("taxonflow-volumes", True)
 
 
@@ -112,11 +232,13 @@ def test_no_task_installs_packages_when_it_starts(specification: dict[str, Any])
         assert not [part for part in task["container"]["command"] if "pip" in part.split()], name
 
 
-def test_compiling_again_in_another_process_gives_the_same_text(compiled: dict[str, str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path)]
+def test_compiling_again_in_another_process_gives_the_same_text(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path / "there")]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    assert {path.stem: path.read_text() for path in tmp_path.glob("*.yaml")} == compiled
+    here = compile_pipelines(tmp_path / "here", load_preset("fossil").resources)
+    there = {path.name: path.read_text() for path in (tmp_path / "there").glob("*.yaml")}
+    assert there == {path.name: path.read_text() for path in here}
     assert "taxonflow-training.yaml" in done.stdout
     assert done.stderr == ""
 
@@ -125,10 +247,12 @@ def test_the_resources_for_git_fit_their_crd_schemas_and_hold_the_same_pipeline(
     text: str, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
     pipeline, version = yaml.safe_load_all(pipeline_resources(text))
+    specification, platform = yaml.safe_load_all(text)
     assert [pipeline["kind"], version["kind"]] == ["Pipeline", "PipelineVersion"]
     assert complaints_of_crd(pipeline) == complaints_of_crd(version) == []
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
-    assert [version["spec"]["pipelineSpec"], version["spec"]["platformSpec"]] == list(yaml.safe_load_all(text))
+    assert version["spec"]["pipelineSpec"] == specification
+    assert version["spec"]["platformSpec"] == platform
     assert all("namespace" not in document["metadata"] for document in (pipeline, version))
 
 
@@ -137,7 +261,7 @@ def test_another_text_is_another_version(text: str) -> None:
 
 
 def test_the_resources_for_git_are_written_beside(tmp_path: Path) -> None:
-    paths = compile_pipelines(tmp_path)
+    paths = compile_pipelines(tmp_path, TrainingResources())
     for path in paths:
         assert (tmp_path / RESOURCES / path.name).read_text() == pipeline_resources(path.read_text())
 

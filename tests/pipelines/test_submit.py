@@ -144,7 +144,7 @@ def test_a_preset_is_uploaded_as_a_version_and_run_with_its_parameters(
     reference = {"pipeline_id": "pipeline-1", "pipeline_version_id": "pipeline_version-1"}
     assert run["pipeline_version_reference"] == reference
     assert run["experiment_id"] == "experiment-1"
-    assert kubeflow.pipelines[0]["display_name"] == "taxonflow-training"
+    assert kubeflow.pipelines[0]["display_name"] == "taxonflow-large-training"
     assert kubeflow.experiments[0]["display_name"] == "taxonflow"
 
 
@@ -152,7 +152,31 @@ def test_what_is_uploaded_is_the_compiled_pipeline(kubeflow: FakeKubeflow) -> No
     submit(kubeflow, "--preset", "fossil", "--set", "volumes=s3://lab/volumes")
     for upload in kubeflow.uploads():
         content = upload.body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
-        assert next(yaml.safe_load_all(content))["pipelineInfo"]["name"] == "taxonflow-training"
+        specification, platform = yaml.safe_load_all(content)
+        assert specification["pipelineInfo"]["name"] == "taxonflow-large-training"
+        assert "exec-train-2" in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def test_backbones_that_need_a_large_gpu_are_a_list_of_their_own(kubeflow: FakeKubeflow) -> None:
+    submit(kubeflow, "--preset", "fossil", "--set", "volumes=v", "--set", "backbones=[nasnet_large, mobilenet]")
+    parameters = kubeflow.runs[0]["runtime_config"]["parameters"]
+    assert (parameters["backbones"], parameters["large_backbones"]) == (["mobilenet"], ["nasnet_large"])
+
+
+def test_without_large_backbones_the_plain_pipeline_runs(kubeflow: FakeKubeflow) -> None:
+    submit(kubeflow, "--preset", "fossil", "--set", "volumes=v", "--set", "backbones=[mobilenet]")
+    assert kubeflow.pipelines[0]["display_name"] == "taxonflow-training"
+
+
+@pytest.mark.parametrize(
+    ("backbones", "complaint"), [("[nasnet_large]", "all need a large GPU"), ("[resnet_500]", "backbone 'resnet_500'")]
+)
+def test_backbones_that_cannot_be_placed_are_refused_before_anything_is_uploaded(
+    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], backbones: str, complaint: str
+) -> None:
+    assert submit(kubeflow, "--preset", "fossil", "--set", "volumes=v", "--set", f"backbones={backbones}") == 2
+    assert complaint in sentence(capsys)
+    assert not kubeflow.uploads()
 
 
 def test_a_preset_with_phantoms_runs_the_pipeline_that_makes_them(kubeflow: FakeKubeflow) -> None:

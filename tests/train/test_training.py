@@ -1,5 +1,6 @@
 """Training leaves a whole artifact or none."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,39 +73,35 @@ def test_the_focal_loss_is_the_cross_entropy_scaled_by_what_is_missing() -> None
     assert focal == pytest.approx((1 - share) ** 1.5 * -np.log(share), rel=1e-4)
 
 
-def test_the_component_leaves_model_metrics_and_curves(segmented_slices: Path, tmp_path: Path) -> None:
-    model, metrics, curves = (
-        dsl.Model(uri=str(tmp_path / "model")),
-        dsl.Metrics(uri=str(tmp_path / "metrics")),
-        dsl.HTML(uri=str(tmp_path / "curves.html")),
-    )
-    train.python_func(
-        slices=dsl.Dataset(uri=str(segmented_slices)),
-        backbone="cnn_small",
-        recipe={"epochs": 1.0, "batch_size": 16.0},
-        seed=0,
-        model=model,
-        metrics=metrics,
-        curves=curves,
-    )
-    assert 0 <= metrics.metadata["accuracy"] <= 1
-    assert model.metadata["backbone"] == "cnn_small"
-    assert "<svg" in Path(curves.path).read_text()
+def outputs(folder: Path) -> dict[str, dsl.Artifact]:
+    kinds = {"model": dsl.Model, "metrics": dsl.Metrics, "epochs": dsl.Metrics, "tensorboard": dsl.Artifact}
+    pages = {name: dsl.HTML(uri=str(folder / f"{name}.html")) for name in ("curves", "views")}
+    return {name: kind(uri=str(folder / name)) for name, kind in kinds.items()} | pages
+
+
+def test_the_component_leaves_a_model_and_what_there_is_to_look_at(segmented_slices: Path, tmp_path: Path) -> None:
+    left, slices = outputs(tmp_path), dsl.Dataset(uri=str(segmented_slices))
+    recipe = {"epochs": 2.0, "batch_size": 16.0, "cutmix_alpha": 1.0, "mix_probability": 1.0}
+    train.python_func(slices=slices, backbone="cnn_small", recipe=recipe, seed=0, **left)
+    assert 0 <= left["metrics"].metadata["accuracy"] <= 1
+    assert left["model"].metadata["backbone"] == "cnn_small"
+    assert "<svg" in Path(left["curves"].path).read_text()
+    assert left["epochs"].metadata.keys() == {
+        f"epoch {number} {name}" for number in ("01", "02") for name in ("val_accuracy", "val_loss")
+    }
+    assert any(Path(left["tensorboard"].path).rglob("events.out.tfevents.*"))
+    assert not (tmp_path / "model" / "tensorboard").exists()
+    views = Path(left["views"].path).read_text()
+    assert views.count("data:image/png") == 16 + 3
+    assert re.search(r"\d+% \w+, \d+% \w+", views)
 
 
 def test_a_bad_recipe_ends_the_component_with_exit_code_two(
     segmented_slices: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    slices = dsl.Dataset(uri=str(segmented_slices))
     with pytest.raises(SystemExit) as ended:
-        train.python_func(
-            slices=dsl.Dataset(uri=str(segmented_slices)),
-            backbone="cnn_small",
-            recipe={"epoch": 1},
-            seed=0,
-            model=dsl.Model(uri=str(tmp_path / "model")),
-            metrics=dsl.Metrics(uri=str(tmp_path / "metrics")),
-            curves=dsl.HTML(uri=str(tmp_path / "curves.html")),
-        )
+        train.python_func(slices=slices, backbone="cnn_small", recipe={"epoch": 1}, seed=0, **outputs(tmp_path))
     assert ended.value.code == 2
     assert capsys.readouterr().out.startswith("[train cnn_small] bad_input: recipe key 'epoch'")
     assert not (tmp_path / "model").exists()
