@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ def test_the_step_writes_volumes_and_a_contact_sheet_and_returns_their_address(t
     address = phantoms.python_func(specimens_per_species=1, size=32, seed=0, volumes=volumes, contact_sheet=sheet)
     assert address == volumes.uri
     with (Path(volumes.path) / "manifest.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 12
+        splits = Counter(row["split"] for row in csv.DictReader(file))
+    assert splits[""] == 12
+    assert set(splits) == {"", "unseen"}
     assert Path(sheet.path).read_text().startswith("<!doctype html>")
     assert volumes.metadata["synthetic"] is True
 

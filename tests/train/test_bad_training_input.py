@@ -87,7 +87,10 @@ def test_what_cannot_be_trained_on_ends_in_a_sentence_and_leaves_no_model(
             seed=0,
             model=dsl.Model(uri=str(tmp_path / "model")),
             metrics=dsl.Metrics(uri=str(tmp_path / "metrics")),
+            epochs=dsl.Metrics(uri=str(tmp_path / "epochs")),
             curves=dsl.HTML(uri=str(tmp_path / "curves.html")),
+            views=dsl.HTML(uri=str(tmp_path / "views.html")),
+            tensorboard=dsl.Artifact(uri=str(tmp_path / "tensorboard")),
         )
     assert ended.value.code == code
     last = capsys.readouterr().out.strip().splitlines()[-1]
