@@ -24,8 +24,9 @@ def decode_and_crop(encoded: tf.Tensor, image_size: int, channels: int) -> tf.Te
     image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
     image.set_shape([None, None, channels])
     cropped = _without_slivers(crop_to_specimen(image), image_size)
-    resized = tf.image.resize_with_pad(tf.cast(cropped, tf.float32), image_size, image_size, antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+    resized = tf.image.resize(tf.cast(cropped, tf.float32), _fitted(cropped, image_size), antialias=True)
+    whole = tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+    return _padded_to_square(whole, image_size)
 
 
 def crop_to_specimen(image: tf.Tensor) -> tf.Tensor:
@@ -34,6 +35,20 @@ def crop_to_specimen(image: tf.Tensor) -> tf.Tensor:
     top, bottom = _extent(tf.reduce_any(above_zero, axis=1))
     left, right = _extent(tf.reduce_any(above_zero, axis=0))
     return image[top:bottom, left:right]
+
+
+def _fitted(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Returns height and width that fit the square, in whole numbers: floats are one pixel off in some graphs."""
+    sides = tf.shape(image)[:2]
+    return sides * image_size // tf.reduce_max(sides)
+
+
+def _padded_to_square(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    missing = image_size - tf.shape(image)[:2]
+    before = missing // 2
+    paddings = tf.stack([before, missing - before], axis=1)
+    padded = tf.pad(image, tf.concat([paddings, [[0, 0]]], axis=0))
+    return tf.ensure_shape(padded, [image_size, image_size, image.shape[-1]])
 
 
 def _without_slivers(image: tf.Tensor, image_size: int) -> tf.Tensor:

@@ -18,7 +18,7 @@ from components.shared.preprocessing import decode_and_crop
 from components.shared.slices import iterate_split, read_info
 from components.train.backbones.build import build_backbone
 
-SIZES = {"cnn_small": 24, "efficientnetb0": 40, "dinov2_small": 28}
+SIZES = {"cnn_small": 48, "efficientnetb0": 64, "dinov2_small": 28}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_networks_of_every_family_show_their_reasons(untrained: dict[str, Path],
 
 
 def softmax_of(folder: Path, name: str, encoded: list[bytes], channels: int) -> np.ndarray:
-    """Shares float32 [N, K] that the saved network alone gives."""
+    """Shares float32 [N, K] that the saved network alone gives to slices prepared in a graph, as training does."""
+    prepared = tf.data.Dataset.from_tensor_slices(encoded).map(lambda png: decode_and_crop(png, SIZES[name], channels))
     model = keras.saving.load_model(folder / "model.keras", compile=False)
-    crops = np.stack([decode_and_crop(png, SIZES[name], channels).numpy() for png in encoded]).astype(np.float32)
-    return np.asarray(tf.nn.softmax(model(crops, training=False)))
+    return np.asarray(tf.nn.softmax(model.predict(prepared.batch(len(encoded)), verbose=0)))

@@ -1,6 +1,7 @@
 """The graph before every backbone, and the descriptors of slices."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,6 +33,21 @@ def test_a_black_image_stays_black_and_whole() -> None:
     crop = decode_and_crop(encode_png(np.zeros((10, 30), dtype=np.uint8)), 16, 1).numpy()
     assert crop.shape == (16, 16, 1)
     assert not crop.any()
+
+
+@tf.function
+def served(encoded: tf.Tensor, edge: int) -> tf.Tensor:
+    prepare = partial(decode_and_crop, image_size=edge, channels=1)
+    return tf.map_fn(prepare, encoded, fn_output_signature=tf.TensorSpec([edge, edge, 1], tf.uint8))
+
+
+def test_a_slice_is_the_same_alone_in_a_pipeline_and_in_the_served_graph() -> None:
+    for edge in (28, 48, 224):
+        encoded = [encode_png(np.full((height, height + 7), 200, np.uint8)) for height in range(20, 120, 5)]
+        alone = np.stack([decode_and_crop(png, edge, 1) for png in encoded])
+        piped = tf.data.Dataset.from_tensor_slices(encoded).map(partial(decode_and_crop, image_size=edge, channels=1))
+        assert np.array_equal(next(iter(piped.batch(len(encoded)))), alone)
+        assert np.array_equal(served(tf.constant(encoded), edge), alone)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
