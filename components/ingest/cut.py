@@ -69,9 +69,12 @@ def cut_volume(job: CutJob) -> CutResult:
     Never raises for a bad volume: the result says why it is refused.
     """
     try:
+        state = _state_of(job.file)
         volume = read_volume(job.file)
         digest = volume.digest
         specimen = find_specimen(volume)
+        if _state_of(job.file) != state:
+            raise BadVolumeError("the file changed while it was read", remedy="Leave volumes alone during a run.")
         del volume  # its grey values are not needed beside the windowed ones
         slices = write_part(job.part, _slices_of(specimen, job))
     except BadVolumeError as error:
@@ -82,6 +85,15 @@ def cut_volume(job: CutJob) -> CutResult:
         return CutResult(refused=f"no plane on which the specimen covers {SMALLEST_COVERAGE:.0%} of the frame")
     counts = tuple(int(count) for count in specimen.grey_counts)
     return CutResult(slices, digest, counts, fingerprint=fingerprint(specimen))
+
+
+def _state_of(file: Path) -> tuple[int, int]:
+    """Returns what changes with a file: its size and when it was last written."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise BadVolumeError(f"the file cannot be read ({error.strerror})") from error
+    return found.st_size, found.st_mtime_ns
 
 
 def _slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:

@@ -6,9 +6,10 @@ The same volumes and the same seed give the same bytes, whatever the number of w
 import csv
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components.ingest.config import IngestConfig
 from components.ingest.cut import SMALLEST_COVERAGE
@@ -24,6 +25,8 @@ from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits,
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
 from components.shared.files import folder_made_whole
+from components.shared.progress import Progress
+from components.shared.slices import Slice, SlicesWriter
 
 SPLIT_FILE, PARTS_FOLDER = "split.csv", "parts"
 
@@ -115,27 +118,18 @@ def _write_slices(
     folder: Path,
     thumbnails: Thumbnails,
 ) -> SlicesInfo:
-    from components.shared.slices import Slice, SlicesWriter  # TensorFlow, which no worker process shall load
-
     config = cutting.plan.config
     classes = tuple(sorted({scan.species for scan in scans_of_the_model(cutting.scans)}))
     numbers = _scan_numbers(cutting.scans)
     by_part = {cutting.part_of[scan.path]: scan for scan in _shuffled(cutting.scans, config.seed)}
+    progress = Progress("ingest merge", sum(cutting.results[scan.path].slices for scan in cutting.scans), "slices")
     with SlicesWriter(folder, classes) as writer:
         for part, number, row in in_turns(by_part):
             scan = by_part[part]
-            item = Slice(
-                id=f"{scan.specimen}-{numbers[scan.path]:02d}-{number:05d}",
-                species=scan.species,
-                specimen=scan.specimen,
-                split=splits[scan.specimen],
-                plane=row["plane"],
-                foreground_ratio=row["foreground_ratio"],
-                spacing_mm=row["spacing_mm"],
-                descriptors=descriptors_of(row),
-                png=row["png"],
-            )
+            id_ = f"{scan.specimen}-{numbers[scan.path]:02d}-{number:05d}"
+            item = _to_slice(id_, scan, splits[scan.specimen], row)
             writer.add(item)
+            progress.advance()
             thumbnails.consider(item.species, item.split, item.specimen, item.png)
         info = SlicesInfo(
             classes=classes,
@@ -150,6 +144,20 @@ def _write_slices(
         )
         writer.finish(info)
     return info
+
+
+def _to_slice(id_: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice:
+    return Slice(
+        id=id_,
+        species=scan.species,
+        specimen=scan.specimen,
+        split=split,
+        plane=row["plane"],
+        foreground_ratio=row["foreground_ratio"],
+        spacing_mm=row["spacing_mm"],
+        descriptors=descriptors_of(row),
+        png=row["png"],
+    )
 
 
 def _scan_numbers(scans: Sequence[Scan]) -> dict[str, int]:

@@ -86,10 +86,15 @@ def list_volumes(source: Source) -> Manifest:
     Raises:
         BadManifestError: it names no volume, or the manifest is not a table of the right columns in UTF-8.
     """
+    if _ending(source.address) and Path(source.address).is_file():
+        raise BadManifestError(f"{source.address} is a single volume", "the folder above it, or a manifest.csv")
     table = source.table()
     rows = list(_rows_of_folder(source) if table is None else _rows_of_table(table, source.address))
     if not rows:
-        raise BadManifestError(f"{source.address} names no volume", "at least three specimens of each of two species")
+        raise BadManifestError(
+            f"{source.address} names no volume",
+            "species/specimen.nii.gz files or a manifest.csv, three specimens of each of two species or more",
+        )
     manifest = _check_rows(rows, source)
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refused):
         raise BadManifestError(
@@ -169,7 +174,7 @@ def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
             seen.add(scan.file)
             manifest.scans.append(scan)
         else:
-            manifest.refused.append(Refusal(path=row.get("path") or f"row {number}", reason=scan))
+            manifest.refused.append(Refusal(path=_shown(row.get("path", "")) or f"row {number}", reason=scan))
     manifest.scans = _with_unique_specimens(manifest.scans)
     return manifest
 
@@ -207,6 +212,11 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
     )
 
 
+def _shown(path: str) -> str:
+    """Returns a path as one line of text, whatever bytes a file name is made of."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
+
+
 def _is_path(cell: str) -> bool:
     return bool(cell) and cell.isprintable()
 
@@ -215,7 +225,7 @@ def _name(cell: str, column: str) -> str:
     """Returns a name in Unicode's composed form, so that two spellings of an accent are one name."""
     name = unicodedata.normalize("NFC", cell)
     if name.casefold() in _NO_NAMES:
-        raise BadVolumeError(f"{column} {cell!r}", "a name", "Name it or take the row out.")
+        raise BadVolumeError(f"{column} {cell!r}", "a name, from <species>/<specimen>.nii.gz or a manifest")
     if not name.isprintable() or len(name) > MAX_NAME_LENGTH or "/" in name or "\\" in name:
         raise BadVolumeError(
             f"{column} {name[:40]!r}", f"at most {MAX_NAME_LENGTH} printable characters without slashes"

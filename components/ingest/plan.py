@@ -16,11 +16,12 @@ from typing import ClassVar
 from components.ingest.config import IngestConfig
 from components.ingest.manifest import Scan, list_volumes
 from components.ingest.sources import Source, open_source
-from components.ingest.split import check_enough
+from components.ingest.split import assign_splits
 from components.ingest.volume import read_header
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadVolumeError
 from components.shared.files import write_atomically
+from components.shared.progress import Progress
 
 PLAN_FILE = "plan.json"
 MOST_SHARDS = 1000
@@ -68,7 +69,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
 
     Raises:
         BadConfigError: an impossible number of shards.
-        BadManifestError: no such source, or too few usable specimens.
+        BadManifestError: no such source, too few usable specimens, or a split column that cannot work.
     """
     if not 1 <= shards <= MOST_SHARDS:
         raise BadConfigError(f"parameter shards = {shards}", f"1 to {MOST_SHARDS}")
@@ -77,7 +78,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     for refusal in manifest.refused:
         say(refusal)
     scans, refused, largest = _check_headers(source, manifest.scans, config.scratch_bytes)
-    check_enough(scans)
+    assign_splits(scans, config.seed)  # what cannot be split is refused before anything is cut
     return IngestPlan(
         source=source.address,
         config=config,
@@ -112,8 +113,10 @@ def _check_headers(source: Source, scans: Sequence[Scan], most_bytes: int) -> tu
     """Returns the scans that can be tried, the others, and the bytes of the largest one's voxels."""
     usable, refused, largest = [], [], 0
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_ONCE) as threads:
+        progress = Progress("ingest plan", len(scans), "headers")
         check = partial(_voxel_bytes_or_reason, source=source, scratch=Path(scratch), most_bytes=most_bytes)
         for scan, found in zip(scans, threads.map(check, scans), strict=True):
+            progress.advance()
             if isinstance(found, int):
                 largest = max(largest, found)
                 usable.append(scan)

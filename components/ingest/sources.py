@@ -5,6 +5,7 @@ Pipelines writes the artifacts of its own store. Each source answers the same th
 its files, and where a named file is.
 """
 
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -108,28 +109,44 @@ class LocalSource:
     """
 
     def __init__(self, path: Path) -> None:
-        self.address = str(path)
-        self._table: Path | None = None
-        if path.is_file():
-            self._table = path
-        elif (path / MANIFEST_FILE).is_file():
-            self._table = path / MANIFEST_FILE
-            self.address = str(self._table)
-        elif not path.is_dir():
+        try:
+            self._table = next((file for file in (path, path / MANIFEST_FILE) if file.is_file()), None)
+            is_folder = path.is_dir()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if not is_folder and self._table is None:
             raise BadManifestError(f"{path} does not exist", "a folder of volumes or a manifest.csv", "Check the path.")
+        self.address = str(self._table or path)
         self.root = (self._table.parent if self._table else path).resolve()
 
     def table(self) -> bytes | None:
         """Returns the manifest's content, or None."""
         if self._table is None:
             return None
-        check_table_size(self.address, self._table.stat().st_size)
-        return self._table.read_bytes()
+        try:
+            check_table_size(self.address, self._table.stat().st_size)
+            return self._table.read_bytes()
+        except OSError as error:
+            raise _unreadable(self._table, error) from error
 
     def names(self) -> Iterator[str]:
-        """Yields the relative paths of all files in order."""
-        for file in sorted(self.root.rglob("*")):
+        """Yields the relative paths of all files in order.
+
+        A linked folder inside this one is listed where it truly is. Of one that is elsewhere the files directly in it
+        are named, so that `find` can say of each why it is not taken.
+
+        Raises:
+            BadManifestError: a folder cannot be listed.
+        """
+        for file in sorted(self._files()):
             yield file.relative_to(self.root).as_posix()
+
+    def _files(self) -> Iterator[Path]:
+        for folder, folders, files in os.walk(self.root, onerror=_stop_listing):
+            yield from (Path(folder, name) for name in files)
+            for linked in (Path(folder, name) for name in folders):
+                if linked.is_symlink() and not linked.resolve().is_relative_to(self.root):
+                    yield from linked.iterdir()
 
     def look_up(self, paths: Sequence[str]) -> None:
         """Does nothing: files are found quickly."""
@@ -173,5 +190,17 @@ def outside() -> BadVolumeError:
     return BadVolumeError("leads out of the manifest's folder", "a file below it", "Move or mount it there.")
 
 
+def _stop_listing(error: OSError) -> None:
+    raise _unreadable(error.filename, error)
+
+
+def _unreadable(path: Path | str, error: OSError) -> BadManifestError:
+    return BadManifestError(
+        f"{str(path)[:200]} cannot be read ({_short(error)})", remedy="Check the path and its rights."
+    )
+
+
 def _short(error: Exception) -> str:
+    if isinstance(error, RuntimeError):  # of `Path.resolve`
+        return "a link that leads to itself"
     return (getattr(error, "strerror", None) or type(error).__name__).lower()

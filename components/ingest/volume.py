@@ -246,8 +246,11 @@ def _fill(target: memoryview, source: Unzipped) -> None:
 def _map(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
     with _HashedFile(file) as hashed:
         digest = hashed.digest_of_whole()
-    # copy-on-write: the few voxels that must change take memory, the file stays as it is
-    mapped = np.memmap(file, header.dtype, "c", offset=header.offset, shape=(math.prod(header.shape),))
+    try:
+        # copy-on-write: the few voxels that must change take memory, the file stays as it is
+        mapped = np.memmap(file, header.dtype, "c", offset=header.offset, shape=(math.prod(header.shape),))
+    except ValueError as error:  # it was long enough when its header was read
+        raise BadVolumeError("the file shrank while it was read", remedy="Copy it again.") from error
     return np.asarray(mapped), digest
 
 

@@ -13,13 +13,18 @@
 Each message says what was found, what was expected, and what to do.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
-EXIT_REFUSED = 3
+_OF_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.EACCES, errno.EPERM}
+)
+"""What a user can mend; any other error of the system keeps its traceback."""
 
 
 class TaxonflowError(Exception):
@@ -80,12 +85,30 @@ def one_sentence(step: str) -> Iterator[None]:
         step: the step's name.
 
     Raises:
-        SystemExit: with EXIT_BAD_INPUT for bad input, EXIT_FAILED for any other TaxonflowError.
+        SystemExit: with EXIT_BAD_INPUT for bad input, EXIT_FAILED for any other TaxonflowError and for a full or
+            unwritable disk.
     """
     try:
         yield
+    except BadInputError as error:
+        _say_the_end(f"[{step}] bad_input: {error}")
+        raise SystemExit(EXIT_BAD_INPUT) from error
     except TaxonflowError as error:
-        outcome, code = ("bad_input", EXIT_BAD_INPUT) if isinstance(error, BadInputError) else ("failed", EXIT_FAILED)
-        sys.stdout.write(f"[{step}] {outcome}: {error}\n")
-        sys.stdout.flush()
-        raise SystemExit(code) from error
+        _say_the_end(f"[{step}] failed: {error}")
+        raise SystemExit(EXIT_FAILED) from error
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        _say_the_end(f"[{step}] failed: {_trouble_with_the_disk(error)}")
+        raise SystemExit(EXIT_FAILED) from error
+
+
+def _say_the_end(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _trouble_with_the_disk(error: OSError) -> str:
+    where = f"{error.filename} cannot be used" if error.filename else "a file cannot be written"
+    reason = os.strerror(error.errno or 0).lower()
+    return f"{where} ({reason}). Make room or give another folder, and run the step again"

@@ -88,7 +88,8 @@ def worker_pool(module: str, workers: int) -> Iterator[ProcessPoolExecutor]:
             yield pool
         except BrokenProcessPool as error:
             raise TaxonflowError(
-                "the system ended a worker process, most likely for lack of memory", remedy="Use fewer workers."
+                "the system ended a worker process, for lack of memory or because a file shrank while it was read",
+                remedy="Use fewer workers, and leave volumes alone during a run.",
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

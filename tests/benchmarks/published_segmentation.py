@@ -62,7 +62,7 @@ def known_slices(species: str, number: int, size: int, slices: int) -> Iterator[
     places = ((frame.corner, frame.down, frame.across, EDGE) for frame in frames)
     for place in islice((place for place in places if mask_coverage(truth, *place) >= SMALLEST_COVERAGE), slices):
         plane = sample_plane(specimen.grey, *place, float(specimen.background))
-        yield KnownSlice(np.rint(plane).astype(np.uint8), sample_plane(truth, *place, 0.0) >= 0.5)
+        yield KnownSlice(np.rint(plane).astype(np.uint8), sample_plane(truth.view(np.uint8), *place, 0.0) >= 0.5)
 
 
 def overlap(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> float:

@@ -14,6 +14,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.cutting import spread_quota
 from components.ingest.dataset import make_dataset
 from components.ingest.manifest import UNSEEN, Scan
+from components.ingest.plan import make_plan
 from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.errors import BadConfigError, BadManifestError
 from components.shared.imaging import decode_image
@@ -127,6 +128,13 @@ def test_a_species_left_with_two_specimens_ends_in_one_sentence(own_phantoms: Pa
     with pytest.raises(BadManifestError, match="'Orbitoides' has 2: expected at least 3 usable ones"):
         make_dataset(own_phantoms, tmp_path / "slices", CONFIG)
     assert list(tmp_path.glob("*slices*")) == []
+
+
+def test_a_split_column_that_cannot_work_is_refused_before_anything_is_cut(own_phantoms: Path) -> None:
+    header, *rows = (own_phantoms / "manifest.csv").read_text().splitlines()
+    (own_phantoms / "manifest.csv").write_text("\n".join([f"{header},split", *(f"{row},train" for row in rows)]))
+    with pytest.raises(BadManifestError, match="no specimen for validation and test"):
+        make_plan(own_phantoms, CONFIG)
 
 
 def test_copies_under_different_species_are_all_refused(own_phantoms: Path, tmp_path: Path) -> None:

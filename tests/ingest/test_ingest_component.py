@@ -36,9 +36,14 @@ def test_the_steps_write_slices_metrics_and_a_page(
     page = (tmp_path / "sheet.html").read_text()
     assert page.count("data:image/png;base64,") == 15
     assert "http" not in page
+    assert page.count('aria-label="grey values"') == 3
+    assert page.count('aria-label="slices of each species and split"') == 1
+    assert "Refused files" in page
     screen = capsys.readouterr().out
     assert "[ingest 1 of 2] 8/8 specimens" in screen
     assert "[ingest 2 of 2] 7/7 specimens" in screen
+    assert "[ingest plan] 15/15 headers" in screen
+    assert "[ingest merge] 45/45 slices" in screen
 
 
 @pytest.mark.parametrize("changes", [{"planes": "diagonal"}, {"image_size": 1}, {"shards": 0}])

@@ -77,7 +77,7 @@ def test_two_spellings_of_an_accent_are_one_species(tmp_path: Path) -> None:
         ("link.nii,Alba,1", "leads out"),
         ("folder.nii,Alba,1", "not a regular file"),
         ("pipe.nii,Alba,1", "not a regular file"),
-        ("loop.nii,Alba,1", "cannot be read"),
+        ("loop.nii,Alba,1", "cannot be read (a link that leads to itself)"),
         (f"{'x' * 5000}.nii,Alba,1", "cannot be read"),
         (f"a.nii,{'x' * 500},1", "at most 120"),
     ],
@@ -100,6 +100,25 @@ def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
     (tmp_path / "one.nii").symlink_to("store/x1.nii")
     manifest = read_manifest(_manifest(tmp_path, "path,species,specimen\none.nii,Alba,1\n"))
     assert [scan.path for scan in manifest.scans] == ["one.nii"]
+
+
+def test_volumes_of_a_linked_folder_elsewhere_are_refused_one_by_one(tmp_path: Path) -> None:
+    _touch(tmp_path, "elsewhere/one.nii", "elsewhere/two.nii.gz", "set/Alba/three.nii")
+    (tmp_path / "set" / "Nigra").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "Again").symlink_to("Alba")
+    (tmp_path / "set" / "Alba" / "up").symlink_to("..")
+    manifest = read_manifest(tmp_path / "set")
+    assert [scan.path for scan in manifest.scans] == ["Alba/three.nii"]
+    assert [refusal.path for refusal in manifest.refused] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
+    assert all("leads out" in refusal.reason for refusal in manifest.refused)
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
+def test_a_file_name_that_is_no_text_is_refused_in_one_line_of_text(tmp_path: Path, name: bytes, shown: str) -> None:
+    _touch(tmp_path, "Alba/one.nii", f"Alba/{os.fsdecode(name)}")
+    (refusal,) = read_manifest(tmp_path).refused
+    assert refusal.path == f"Alba/{shown}"
+    assert (refusal.path + refusal.reason).isprintable()
 
 
 def test_a_duplicate_row_is_refused_and_contradictory_ones_are_all(tmp_path: Path) -> None:
@@ -141,8 +160,17 @@ def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "empty"])
-def test_a_source_without_volumes_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nowhere", "does not exist"),
+        ("empty", "names no volume"),
+        ("volume.nii.gz", "is a single volume"),
+        ("x" * 5000, "cannot be read"),
+    ],
+)
+def test_a_source_without_volumes_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadManifestError):
+    _touch(tmp_path, "volume.nii.gz")
+    with pytest.raises(BadManifestError, match=reason):
         read_manifest(tmp_path / name)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import affine_transform, map_coordinates
+from scipy.ndimage import affine_transform, map_coordinates, rotate
 from scipy.spatial.transform import Rotation
 
 from components.ingest.planes import MARGIN, TURNS_DEGREES, Cut, frame_of, published_cuts, random_cuts
@@ -49,6 +49,28 @@ def test_a_plane_equals_rotating_the_volume_and_slicing_it(ball: np.ndarray) -> 
     corner = centre - 16 * (turn[1] + turn[2])
     plane = sample_plane(specimen.grey, corner, turn[1], turn[2], edge, 0.0)
     assert (np.abs(np.rint(plane) - np.rint(rotated[16])) <= 1).mean() >= 0.999
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize("degrees", TURNS_DEGREES)
+def test_a_plane_of_each_published_turn_equals_rotating_as_published(
+    ball: np.ndarray, axes: tuple[int, int], degrees: int
+) -> None:
+    grey, (normal, _) = _specimen(ball).grey, axes
+    rotated = rotate(grey, degrees, axes, reshape=False, order=1, output=np.float32).take(15, axis=normal)
+    turn, middle = np.eye(3), (np.array(grey.shape) - 1) / 2
+    turn[np.ix_(axes, axes)] = _in_plane(degrees)
+    down, across = np.delete(np.eye(3), normal, axis=0)
+    corner = middle + turn @ (15 * np.eye(3)[normal] - middle)
+    plane = sample_plane(grey, corner, turn @ down, turn @ across, max(rotated.shape), 0.0)
+    plane = plane[: rotated.shape[0], : rotated.shape[1]]
+    assert np.ptp(plane) > 100
+    assert (np.abs(np.rint(plane) - np.rint(rotated)) <= 1).mean() >= 0.999
+
+
+def _in_plane(degrees: float) -> np.ndarray:
+    angle = np.deg2rad(degrees)
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
 def test_coverage_counts_the_nearest_voxels(ball: np.ndarray) -> None:

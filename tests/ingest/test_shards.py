@@ -253,3 +253,26 @@ def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> None:
+    """A mapped file that shrinks ends the process that reads it by this signal."""
+    (tmp_path / "shrinking.py").write_text(
+        "import os, signal\n"
+        "from components.shared.errors import one_sentence\n"
+        "from components.shared.workers import in_order\n"
+        "def work(_job):\n"
+        "    os.kill(os.getpid(), signal.SIGBUS)\n"
+        "if __name__ == '__main__':\n"
+        "    import shrinking\n"
+        "    with one_sentence('ingest'):\n"
+        "        list(in_order(shrinking.work, range(2), 2))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    command = [sys.executable, str(tmp_path / "shrinking.py")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stdout.startswith(
+        "[ingest] failed: the system ended a worker process, for lack of memory or because a"
+    )
+    assert ended.stderr == ""

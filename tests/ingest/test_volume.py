@@ -1,6 +1,7 @@
 """Bad volumes are refused with their reason, good ones are read as nibabel reads them."""
 
 import gzip
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.ingest.specimen import find_specimen
-from components.ingest.volume import read_header, read_volume
+from components.ingest.cut import CutJob, cut_volume
+from components.ingest.specimen import Specimen, find_specimen
+from components.ingest.volume import Volume, _HashedFile, read_header, read_volume
 from components.shared.errors import BadVolumeError
 
 Writer = Callable[..., Path]
@@ -119,6 +121,38 @@ def test_a_truncated_file_is_refused(ball: np.ndarray, write_nifti: Writer, kept
         file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
         with pytest.raises(BadVolumeError, match=reason):
             read_volume(file)
+
+
+def test_a_file_that_shrinks_before_it_is_mapped_is_refused(
+    ball: np.ndarray, write_nifti: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, whole = write_nifti(ball, "shrinks.nii"), _HashedFile.digest_of_whole
+
+    def shrunk(hashed: _HashedFile) -> str:
+        os.truncate(file, 1000)
+        return whole(hashed)
+
+    monkeypatch.setattr(_HashedFile, "digest_of_whole", shrunk)
+    with pytest.raises(BadVolumeError, match="shrank while it was read"):
+        read_volume(file)
+
+
+@pytest.mark.parametrize("name", ["changes.nii", "changes.nii.gz"])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    ball: np.ndarray, write_nifti: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = write_nifti(ball, name)
+    job = CutJob(name, file, tmp_path / "part", 5, "random", 32, 0)
+    assert cut_volume(job).slices == 5
+    monkeypatch.setattr("components.ingest.cut.find_specimen", lambda volume: _touched(file, volume))
+    assert "changed while it was read" in cut_volume(job).refused
+    file.unlink()
+    assert "cannot be read" in cut_volume(job).refused
+
+
+def _touched(file: Path, volume: Volume) -> Specimen:
+    os.utime(file, (1, 1))
+    return find_specimen(volume)
 
 
 def test_a_damaged_checksum_is_refused(ball: np.ndarray, write_nifti: Writer) -> None:

@@ -34,9 +34,19 @@ def test_a_step_that_fails_on_purpose_prints_one_line_and_exits(
     assert capsys.readouterr().out == f"[ingest] {word}: a\n"
 
 
+def test_a_full_disk_ends_a_step_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, one_sentence("ingest"):
+        Path("/dev/full").write_bytes(b"slices")
+    assert ended.value.code == EXIT_FAILED
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("[ingest] failed: a file cannot be written (no space left on device). Make room")
+
+
 def test_an_unexpected_error_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), one_sentence("ingest"):
         _ = 1 / 0
+    with pytest.raises(FileNotFoundError), one_sentence("ingest"):
+        Path("/nowhere").read_bytes()
 
 
 def test_a_file_is_replaced_only_by_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
