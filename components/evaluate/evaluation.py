@@ -21,14 +21,13 @@ from components.evaluate.report.findings import (
     MATERIAL,
     Findings,
     Provenance,
-    UnknownCurve,
     collect_findings,
-    unknown_curve,
 )
 from components.evaluate.report.pictures import Pictures, take_pictures
+from components.evaluate.report.unknown_curve import UnknownCurve, unknown_curve
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
-from components.shared.errors import ContractError
+from components.shared.errors import BadConfigError, ContractError
 from components.shared.files import folder_made_whole
 from components.shared.metrics import Scores
 from components.shared.reference import write_reference
@@ -87,8 +86,11 @@ def evaluate_models(
         material: what the specimens are, as the report calls them.
 
     Raises:
-        ContractError: a model does not fit the data set, or two have the same backbone.
+        BadConfigError: the threshold is no share.
+        ContractError: a model does not fit the data set or answers nonsense, or two have the same backbone.
     """
+    if not 0 <= threshold <= 1:
+        raise BadConfigError(f"threshold {threshold:g}", "a number from 0 to 1", "Mend the threshold parameter.")
     info = read_info(slices)
     members = {member.card.backbone: member for member in (load_member(model, info) for model in models)}
     if len(members) < len(models) or not members:

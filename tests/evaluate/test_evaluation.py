@@ -191,6 +191,7 @@ def test_species_outside_the_model_are_measured_and_change_nothing_else(
     told, untold = found.card.metrics, evaluated[0].card.metrics
     assert told["unknown_auroc"] > 0.9
     assert told["unknown_auroc_by_species"] == {"Noise": told["unknown_auroc"]}
+    assert told["unknown_flagged_by_species"] == {"Noise": told["unknown_flagged_unseen"]}
     assert told["unknown_flagged_unseen"] > told["unknown_flagged_known"]
     assert (untold["unknown_auroc"], untold["unknown_flagged_unseen"]) == (None, None)
     assert as_bytes(found.choice) == as_bytes(evaluated[0].choice)
@@ -247,8 +248,8 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
         slices=dsl.Dataset(uri=str(segmented_slices)),
         models=[dsl.Model(uri=str(path)) for path in trained_backbones],
         name="forams",
-        threshold=1.01,
-        gate={"smallest_recall": 0.0},
+        threshold=0.0,
+        gate={"smallest_recall": 0.0, "fewest_test_specimens": 99},
         seed=0,
         material="synthetic specimens",
         served=dsl.Model(uri=str(tmp_path / "served")),
@@ -258,7 +259,7 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
         findings=dsl.Artifact(uri=str(tmp_path / "findings")),
     )
     assert passed is False
-    assert "1.0100 slice accuracy required" in reasons
+    assert "99 are required" in reasons
     assert 0 <= metrics.metadata["macro_f1"] <= 1
     assert len(confusion.metadata["confusionMatrix"]["rows"]) == 3
     report = (tmp_path / "report.html").read_text()
