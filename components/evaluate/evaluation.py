@@ -44,8 +44,6 @@ class Evaluation:
 
     Attributes:
         card: of the served model.
-        confusion: int64 [K, K], rows are true species.
-        recall: by species.
         choice: the ensemble and the other rules that were tried on validation.
         measured: what the test slices say.
         findings: what the report tells.
@@ -54,8 +52,6 @@ class Evaluation:
     """
 
     card: ModelCard
-    confusion: NDArray[np.int64]
-    recall: Mapping[str, float]
     choice: Choice
     measured: Measured
     findings: Findings
@@ -131,7 +127,7 @@ def _evaluate(
     explained = source.members[choice.ensemble.rule.leader]
     pictures = take_pictures(source.folder, explained, findings.mistakes, findings.pairs)
     seconds = choice.seconds + sum(said.seconds for split in (validation, test) for said in split.predictions.values())
-    return Evaluation(card, measured.confusion, measured.recall, choice, measured, findings, pictures, seconds)
+    return Evaluation(card, choice, measured, findings, pictures, seconds)
 
 
 def _curve(unknown: UnknownFindings) -> UnknownCurve | None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluate.comparisons import Comparison
+from components.evaluate.measuring import ENSEMBLE
 from components.evaluate.predictions import Prediction, SplitSlices
 from components.evaluate.report.unknown_curve import UnknownCurve
 from components.evaluate.selection import Candidate
@@ -14,7 +15,7 @@ from components.shared import metrics
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.metrics import Labels, Scores
 
-ENSEMBLE, MATERIAL = "ensemble", "specimens"
+MATERIAL = "specimens"
 MOST_MISTAKES, MOST_PAIRS, MISTAKES_PER_SPECIMEN = 12, 6, 2
 RELIABILITY_BINS = 10
 
