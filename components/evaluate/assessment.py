@@ -40,6 +40,10 @@ class UnknownFindings:
             "unknown_auroc_by_species": {
                 str(name): self._area(self.unseen[self.species == name]) for name in np.unique(self.species)
             },
+            "unknown_flagged_by_species": {
+                str(name): float((self.unseen[self.species == name] > self.threshold).mean())
+                for name in np.unique(self.species)
+            },
             "unknown_flagged_known": float((self.known > self.threshold).mean()),
             "unknown_flagged_unseen": float((self.unseen > self.threshold).mean()) if given else None,
         }

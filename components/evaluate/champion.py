@@ -34,7 +34,7 @@ def ask_champion(
     """
     try:
         names = _answers(_version_folder(source), folder)
-    except (ContractError, OSError, ValueError, KeyError, tf.errors.OpError) as error:
+    except (ContractError, OSError, ValueError, tf.errors.OpError) as error:
         return Champion(source, float("nan"), str(error).split("\n")[0].rstrip("."))
     hits = names == np.asarray(classes)[test.labels]
     return Champion(source, float(hits.mean()), p=specimen_permutation_p(right, hits, test.specimens, seed))
@@ -50,7 +50,10 @@ def _version_folder(source: str) -> Path:
 
 def _answers(version: Path, folder: Path) -> NDArray[np.str_]:
     """Returns the species that a served model names for every test slice, [N]."""
-    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
+    signature = tf.saved_model.load(str(version)).signatures.get("serving_default")
+    taken, given = (signature.structured_input_signature[1], signature.structured_outputs) if signature else ({}, {})
+    if "image_bytes" not in taken or "species" not in given:
+        raise ContractError(f"{version} takes {sorted(taken)} and gives {sorted(given)}", "image_bytes and species")
     encoded = (image for _, _, image in iterate_split(folder, "test"))
     named = []
     while some := list(islice(encoded, _BATCH)):

@@ -58,5 +58,5 @@ def evaluate(
         for key, value in found.card.metrics.items():
             if isinstance(value, float):
                 metrics.log_metric(key, value)
-        confusion.log_confusion_matrix(list(found.card.classes), found.confusion.tolist())
+        confusion.log_confusion_matrix(list(found.card.classes), found.measured.confusion.tolist())
         return found.card.gate.passed, " ".join(found.card.gate.reasons)

@@ -21,14 +21,13 @@ from components.evaluate.report.findings import (
     MATERIAL,
     Findings,
     Provenance,
-    UnknownCurve,
     collect_findings,
-    unknown_curve,
 )
 from components.evaluate.report.pictures import Pictures, take_pictures
+from components.evaluate.report.unknown_curve import UnknownCurve, unknown_curve
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
-from components.shared.errors import ContractError
+from components.shared.errors import BadConfigError, ContractError
 from components.shared.files import folder_made_whole
 from components.shared.metrics import Scores
 from components.shared.reference import write_reference
@@ -45,8 +44,6 @@ class Evaluation:
 
     Attributes:
         card: of the served model.
-        confusion: int64 [K, K], rows are true species.
-        recall: by species.
         choice: the ensemble and the other rules that were tried on validation.
         measured: what the test slices say.
         findings: what the report tells.
@@ -55,8 +52,6 @@ class Evaluation:
     """
 
     card: ModelCard
-    confusion: NDArray[np.int64]
-    recall: Mapping[str, float]
     choice: Choice
     measured: Measured
     findings: Findings
@@ -87,8 +82,11 @@ def evaluate_models(
         material: what the specimens are, as the report calls them.
 
     Raises:
-        ContractError: a model does not fit the data set, or two have the same backbone.
+        BadConfigError: the threshold is no share.
+        ContractError: a model does not fit the data set or answers nonsense, or two have the same backbone.
     """
+    if not 0 <= threshold <= 1:
+        raise BadConfigError(f"threshold {threshold:g}", "a number from 0 to 1", "Mend the threshold parameter.")
     info = read_info(slices)
     members = {member.card.backbone: member for member in (load_member(model, info) for model in models)}
     if len(members) < len(models) or not members:
@@ -129,7 +127,7 @@ def _evaluate(
     explained = source.members[choice.ensemble.rule.leader]
     pictures = take_pictures(source.folder, explained, findings.mistakes, findings.pairs)
     seconds = choice.seconds + sum(said.seconds for split in (validation, test) for said in split.predictions.values())
-    return Evaluation(card, measured.confusion, measured.recall, choice, measured, findings, pictures, seconds)
+    return Evaluation(card, choice, measured, findings, pictures, seconds)
 
 
 def _curve(unknown: UnknownFindings) -> UnknownCurve | None:

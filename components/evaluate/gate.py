@@ -126,7 +126,9 @@ def _untested(evidence: Evidence) -> Iterator[str]:
 def _too_inaccurate(evidence: Evidence, threshold: float, config: GateConfig) -> Iterator[str]:
     reached = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
     what = "lower bound of the accuracy" if config.use_lower_bound else "accuracy"
-    if not math.isfinite(evidence.accuracy) or not math.isfinite(reached):
+    if not math.isfinite(threshold):
+        yield "The threshold is not a number."
+    elif not math.isfinite(evidence.accuracy) or not math.isfinite(reached):
         yield f"The {what} is not a number."
     elif not reached >= threshold:
         found = f"The ensemble reaches {_short(reached, threshold)} of the {threshold:.4f} slice accuracy required"

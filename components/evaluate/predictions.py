@@ -139,19 +139,25 @@ class _Recorder:
     """Keeps what a member says, batch by batch: logits in memory, embeddings in a file."""
 
     def __init__(self, member: Member, slices: int, file: Path) -> None:
-        self._run = member.run
+        self._run, self._name = member.run, member.card.backbone
         self._logits = np.empty((slices, len(member.card.classes)), np.float32)
         self._shape = (slices, int(member.network.outputs[1].shape[1]))
         self._path, self._file = file, file.open("wb")
         self._seconds = 0.0
 
     def add(self, begin: int, crops: tf.Tensor) -> None:
-        """Runs the member over uint8 [N, S, S, C], which are the slices from `begin` on."""
+        """Runs the member over uint8 [N, S, S, C], which are the slices from `begin` on.
+
+        Raises:
+            ContractError: an answer is not a number; the largest of such answers would still be a species.
+        """
         began = time.perf_counter()
-        logits, embedding = self._run(tf.cast(crops, tf.float32), training=False)
-        self._logits[begin : begin + len(crops)] = logits.numpy()
-        self._file.write(embedding.numpy().tobytes())
+        logits, embedding = (said.numpy() for said in self._run(tf.cast(crops, tf.float32), training=False))
         self._seconds += time.perf_counter() - began
+        if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
+            raise ContractError(f"{self._name} answers slices with NaN or infinity", "numbers", "Train it anew.")
+        self._logits[begin : begin + len(crops)] = logits
+        self._file.write(embedding.tobytes())
 
     def finish(self) -> Prediction:
         """Returns all that was said."""
@@ -172,7 +178,7 @@ def predict_split(
         scratch: an existing folder for the embeddings, which must live as long as the predictions.
 
     Raises:
-        ContractError: there are not as many records as the index has slices.
+        ContractError: there are not as many records as the index has slices, or a member's answer is not a number.
     """
     records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)])
     encoded = records.map(lambda record: parse_example(record)["image"])

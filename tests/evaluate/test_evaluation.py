@@ -12,6 +12,7 @@ from kfp import dsl
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
+from components.evaluate.assessment import accuracy_of
 from components.evaluate.champion import ask_champion
 from components.evaluate.choosing import Choice, Source, choose_on_validation
 from components.evaluate.component import evaluate
@@ -78,7 +79,7 @@ def test_the_card_holds_the_known_slices_with_their_answers(
 
 def test_the_metrics_of_the_card_are_those_of_the_confusion_matrix(evaluated: tuple[Evaluation, Path]) -> None:
     found, _ = evaluated
-    assert found.card.metrics["accuracy"] == np.trace(found.confusion) / found.confusion.sum()
+    assert found.card.metrics["accuracy"] == accuracy_of(found.measured.confusion)
     low, high = found.card.metrics["accuracy_interval"]
     assert low <= found.card.metrics["accuracy"] <= high
     assert found.card.metrics["accuracy"] > 0.5  # three species; chance is a third
@@ -191,6 +192,7 @@ def test_species_outside_the_model_are_measured_and_change_nothing_else(
     told, untold = found.card.metrics, evaluated[0].card.metrics
     assert told["unknown_auroc"] > 0.9
     assert told["unknown_auroc_by_species"] == {"Noise": told["unknown_auroc"]}
+    assert told["unknown_flagged_by_species"] == {"Noise": told["unknown_flagged_unseen"]}
     assert told["unknown_flagged_unseen"] > told["unknown_flagged_known"]
     assert (untold["unknown_auroc"], untold["unknown_flagged_unseen"]) == (None, None)
     assert as_bytes(found.choice) == as_bytes(evaluated[0].choice)
@@ -247,8 +249,8 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
         slices=dsl.Dataset(uri=str(segmented_slices)),
         models=[dsl.Model(uri=str(path)) for path in trained_backbones],
         name="forams",
-        threshold=1.01,
-        gate={"smallest_recall": 0.0},
+        threshold=0.0,
+        gate={"smallest_recall": 0.0, "fewest_test_specimens": 99},
         seed=0,
         material="synthetic specimens",
         served=dsl.Model(uri=str(tmp_path / "served")),
@@ -258,7 +260,7 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
         findings=dsl.Artifact(uri=str(tmp_path / "findings")),
     )
     assert passed is False
-    assert "1.0100 slice accuracy required" in reasons
+    assert "99 are required" in reasons
     assert 0 <= metrics.metadata["macro_f1"] <= 1
     assert len(confusion.metadata["confusionMatrix"]["rows"]) == 3
     report = (tmp_path / "report.html").read_text()

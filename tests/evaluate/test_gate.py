@@ -77,7 +77,7 @@ def test_the_published_model_with_a_recall_of_sixty_percent_is_refused() -> None
 
 
 def test_a_threshold_that_is_not_a_number_refuses() -> None:
-    assert not judge(GOOD, NAN, GateConfig()).passed
+    assert judge(GOOD, NAN, GateConfig()).reasons == ("The threshold is not a number.",)
 
 
 def test_a_threshold_and_floor_of_nothing_let_everything_measured_through() -> None:

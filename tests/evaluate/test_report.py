@@ -20,12 +20,12 @@ from components.evaluate.report.findings import (
     collect_findings,
     confused_pairs,
     reliability,
-    unknown_curve,
     worst_mistakes,
 )
 from components.evaluate.report.folder import write_report
 from components.evaluate.report.html_page import report_page
 from components.evaluate.report.pictures import Pictures, Reasons
+from components.evaluate.report.unknown_curve import unknown_curve
 from components.shared.contracts import GateVerdict, ModelCard, SlicesInfo, SplitCount
 from components.shared.imaging import encode_png
 
@@ -139,6 +139,20 @@ def test_species_are_measured_by_slice_and_by_specimen(findings: Findings) -> No
     assert (fallotia.recall, fallotia.precision, fallotia.taken_for) == (1.0, 1.0, "")
     assert (minoxia.recall, minoxia.taken_for, minoxia.specimens) == (0.5, "Alveolina", 2)
     assert findings.models[0].milliseconds == pytest.approx(100)
+
+
+def test_every_figure_is_told_with_its_interval_and_none_that_has_no_value(findings: Findings) -> None:
+    measured = {"accuracy": 0.75, "accuracy_interval": [0.6, 0.9], "brier": 0.125, "auc": None, "specimens_needed": 11}
+    table = tables.figures_table(replace(findings, card=findings.card.model_copy(update={"metrics": measured})))
+    shown = {row[0].split()[0]: row[1:] for row in table.shown()}
+    assert shown == {"slices": ["0.75", "0.6", "0.9"], "Brier": ["0.125", "", ""], "more": ["11", "", ""]}
+
+
+def test_each_unseen_species_is_told_apart(findings: Findings, pictures: Pictures) -> None:
+    measured = {"unknown_auroc_by_species": {"Uvula": 0.934}, "unknown_flagged_by_species": {"Uvula": 0.476}}
+    found = replace(findings, card=findings.card.model_copy(update={"metrics": measured}))
+    assert tables.strangers_table(found).shown() == [["Uvula", "0.934", "47.6\N{NO-BREAK SPACE}%"]]
+    assert "<td>Uvula" in report_page(found, pictures)
 
 
 def test_the_pair_confused_most_comes_first_with_a_slice_of_each() -> None:

@@ -3,8 +3,9 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from components.evaluate.report.findings import ReliabilityBin, UnknownCurve
+from components.evaluate.report.findings import ReliabilityBin
 from components.evaluate.report.tables import Table, percent
+from components.evaluate.report.unknown_curve import UnknownCurve
 
 _SIDE, _LEFT, _BOTTOM, _TOP = 300, 46, 40, 10
 _INK, _GREY, _BLUE, _ORANGE = "#1d2733", "#c8d1db", "#1f5f99", "#c2410c"

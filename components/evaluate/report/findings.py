@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from components.evaluate.comparisons import Comparison
+from components.evaluate.measuring import ENSEMBLE
 from components.evaluate.predictions import Prediction, SplitSlices
+from components.evaluate.report.unknown_curve import UnknownCurve
 from components.evaluate.selection import Candidate
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.metrics import Labels, Scores
 
-ENSEMBLE, MATERIAL = "ensemble", "specimens"
+MATERIAL = "specimens"
 MOST_MISTAKES, MOST_PAIRS, MISTAKES_PER_SPECIMEN = 12, 6, 2
 RELIABILITY_BINS = 10
-_CURVE_POINTS = 200
 
 Shares = NDArray[np.float64]
 
@@ -106,29 +106,6 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class UnknownCurve:
-    """How well species that the model never saw are told from those it knows.
-
-    Attributes:
-        flagged_known: float64 [P], share of known slices above a threshold, ascending.
-        flagged_unseen: float64 [P], share of slices of unseen species above the same.
-        auroc: area under the curve; 0.5 is chance.
-        known_at_threshold: share of known slices that the served threshold flags.
-        unseen_at_threshold: share of slices of unseen species that it flags.
-        known: number of slices of known species.
-        unseen: number of slices of unseen species.
-    """
-
-    flagged_known: Shares
-    flagged_unseen: Shares
-    auroc: float
-    known_at_threshold: float
-    unseen_at_threshold: float
-    known: int
-    unseen: int
-
-
-@dataclass(frozen=True)
 class Provenance:
     """What a model was made of.
 
@@ -137,7 +114,7 @@ class Provenance:
         members: of every backbone that was evaluated.
         digests: SHA-256 of each backbone's `model.keras`, by name.
         code: SHA-256 of the evaluating code.
-        seed: of the resampling of specimens.
+        seed: of the permutations of the paired tests.
         material: what the specimens are, in words.
     """
 
@@ -328,27 +305,4 @@ def worst_mistakes(
             truth_score=float(scores[row, slices.labels[row]]),
         )
         for row in chosen
-    )
-
-
-def unknown_curve(known: Shares, unseen: Shares, threshold: float) -> UnknownCurve:
-    """Compares unknown scores of known and of unseen species.
-
-    Args:
-        known: scores of test slices of known species, [N]; the higher, the less known.
-        unseen: scores of slices of unseen species, [M].
-        threshold: of the served model, above which a slice is called unknown.
-    """
-    truth = np.concatenate([np.zeros(len(known)), np.ones(len(unseen))])
-    scores = np.concatenate([known, unseen])
-    flagged_known, flagged_unseen, _ = roc_curve(truth, scores)
-    kept = np.unique(np.linspace(0, len(flagged_known) - 1, _CURVE_POINTS).astype(int))
-    return UnknownCurve(
-        flagged_known=flagged_known[kept],
-        flagged_unseen=flagged_unseen[kept],
-        auroc=float(roc_auc_score(truth, scores)),
-        known_at_threshold=float((known > threshold).mean()),
-        unseen_at_threshold=float((unseen > threshold).mean()),
-        known=len(known),
-        unseen=len(unseen),
     )

@@ -43,6 +43,7 @@ def report_markdown(findings: Findings) -> str:
             f"Served: {findings.card.rule}.",
             tables.models_table(findings).to_markdown(),
             " ".join(words.comparison(findings)),
+            tables.figures_table(findings).to_markdown(),
             tables.recall_table(findings).to_markdown(),
             words.comparison_words(),
             tables.comparisons_table(findings).to_markdown(),
@@ -56,7 +57,10 @@ def report_markdown(findings: Findings) -> str:
             tables.reliability_table(findings).to_markdown(),
         ],
         "The worst mistakes": [tables.mistakes_table(findings).to_markdown()],
-        "Species it never saw": [words.unknown_words(findings)],
+        "Species it never saw": [
+            words.unknown_words(findings),
+            *([tables.strangers_table(findings).to_markdown()] if findings.unknown else []),
+        ],
         "What it was made of": [
             tables.origin_table(findings).to_markdown(),
             tables.networks_table(findings).to_markdown(),

@@ -93,6 +93,8 @@ def _models(findings: Findings, _: Pictures) -> Iterator[str]:
     yield paragraph(f"Served: {findings.card.rule}. Chosen on validation specimens, measured here on test specimens.")
     yield charts.plain_table(tables.models_table(findings))
     yield from (paragraph(sentence) for sentence in words.comparison(findings))
+    yield paragraph("Every figure of the ensemble on the test specimens:")
+    yield charts.plain_table(tables.figures_table(findings))
     yield paragraph("Of each species' test slices, the share that each model finds; the more orange, the fewer:")
     yield charts.shares_table(tables.recall_table(findings))
     if findings.comparisons:
@@ -164,6 +166,7 @@ def _unknown(findings: Findings, _: Pictures) -> Iterator[str]:
     yield paragraph(words.unknown_words(findings))
     if findings.unknown:
         yield charts.unknown_chart(findings.unknown)
+        yield charts.plain_table(tables.strangers_table(findings))
 
 
 def _origin(findings: Findings, _: Pictures) -> Iterator[str]:

@@ -9,6 +9,27 @@ from dataclasses import dataclass
 from components.evaluate.report.findings import Findings, ModelFindings
 
 Cell = str | int | float
+FIGURES = {
+    "accuracy": "slices named right (accuracy)",
+    "top3": "with the species in the top three",
+    "macro_precision": "right when named, mean over species (macro precision)",
+    "macro_recall": "found, mean over species (macro recall)",
+    "macro_f1": "macro F1",
+    "weighted_precision": "right when named, weighted by slices",
+    "weighted_recall": "found, weighted by slices",
+    "weighted_f1": "F1, weighted by slices",
+    "auc": "area under the curve, one species against the rest",
+    "ece": "calibration error (ECE)",
+    "brier": "Brier score, 0 is perfect and 2 the worst",
+    "specimen_accuracy": "specimens named right by the vote of their slices",
+    "specimen_accuracy_lower": "the same, exact lower bound with 95 % certainty",
+    "specimens_needed": "more specimens that the claim would need, all named right",
+    "unknown_auroc": "known against unseen species, area under the curve",
+    "unknown_flagged_known": "known slices called unknown",
+    "unknown_flagged_unseen": "unseen slices called unknown",
+}
+"""The ensemble's metrics on the test specimens, in a reader's words."""
+
 LUCK = 0.05
 """Chance of such a difference between equally good models under which it is called more than luck."""
 _SPLITS = ("train", "validation", "test", "unseen")
@@ -88,6 +109,7 @@ def all_tables(findings: Findings) -> tuple[Table, ...]:
     """Returns every table of a report."""
     tables = [
         models_table(findings),
+        figures_table(findings),
         recall_table(findings),
         comparisons_table(findings),
         candidates_table(findings),
@@ -100,7 +122,7 @@ def all_tables(findings: Findings) -> tuple[Table, ...]:
         networks_table(findings),
         origin_table(findings),
     ]
-    return (*tables, unknown_table(findings)) if findings.unknown else tuple(tables)
+    return (*tables, unknown_table(findings), strangers_table(findings)) if findings.unknown else tuple(tables)
 
 
 def models_table(findings: Findings) -> Table:
@@ -119,6 +141,17 @@ def _model_row(model: ModelFindings, classes: Sequence[str]) -> tuple[Cell, ...]
 
 def _named(labels: Iterable[int], classes: Sequence[str], model: ModelFindings) -> str:
     return ", ".join(f"{classes[label]} {percent(float(model.recall[label]))}" for label in labels)
+
+
+def figures_table(findings: Findings) -> Table:
+    """Lists the ensemble's metrics, with 95 % intervals where there are some; what has no value is left out."""
+    measured = findings.card.metrics
+    rows: list[tuple[Cell, ...]] = [
+        (words, measured[name], *measured.get(f"{name}_interval", ("", "")))
+        for name, words in FIGURES.items()
+        if measured.get(name) is not None
+    ]
+    return Table("figures", ("figure", "value", "95 % from", "95 % to"), tuple(rows))
 
 
 def recall_table(findings: Findings) -> Table:
@@ -171,7 +204,7 @@ def species_table(findings: Findings) -> Table:
         "species",
         "slices",
         "found %",
-        "sure of it %",
+        "right when named %",
         "F1 %",
         "specimens",
         "specimens right",
@@ -233,6 +266,13 @@ def unknown_table(findings: Findings) -> Table:
     return Table("unknown_curve", ("known flagged %", "unseen flagged %"), tuple(points))
 
 
+def strangers_table(findings: Findings) -> Table:
+    """Tells how well each species that the model never saw is noticed."""
+    areas, noticed = (findings.card.metrics.get(f"unknown_{what}_by_species", {}) for what in ("auroc", "flagged"))
+    rows: list[tuple[Cell, ...]] = [(species, areas[species], noticed[species]) for species in areas]
+    return Table("unseen_species", ("unseen species", "area under the curve", "called unknown %"), tuple(rows))
+
+
 def data_table(findings: Findings) -> Table:
     """Counts specimens and slices of each species in each split."""
     counts = findings.provenance.info.counts
@@ -272,7 +312,7 @@ def origin_table(findings: Findings) -> Table:
         "evaluating code, SHA-256": made.code,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
         "seed of the data set": str(made.info.seed),
-        "seed of the intervals": str(made.seed),
+        "seed of the paired tests": str(made.seed),
         "slices": f"{made.info.image_size} px, {made.info.channels} channel{'s' * (made.info.channels > 1)}",
         "files refused": str(len(made.info.refused)),
         **{f"parameters of {step}": _parameters(chosen) for step, chosen in made.info.preprocessing.items()},

@@ -119,7 +119,7 @@ def candidate_words() -> str:
     """How the rule was chosen."""
     return (
         "The rules that were tried on validation slices, the simplest first. Taken was the simplest that is behind the "
-        "best by no more than one standard error."
+        "best by no more than one standard error and no worse than the best network alone."
     )
 
 

@@ -1,0 +1,146 @@
+"""Evaluations that cannot let a model through: each says why in a sentence, and none leaves half a result."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from kfp import dsl
+
+from components.evaluate.component import evaluate
+from components.evaluate.evaluation import evaluate_models
+from components.evaluate.gate import GateConfig
+from components.evaluate.report.folder import write_report
+from components.shared.contracts import ModelCard
+from components.shared.errors import BadConfigError, ContractError
+
+
+@pytest.fixture
+def backbone(trained_backbones: tuple[Path, ...]) -> Path:
+    return trained_backbones[0]
+
+
+def with_index(source: Path, folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """Copies a data set and changes the rows of its index."""
+    copy = Path(shutil.copytree(source, folder))
+    change(pd.read_parquet(copy / "index.parquet")).to_parquet(copy / "index.parquet")
+    return copy
+
+
+def one_test_specimen(index: pd.DataFrame) -> pd.DataFrame:
+    species = index["species"].min()
+    return index.assign(
+        species=index["species"].mask(index["split"] == "test", species),
+        specimen=index["specimen"].mask(index["split"] == "test", "the only one"),
+    )
+
+
+def one_specimen_of_each_species(index: pd.DataFrame) -> pd.DataFrame:
+    return index.assign(specimen=index["species"] + "-" + index["split"])
+
+
+def test_a_test_split_of_one_specimen_is_measured_reported_and_refused(
+    segmented_slices: Path, backbone: Path, tmp_path: Path
+) -> None:
+    slices = with_index(segmented_slices, tmp_path / "slices", one_test_specimen)
+    found = evaluate_models(slices, [backbone], "forams", 0.0, 0, tmp_path / "served")
+    assert found.card.gate.reasons[0] == f"No test slices of {', '.join(found.card.classes[1:])}."
+    assert found.card.metrics["accuracy_interval"] == [0.0, 1.0]
+    assert found.card.metrics["auc"] is None
+    assert found.card == ModelCard.read(tmp_path / "served" / "1" / "model.json")
+    assert "No test slices of" in write_report(tmp_path / "report", found.findings, found.pictures)
+
+
+def test_one_specimen_of_each_species_can_pass_but_shows_little(
+    segmented_slices: Path, backbone: Path, tmp_path: Path
+) -> None:
+    slices = with_index(segmented_slices, tmp_path / "slices", one_specimen_of_each_species)
+    gate = GateConfig(smallest_recall=0.0, use_lower_bound=True)
+    found = evaluate_models(slices, [backbone], "forams", 0.95, 0, tmp_path / "served", gate)
+    assert found.card.metrics["specimens"] == 3
+    assert found.card.metrics["specimens_needed"] >= 56  # 59 without an error show 95 %
+    assert found.card.metrics["accuracy_interval"][0] < 0.6
+    assert "at the lower bound of the 95 % interval" in found.card.gate.reasons[0]
+
+
+def test_a_network_that_answers_nan_is_refused_by_name(segmented_slices: Path, backbone: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(backbone, tmp_path / "broken"))
+    model = keras.saving.load_model(broken / "model.keras", compile=False)
+    weights = model.get_weights()
+    model.set_weights([*weights[:-1], np.full_like(weights[-1], np.nan)])
+    model.save(broken / "model.keras")
+    with pytest.raises(ContractError, match="cnn_small answers slices with NaN"):
+        evaluate_models(segmented_slices, [broken], "forams", 0.0, 0, tmp_path / "served")
+    assert not (tmp_path / "served").exists()
+
+
+@pytest.mark.parametrize("threshold", [1.01, -0.1, float("nan")])
+def test_a_threshold_that_is_no_share_is_refused(
+    threshold: float, segmented_slices: Path, backbone: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadConfigError, match=r"threshold .*expected a number from 0 to 1"):
+        evaluate_models(segmented_slices, [backbone], "forams", threshold, 0, tmp_path / "served")
+
+
+def model_of_another_kind(folder: Path) -> None:
+    module = tf.Module()
+    module.double = tf.function(lambda x: {"y": 2 * x}, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    tf.saved_model.save(module, str(folder), signatures=module.double)
+
+
+def damaged_model(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"no model")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (None, "SavedModel file does not exist"),
+        (Path.mkdir, "SavedModel file does not exist"),
+        (damaged_model, "Cannot parse file"),
+        (model_of_another_kind, "takes ['x'] and gives ['y']: expected image_bytes and species"),
+    ],
+)
+def test_a_champion_that_cannot_be_asked_refuses_the_model(
+    make: Callable[[Path], None] | None, words: str, segmented_slices: Path, backbone: Path, tmp_path: Path
+) -> None:
+    if make:
+        make(tmp_path / "champion")
+    gate = GateConfig(smallest_recall=0.0, champion=str(tmp_path / "champion"))
+    verdict = evaluate_models(segmented_slices, [backbone], "forams", 0.0, 0, tmp_path / "served", gate).card.gate
+    assert not verdict.passed
+    assert verdict.reasons[0].startswith(f"The model now served, {tmp_path / 'champion'}, cannot be compared: ")
+    assert words in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("gate", [{"smallest_recal": 0.5}, {"smallest_recall": float("nan")}, {"champion": None}])
+def test_a_gate_with_an_impossible_condition_ends_the_step_with_a_sentence(
+    gate: dict[str, object],
+    segmented_slices: Path,
+    backbone: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        evaluate.python_func(
+            slices=dsl.Dataset(uri=str(segmented_slices)),
+            models=[dsl.Model(uri=str(backbone))],
+            name="forams",
+            threshold=0.0,
+            gate=gate,
+            seed=0,
+            material="synthetic specimens",
+            served=dsl.Model(uri=str(tmp_path / "served")),
+            metrics=dsl.Metrics(uri=str(tmp_path / "metrics")),
+            confusion=dsl.ClassificationMetrics(uri=str(tmp_path / "confusion")),
+            report=dsl.HTML(uri=str(tmp_path / "report.html")),
+            findings=dsl.Artifact(uri=str(tmp_path / "findings")),
+        )
+    assert ended.value.code
+    assert f"[evaluate] bad_input: gate key '{next(iter(gate))}'" in capsys.readouterr().out
+    assert not any(tmp_path.iterdir())
