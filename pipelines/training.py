@@ -49,7 +49,7 @@ def trained_models(slices: Any, backbones: Any, size: Size, recipe: Any, seed: A
     """Adds one training task for each backbone of a size and returns their models."""
     with dsl.ParallelFor(backbones) as backbone:
         trained = train(slices=slices, backbone=backbone, recipe=recipe, seed=seed, checkpoints=checkpoints(size))
-        place(trained, size)
+        place(reading_volumes(trained), size)  # pre-trained weights may lie where the volumes lie
     return dsl.Collected(trained.outputs["model"])
 
 
@@ -86,7 +86,8 @@ def training(
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train, one task and one GPU each.
-        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate.
+        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
+            dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
@@ -141,7 +142,8 @@ def phantom_training(
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train, one task and one GPU each.
-        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate.
+        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
+            dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
@@ -200,7 +202,8 @@ def large_training(
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train that fit a standard GPU, one task each.
         large_backbones: Networks to train that need a large GPU, one task each.
-        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate.
+        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
+            dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
