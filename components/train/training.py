@@ -100,7 +100,6 @@ def train_backbone(
     """
     training = _prepared(slices, backbone, recipe, seed)
     keras.utils.set_random_seed(seed)
-    tf.random.set_seed(seed + 1)  # where this is 0, tf.data takes no tensor as the seed of a shuffle
     with strategy_for(gpus()).scope():
         model = _built(training, recipe.precision)
         weights_sha256 = load_pretrained(model, recipe.weights)
