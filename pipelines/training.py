@@ -20,7 +20,10 @@ GATE = GateConfig().model_dump()
 
 
 def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Gives a task the object store's credentials from a secret, if the namespace has it; else its own identity."""
+    """Gives a task the object store's credentials from a secret, if the namespace has it; else its own identity.
+
+    The store holds volumes, and pre-trained weights for clusters without the Internet.
+    """
     names = {name: name for name in _STORE_VARIABLES}
     kubernetes.use_secret_as_env(task, secret_name=VOLUMES_SECRET, secret_key_to_env=names, optional=True)
     return task
@@ -49,7 +52,7 @@ def trained_models(slices: Any, backbones: Any, size: Size, recipe: Any, seed: A
     """Adds one training task for each backbone of a size and returns their models."""
     with dsl.ParallelFor(backbones) as backbone:
         trained = train(slices=slices, backbone=backbone, recipe=recipe, seed=seed, checkpoints=checkpoints(size))
-        place(reading_volumes(trained), size)  # pre-trained weights may lie where the volumes lie
+        place(reading_volumes(trained), size)
     return dsl.Collected(trained.outputs["model"])
 
 
