@@ -1,5 +1,6 @@
 """Presets: named sets of pipeline parameters, as YAML files beside this module."""
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -8,6 +9,8 @@ from pydantic import Field, ValidationError
 
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
+from components.train.backbones.registry import find_backbone, find_published
+from components.train.recipe import Recipe, check_seed
 from pipelines.placement import TrainingResources
 
 FOLDER = resources.files("pipelines") / "presets"
@@ -55,3 +58,22 @@ def load_preset(name: str) -> Preset:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadConfigError(f"preset {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def check_training(parameters: Mapping[str, Any]) -> None:
+    """Checks what training is told before the steps in front of it take their hours.
+
+    Args:
+        parameters: of a pipeline, of the right types; those that are left out are the pipeline's own.
+
+    Raises:
+        BadConfigError: no backbone, an unknown one, a recipe that one of them cannot have, or an impossible seed.
+    """
+    check_seed(parameters.get("seed", 0))
+    for key in ("backbones", "large_backbones"):
+        if parameters.get(key) == []:
+            raise BadConfigError(f"{key} is empty", "at least one backbone", "Name one of the registry.")
+        for backbone in parameters.get(key, ()):
+            find_backbone(backbone)
+            if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "imagenet":
+                find_published(backbone)

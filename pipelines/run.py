@@ -21,7 +21,7 @@ from components.shared.contracts import Frozen, ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
 from pipelines.local_run import LOG_FILE, Artifacts, run_pipeline
 from pipelines.outcome_table import show_outcome
-from pipelines.presets import load_preset, preset_names
+from pipelines.presets import check_training, load_preset, preset_names
 from pipelines.screen import Story
 from pipelines.summary import EXIT_CODE, Summary
 
@@ -118,7 +118,7 @@ def pipeline_call(order: Order) -> tuple[str, dict[str, Any]]:
     """Turns the order into the name of a pipeline and its arguments.
 
     Raises:
-        BadConfigError: no such preset, no input, or a threshold outside 0..1.
+        BadConfigError: no such preset or backbone, no input, an impossible seed, or a threshold outside 0..1.
     """
     preset = load_preset(order.preset)
     arguments = {**preset.parameters, "seed": order.seed, "target": f"file://{order.out / MODELS}"}
@@ -128,6 +128,7 @@ def pipeline_call(order: Order) -> tuple[str, dict[str, Any]]:
         if not 0 <= order.threshold <= 1:
             raise BadConfigError(f"THRESHOLD={order.threshold:g}", "a number from 0 to 1")
         arguments["threshold"] = order.threshold
+    check_training(arguments)
     if order.volumes is not None:
         return "training", {**arguments, "volumes": absolute_address(order.volumes)}
     if preset.phantoms is None:

@@ -14,7 +14,7 @@ from pipelines.compile import compile_pipeline
 from pipelines.gitops import version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
 from pipelines.placement import TrainingResources, by_size, cluster_pipelines
-from pipelines.presets import Preset, load_preset, preset_names
+from pipelines.presets import Preset, check_training, load_preset, preset_names
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),
@@ -60,7 +60,7 @@ def submit(options: argparse.Namespace) -> str:
         The run's page in the UI.
 
     Raises:
-        BadConfigError: an unknown preset, parameter or host, or a value of another type.
+        BadConfigError: an unknown preset, parameter or host, a value of another type, or a recipe that cannot work.
         TaxonflowError: the server cannot be reached or refuses.
     """
     preset = load_preset(options.preset)
@@ -68,6 +68,7 @@ def submit(options: argparse.Namespace) -> str:
     pipeline = cluster_pipelines(preset.resources)[chosen]
     text = compile_pipeline(pipeline)
     check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
+    check_training(parameters)
     kubeflow = Kubeflow(options.host, options.namespace, read_token(options.token_file))
     uploaded = kubeflow.upload(pipeline.name, version_name(text), text)
     title = f"{options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"

@@ -20,7 +20,10 @@ GATE = GateConfig().model_dump()
 
 
 def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Gives a task the object store's credentials from a secret, if the namespace has it; else its own identity."""
+    """Gives a task the object store's credentials from a secret, if the namespace has it; else its own identity.
+
+    The store holds volumes, and pre-trained weights for clusters without the Internet.
+    """
     names = {name: name for name in _STORE_VARIABLES}
     kubernetes.use_secret_as_env(task, secret_name=VOLUMES_SECRET, secret_key_to_env=names, optional=True)
     return task
@@ -49,7 +52,7 @@ def trained_models(slices: Any, backbones: Any, size: Size, recipe: Any, seed: A
     """Adds one training task for each backbone of a size and returns their models."""
     with dsl.ParallelFor(backbones) as backbone:
         trained = train(slices=slices, backbone=backbone, recipe=recipe, seed=seed, checkpoints=checkpoints(size))
-        place(trained, size)
+        place(reading_volumes(trained), size)
     return dsl.Collected(trained.outputs["model"])
 
 
@@ -86,7 +89,8 @@ def training(
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train, one task and one GPU each.
-        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate.
+        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
+            dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
@@ -141,7 +145,8 @@ def phantom_training(
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train, one task and one GPU each.
-        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate.
+        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
+            dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
@@ -200,7 +205,8 @@ def large_training(
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train that fit a standard GPU, one task each.
         large_backbones: Networks to train that need a large GPU, one task each.
-        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate.
+        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
+            dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.

@@ -25,6 +25,7 @@ Labels = npt.NDArray[np.int64]
 SHUFFLED_SLICES = 16384
 INTERLEAVED_SHARDS = 16
 _READ_AT_ONCE = 64
+_SEED_OF_GRAPHS = 1
 
 
 def steps_per_epoch(slices: int, recipe: Recipe) -> int:
@@ -230,6 +231,7 @@ def _records_of_epoch(shards: tf.Tensor, slices: int, filling: int, seed: tf.Ten
         deterministic=True,
     )
     draw = tf.random.stateless_uniform([], seed, maxval=tf.int64.max, dtype=tf.int64)
+    tf.random.set_seed(_SEED_OF_GRAPHS)  # of the graph that is traced here: the program's own would change the order
     return records.concatenate(records.take(filling)).shuffle(
         min(slices + filling, SHUFFLED_SLICES), seed=draw, reshuffle_each_iteration=False
     )

@@ -1,12 +1,19 @@
 """How a backbone is trained: the recipe, as configuration."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
+from components.train.backbones.registry import find_backbone
+
+LARGEST_SEED = 2**32 - 1
+PER_BACKBONE = "backbones"
+_SHOWN = 80
 
 
 class Recipe(Frozen):
@@ -59,6 +66,8 @@ class Recipe(Frozen):
         cache_gigabytes: decoded training slices are kept in memory if they fit into this much.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     weights: str = Field(default="none", min_length=1, max_length=4096)
     image_size: int | Literal["slices", "native"] = "slices"
 
@@ -72,7 +81,7 @@ class Recipe(Frozen):
 
     batch_size: int = Field(default=32, ge=1, le=4096)
     schedule: Literal["cosine", "constant", "plateau"] = "cosine"
-    warmup_epochs: float = Field(default=1.0, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0, le=1000)
     plateau_patience: int = Field(default=5, ge=1)
     plateau_factor: float = Field(default=0.5, gt=0, lt=1)
     plateau_floor: float = Field(default=1e-7, ge=0, le=1)
@@ -111,20 +120,71 @@ class Recipe(Frozen):
         return self
 
     @classmethod
-    def parse(cls, fields: Mapping[str, Any]) -> Self:
+    def parse(cls, fields: Mapping[str, Any], backbone: str = "") -> Self:
         """Checks a recipe as given by a user.
+
+        Args:
+            fields: keys of this class, and under `backbones` what is different for some of them, such as
+                `{"epochs": 20, "backbones": {"mobilenet": {"weights": "imagenet"}}}`.
+            backbone: whose recipe is wanted; without it, what holds for those that are not under `backbones`.
 
         Raises:
             BadConfigError: an unknown key, an impossible value, or values that contradict one another.
         """
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(_of_backbone(fields, backbone))
         except ValidationError as error:
-            first = error.errors()[0]
-            key = str(first["loc"][0]) if first["loc"] else ""
-            what = f"recipe key {key!r} with value {first['input']!r} ({first['msg']})"
-            raise BadConfigError(
-                what if key else f"the recipe ({first['msg'].removeprefix('Value error, ')})",
-                f"one of {', '.join(cls.model_fields)}" if key else "keys that fit one another",
-                "Mend the recipe parameter.",
-            ) from error
+            raise _refusal(error.errors(), list(cls.model_fields)) from error
+
+
+def check_seed(seed: int) -> int:
+    """Returns the seed.
+
+    Raises:
+        BadConfigError: NumPy and TensorFlow take no such seed.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise BadConfigError(f"seed {seed}", f"a whole number from 0 to {LARGEST_SEED}", "Mend the seed.")
+    return seed
+
+
+def _of_backbone(fields: Mapping[str, Any], backbone: str) -> dict[str, Any]:
+    """Puts what is different for a backbone over what holds for all.
+
+    Raises:
+        BadConfigError: what stands under `backbones` is not a recipe for each of some known ones.
+    """
+    common = dict(fields)
+    different = common.pop(PER_BACKBONE, {})
+    if not isinstance(different, Mapping) or not all(isinstance(own, Mapping) for own in different.values()):
+        raise BadConfigError(
+            f"recipe key {PER_BACKBONE!r} with value {_shown(different)}",
+            "a recipe for each backbone that has one of its own, such as {mobilenet: {weights: imagenet}}",
+            "Mend the recipe parameter.",
+        )
+    for name in different:
+        find_backbone(name)
+    return {**common, **different.get(backbone, {})}
+
+
+def _refusal(errors: Sequence[ErrorDetails], keys: Sequence[str]) -> BadConfigError:
+    """Makes one sentence of the first key that is wrong, or of how the keys contradict one another."""
+    first, remedy = errors[0], "Mend the recipe parameter."
+    if not first["loc"]:
+        contradiction = first["msg"].removeprefix("Value error, ")
+        return BadConfigError(f"the recipe ({contradiction})", "keys that fit one another", remedy)
+    key = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return BadConfigError(f"recipe key {key!r}", f"one of {', '.join(keys)}", remedy)
+    wanted = dict.fromkeys(_wanted(error["msg"]) for error in errors if error["loc"][:1] == first["loc"][:1])
+    return BadConfigError(f"recipe key {key!r} with value {_shown(first['input'])}", " or ".join(wanted), remedy)
+
+
+def _wanted(message: str) -> str:
+    """Returns what pydantic wanted, without what it says of the attempt."""
+    return re.sub(r"^Input should be |^String should have |, (unable|got) .*", "", message)
+
+
+def _shown(value: object) -> str:
+    written = repr(value)
+    return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}..."

@@ -23,7 +23,7 @@ from components.train.callbacks import EpochKeeper, EpochProgress, ResumedAverag
 from components.train.checkpoints import LOGS, CheckpointStore, TrainingState, key_of
 from components.train.input_pipeline import held_out_batches, readable_shards, steps_per_epoch, training_batches
 from components.train.phases import Phase, freeze, phases_of
-from components.train.recipe import Recipe
+from components.train.recipe import Recipe, check_seed
 from components.train.strategy import gpus, strategy_for
 from components.train.weights import load_pretrained
 
@@ -86,7 +86,7 @@ def train_backbone(
         slices: a data set of segmented slices.
         backbone: a key of `components.train.backbones.registry.BACKBONES`.
         recipe: how to train.
-        seed: of initial weights, order and augmentation.
+        seed: of initial weights, order and augmentation, 0 to LARGEST_SEED.
         folder: becomes the artifact.
         checkpoints: keeps the state of unfinished trainings, each in a folder of its own; beside `folder` by default.
 
@@ -94,13 +94,12 @@ def train_backbone(
         The card that was written.
 
     Raises:
-        BadConfigError: no such backbone, or weights that it cannot begin with.
-        TrainingError: a species has no training slices, the weights cannot be downloaded, or the loss is not a number
-            any more.
+        BadConfigError: no such backbone or seed, or weights that it cannot begin with.
+        TrainingError: a species has no training slices, none are there to validate on, the weights cannot be
+            downloaded, or the loss is not a number any more.
     """
     training = _prepared(slices, backbone, recipe, seed)
     keras.utils.set_random_seed(seed)
-    tf.random.set_seed(seed + 1)  # where this is 0, tf.data takes no tensor as the seed of a shuffle
     with strategy_for(gpus()).scope():
         model = _built(training, recipe.precision)
         weights_sha256 = load_pretrained(model, recipe.weights)
@@ -115,15 +114,21 @@ def train_backbone(
 
 
 def _prepared(slices: Path, backbone: str, recipe: Recipe, seed: int) -> Training:
-    """Reads what is to be trained on and checks that every species is there."""
+    """Reads what is to be trained on and checks that every species is there, and something to validate on."""
     info, native = read_info(slices), find_backbone(backbone).native_size
     sizes = {"slices": info.image_size, "native": native}
     image_size = recipe.image_size if isinstance(recipe.image_size, int) else sizes[recipe.image_size]
-    training = Training(slices, info, backbone, recipe, seed, image_size)
+    training = Training(slices, info, backbone, recipe, check_seed(seed), image_size)
     missing = [species for species, count in zip(info.classes, training.counts, strict=True) if not count]
     if missing:
         raise TrainingError(
             f"no training slices of {', '.join(missing)}", "some of every species", "Add specimens of these species."
+        )
+    if not any(count.slices for count in info.counts if count.split == "validation"):
+        raise TrainingError(
+            "no validation slices",
+            "some, to choose the best epoch by",
+            "Add specimens, three or more of each species.",
         )
     return training
 

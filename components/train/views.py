@@ -13,7 +13,7 @@ from components.train.augmentation import augment
 from components.train.input_pipeline import held_out_batches, training_batches
 from components.train.recipe import Recipe
 
-VIEWS_OF_A_SLICE, SHOWN_OF_A_BATCH, TILE, READ = 6, 24, 96, 512
+VIEWS_OF_A_SLICE, SHOWN_OF_A_BATCH, TILE, READ = 6, 24, 96, 64
 
 
 def views_page(folder: Path, recipe: Recipe, image_size: int, seed: int) -> str:

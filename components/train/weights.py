@@ -15,7 +15,7 @@ import numpy as np
 from components.shared.errors import BadConfigError, TrainingError
 from components.shared.files import sha256_of_file
 from components.train.backbones.build import family_of
-from components.train.backbones.registry import find_backbone
+from components.train.backbones.registry import find_backbone, find_published
 
 NONE, IMAGENET = "none", "imagenet"
 ENDINGS = (".weights.h5", ".h5", ".keras")
@@ -49,13 +49,7 @@ def load_pretrained(model: keras.Model, source: str) -> str:
 
 
 def _load_published(model: keras.Model) -> None:
-    backbone = find_backbone(model.name)
-    if not backbone.published:
-        raise BadConfigError(
-            f"weights 'imagenet' of {model.name}, which nobody has published",
-            "'none' or a file",
-            "Set weights: none in the recipe, or give a path or URI.",
-        )
+    backbone = find_published(model.name)
     family = family_of(backbone)
     try:
         with _download_that_ends():
@@ -96,18 +90,31 @@ def _local_file(source: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"copy{ending}"
         try:
-            filesystem, path = fsspec.core.url_to_fs(source)
-            size = filesystem.size(path) or 0
-            if size > MAX_WEIGHTS_BYTES:
-                raise BadConfigError(f"weights {source!r} of {size} bytes", f"at most {MAX_WEIGHTS_BYTES}")
-            with filesystem.open(path, "rb") as there, copy.open("wb") as here:
-                shutil.copyfileobj(there, here, 2**20)
-        except (OSError, ValueError, ImportError) as error:
+            _copy(source, copy)
+        except BadConfigError:
+            raise
+        except Exception as error:  # each store's library raises errors of its own
+            reason = " ".join(str(error).split())[:200]
             raise BadConfigError(
-                f"weights {source!r} cannot be read ({type(error).__name__}: {error})",
-                remedy="Mend the path, or set weights: imagenet to download the published ones.",
+                f"weights {source!r} cannot be read ({type(error).__name__}: {reason})",
+                remedy="Mend the path, or in a store its address and credentials, or set weights: imagenet to download "
+                "the published ones.",
             ) from error
         yield copy
+
+
+def _copy(source: str, copy: Path) -> None:
+    """Copies a file from wherever fsspec finds it.
+
+    Raises:
+        BadConfigError: it is too large, or does not say how large it is.
+    """
+    filesystem, path = fsspec.core.url_to_fs(source)
+    size = filesystem.size(path)
+    if size is None or size > MAX_WEIGHTS_BYTES:
+        raise BadConfigError(f"weights {source!r} of {size or 'unknown'} bytes", f"at most {MAX_WEIGHTS_BYTES}")
+    with filesystem.open(path, "rb") as there, copy.open("wb") as here:
+        shutil.copyfileobj(there, here, 2**20)
 
 
 def _load_file(model: keras.Model, file: Path) -> None:

@@ -10,8 +10,7 @@ from rich.console import Console
 from components.evaluate.gate import GateConfig
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import BACKBONES
-from components.train.recipe import Recipe
-from pipelines.presets import load_preset, preset_names
+from pipelines.presets import check_training, load_preset, preset_names
 from pipelines.screen import Screen
 from pipelines.training import phantom_training, training
 
@@ -32,7 +31,7 @@ LOG = """
 
 
 def test_the_presets_of_the_design_are_there() -> None:
-    assert {"smoke", "sample", "fossil"} <= set(preset_names())
+    assert {"smoke", "sample", "fossil", "fish"} <= set(preset_names())
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -41,7 +40,7 @@ def test_a_preset_names_only_parameters_of_the_pipelines_and_a_recipe_that_is_va
     known = set(inspect.signature(training.pipeline_func).parameters)
     assert set(preset.parameters) <= known
     assert set(preset.parameters["backbones"]) <= set(BACKBONES)
-    Recipe.parse(preset.parameters["recipe"])
+    check_training(preset.parameters)
     GateConfig.parse(preset.parameters.get("gate", {}))
     if preset.phantoms:
         assert set(preset.phantoms.model_dump()) <= set(inspect.signature(phantom_training.pipeline_func).parameters)

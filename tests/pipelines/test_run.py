@@ -144,6 +144,7 @@ def test_a_bad_volume_is_refused_by_name_and_the_rest_goes_on(volumes: Path, tmp
         ({"volumes": "/nowhere"}, "/nowhere"),
         ({"volumes": "ftp://lab/set"}, "ftp://"),
         ({"backbones": "resnet_500"}, "resnet_500"),
+        ({"seed": "-1"}, "seed -1: expected a whole number from 0"),
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_bad_input(

@@ -4,7 +4,7 @@ import pytest
 
 from components.shared.errors import BadConfigError
 from components.train.phases import phases_of
-from components.train.recipe import Recipe
+from components.train.recipe import LARGEST_SEED, Recipe, check_seed
 
 
 def test_a_recipe_of_json_numbers_is_read() -> None:
@@ -12,11 +12,25 @@ def test_a_recipe_of_json_numbers_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "word"),
-    [({"epoch": 3}, "epoch"), ({"epochs": -1}, "epochs"), ({"epochs": "many"}, "epochs"), ({"zoom": 2}, "zoom")],
+    ("fields", "words"),
+    [
+        ({"epoch": 3}, "'epoch': expected one of .*epochs"),
+        ({"epochs": -1}, "'epochs' with value -1: expected greater than or equal to 0. Mend"),
+        ({"epochs": "many"}, "'epochs' with value 'many': expected a valid integer. Mend"),
+        ({"epochs": 2.5}, "'epochs' with value 2.5: expected a valid integer. Mend"),
+        ({"batch_size": 0}, "'batch_size' with value 0: expected greater than or equal to 1"),
+        ({"zoom": 2}, "'zoom' with value 2: expected less than 1"),
+        ({"learning_rate": float("nan")}, "'learning_rate' with value nan: expected a finite number"),
+        ({"clip_norm": float("inf")}, "'clip_norm' with value inf: expected a finite number"),
+        ({"warmup_epochs": 1e9}, "'warmup_epochs' .*less than or equal to 1000"),
+        ({"image_size": "huge"}, "'image_size' with value 'huge': expected a valid integer or 'slices' or 'native'"),
+        ({"schedule": "linear"}, "'schedule' with value 'linear': expected 'cosine', 'constant' or 'plateau'"),
+        ({"weights": "x" * 5000}, "'weights' with value 'x{79}[.]{3}: expected at most 4096"),
+        ({"weights": None}, "'weights' with value None: expected a valid string"),
+    ],
 )
-def test_an_impossible_recipe_is_refused_by_its_key(fields: dict[str, object], word: str) -> None:
-    with pytest.raises(BadConfigError, match=f"recipe key '{word}'"):
+def test_an_impossible_recipe_is_refused_with_what_its_key_takes(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(BadConfigError, match=f"recipe key {words}"):
         Recipe.parse(fields)
 
 
@@ -27,6 +41,7 @@ def test_an_impossible_recipe_is_refused_by_its_key(fields: dict[str, object], w
         ({"frozen_epochs": 3}, "freeze random features"),
         ({"unfreeze": -1}, "at least 0"),
         ({"image_size": 4}, "from 8 to 1024"),
+        ({"image_size": 10**9}, "from 8 to 1024"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused(fields: dict[str, object], words: str) -> None:
@@ -49,3 +64,33 @@ def test_a_recipe_has_the_phases_that_it_asks_for(
 ) -> None:
     found = phases_of(Recipe.parse(fields), backbone)
     assert [(phase.number, phase.epochs, phase.unfreeze) for phase in found] == phases
+
+
+def test_a_backbone_may_have_a_recipe_of_its_own() -> None:
+    fields = {"epochs": 4, "batch_size": 8, "backbones": {"mobilenet": {"weights": "imagenet", "epochs": 2.0}}}
+    common, own = Recipe.parse(fields, "cnn_small"), Recipe.parse(fields, "mobilenet")
+    assert (common.weights, common.epochs, common.batch_size) == ("none", 4, 8)
+    assert (own.weights, own.epochs, own.batch_size) == ("imagenet", 2, 8)
+    assert Recipe.parse(fields) == common
+
+
+@pytest.mark.parametrize(
+    ("different", "words"),
+    [
+        ({"mobilnet": {}}, "backbone 'mobilnet': expected one of"),
+        ({"mobilenet": {"epoch": 1}}, "recipe key 'epoch'"),
+        ({"mobilenet": {"backbones": {}}}, "recipe key 'backbones': expected one of"),
+        ({"mobilenet": 3}, "recipe key 'backbones' with value .*expected a recipe for each"),
+        (["mobilenet"], "recipe key 'backbones' with value .*expected a recipe for each"),
+    ],
+)
+def test_what_is_no_recipe_for_a_known_backbone_is_refused(different: object, words: str) -> None:
+    with pytest.raises(BadConfigError, match=words):
+        Recipe.parse({"epochs": 1, "backbones": different}, "mobilenet")
+
+
+@pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1, 10**30])
+def test_a_seed_that_numpy_does_not_take_is_refused_with_the_range(seed: int) -> None:
+    assert check_seed(LARGEST_SEED) == LARGEST_SEED
+    with pytest.raises(BadConfigError, match=f"seed {seed}: expected a whole number from 0 to 4294967295"):
+        check_seed(seed)

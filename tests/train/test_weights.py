@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+import fsspec
 import keras
 import numpy as np
 import pytest
@@ -38,6 +39,20 @@ def test_a_uri_with_the_backbones_name_in_it_is_followed(published: Path) -> Non
     model = build_backbone("cnn_small", 32, 1, 3)
     source = f"file://{published.parent}/{{backbone}}.weights.h5"
     assert load_pretrained(model, source) == sha256_of_file(published)
+
+
+def test_weights_come_from_whatever_store_fsspec_knows(published: Path) -> None:
+    fsspec.filesystem("memory").pipe("/weights/cnn_small.weights.h5", published.read_bytes())
+    model = build_backbone("cnn_small", 32, 1, 3)
+    assert load_pretrained(model, "memory://weights/{backbone}.weights.h5") == sha256_of_file(published)
+
+
+def test_a_store_that_does_not_answer_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL": "http://127.0.0.1:9", "MAX_ATTEMPTS": "1"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with pytest.raises(BadConfigError, match=r"cannot be read .*address and credentials"):
+        load_pretrained(build_backbone("cnn_small", 32, 1, 3), "s3://lab/x.weights.h5")
 
 
 def test_a_trained_backbone_gives_its_features_to_another(tmp_path: Path) -> None:

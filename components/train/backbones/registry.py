@@ -97,3 +97,19 @@ def find_backbone(name: str) -> Backbone:
     if name not in BACKBONES:
         raise BadConfigError(f"backbone {name!r}", f"one of {', '.join(BACKBONES)}", "Mend the backbones parameter.")
     return BACKBONES[name]
+
+
+def find_published(name: str) -> Backbone:
+    """Looks up a backbone whose authors publish weights.
+
+    Raises:
+        BadConfigError: the name is not in the registry, or nobody has published weights of it.
+    """
+    backbone = find_backbone(name)
+    if not backbone.published:
+        raise BadConfigError(
+            f"weights 'imagenet' of {name}, which nobody has published",
+            "'none' or a file",
+            "Set weights: none in the recipe, or give a path or URI.",
+        )
+    return backbone
