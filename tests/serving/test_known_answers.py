@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.shared.contracts import Example
+from components.shared.signatures import sign_folder
 
 SEEDS = {"right": 1, "wrong": 2}
 
@@ -25,6 +26,7 @@ def published_with_example(
     example = Example(id="x", file="0.png", species=species, scores=tuple(map(float, scores)))
     unfinished = publish(root / "elsewhere", "forams", version, seed=1, examples=(example,))
     (unfinished / "0.png").write_bytes(image)
+    sign_folder(unfinished, None)
     (root / "forams").mkdir(exist_ok=True)
     unfinished.rename(root / "forams" / str(version))
 
