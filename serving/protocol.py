@@ -36,6 +36,8 @@ class Limits(Frozen):
         max_instances: slices in a request.
         max_pixels: of all slices of a request together.
         max_pixel_lists: JSON lists in a request to the signature `crops`, which has one for each pixel.
+        max_head_bytes: of a request's line and headers.
+        head_timeout_s: in which they have to arrive, and the rest of a body that was refused.
         read_timeout_s: in which a body has to arrive.
         answer_timeout_s: in which a request is answered.
         max_in_flight: requests that are being answered at a time; more are asked to come again.
@@ -46,6 +48,8 @@ class Limits(Frozen):
     max_instances: int = 256
     max_pixels: int = 32 * 2**20
     max_pixel_lists: int = 1_000_000
+    max_head_bytes: int = 64 * 2**10
+    head_timeout_s: float = 10.0
     read_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
     max_in_flight: int = 32

@@ -73,7 +73,7 @@ def cut_volume(job: CutJob) -> CutResult:
         digest = volume.digest
         specimen = find_specimen(volume)
         del volume  # its grey values are not needed beside the windowed ones
-        slices = write_part(job.part, _slices_of(specimen, job))
+        slices = write_part(job.part, slices_of(specimen, job))
     except BadVolumeError as error:
         return CutResult(refused=str(error))
     except MemoryError:
@@ -84,7 +84,8 @@ def cut_volume(job: CutJob) -> CutResult:
     return CutResult(slices, digest, counts, fingerprint=fingerprint(specimen))
 
 
-def _slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
+def slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a volume's slices, each with its `png`, its `plane` in words and what describes it."""
     rng = np.random.default_rng(_seed_of(job))
     attempts = found = 0
     cuts = CUTS[job.schedule](specimen, rng)
