@@ -105,6 +105,7 @@ class Outputs:
         scores: float32 [N, K].
         unknown: bool [N].
         embedding: float32 [N, D].
+        answered_by: the version that answered, where it may be another than the one that was asked.
     """
 
     species: tuple[str, ...]
@@ -112,6 +113,7 @@ class Outputs:
     scores: NDArray[np.float32]
     unknown: NDArray[np.bool_]
     embedding: NDArray[np.float32]
+    answered_by: int | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one object of outputs for each slice."""
@@ -128,7 +130,7 @@ class Outputs:
 
     def columns(self) -> dict[str, Any]:
         """Returns one list for each output."""
-        return vars(self)
+        return {name: values for name, values in vars(self).items() if name != "answered_by"}
 
 
 def parse_predict(body: bytes, limits: Limits, version: int | None = None) -> PredictRequest:

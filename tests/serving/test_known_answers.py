@@ -46,5 +46,5 @@ def test_the_newest_version_serves_only_if_its_known_answers_are_right(
     published_with_example(publish, tmp_path, 2, image, known["scores"][0], "alveolina")
     predictor.refresh()
     complaints = [line for line in said if "version 2 cannot be loaded and is passed over: scores of known" in line]
-    assert len(complaints) == (newest == 1)
+    assert len(complaints) == (newest == 1), said
     assert predictor._newest == {"forams": newest}
