@@ -18,8 +18,8 @@ class BoundedConnection(HttpToolsProtocol):
     limits = Limits()
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
-    _head_is_complete = False
-    _body_is_complete = False
+    _head_is_arriving = False
+    _body_is_complete = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait for the first request."""
@@ -33,21 +33,21 @@ class BoundedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what arrived; 431 for a head that does not end."""
-        self._head_bytes += len(data)
         super().data_received(data)
-        if not self._head_is_complete and self._head_bytes > self.limits.max_head_bytes:
-            most = self.limits.max_head_bytes
+        self._head_bytes = self._head_bytes + len(data) if self._head_is_arriving else 0
+        most = self.limits.max_head_bytes
+        if self._head_bytes > most:
             self._refuse(RequestError(431, f"a request's head of more than {most} bytes", f"at most {most}"))
 
     def on_message_begin(self) -> None:
         """Begins to wait for the rest of a request's head."""
         super().on_message_begin()
-        self._head_bytes, self._head_is_complete = 0, False
+        self._head_is_arriving = True
         self._wait()
 
     def on_headers_complete(self) -> None:
         """Leaves the body to `serving.bodies`, which has a time limit of its own."""
-        self._head_is_complete, self._body_is_complete = True, False
+        self._head_is_arriving = self._body_is_complete = False
         self._stop_waiting()
         super().on_headers_complete()
 
@@ -76,7 +76,7 @@ class BoundedConnection(HttpToolsProtocol):
         """Ends the connection, unless an answer to the request before is still on its way."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._wait()
-        elif self._head_bytes and not self._head_is_complete:
+        elif self._head_is_arriving:
             seconds = self.limits.head_timeout_s
             self._refuse(RequestError(408, f"a request whose head did not arrive within {seconds:g} s"))
         else:
