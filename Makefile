@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor phantoms compile submit test test-all benchmark images lint lock clean
+.PHONY: help setup run serve ask monitor phantoms compile submit test test-all benchmark images digests lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TA
 	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: install one, or say ENGINE=path"; exit 2; }
 	@for image in $(TARGETS); do echo "[images] $$image"; $(ENGINE) build $(BUILD_OPTIONS) --file manifests/images/Dockerfile --target $$image \
 	  --build-arg REGISTRY="$(REGISTRY)" --build-arg TAG="$(TAG)" --tag $(if $(REGISTRY),$(REGISTRY)/)taxonflow/$$image:$(TAG) . || exit 1; done
+
+digests: $(READY) ## pin the pushed images of the manifests by digest: REGISTRY=registry.example.org [TAG=0.1.0] [ENGINE=docker]
+	@$(BIN)/python -m pipelines.image_digests $(foreach image,serving monitoring,"$$($(ENGINE) inspect --format '{{index .RepoDigests 0}}' "$(if $(REGISTRY),$(REGISTRY)/)taxonflow/$(image):$(TAG)")")
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -10,10 +10,12 @@ from components.evaluate.gate import GateConfig
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.phantoms.component import phantoms
 from components.segment.component import segment
+from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
 from components.train.component import train
 from pipelines.placement import Size, checkpoints, place
 
 VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name
+SIGNING_SECRET, VERIFICATION_MAP = "taxonflow-signing-key", "taxonflow-verification-key"
 _STORE_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
 
 GATE = GateConfig().model_dump()
@@ -27,6 +29,12 @@ def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
     names = {name: name for name in _STORE_VARIABLES}
     kubernetes.use_secret_as_env(task, secret_name=VOLUMES_SECRET, secret_key_to_env=names, optional=True)
     return task
+
+
+def with_keys(evaluated: dsl.PipelineTask, deployed: dsl.PipelineTask) -> None:
+    """Gives two tasks the keys to sign a served model and to verify it with, if the namespace has them."""
+    kubernetes.use_secret_as_volume(evaluated, SIGNING_SECRET, str(SIGNING_KEY[1].parent), optional=True)
+    kubernetes.use_config_map_as_volume(deployed, VERIFICATION_MAP, str(VERIFICATION_KEY[1].parent), optional=True)
 
 
 def segmented_slices(volumes: Any, shards: Any, **cutting: Any) -> dsl.PipelineTask:
@@ -59,7 +67,8 @@ def trained_models(slices: Any, backbones: Any, size: Size, recipe: Any, seed: A
 def deployed_if_passed(evaluated: dsl.PipelineTask, slices: Any, name: Any, target: Any, canary: Any) -> None:
     """Adds what follows the verdict: the deployment, or a refusal that says why."""
     with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
-        deploy(served=evaluated.outputs["served"], slices=slices, name=name, target=target, canary=canary)
+        deployed = deploy(served=evaluated.outputs["served"], slices=slices, name=name, target=target, canary=canary)
+        with_keys(evaluated, deployed)
     with dsl.Else(name="gate-refused"):
         refuse(reasons=evaluated.outputs["reasons"])
 

@@ -5,6 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from components.shared.keys import VERIFICATION_KEY, key_path
 from components.shared.workers import cores
 from serving.events import started_recorder
 from serving.process import end_in_one_sentence, listen, say, silent_stderr
@@ -41,19 +42,20 @@ def serve(options: argparse.Namespace) -> None:
     A repository without a model is waited for: `make serve` may be started before the first `make run` has ended.
 
     Raises:
-        BadConfigError: the address is taken, or the events' folder cannot be written.
+        BadConfigError: the address is taken, the events' folder cannot be written, or there is no key where one is
+            said to be.
         SystemExit: 0 after SIGTERM or SIGINT.
     """
     listener = listen(options.host, options.port)
     recorder = started_recorder(options.events, say)
-    limits = Limits()
+    limits, public_key = Limits(), key_path(VERIFICATION_KEY)
     with ThreadPoolExecutor(cores(), "worker") as workers:
         say(f"loading TensorFlow and the models of {options.repository}")
         with silent_stderr():  # TensorFlow and kserve take seconds: first the address, then these
             from serving.predictor import LocalPredictor
             from serving.server import LocalServer, Transformers
 
-        predictor = LocalPredictor(Repository(options.repository), workers, say)
+        predictor = LocalPredictor(Repository(options.repository), workers, say, public_key)
         watcher = RepositoryWatcher(predictor.refresh, say, options.poll)
         server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
         announce(options, *listener.getsockname()[:2])

@@ -6,7 +6,7 @@ come together are voted on by one. What the canary does not answer, for whatever
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving.preparation import Expectation
 from serving.protocol import Outputs, RequestError
@@ -26,7 +26,8 @@ class CanaryVersion(RemoteVersion):
     async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
         """Answers for encoded images; raises the stable model's RequestError."""
         try:
-            return await RemoteVersion(self.canary, self.version, self.pinned).predict(images, signature_name)
+            outputs = await RemoteVersion(self.canary, self.version, self.pinned).predict(images, signature_name)
+            return replace(outputs, answered_by=self.canary.version)
         except RequestError:
             return await super().predict(images, signature_name)
 
@@ -40,13 +41,20 @@ class DividingPredictor(RemotePredictor):
         percent: of the requests that the canary answers.
         expectation: what the models want to see.
         timeout_s: of a request; the canary gets half of it, so that there is time to ask the predictor.
+        versions: what drift events call the two models.
     """
 
     def __init__(
-        self, model: str, urls: tuple[str, str], percent: int, expectation: Expectation, timeout_s: float
+        self,
+        model: str,
+        urls: tuple[str, str],
+        percent: int,
+        expectation: Expectation,
+        timeout_s: float,
+        versions: tuple[int | None, int | None] = (None, None),
     ) -> None:
-        super().__init__(model, urls[0], expectation, timeout_s)
-        self._canary = RemotePredictor(model, urls[1], expectation, timeout_s / 2)
+        super().__init__(model, urls[0], expectation, timeout_s, versions[0])
+        self._canary = RemotePredictor(model, urls[1], expectation, timeout_s / 2, versions[1])
         self._percent = percent
 
     async def version_of(self, model: str, version: int | None) -> RemoteVersion:

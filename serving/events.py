@@ -1,14 +1,17 @@
 """Drift events: a line for each answered slice, written beside the answer and never in its way.
 
 The queue is bounded in slices and in bytes; what does not fit is dropped and counted. Pixels wait in memory only
-until they are described, and never reach the disk.
+until they are described, and never reach the disk. Files end at MAX_FILE_BYTES; when one begins, the oldest ones of the
+folder go, so that all of them together take at most MAX_FOLDER_BYTES and one file more.
 """
 
+import os
 import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from serving.telemetry import EVENTS_DROPPED, EVENTS_WRITTEN
 MAX_QUEUED_EVENTS = 4096
 MAX_QUEUED_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 64 * 2**20
+MAX_FOLDER_BYTES = 2 * 2**30
 _BATCH = 64
 _LONGEST_PAUSE_S = 0.2
 
@@ -60,6 +64,8 @@ class EventRecorder:
         report: takes a sentence when events cannot be written.
         max_events: that wait at a time.
         max_bytes: of pixels that wait at a time.
+        max_file_bytes: after which a new file begins.
+        max_folder_bytes: of finished files that stay in the folder.
     """
 
     def __init__(
@@ -68,12 +74,15 @@ class EventRecorder:
         report: Callable[[str], None],
         max_events: int = MAX_QUEUED_EVENTS,
         max_bytes: int = MAX_QUEUED_BYTES,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        max_folder_bytes: int = MAX_FOLDER_BYTES,
     ) -> None:
         self.folder, self._report = folder, report
         self.dropped = 0
         self._failing = False
         self._queue: queue.Queue[AnsweredSlice | None] = queue.Queue(max_events)
         self._max_bytes = max_bytes
+        self._max_file_bytes, self._max_folder_bytes = max_file_bytes, max_folder_bytes
         self._queued_bytes = 0
         self._lock = threading.Lock()
         self._prefix = f"events-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
@@ -160,11 +169,31 @@ class EventRecorder:
             self._count_dropped(len(batch))
 
     def _current_file(self) -> Path:
-        path = self.folder / f"{self._prefix}-{self._file_number:04d}.jsonl"
-        if path.exists() and path.stat().st_size > MAX_FILE_BYTES:
+        path = self._file()
+        if path.exists() and path.stat().st_size > self._max_file_bytes:
             self._file_number += 1
-            path = self.folder / f"{self._prefix}-{self._file_number:04d}.jsonl"
+            path = self._file()
+        if not path.exists():
+            remove_oldest(self.folder, self._max_folder_bytes)
         return path
+
+    def _file(self) -> Path:
+        return self.folder / f"{self._prefix}-{self._file_number:04d}.jsonl"
+
+
+def remove_oldest(folder: Path, max_bytes: int) -> None:
+    """Removes the oldest files of events until the others take at most `max_bytes`; other servers may do the same."""
+    left = max_bytes
+    for status, file in sorted(_sizes(folder), key=lambda found: found[0].st_mtime_ns, reverse=True):
+        left -= status.st_size
+        if left < 0:
+            file.unlink(missing_ok=True)
+
+
+def _sizes(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
+    for file in folder.glob("events-*.jsonl"):
+        with suppress(FileNotFoundError):
+            yield file.stat(), file
 
 
 def _event_of(answered: AnsweredSlice) -> DriftEvent:

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.imaging import encode_png
+from components.shared.signatures import verify_folder
 from serving.preparation import Expectation
 from serving.protocol import CROPS, INPUT, SIGNATURE, Outputs, RequestError
 from serving.repository import GRAPH_FILE, StoredVersion
@@ -29,14 +31,16 @@ class LoadedVersion:
     Args:
         stored: where it lies.
         workers: run the graph.
+        public_key: of the signature that it must have; None is content with its digests.
 
     Raises:
         Exception: whatever TensorFlow raises on a damaged SavedModel.
-        ContractError: its card is damaged, its signature is not the one of the contract, or it answers the card's known
-            slices otherwise than the evaluation did.
+        ContractError: a file is not what was signed, its card is damaged, its signature is not the one of the contract,
+            or it answers the card's known slices otherwise than the evaluation did.
     """
 
-    def __init__(self, stored: StoredVersion, workers: Executor) -> None:
+    def __init__(self, stored: StoredVersion, workers: Executor, public_key: Path | None = None) -> None:
+        verify_folder(stored.folder, public_key)  # a SavedModel is a program: nothing of it is read before
         card = stored.card()
         self.stored, self.version, self.workers = stored, stored.version, workers
         self.expectation = Expectation(card.channels, card.segmented, card.classes)

@@ -114,7 +114,8 @@ class SliceTransformer(kserve.Model):
     async def postprocess(self, answered: Answered, _headers: dict[str, str] | None = None) -> dict[str, Any]:
         """Builds the answer and leaves the drift events; crops leave none, since a descriptor wants the whole slice."""
         prepared, outputs = answered.prepared, answered.outputs
-        SLICES.labels(self.name, str(prepared.answering.version)).inc(len(outputs.species))
+        version = outputs.answered_by or prepared.answering.version
+        SLICES.labels(self.name, str(version)).inc(len(outputs.species))
         if self.recorder:
             self._record(answered, self.recorder)
         votes = specimen_votes(
@@ -128,7 +129,7 @@ class SliceTransformer(kserve.Model):
             event = AnsweredSlice(
                 time=now,
                 model=self.name,
-                version=answered.prepared.answering.version,
+                version=outputs.answered_by or answered.prepared.answering.version,
                 specimen=prepared_slice.specimen or request_id,
                 species=outputs.species[row],
                 confidence=float(outputs.confidence[row]),

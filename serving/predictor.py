@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 from serving.loaded_version import LoadedVersion
@@ -24,10 +25,17 @@ class LocalPredictor:
         repository: is looked at by `refresh`.
         workers: run the graphs.
         report: takes a sentence whenever a version comes, goes or cannot come.
+        public_key: of the signatures that versions must have; None is content with their digests.
     """
 
-    def __init__(self, repository: Repository, workers: Executor, report: Callable[[str], None]) -> None:
-        self.repository, self.workers, self.report = repository, workers, report
+    def __init__(
+        self,
+        repository: Repository,
+        workers: Executor,
+        report: Callable[[str], None],
+        public_key: Path | None = None,
+    ) -> None:
+        self.repository, self.workers, self.report, self.public_key = repository, workers, report, public_key
         self._loaded: dict[str, dict[int, LoadedVersion]] = {}
         self._newest: dict[str, int] = {}
         self._failures: dict[StoredVersion, str] = {}
@@ -54,7 +62,7 @@ class LocalPredictor:
 
     def _load(self, stored: StoredVersion) -> LoadedVersion | None:
         try:
-            return LoadedVersion(stored, self.workers)
+            return LoadedVersion(stored, self.workers, self.public_key)
         except Exception as error:  # a damaged SavedModel can raise anything; the old version goes on being served
             reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
             self._failures[stored] = reason

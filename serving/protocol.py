@@ -36,6 +36,8 @@ class Limits(Frozen):
         max_instances: slices in a request.
         max_pixels: of all slices of a request together.
         max_pixel_lists: JSON lists in a request to the signature `crops`, which has one for each pixel.
+        max_head_bytes: of a request's line and headers.
+        head_timeout_s: in which they have to arrive, and the rest of a body that was refused.
         read_timeout_s: in which a body has to arrive.
         answer_timeout_s: in which a request is answered.
         max_in_flight: requests that are being answered at a time; more are asked to come again.
@@ -46,6 +48,8 @@ class Limits(Frozen):
     max_instances: int = 256
     max_pixels: int = 32 * 2**20
     max_pixel_lists: int = 1_000_000
+    max_head_bytes: int = 64 * 2**10
+    head_timeout_s: float = 10.0
     read_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
     max_in_flight: int = 32
@@ -101,6 +105,7 @@ class Outputs:
         scores: float32 [N, K].
         unknown: bool [N].
         embedding: float32 [N, D].
+        answered_by: the version that answered, where it may be another than the one that was asked.
     """
 
     species: tuple[str, ...]
@@ -108,6 +113,7 @@ class Outputs:
     scores: NDArray[np.float32]
     unknown: NDArray[np.bool_]
     embedding: NDArray[np.float32]
+    answered_by: int | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one object of outputs for each slice."""
@@ -124,7 +130,7 @@ class Outputs:
 
     def columns(self) -> dict[str, Any]:
         """Returns one list for each output."""
-        return vars(self)
+        return {name: values for name, values in vars(self).items() if name != "answered_by"}
 
 
 def parse_predict(body: bytes, limits: Limits, version: int | None = None) -> PredictRequest:

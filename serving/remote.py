@@ -24,7 +24,7 @@ class RemoteVersion:
 
     Attributes:
         predictor: asks it.
-        version: its number.
+        version: its number, as drift events name it.
         pinned: whether the client asked for this very version; otherwise the server's newest answers.
     """
 
@@ -60,10 +60,14 @@ class RemotePredictor:
         url: address of TensorFlow Serving, without a path.
         expectation: what the model wants to see; TensorFlow Serving does not tell.
         timeout_s: of a request.
+        version: what drift events call the newest; None calls it as TensorFlow Serving does, which KServe always gives
+            a folder of the same number.
     """
 
-    def __init__(self, model: str, url: str, expectation: Expectation, timeout_s: float) -> None:
-        self.model, self.url, self.expectation = model, url, expectation
+    def __init__(
+        self, model: str, url: str, expectation: Expectation, timeout_s: float, version: int | None = None
+    ) -> None:
+        self.model, self.url, self.expectation, self.version = model, url, expectation, version
         self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers={"Content-Type": "application/json"})
         self._newest = 0
         self._newest_at = -STATUS_LIFETIME_S
@@ -88,7 +92,7 @@ class RemotePredictor:
         if time.monotonic() - self._newest_at >= STATUS_LIFETIME_S:
             self._newest = _newest_available(await self.status(model, None))
             self._newest_at = time.monotonic()
-        return RemoteVersion(self, self._newest, pinned=False)
+        return RemoteVersion(self, self.version or self._newest, pinned=False)
 
     async def status(self, model: str, version: int | None) -> dict[str, Any]:
         """Passes a status request on; raises RequestError."""

@@ -12,6 +12,7 @@ from kserve.constants.constants import FASTAPI_APP_IMPORT_STRING
 from kserve.model_server import app
 from kserve.protocol.rest.server import RESTServer
 
+from serving.connections import connections_within
 from serving.events import EventRecorder
 from serving.model import Predictor, SliceTransformer
 from serving.protocol import Limits
@@ -80,4 +81,5 @@ class LocalServer(kserve.ModelServer):
             grace_period=self.grace_period,
             timeout_keep_alive=self.timeout_keep_alive,
         )
+        rest.config.http = connections_within(self.limits)
         rest.run(sockets=[self.listener])

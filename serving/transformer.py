@@ -37,6 +37,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="1 for grey, 3 for colour")
     parser.add_argument("--canary_host", default="", help="host:port of a canary beside the predictor")
     parser.add_argument("--canary_percent", type=int, default=0, help="share of the requests that it answers")
+    parser.add_argument("--canary_version", type=int, help="what drift events call its model")
+    told = os.environ.get("TAXONFLOW_MODEL_VERSION", "")  # from the pod's annotation, which the deploy step writes
+    parser.add_argument(
+        "--model_version", type=int, default=int(told) if told.isdecimal() else None, help="the same of the predictor's"
+    )
     parser.add_argument("--classes", default="", help="species in the order of the scores, with commas")
     return parser.parse_args(arguments)
 
@@ -69,11 +74,13 @@ def predictor_of(options: argparse.Namespace, timeout_s: float) -> RemotePredict
     """
     url = predictor_url(options)
     if not options.canary_host:
-        return RemotePredictor(options.model_name, url, expectation_of(options), timeout_s)
+        return RemotePredictor(options.model_name, url, expectation_of(options), timeout_s, options.model_version)
     if not 0 <= options.canary_percent <= 100:
         raise BadConfigError(f"--canary_percent {options.canary_percent}", "0 to 100")
     urls = url, f"{urlsplit(url).scheme}://{options.canary_host}"
-    return DividingPredictor(options.model_name, urls, options.canary_percent, expectation_of(options), timeout_s)
+    versions = options.model_version, options.canary_version
+    expectation = expectation_of(options)
+    return DividingPredictor(options.model_name, urls, options.canary_percent, expectation, timeout_s, versions)
 
 
 def transform(options: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from components.phantoms.generate import PhantomConfig, generate_phantoms
 
@@ -51,6 +53,22 @@ def crd_complaints(document: dict[str, Any]) -> list[str]:
     version = document["apiVersion"].rpartition("/")[2]
     errors = _validator(document["kind"], version).iter_errors(document)
     return [f"{error.json_path}: {error.message[:200]}" for error in errors]
+
+
+@pytest.fixture
+def key_pair(tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
+    """Returns a function that makes a private and a public key under a name."""
+
+    def make(name: str) -> tuple[Path, Path]:
+        private, public = tmp_path / f"{name}-private.pem", tmp_path / f"{name}-public.pem"
+        if not private.exists():
+            key, form = ec.generate_private_key(ec.SECP256R1()), serialization.Encoding.PEM
+            plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            private.write_bytes(key.private_bytes(form, *plain))
+            public.write_bytes(key.public_key().public_bytes(form, serialization.PublicFormat.SubjectPublicKeyInfo))
+        return private, public
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ RUN_BELOW = {
     "make serve",
     "make ask",
     'make ask IMAGES="my-slice.png"',
+    'make ask IMAGES="my-scan.nii.gz"',
     "curl -s http://127.0.0.1:8080/v1/models/foraminifera",
     "make monitor",
     "make run VOLUMES=my-scans",
@@ -45,7 +46,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> dict[str,
 
 def type_in(command: str, reader: dict[str, str]) -> subprocess.CompletedProcess[str]:
     line = command.replace("8080", reader["PORT"]).replace("my-scans", reader["SCANS"])
-    line = line.replace("my-slice.png", f"{reader['OUT']}/my-slice.png")
+    for file in ("my-slice.png", "my-scan.nii.gz"):
+        line = line.replace(file, f"{reader['OUT']}/{file}")
     return subprocess.run(
         ["bash", "-c", line], cwd=ROOT, env=reader, capture_output=True, text=True, timeout=280, check=False
     )
@@ -90,6 +92,7 @@ def test_the_first_session_of_a_reader_works_to_the_end(reader: dict[str, str]) 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     out = Path(reader["OUT"])
     shutil.copy(next((out / "models" / "foraminifera" / "1" / "examples").glob("*.png")), out / "my-slice.png")
+    shutil.copy(next(Path(reader["SCANS"]).rglob("*.nii.gz")), out / "my-scan.nii.gz")
     with left_running("make serve", reader, until="http://"):
         wait_for_port(int(reader["PORT"]))
         for command in COMMANDS:

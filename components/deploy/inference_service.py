@@ -18,7 +18,11 @@ MODE = "serving.kserve.io/deploymentMode"
 VERSION_ANNOTATION = "taxonflow.dev/model-version"
 _PREVIOUS_VERSION = "taxonflow.dev/previous-model-version"
 _PREVIOUS_URI = "taxonflow.dev/previous-model-uri"
+_TOLD = f"metadata.annotations['{VERSION_ANNOTATION}']"
 _HTTP_PORT = 8080
+_PAUSE_S = 10
+_GRACE_S = 60
+"""More than the pause and the 30 s that the transformer gives requests in flight."""
 
 _POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -68,7 +72,7 @@ def inference_service(name: str) -> dict[str, Any]:
 def model_change(model: ServedModel, previous: ServedModel | None) -> dict[str, Any]:
     """Returns the merge patch that makes an InferenceService serve a model.
 
-    The annotations stand on the predictor's pods alone, so that a new model restarts no transformer.
+    The annotations stand on the predictor's pods; the transformer's has `transformer_told`.
 
     Args:
         model: what to serve.
@@ -82,12 +86,17 @@ def model_change(model: ServedModel, previous: ServedModel | None) -> dict[str, 
     return {"spec": {"predictor": {"annotations": annotations, "model": {"storageUri": model.uri}}}}
 
 
+def transformer_told(model: ServedModel) -> dict[str, Any]:
+    """Returns the part of a merge patch that tells the transformer how drift events are to call the model."""
+    return {"annotations": {VERSION_ANNOTATION: str(model.version)}}
+
+
 def with_model(service: dict[str, Any], model: ServedModel) -> dict[str, Any]:
     """Returns a new InferenceService that serves a model."""
-    predictor = service["spec"]["predictor"]
-    annotations = {**predictor.get("annotations", {}), VERSION_ANNOTATION: str(model.version)}
-    served = {**predictor, "annotations": annotations, "model": {**predictor["model"], "storageUri": model.uri}}
-    return {**service, "spec": {**service["spec"], "predictor": served}}
+    predictor, transformer = service["spec"]["predictor"], service["spec"]["transformer"]
+    named = {VERSION_ANNOTATION: str(model.version)}
+    served = {**predictor, "annotations": named, "model": {**predictor["model"], "storageUri": model.uri}}
+    return {**service, "spec": {"predictor": served, "transformer": {**transformer, "annotations": named}}}
 
 
 def served_model(service: dict[str, Any]) -> ServedModel | None:
@@ -119,6 +128,7 @@ def _predictor(name: str) -> dict[str, Any]:
     """Returns TensorFlow Serving with one GPU; KServe mounts the model and adds the runtime's arguments."""
     return {
         "minReplicas": 1,
+        "terminationGracePeriodSeconds": _GRACE_S,
         "serviceAccountName": "taxonflow-model-reader",
         "automountServiceAccountToken": False,
         "securityContext": _copied(_POD_SECURITY),
@@ -127,6 +137,8 @@ def _predictor(name: str) -> dict[str, Any]:
             "protocolVersion": "v1",
             "runtime": "kserve-tensorflow-serving",
             "runtimeVersion": TENSORFLOW_SERVING_VERSION,
+            "args": [],  # components of the manifests add to them
+            "lifecycle": _leaving(),
             "env": [{"name": "CUDA_CACHE_PATH", "value": "/tmp/cuda"}],  # noqa: S108 a path inside the container
             "resources": {
                 "requests": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
@@ -145,6 +157,7 @@ def _transformer() -> dict[str, Any]:
     """Returns the transformer; KServe adds `--model_name` and `--predictor_host`."""
     return {
         "minReplicas": 1,
+        "terminationGracePeriodSeconds": _GRACE_S,
         "automountServiceAccountToken": False,
         "securityContext": _copied(_POD_SECURITY),
         "containers": [
@@ -153,6 +166,8 @@ def _transformer() -> dict[str, Any]:
                 "image": SERVING_IMAGE,
                 "command": ["python", "-m", "serving.transformer"],
                 "args": ["--events", "/var/taxonflow/events", "--workers", "1"],
+                "env": [{"name": "TAXONFLOW_MODEL_VERSION", "valueFrom": {"fieldRef": {"fieldPath": _TOLD}}}],
+                "lifecycle": _leaving(),
                 "ports": [{"containerPort": _HTTP_PORT, "protocol": "TCP"}],
                 "resources": {
                     "requests": {"cpu": "1", "memory": "1Gi"},
@@ -172,6 +187,11 @@ def _transformer() -> dict[str, Any]:
             {"name": "events", "persistentVolumeClaim": {"claimName": "taxonflow-events"}},
         ],
     }
+
+
+def _leaving() -> dict[str, Any]:
+    """Returns a pause before SIGTERM, in which the routes forget a pod that still answers."""
+    return {"preStop": {"sleep": {"seconds": _PAUSE_S}}}
 
 
 def _path(path: str) -> dict[str, Any]:

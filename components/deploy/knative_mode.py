@@ -52,9 +52,9 @@ def start(service: Service, model: ServedModel) -> Patch:
     return _change(service, model, 0)
 
 
-def open(service: Service, percent: int) -> Patch:  # noqa: A001 a name of the protocol
+def open(service: Service, settings: CanarySettings) -> Patch:  # noqa: A001 a name of the protocol
     """Returns the patch that gives the canary its share."""
-    return {"spec": {"predictor": {_SHARE: percent}}}
+    return {"spec": {"predictor": {_SHARE: settings.percent}}}
 
 
 def promote(service: Service, model: ServedModel) -> Patch:

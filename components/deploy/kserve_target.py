@@ -5,7 +5,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from components.deploy.canary_settings import DEFAULTS, CanarySettings
 from components.deploy.cluster import Cluster
-from components.deploy.publication import Publication, digest_of
+from components.deploy.publication import Publication
 from components.deploy.rollout import PATIENCE, Patience, RollOut, persistently
 from components.deploy.rollout_report import RolledOut
 from components.deploy.version_registry import register
@@ -38,9 +38,9 @@ def roll_out(
         DeployError: the uri is not in object storage or stood for other files, or the API refused.
     """
     namespace, name = _destination(target)
-    uri, digest = storage_uri(publication.uri), digest_of(publication.folder)
+    uri = storage_uri(publication.uri)
     cluster = Cluster(namespace)
-    model = persistently(lambda: register(cluster, name, uri, digest), name, patience)
+    model = persistently(lambda: register(cluster, name, uri, publication.digest), name, patience)
     return RollOut(cluster, name, model, publication, settings, data, patience).run()
 
 

@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, unquote
 
 from components.deploy.publication import Publication
 from components.shared.errors import BadConfigError, DeployError
+from components.shared.keys import VERIFICATION_KEY, key_path
+from components.shared.signatures import verify_folder
 
 _UNFINISHED = ".unfinished-"
 _LOCK = ".publishing"
@@ -33,6 +35,7 @@ def publish(publication: Publication, target: SplitResult) -> tuple[int, str]:
 
     Raises:
         BadConfigError: the target is not an absolute folder of this machine.
+        ContractError: the copy is not what was signed; nothing new is visible then.
         DeployError: the file system refused (full, read-only); nothing new is visible then.
     """
     versions = _folder(target) / publication.name
@@ -78,6 +81,7 @@ def _put(source: Path, versions: Path) -> Path:
     unfinished = versions / f"{_UNFINISHED}{version}"
     try:
         shutil.copytree(source, unfinished)
+        verify_folder(unfinished, key_path(VERIFICATION_KEY))
         _flush(unfinished)
         folder = unfinished.rename(versions / str(version))
     except BaseException:

@@ -43,7 +43,7 @@ class Mode(Protocol):
     def start(self, service: Service, model: ServedModel) -> Patch:
         """Returns the patch that starts a model as a canary without users, in place of any other canary."""
 
-    def open(self, service: Service, percent: int) -> Patch:
+    def open(self, service: Service, settings: CanarySettings) -> Patch:
         """Returns the patch that gives the canary its share of the users' requests."""
 
     def promote(self, service: Service, model: ServedModel) -> Patch:

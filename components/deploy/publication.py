@@ -1,12 +1,13 @@
 """What a deployment starts from: a served model that passed its gate, and where it lies."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.contracts import ModelCard
 from components.shared.errors import BadConfigError, DeployError
+from components.shared.keys import VERIFICATION_KEY, key_path
+from components.shared.signatures import verify_folder
 
 VERSION_FOLDER = "1"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -21,12 +22,14 @@ class Publication:
         uri: where the folder's parent lies in the run's artifact store.
         name: the model's name in the endpoint's address.
         card: its model card.
+        digest: of all its files, SHA-256 in hexadecimal.
     """
 
     folder: Path
     uri: str
     name: str
     card: ModelCard
+    digest: str
 
 
 def open_publication(served: Path, uri: str, name: str) -> Publication:
@@ -39,7 +42,7 @@ def open_publication(served: Path, uri: str, name: str) -> Publication:
 
     Raises:
         BadConfigError: the name cannot stand in an address.
-        ContractError: the model card is missing or damaged.
+        ContractError: the model card is missing or damaged, or a file is not what was signed.
         DeployError: the gate refused the model, the card names another model, or a file is missing.
     """
     if not _NAME.fullmatch(name):
@@ -52,17 +55,7 @@ def open_publication(served: Path, uri: str, name: str) -> Publication:
         reasons = "; ".join(card.gate.reasons) or "no reason given"
         raise DeployError(f"the gate refused {name!r} ({reasons})", "a model that passed", "Train a better one.")
     _check_files(folder, card)
-    return Publication(folder, uri, name, card)
-
-
-def digest_of(folder: Path) -> str:
-    """Returns the SHA-256 over the names and the digests of a folder's files, in hexadecimal."""
-    whole = hashlib.sha256()
-    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
-        with path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        whole.update(f"{digest}  {path.relative_to(folder).as_posix()}\n".encode())
-    return whole.hexdigest()
+    return Publication(folder, uri, name, card, verify_folder(folder, key_path(VERIFICATION_KEY)))
 
 
 def _check_files(folder: Path, card: ModelCard) -> None:

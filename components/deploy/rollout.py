@@ -170,7 +170,7 @@ class RollOut:
         except DeployError as error:
             self._refusal = error
             return
-        self._patch(service, mode.open(service, self.settings.percent))
+        self._patch(service, mode.open(service, self.settings))
         self.story.tell(f"the canary answers {self.settings.percent} % of the users' requests")
 
     def _check_in_the_dark(self, mode: Mode, service: Service) -> None:

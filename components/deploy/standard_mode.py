@@ -10,6 +10,7 @@ until the new ones are ready, and no address ever changes.
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from components.deploy.canary_settings import CanarySettings
 from components.deploy.cluster import Cluster
@@ -19,12 +20,13 @@ from components.deploy.inference_service import (
     model_change,
     previous_model,
     served_model,
+    transformer_told,
 )
 from components.deploy.mode import Patch, Service, Situation
 from components.deploy.rollout_status import is_complete, is_ready, predict_url, reasons_not_ready, runs_version
 
 CANARY = "canary"
-_HOST_OPTION, _PERCENT_OPTION = "--canary_host", "--canary_percent"
+_CANARY_OPTIONS = ("--canary_host", "--canary_percent", "--canary_version")
 
 
 def situation(service: Service, model: ServedModel) -> Situation:
@@ -47,7 +49,7 @@ def stable_model(service: Service) -> ServedModel | None:
 
 def serve(service: Service, model: ServedModel) -> Patch:
     """Returns the patch that serves a model without trying it."""
-    return _with_canary_and_transformer(service, model_change(model, served_model(service)), None)
+    return _with_canary_and_transformer(service, model_change(model, served_model(service)), None, told=model)
 
 
 def start(service: Service, model: ServedModel) -> Patch:
@@ -56,14 +58,15 @@ def start(service: Service, model: ServedModel) -> Patch:
     return _with_canary_and_transformer(service, {"spec": {}}, entry)
 
 
-def open(service: Service, percent: int) -> Patch:  # noqa: A001 a name of the protocol
+def open(service: Service, settings: CanarySettings) -> Patch:  # noqa: A001 a name of the protocol
     """Returns the patch that gives the canary its share, and keeps its one replica."""
-    return _with_canary_and_transformer(service, {"spec": {}}, {**_entry(service), "trafficPercent": percent})
+    entry = {**_entry(service), "trafficPercent": settings.percent}
+    return _with_canary_and_transformer(service, {"spec": {}}, entry, _canary_host(service, settings))
 
 
 def promote(service: Service, model: ServedModel) -> Patch:
     """Returns the patch that serves the canary's model; its pods go when the stable predictor takes it over."""
-    return _with_canary_and_transformer(service, model_change(model, served_model(service)), None)
+    return _with_canary_and_transformer(service, model_change(model, served_model(service)), None, told=model)
 
 
 def roll_back(service: Service) -> Patch:
@@ -74,7 +77,9 @@ def roll_back(service: Service) -> Patch:
 def take_back(service: Service) -> Patch | None:
     """Returns the patch that serves the model before again, or None if there is none."""
     previous = previous_model(service)
-    return None if previous is None else model_change(previous, None)
+    if previous is None:
+        return None
+    return _with_canary_and_transformer(service, model_change(previous, None), None, told=previous)
 
 
 def serves(cluster: Cluster, service: Service) -> bool:
@@ -156,23 +161,41 @@ def _canary_predictor(service: Service, model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _with_canary_and_transformer(service: Service, patch: Patch, entry: dict[str, Any] | None) -> Patch:
-    """Adds the canary's entry, None for none, to a patch, and to the transformer the options that go with it."""
+def _with_canary_and_transformer(
+    service: Service, patch: Patch, entry: dict[str, Any] | None, host: str = "", told: ServedModel | None = None
+) -> Patch:
+    """Adds the canary's entry, None for none, to a patch, and to the transformer what goes with it.
+
+    Args:
+        service: as it is.
+        patch: of the stable predictor.
+        entry: of the canary.
+        host: of the canary, where the transformer gives it users.
+        told: the stable model, where it becomes another one.
+    """
     spec = {**patch["spec"], "canary": [entry] if entry else None}
     containers = service["spec"].get("transformer", {}).get("containers")
     if containers:
-        first = {**containers[0], "args": _options(service, entry)}
-        spec["transformer"] = {"containers": [first, *containers[1:]]}
+        first = {**containers[0], "args": _options(containers[0].get("args", []), entry, host)}
+        annotations = transformer_told(told) if told else {}
+        spec["transformer"] = {"containers": [first, *containers[1:]], **annotations}
     return {**patch, "spec": spec}
 
 
-def _options(service: Service, entry: dict[str, Any] | None) -> list[str]:
+def _options(given: list[str], entry: dict[str, Any] | None, host: str) -> list[str]:
     """Returns the transformer's options with those that divide the requests, if the canary has a share."""
-    given: list[str] = service["spec"]["transformer"]["containers"][0].get("args", [])
-    options = [place for place, word in enumerate(given) if word in (_HOST_OPTION, _PERCENT_OPTION)]
+    options = [place for place, word in enumerate(given) if word in _CANARY_OPTIONS]
     ours = {*options, *(place + 1 for place in options)}
     kept = [word for place, word in enumerate(given) if place not in ours]
-    if not entry or not entry["trafficPercent"]:
+    if not entry or not host:
         return kept
-    host = f"{_deployment(service, CANARY)}.{service['metadata']['namespace']}"
-    return [*kept, _HOST_OPTION, host, _PERCENT_OPTION, str(entry["trafficPercent"])]
+    version = entry["predictor"]["annotations"][VERSION_ANNOTATION]
+    values = host, str(entry["trafficPercent"]), version
+    return [*kept, *(word for pair in zip(_CANARY_OPTIONS, values, strict=True) for word in pair)]
+
+
+def _canary_host(service: Service, settings: CanarySettings) -> str:
+    """Returns host and port of the canary's Service, as the deploy step reaches it where that is inside the cluster."""
+    name, namespace = _deployment(service, CANARY), service["metadata"]["namespace"]
+    reached = urlsplit(settings.predictor.format(service=name, namespace=namespace)).netloc
+    return reached if name in reached else f"{name}.{namespace}"

@@ -53,7 +53,7 @@ def deploy_model(
 
     Raises:
         BadConfigError: the target has no known scheme or is incomplete.
-        ContractError: the model card is missing or damaged.
+        ContractError: the model card is missing or damaged, or a file is not what was signed.
         RolledBackError: the model was worse than the one that is still served.
         DeployError: the model must not or could not be deployed; what was served before is still served.
     """

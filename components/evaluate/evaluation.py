@@ -29,8 +29,10 @@ from components.evaluate.served_model import ServedModel, export_served_model, w
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.files import folder_made_whole
+from components.shared.keys import SIGNING_KEY, key_path
 from components.shared.metrics import Scores
 from components.shared.reference import write_reference
+from components.shared.signatures import sign_folder
 from components.shared.slices import read_info
 
 CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"
@@ -82,7 +84,7 @@ def evaluate_models(
         material: what the specimens are, as the report calls them.
 
     Raises:
-        BadConfigError: the threshold is no share.
+        BadConfigError: the threshold is no share, or the key to sign the served model with cannot be used.
         ContractError: a model does not fit the data set or answers nonsense, or two have the same backbone.
     """
     if not 0 <= threshold <= 1:
@@ -114,6 +116,7 @@ def _evaluate(
         _write_reference_profile(version, source, {"validation": validation, "test": test}, choice)
         card = _model_card(source.info, name, choice, measured, verdict, examples, served)
         card.write(version / CARD_FILE)
+        sign_folder(version, key_path(SIGNING_KEY))
     findings = collect_findings(
         card,
         _provenance(source.info, source.members, seed, material),

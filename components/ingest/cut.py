@@ -76,7 +76,7 @@ def cut_volume(job: CutJob) -> CutResult:
         if _state_of(job.file) != state:
             raise BadVolumeError("the file changed while it was read", remedy="Leave volumes alone during a run.")
         del volume  # its grey values are not needed beside the windowed ones
-        slices = write_part(job.part, _slices_of(specimen, job))
+        slices = write_part(job.part, slices_of(specimen, job))
     except BadVolumeError as error:
         return CutResult(refused=str(error))
     except MemoryError:
@@ -96,7 +96,8 @@ def _state_of(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
+def slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a volume's slices, each with its `png`, its `plane` in words and what describes it."""
     rng = np.random.default_rng(_seed_of(job))
     attempts = found = 0
     cuts = CUTS[job.schedule](specimen, rng)

@@ -14,6 +14,7 @@ from components.shared.errors import ContractError
 from components.shared.files import write_atomically
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
+DIGESTS_FILE = "digests.json"
 
 
 class Frozen(BaseModel):
@@ -238,6 +239,18 @@ class ModelCard(Document):
     signatures: dict[str, dict[str, Any]] = {}
     versions: dict[str, str] = {}
     examples: tuple[Example, ...] = ()
+
+
+class FileDigests(Document):
+    """What a served model's folder holds; `components.shared.signatures` writes and checks it.
+
+    Attributes:
+        files: SHA-256 in hexadecimal by the path below the folder.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.file-digests/1"
+
+    files: dict[str, str]
 
 
 class DriftEvent(Document):

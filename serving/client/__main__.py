@@ -1,74 +1,138 @@
-"""`python -m serving.client slice.png ...`: asks an endpoint what slices show."""
+"""`python -m serving.client slice.png scan.nii.gz ...`: asks an endpoint what slices and volumes show."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
-from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInputError, TaxonflowError
+from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInputError, BadVolumeError, TaxonflowError
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
-from serving.client.report import FORMATS, AnsweredFile, render
+from serving.client.report import FORMATS, AnsweredSlice, render
+from serving.client.volumes import (
+    DEFAULT_EDGE,
+    DEFAULT_SLICES,
+    MOST_SLICES,
+    PLANES,
+    VOLUME_SUFFIXES,
+    Cutting,
+    cut_volume,
+    is_volume,
+    specimen_of,
+)
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 LARGEST_FILE_BYTES = 11 * 2**20  # base64 makes it a third larger, and a server takes 16 MiB
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, or folders of images")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
     parser.add_argument("--url", default=DEFAULT_URL, help=f"the server's address (default {DEFAULT_URL})")
     parser.add_argument("--model", help="the model's name; may be left out where the server has one")
-    parser.add_argument("--specimen", help="the specimen that all slices are from")
+    parser.add_argument("--specimen", help="the specimen that all slices are from; a volume is one by itself")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of what is printed")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for one request")
+    parser.add_argument(
+        "--slices",
+        type=int,
+        choices=range(1, MOST_SLICES + 1),
+        default=DEFAULT_SLICES,
+        metavar="N",
+        help=f"to cut from each volume, 1 to {MOST_SLICES} (default {DEFAULT_SLICES})",
+    )
+    parser.add_argument("--planes", choices=PLANES, default=PLANES[0], help="how volumes are cut")
     return parser.parse_args(arguments)
 
 
-def images_of(paths: Sequence[Path]) -> list[Path]:
-    """Lists the image files among files and folders (with all that is below them).
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Lists the images and volumes among files and folders (with all that is below them).
 
     Raises:
-        BadInputError: a path does not exist, or there is no image.
+        BadInputError: a path does not exist, or there is neither image nor volume.
     """
     found: list[Path] = []
+    suffixes = (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)
     for path in paths:
         if not path.exists():
-            raise BadInputError(f"{path} does not exist", "an image file or a folder of them")
+            raise BadInputError(f"{path} does not exist", "an image, a volume, or a folder of them")
         below = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [
-            file for file in below if path.is_file() or (file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-        ]
+        found += [file for file in below if file.is_file() and (file == path or file.name.lower().endswith(suffixes))]
     if not found:
-        raise BadInputError("no image", f"files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise BadInputError("no image and no volume", f"files that end with {', '.join(suffixes)}")
     return found
 
 
-def ask_for_files(client: Client, model: str, files: Sequence[Path], specimen: str | None) -> list[AnsweredFile]:
-    """Asks for files, a batch at a time, with progress on standard error; a refused file is noted and the rest goes on.
+class Questions:
+    """Asks for files with progress on standard error; what is refused is noted and the rest goes on.
 
-    Raises:
-        DeployError: the server cannot be reached or fails.
+    Args:
+        client: asks.
+        model: the model's name.
+        specimen: that all slices are from, or None.
+        cutting: how volumes are cut.
     """
-    starts = range(0, len(files), MAX_BATCH_SLICES)
-    answered: list[AnsweredFile] = []
-    for start in track(starts, "asking", console=Console(stderr=True), transient=True, disable=len(starts) == 1):
-        answered += ask_for_batch(client, model, files[start : start + MAX_BATCH_SLICES], specimen)
-    return answered
+
+    def __init__(self, client: Client, model: str, specimen: str | None, cutting: Cutting) -> None:
+        self.client, self.model, self.specimen, self.cutting = client, model, specimen, cutting
+
+    def ask(self, files: Sequence[Path]) -> list[AnsweredSlice]:
+        """Asks for images in batches, then for each volume; raises DeployError when the server fails."""
+        images = [file for file in files if not is_volume(file)]
+        volumes = [file for file in files if is_volume(file)]
+        answered: list[AnsweredSlice] = []
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("asking", total=len(images) + len(volumes) * self.cutting.slices)
+            for start in range(0, len(images), MAX_BATCH_SLICES):
+                answered += self._ask_for_images(images[start : start + MAX_BATCH_SLICES])
+                progress.update(task, completed=len(answered))
+            for number, volume in enumerate(volumes):
+                progress.update(task, completed=len(images) + number * self.cutting.slices)
+                for rows in self._ask_for_volume(volume):
+                    answered += rows
+                    progress.advance(task, len(rows))
+        return answered
+
+    def _ask_for_images(self, files: Sequence[Path]) -> list[AnsweredSlice]:
+        """Asks for images in one go, or one by one where the server refuses one of them."""
+        named = self.specimen or ""
+        try:
+            predictions = self.client.predict(self.model, [bounded_bytes(file) for file in files], self.specimen)
+        except BadInputError as error:
+            if len(files) == 1:
+                return [AnsweredSlice(str(files[0]), None, str(error), named)]
+            return [answered for file in files for answered in self._ask_for_images([file])]
+        pairs = zip(files, predictions, strict=True)
+        return [AnsweredSlice(str(file), prediction, specimen=named) for file, prediction in pairs]
+
+    def _ask_for_volume(self, file: Path) -> Iterator[list[AnsweredSlice]]:
+        """Asks for the slices of a volume, a batch at a time, so that only one batch is in memory."""
+        specimen, slices, asked = self.specimen or specimen_of(file), cut_volume(file, self.cutting), False
+        try:
+            while batch := list(islice(slices, MAX_BATCH_SLICES)):
+                predictions = self.client.predict(self.model, [cut.image for cut in batch], specimen)
+                asked = True
+                yield [
+                    AnsweredSlice(str(file), prediction, "", specimen, cut.plane)
+                    for cut, prediction in zip(batch, predictions, strict=True)
+                ]
+            if not asked:
+                raise BadVolumeError("no plane on which the specimen can be seen")
+        except BadInputError as error:
+            yield [AnsweredSlice(str(file), None, str(error), specimen)]
 
 
-def ask_for_batch(client: Client, model: str, files: Sequence[Path], specimen: str | None) -> list[AnsweredFile]:
-    """Asks for files in one go, or one by one where the server refuses one of them; raises DeployError."""
+def edge_of_slices(client: Client, model: str) -> int:
+    """Returns the edge of the slices that the model was trained on, in pixels, if its metadata say so."""
+    signatures = client.signatures(model)
     try:
-        predictions = client.predict(model, [bounded_bytes(file) for file in files], specimen)
-        return [AnsweredFile(str(file), prediction) for file, prediction in zip(files, predictions, strict=True)]
-    except BadInputError as error:
-        if len(files) == 1:
-            return [AnsweredFile(str(files[0]), None, str(error))]
-    return [answered for file in files for answered in ask_for_batch(client, model, [file], specimen)]
+        return int(signatures["crops"]["inputs"]["crops"]["tensor_shape"]["dim"][1]["size"])
+    except (LookupError, TypeError, ValueError):
+        return DEFAULT_EDGE
 
 
 def bounded_bytes(file: Path) -> bytes:
@@ -105,18 +169,21 @@ def main(arguments: list[str]) -> int:
     """Runs the command.
 
     Returns:
-        0, EXIT_BAD_INPUT when the server refused a file, or EXIT_FAILED when it cannot be asked.
+        0, EXIT_BAD_INPUT when a file was refused, or EXIT_FAILED when the server cannot be asked.
     """
     options = parse_arguments(arguments)
     try:
-        files = images_of(options.paths)
+        files = files_of(options.paths)
         with Client(options.url, options.timeout) as client:
-            answered = ask_for_files(client, options.model or only_model(client), files, options.specimen)
+            model = options.model or only_model(client)
+            edge = edge_of_slices(client, model) if any(map(is_volume, files)) else DEFAULT_EDGE
+            cutting = Cutting(options.slices, edge, options.planes)
+            answered = Questions(client, model, options.specimen, cutting).ask(files)
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
     sys.stdout.write(render(answered, options.format))
-    return EXIT_BAD_INPUT if any(file.error for file in answered) else 0
+    return EXIT_BAD_INPUT if any(row.error for row in answered) else 0
 
 
 if __name__ == "__main__":

@@ -10,55 +10,100 @@ from rich.console import Console
 from rich.table import Table
 
 from serving.client.endpoint import Prediction
+from serving.client.votes import Vote, vote
 
-_COLUMNS = ("file", "species", "confidence", "unknown", "error")
+_COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error")
+_UNKNOWN = "perhaps a species the model never saw"
 
 
 @dataclass(frozen=True)
-class AnsweredFile:
-    """A file with what the endpoint says about it, or why it says nothing."""
+class AnsweredSlice:
+    """A slice with what the endpoint says about it, or why it says nothing.
+
+    Attributes:
+        file: an image, or the volume that it was cut from.
+        prediction: None for what was refused.
+        error: why it was.
+        specimen: whose slice it is, "" where nobody said.
+        plane: of a slice that was cut from a volume, in words.
+    """
 
     file: str
     prediction: Prediction | None
     error: str = ""
+    specimen: str = ""
+    plane: str = ""
 
 
-def render(answered: Sequence[AnsweredFile], form: str) -> str:
-    """Returns the answers in one of FORMATS, ending with a newline."""
-    return _RENDERERS[form](answered)
-
-
-def _as_table(answered: Sequence[AnsweredFile]) -> str:
-    table = Table("slice", "species", "confidence", "")
+def votes_of(answered: Sequence[AnsweredSlice]) -> list[Vote]:
+    """Returns the answer for each named specimen of which any slice was answered."""
+    slices: dict[str, list[Prediction]] = {}
     for row in answered:
+        if row.specimen and row.prediction:
+            slices.setdefault(row.specimen, []).append(row.prediction)
+    return [vote(specimen, predictions) for specimen, predictions in slices.items()]
+
+
+def render(answered: Sequence[AnsweredSlice], form: str) -> str:
+    """Returns the answers in one of FORMATS, ending with a newline."""
+    return _RENDERERS[form](answered, votes_of(answered))
+
+
+def _as_table(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
+    slices = Table("slice", "species", "confidence", "")
+    for row in answered:
+        name = f"{row.file} ({row.plane})" if row.plane else row.file
         if row.prediction is None:
-            table.add_row(row.file, "refused", "", row.error, style="red")
+            slices.add_row(name, "refused", "", row.error, style="red")
         else:
-            remark = "perhaps a species the model never saw" if row.prediction.unknown else ""
-            table.add_row(row.file, row.prediction.species, f"{row.prediction.confidence:.1%}", remark)
+            remark = _UNKNOWN if row.prediction.unknown else ""
+            slices.add_row(name, row.prediction.species, f"{row.prediction.confidence:.1%}", remark)
+    specimens = Table("specimen", "species", "confidence", "slices", "of them so", "")
+    for found in votes:
+        agreement, remark = f"{found.agreement:.0%}", _UNKNOWN if found.unknown else ""
+        cells = (f"{found.confidence:.1%}", str(found.slices), agreement, remark)
+        specimens.add_row(found.specimen, found.species, *cells)
     console = Console()
     with console.capture() as captured:
-        console.print(table)
+        console.print(slices)
+        if votes:
+            console.print(specimens)
     return captured.get()
 
 
-def _as_json(answered: Sequence[AnsweredFile]) -> str:
-    rows = [
-        {"file": row.file, **(asdict(row.prediction) if row.prediction else {"error": row.error})} for row in answered
+def _as_json(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
+    slices = [
+        {
+            "file": row.file,
+            **({"specimen": row.specimen} if row.specimen else {}),
+            **({"plane": row.plane} if row.plane else {}),
+            **(asdict(row.prediction) if row.prediction else {"error": row.error}),
+        }
+        for row in answered
     ]
-    return json.dumps(rows, indent=1) + "\n"
+    return json.dumps({"slices": slices, "specimens": [asdict(found) for found in votes]}, indent=1) + "\n"
 
 
-def _as_csv(answered: Sequence[AnsweredFile]) -> str:
+def _as_csv(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
+    """A row for each slice, then one for each specimen, which has no file and the number of its slices."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
     for row in answered:
-        found = row.prediction
-        cells = (found.species, f"{found.confidence:.6f}", str(found.unknown).lower()) if found else ("", "", "")
-        writer.writerow((row.file, *cells, row.error))
+        place = (row.specimen, row.file, row.plane, int(row.prediction is not None))
+        writer.writerow((*place, *_cells(row.prediction), row.error))
+    for found in votes:
+        writer.writerow((found.specimen, "", "", found.slices, *_cells(found), ""))
     return text.getvalue()
 
 
-_RENDERERS: dict[str, Callable[[Sequence[AnsweredFile]], str]] = {"table": _as_table, "json": _as_json, "csv": _as_csv}
+def _cells(found: Prediction | Vote | None) -> tuple[str, str, str]:
+    return (found.species, f"{found.confidence:.6f}", str(found.unknown).lower()) if found else ("", "", "")
+
+
+_RENDERERS: dict[str, Callable[[Sequence[AnsweredSlice], Sequence[Vote]], str]] = {
+    "table": _as_table,
+    "json": _as_json,
+    "csv": _as_csv,
+}
 FORMATS = tuple(_RENDERERS)

@@ -16,6 +16,7 @@ from components.deploy.publication import open_publication
 from components.deploy.rollout import Patience
 from components.deploy.rollout_report import RolledOut
 from components.shared.contracts import Example, GateVerdict, ModelCard
+from components.shared.signatures import sign_folder
 from tests.deploy.fake_cluster import FakeCluster, make_handler, write_kubeconfig
 
 
@@ -49,6 +50,7 @@ def write_served_model(
         ),
     )
     card.write(version / "model.json")
+    sign_folder(version, None)
     return folder
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from components.deploy import cluster as cluster_module
+from components.deploy import standard_mode
+from components.deploy.canary_settings import CanarySettings
 from components.deploy.inference_service import ServedModel, served_model
 from components.deploy.rollout import OvertakenError
 from components.deploy.rollout_report import RolledBackError
@@ -84,9 +86,32 @@ def test_the_transformer_divides_the_users_and_keeps_its_other_options(first: Pa
     before = cluster.services[KEY]["spec"]["transformer"]
     deploy(first, NEW, percent=25)
     opened = patches(cluster)[1]["transformer"]["containers"][0]
-    ours = ["--canary_host", "forams-canary-predictor.lab", "--canary_percent", "25"]
+    ours = ["--canary_host", "forams-canary-predictor.lab", "--canary_percent", "25", "--canary_version", "2"]
     assert opened == {**before["containers"][0], "args": [*before["containers"][0]["args"], *ours]}
-    assert cluster.services[KEY]["spec"]["transformer"] == before
+    after = cluster.services[KEY]["spec"]["transformer"]
+    assert after["containers"] == before["containers"]
+    versions = [told["annotations"]["taxonflow.dev/model-version"] for told in (before, after)]
+    assert versions == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("template", "host"),
+    [
+        ("http://{service}.{namespace}:8080", "forams-canary-predictor.lab:8080"),
+        ("http://{service}.{namespace}", "forams-canary-predictor.lab"),
+        ("https://gateway.example.org/{namespace}/{service}", "forams-canary-predictor.lab"),
+    ],
+)
+def test_the_transformer_reaches_a_canary_on_the_port_of_a_headless_service(
+    first: Path, cluster: Any, template: str, host: str
+) -> None:
+    service = cluster.services[KEY]
+    canary = ServedModel(2, NEW)
+    dark = {**service, "spec": {**service["spec"], "canary": standard_mode.start(service, canary)["spec"]["canary"]}}
+    opened = standard_mode.open(dark, CanarySettings(percent=25, predictor=template))
+    options = opened["spec"]["transformer"]["containers"][0]["args"]
+    assert options[options.index("--canary_host") + 1] == host
+    assert first
 
 
 def test_no_user_reaches_a_canary_that_has_not_answered_the_known_slices(

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.deploy.local_repository import versions_of
 from components.deploy.targets import deploy_model
 from components.shared.errors import BadConfigError, ContractError, DeployError
+from components.shared.signatures import sign_folder
 
 PUBLISH = (
     "import sys; from pathlib import Path; from components.deploy.targets import deploy_model;"
@@ -87,6 +89,50 @@ def test_a_missing_model_card_is_refused(served: Path, tmp_path: Path) -> None:
         publish(served, tmp_path / "models")
 
 
+def change(folder: Path) -> None:
+    (folder / "variables" / "variables.index").write_bytes(b"b" * 1000)
+
+
+def add(folder: Path) -> None:
+    (folder / "variables" / "more").write_bytes(b"x")
+
+
+def remove(folder: Path) -> None:
+    (folder / "variables" / "variables.index").unlink()
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (change, "changed: variables/variables.index"),
+        (add, "added: variables/more"),
+        (remove, "missing: variables/variables.index"),
+    ],
+)
+@pytest.mark.parametrize("target", ["file", "kserve"])
+def test_a_model_that_is_not_what_was_signed_goes_nowhere(
+    served: Path, tmp_path: Path, cluster: Any, target: str, tamper: Callable[[Path], None], reason: str
+) -> None:
+    tamper(served / "1")
+    address = (tmp_path / "models").as_uri() if target == "file" else "kserve://lab/forams"
+    with pytest.raises(ContractError, match=reason):
+        deploy_model(served, "s3://runs/a", "foraminifera", address)
+    assert not (tmp_path / "models").exists()
+    assert cluster.requests == []
+
+
+def test_where_there_is_a_key_only_what_it_signed_is_published(
+    served: Path, tmp_path: Path, key_pair: Callable[[str], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = key_pair("ours")
+    monkeypatch.setenv("TAXONFLOW_VERIFICATION_KEY", str(public))
+    with pytest.raises(ContractError, match=r"is not signed: expected model\.sig"):
+        publish(served, tmp_path / "models")
+    sign_folder(served / "1", private)
+    assert publish(served, tmp_path / "models") == 1
+    assert (tmp_path / "models" / "foraminifera" / "1" / "model.sig").is_file()
+
+
 @pytest.mark.parametrize("target", ["/no/scheme", "ftp://host/models", "file://host/models", "file:models", ""])
 def test_a_target_that_names_no_place_is_refused(served: Path, target: str) -> None:
     with pytest.raises(BadConfigError, match="target"):
@@ -112,6 +158,7 @@ def test_concurrent_publications_get_different_versions(served: Path, tmp_path: 
 def test_a_killed_publication_is_never_visible_and_the_next_one_cleans_up(served: Path, tmp_path: Path) -> None:
     for number in range(1000):
         (served / "1" / "variables" / f"{number}").write_bytes(b"x" * 100)
+    sign_folder(served / "1", None)
     versions = tmp_path / "models" / "foraminifera"
     command = [sys.executable, "-c", PUBLISH, str(served), (tmp_path / "models").as_uri()]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -10,9 +10,10 @@ import pytest
 
 from components.deploy.cluster import Cluster
 from components.deploy.inference_service import ServedModel
-from components.deploy.publication import digest_of
+from components.deploy.publication import open_publication
 from components.deploy.version_registry import register
 from components.shared.errors import DeployError
+from components.shared.signatures import sign_folder
 
 REGISTRY = ("lab", "forams-versions")
 
@@ -60,11 +61,17 @@ def test_the_oldest_entries_are_forgotten_before_the_config_map_is_full(lab: Clu
     assert (len(data), "1" in data, "1001" in data) == (1000, False, True)
 
 
+def digest_of(served: Path) -> str:
+    sign_folder(served / "1", None)
+    return open_publication(served, "s3://runs/a", "foraminifera").digest
+
+
 def test_a_digest_sees_every_byte_and_every_name(make_served: Callable[..., Path]) -> None:
-    folder = make_served("a") / "1"
-    before = digest_of(folder)
-    assert before == digest_of(folder)
-    (folder / "examples" / "0.png").rename(folder / "examples" / "1.png")
-    renamed = digest_of(folder)
-    (folder / "examples" / "1.png").write_bytes(b"pnf")
-    assert len({before, renamed, digest_of(folder)}) == 3
+    served = make_served("a")
+    folder = served / "1" / "variables"
+    before = digest_of(served)
+    assert before == digest_of(served)
+    (folder / "variables.index").rename(folder / "variables.idx")
+    renamed = digest_of(served)
+    (folder / "variables.idx").write_bytes(b"b")
+    assert len({before, renamed, digest_of(served)}) == 3

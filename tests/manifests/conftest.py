@@ -18,10 +18,14 @@ BUILDS = ("base", "overlays/kind", "overlays/production")
 
 @cache
 def build(name: str) -> str:
+    return kustomized(MANIFESTS / name)
+
+
+def kustomized(folder: Path) -> str:
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kubectl = shutil.which("kubectl", path=search)
     assert kubectl is not None, "kubectl is missing: the development dependencies bring it"
-    built = subprocess.run([kubectl, "kustomize", str(MANIFESTS / name)], capture_output=True, text=True, check=False)
+    built = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     assert not built.stderr, built.stderr
     return built.stdout
@@ -31,6 +35,12 @@ def build(name: str) -> str:
 def documents(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """The documents of the base and of each overlay."""
     return list(yaml.safe_load_all(build(request.param)))
+
+
+@pytest.fixture
+def kustomize() -> Callable[[Path], list[dict[str, Any]]]:
+    """Returns a function that builds the documents of any folder."""
+    return lambda folder: list(yaml.safe_load_all(kustomized(folder)))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from kfp import dsl
 
 from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import ContractError
+from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
 from components.train.backbones.registry import BACKBONES
 from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines
 from pipelines.gitops import pipeline_resources, version_name
@@ -221,6 +222,17 @@ def test_the_steps_that_read_volumes_or_weights_take_credentials_from_an_optiona
     assert training
     for (secret,) in reading.values():
         assert (secret["secretName"], secret["optional"]) == ("taxonflow-volumes", True)
+
+
+def test_the_keys_of_served_models_are_mounted_where_the_namespace_has_them(text: str) -> None:
+    _, platform = yaml.safe_load_all(text)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    (private,) = executors["exec-evaluate"]["secretAsVolume"]
+    (public,) = executors["exec-deploy"]["configMapAsVolume"]
+    mounted = [(key["mountPath"], key["optional"]) for key in (private, public)]
+    assert mounted == [(str(path.parent), True) for _, path in (SIGNING_KEY, VERIFICATION_KEY)]
+    assert (private["secretName"], public["configMapName"]) == ("taxonflow-signing-key", "taxonflow-verification-key")
+    assert [name for name, executor in executors.items() if "secretAsVolume" in executor] == ["exec-evaluate"]
 
 
 def test_nothing_of_this_machine_is_in_the_text(text: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.imaging import encode_png, segment_slice
+from components.shared.signatures import sign_folder
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
@@ -102,11 +103,14 @@ Publish = Callable[..., Path]
 def publish(saved_models: dict[int, Path]) -> Publish:
     """Publishes a version as the deploy step does: a whole folder, renamed into place."""
 
-    def publish_version(repository: Path, name: str, version: int, seed: int = 1, **changes: Any) -> Path:
+    def publish_version(
+        repository: Path, name: str, version: int, seed: int = 1, key: Path | None = None, **changes: Any
+    ) -> Path:
         folder = repository / name / str(version)
         unfinished = folder.parent / f".{version}.unfinished"
         shutil.copytree(saved_models[seed], unfinished)
         card_of(name, **changes).write(unfinished / "model.json")
+        sign_folder(unfinished, key)
         return unfinished.rename(folder)
 
     return publish_version

@@ -1,6 +1,7 @@
 """What an answered slice leaves for the monitor."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from components.shared.contracts import DriftEvent
 from components.shared.descriptors import describe
 from components.shared.imaging import decode_image
-from serving.events import AnsweredSlice, EventRecorder
+from serving.events import AnsweredSlice, EventRecorder, remove_oldest
 
 Body = Callable[..., dict[str, Any]]
 
@@ -168,3 +169,26 @@ def test_events_recorded_by_many_threads_are_all_written_whole(recorder_of: Any,
         thread.join()
     recorder.close()
     assert {event.specimen for event in events_of(tmp_path / "events")} == {f"specimen-{n}" for n in range(800)}
+
+
+def test_files_rotate_and_the_oldest_go_so_that_the_folder_stays_bounded(recorder_of: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "events"
+    for _ in range(3):  # as after restarts: each has files of its own
+        recorder = recorder_of(max_file_bytes=2_000, max_folder_bytes=20_000)
+        recorder.start()
+        for number in range(640):
+            recorder.record(answered(number))
+        recorder.close()
+        sizes = [file.stat().st_size for file in folder.glob("*.jsonl")]
+        largest_file = 2_000 + 64 * 1_000  # a batch is written whole
+        assert len(sizes) > 1
+        assert sum(sizes) <= 20_000 + largest_file
+    assert events_of(folder)[-1].specimen == "specimen-639"
+
+
+def test_only_files_of_events_are_removed(tmp_path: Path) -> None:
+    for number, name in enumerate(("events-a.jsonl", "notes.txt", "events-b.jsonl")):
+        (tmp_path / name).write_text("x" * 100)
+        os.utime(tmp_path / name, (number, number))
+    remove_oldest(tmp_path, 100)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["events-b.jsonl", "notes.txt"]

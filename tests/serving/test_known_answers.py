@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.shared.contracts import Example
+from components.shared.signatures import sign_folder
 
 SEEDS = {"right": 1, "wrong": 2}
 
@@ -25,6 +26,7 @@ def published_with_example(
     example = Example(id="x", file="0.png", species=species, scores=tuple(map(float, scores)))
     unfinished = publish(root / "elsewhere", "forams", version, seed=1, examples=(example,))
     (unfinished / "0.png").write_bytes(image)
+    sign_folder(unfinished, None)
     (root / "forams").mkdir(exist_ok=True)
     unfinished.rename(root / "forams" / str(version))
 
@@ -44,5 +46,5 @@ def test_the_newest_version_serves_only_if_its_known_answers_are_right(
     published_with_example(publish, tmp_path, 2, image, known["scores"][0], "alveolina")
     predictor.refresh()
     complaints = [line for line in said if "version 2 cannot be loaded and is passed over: scores of known" in line]
-    assert len(complaints) == (newest == 1)
+    assert len(complaints) == (newest == 1), said
     assert predictor._newest == {"forams": newest}

@@ -1,14 +1,20 @@
 """Versions that come and go while requests are being answered."""
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+
+from components.shared.signatures import sign_folder
+from serving.predictor import LocalPredictor
+from serving.repository import Repository
 
 Body = Callable[..., dict[str, Any]]
 LOAD_TIMEOUT_S = 60
@@ -114,6 +120,8 @@ def test_half_written_versions_are_passed_over(
     (model / "4" / "model.json").write_text('{"schema": "taxonflow.served-model/1", "name":')
     shutil.copytree(whole, model / "5")
     (model / "5" / "saved_model.pb").unlink()
+    for half in ("4", "5"):
+        (model / half / "digests.json").unlink()
     shutil.copytree(whole, model / "6-new")
     publish(server.repository, "halves-marker", 1)
     wait(lambda: "1" in states(server, "halves-marker"))
@@ -128,6 +136,7 @@ def test_a_broken_version_is_reported_once_and_the_old_one_goes_on(
     unfinished = whole.parent / ".2.unfinished"
     shutil.copytree(whole, unfinished)
     (unfinished / "saved_model.pb").write_bytes(b"\x0a\xff\xff junk")
+    sign_folder(unfinished, None)
     unfinished.rename(whole.parent / "2")
     wait(lambda: states(server, "broken").get("2") == "END")
     publish(server.repository, "broken-marker", 1)
@@ -150,6 +159,56 @@ def test_a_saved_model_of_another_contract_is_not_served(server: Any, publish: A
     unfinished = server.repository / "other" / ".2.unfinished"
     tf.saved_model.save(module, str(unfinished), signatures={"serving_default": module.serve})
     shutil.copy(server.repository / "other" / "1" / "model.json", unfinished)
+    sign_folder(unfinished, None)
     unfinished.rename(server.repository / "other" / "2")
     wait(lambda: states(server, "other").get("2") == "END")
     assert states(server, "other")["1"] == "AVAILABLE"
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (lambda folder: flip_a_bit(folder / "variables" / "variables.data-00000-of-00001"), "changed: variables/"),
+        (lambda folder: (folder / "assets" / "notes.txt").write_text("added"), "added: assets/notes.txt"),
+        (lambda folder: (folder / "saved_model.pb").unlink(), "missing: saved_model.pb"),
+        (lambda folder: (folder / "digests.json").unlink(), "has no digests.json"),
+    ],
+    ids=["flipped", "added", "missing", "unsigned"],
+)
+def test_a_version_that_is_not_what_was_signed_is_refused_and_the_old_one_goes_on(
+    publish: Any, tmp_path: Path, tamper: Callable[[Path], Any], reason: str
+) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as workers:
+        predictor = LocalPredictor(Repository(tmp_path), workers, said.append)
+        publish(tmp_path, "forams", 1)
+        predictor.refresh()
+        tamper(publish(tmp_path / "elsewhere", "forams", 2))
+        (tmp_path / "elsewhere" / "forams" / "2").rename(tmp_path / "forams" / "2")
+        predictor.refresh()
+        predictor.refresh()
+    (refused,) = [line for line in said if "version 2 cannot be loaded and is passed over" in line]
+    assert reason in refused
+    assert predictor.names() == ["forams"]
+    assert asyncio.run(predictor.version_of("forams", None)).version == 1
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_server_with_a_key_loads_what_the_other_key_signed_and_nothing_else(
+    publish: Any, tmp_path: Path, key_pair: Callable[[str], tuple[Path, Path]]
+) -> None:
+    (ours, public), (theirs, _) = key_pair("ours"), key_pair("theirs")
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as workers:
+        predictor = LocalPredictor(Repository(tmp_path), workers, said.append, public)
+        for version, key in ((1, ours), (2, theirs), (3, None)):
+            publish(tmp_path, "forams", version, key=key)
+        predictor.refresh()
+    assert asyncio.run(predictor.version_of("forams", None)).version == 1
+    assert [line for line in said if "version 2" in line and "not signed by the key of" in line]
+    assert [line for line in said if "version 3" in line and "is not signed" in line]

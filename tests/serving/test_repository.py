@@ -32,10 +32,20 @@ def test_what_is_no_complete_version_is_passed_over(repository: Repository, publ
     for name in (".2", "2.unfinished", "0", "007", "-3", "1e3", "latest", "4"):
         (model / name).mkdir()
     (model / "5").write_text("a file")
-    publish(repository.root, "forams", 6).joinpath("model.json").unlink()
-    publish(repository.root, "forams", 7).joinpath("saved_model.pb").unlink()
-    publish(repository.root, "forams", 8).joinpath("model.json").write_text('{"schema": "taxonflow.served-model/99"}')
+    for number in (6, 7, 8):
+        publish(repository.root, "forams", number).joinpath("digests.json").unlink()
+    (model / "6" / "model.json").unlink()
+    (model / "7" / "saved_model.pb").unlink()
+    (model / "8" / "model.json").write_text('{"schema": "taxonflow.served-model/99"}')
     assert versions(repository, "forams") == [1]
+
+
+def test_a_signed_version_counts_whatever_it_lacks_so_that_loading_can_say_so(
+    repository: Repository, publish: Any
+) -> None:
+    publish(repository.root, "forams", 1).joinpath("saved_model.pb").unlink()
+    publish(repository.root, "forams", 2).joinpath("model.json").unlink()
+    assert versions(repository, "forams") == [2, 1]
 
 
 def test_models_need_a_complete_version_and_a_plain_name(repository: Repository, publish: Any) -> None:

@@ -14,11 +14,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from components.shared.errors import BadInputError, DeployError
-from serving.client import Client, Prediction
+from components.shared.errors import BadInputError, BadVolumeError, DeployError
+from components.shared.imaging import decode_image, encode_png, segment_slice
+from serving.client import Client, Prediction, volumes
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, pauses
+from serving.client.volumes import Cutting, cut_volume
+
+REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
 
 
 @pytest.fixture
@@ -143,7 +148,9 @@ def test_json_and_csv_are_for_programs(
 ) -> None:
     expected = [name.decode() for name in reference[1](segmented_slices)["species"]]
     options = [str(folder), "--url", server.url, "--model", "forams", "--format"]
-    rows = json.loads(run_client(*options, "json").stdout)
+    document = json.loads(run_client(*options, "json").stdout)
+    rows = document["slices"]
+    assert document["specimens"] == []
     assert [row["species"] for row in rows] == expected
     table = list(csv.DictReader(io.StringIO(run_client(*options, "csv").stdout)))
     assert [row["species"] for row in table] == expected
@@ -160,11 +167,76 @@ def test_a_file_that_is_refused_is_named_and_the_others_are_answered(server: Any
     assert all(rows[f"{number}.png"]["species"] for number in range(6))
 
 
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a synthetic specimen, `Fallotia-1.nii.gz`, and a truncated one."""
+    from components.phantoms.generate import PhantomConfig, generate_phantoms
+
+    made, folder = tmp_path_factory.mktemp("phantoms") / "set", tmp_path_factory.mktemp("scans")
+    generate_phantoms(made, PhantomConfig(specimens_per_species=1, unseen_per_species=0, size=40), 1)
+    scan = sorted(made.rglob("*.nii.gz"))[0].read_bytes()
+    (folder / "Fallotia-1.nii.gz").write_bytes(scan)
+    (folder / "broken.nii.gz").write_bytes(scan[: len(scan) // 2])
+    return folder
+
+
+def test_a_volume_is_cut_here_and_voted_on(server: Any, phantom: Path, reference: Any) -> None:
+    scan = phantom / "Fallotia-1.nii.gz"
+    options = [str(scan), "--url", server.url, "--model", "forams", "--slices", "40", "--format", "json"]
+    ended = run_client(*options)
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert json.loads(run_client(*options).stdout) == document
+    rows, (vote,) = document["slices"], document["specimens"]
+    cuts = list(cut_volume(scan, Cutting(slices=40, edge=32, planes="random")))  # 32 px, as the crops of the model
+    assert [row["plane"] for row in rows] == [cut.plane for cut in cuts]
+    segmented = [encode_png(segment_slice(decode_image(cut.image, 1))) for cut in cuts]
+    expected = reference[1](segmented)
+    assert [row["species"].encode() for row in rows] == expected["species"].tolist()
+    mean = expected["scores"].mean(axis=0)
+    assert (vote["specimen"], vote["slices"]) == ("Fallotia-1", 40)
+    assert vote["confidence"] == pytest.approx(float(mean.max()), abs=1e-5)
+    assert vote["agreement"] == pytest.approx(np.mean([row["species"] == vote["species"] for row in rows]))
+
+
+def test_a_bad_volume_is_refused_by_name_and_the_others_are_answered(server: Any, phantom: Path) -> None:
+    ended = run_client(str(phantom), "--url", server.url, "--model", "forams", "--slices", "3", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(ended.stdout)))
+    assert ended.returncode == 2
+    (refused,) = [row for row in rows if row["error"]]
+    assert (Path(refused["file"]).name, refused["slices"]) == ("broken.nii.gz", "0")
+    assert "truncated" in refused["error"]
+    assert [row["slices"] for row in rows if row["specimen"] == "Fallotia-1"] == ["1", "1", "1", "3"]
+
+
+def test_the_slices_of_a_named_specimen_are_voted_on(server: Any, folder: Path) -> None:
+    ended = run_client(str(folder), "--url", server.url, "--model", "forams", "--specimen", "drawer-12")
+    assert ended.returncode == 0, ended.stderr
+    assert "drawer-12" in ended.stdout
+
+
+def test_a_volume_that_promises_too_much_is_refused_before_it_is_read(
+    phantom: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes, "LARGEST_VOLUME_BYTES", 40**3 - 1)
+    with pytest.raises(BadVolumeError, match="Crop or bin the volume"):
+        next(cut_volume(phantom / "Fallotia-1.nii.gz", Cutting(3, 32, "random")))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real volumes are not beside the repository")
+def test_a_real_volume_is_cut_and_answered(server: Any) -> None:
+    options = [str(REAL / "shell.nii.gz"), "--url", server.url, "--model", "forams", "--slices", "6"]
+    ended = run_client(*options, "--planes", "published", "--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    (vote,) = json.loads(ended.stdout)["specimens"]
+    assert (vote["specimen"], vote["slices"]) == ("shell", 6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["nowhere.png"], "nowhere.png does not exist"),
-        ([str(Path(__file__).parent)], "no image"),
+        ([str(Path(__file__).parent)], "no image and no volume"),
         ([__file__, "--model", "m", "--url", "no-address"], "protocol"),
         ([__file__, "--model", "m", "--url", "http://127.0.0.1:port"], "port"),
     ],

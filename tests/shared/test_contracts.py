@@ -11,6 +11,7 @@ from components.shared.contracts import (
     Document,
     DriftEvent,
     Example,
+    FileDigests,
     GateVerdict,
     ModelCard,
     SlicesInfo,
@@ -55,6 +56,7 @@ DOCUMENTS: list[Document] = [
         code_version="0.1.0",
         examples=(Example(id="x", file="examples/x.png", species="a", scores=(0.9, 0.1)),),
     ),
+    FileDigests(files={"saved_model.pb": "0" * 64}),
     DriftEvent(
         id="1",
         time=1.0,

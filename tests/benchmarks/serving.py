@@ -1,0 +1,298 @@
+"""The server beside calls of the same SavedModel in this process, in turns, so that the machine's load hits both."""
+
+import http.client
+import itertools
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from tests.benchmarks.measurement import Measurement
+
+EDGE, SPECIES = 224, 12
+ROUNDS, THROUGHPUT_ROUNDS, CLIENTS, REQUESTS = 40, 4, 8, 40
+LOAD_REQUESTS = 20_000
+NAME = "bench"
+PATH = f"/v1/models/{NAME}:predict"
+
+
+def _with_mobilenet(folder: Path) -> Path:
+    """Publishes a served model of one untrained mobilenet at 224 px; returns the repository."""
+    import keras
+
+    from components.evaluate.ensemble import Ensemble
+    from components.evaluate.predictions import Member
+    from components.evaluate.rules import SoftVote
+    from components.evaluate.served_model import ServedModel, export_served_model
+    from components.evaluate.unknown import Part, UnknownScore
+    from components.shared.contracts import BackboneCard
+    from components.train.backbones.build import build_backbone
+
+    classes = tuple(f"species-{number}" for number in range(SPECIES))
+    model = build_backbone("mobilenet", EDGE, 1, SPECIES)
+    network = keras.Model(model.inputs, [model.output, model.get_layer("embedding").output])
+    card = BackboneCard(
+        backbone="mobilenet",
+        parameters=model.count_params(),
+        image_size=EDGE,
+        channels=1,
+        classes=classes,
+        recipe={},
+        history=(),
+        metrics={},
+        data_hash="0" * 64,
+        seconds=0,
+    )
+    unknown = UnknownScore((Part("doubt", 0.1, 0.1),), 1.0, (), {})
+    served = ServedModel(
+        {"mobilenet": Member(card, network)}, Ensemble(SoftVote({"mobilenet": 1.0}), 1.0), unknown, classes, 1
+    )
+    export_served_model(served, folder / "exported")
+    return _published(folder / "exported", folder / "models", 1, classes=classes)
+
+
+def _published(exported: Path, repository: Path, version: int, **card: Any) -> Path:
+    """Copies a SavedModel into a repository as the deploy step does; returns the repository."""
+    from components.shared.signatures import sign_folder
+    from tests.serving.conftest import card_of
+
+    unfinished = repository / NAME / f".{version}"
+    shutil.copytree(exported, unfinished)
+    card_of(NAME, **card).write(unfinished / "model.json")
+    sign_folder(unfinished, None)
+    unfinished.rename(repository / NAME / str(version))
+    return repository
+
+
+@contextmanager
+def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
+    """Starts one of our servers as a process; yields its address and process id."""
+    from tests.serving.conftest import is_ready, started, wait_for
+
+    process, url = started(list(arguments), log)
+    try:
+        wait_for(lambda: is_ready(url), 300)
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+class _Asking:
+    """Posts one body again and again over one connection."""
+
+    def __init__(self, url: str, body: bytes) -> None:
+        where = urlsplit(url)
+        self.connection, self.body = http.client.HTTPConnection(str(where.hostname), where.port, timeout=120), body
+
+    def __call__(self) -> bytes:
+        self.connection.request("POST", PATH, self.body, {"Content-Type": "application/json"})
+        response = self.connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{response.status}: {content[:200]!r}")
+        return content
+
+
+def _in_turns(*works: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
+    """Returns the median seconds of each work, all of them done in turns."""
+    taken: list[list[float]] = [[] for _ in works]
+    for number in range(rounds + 3):
+        for times, work in zip(taken, works, strict=True):
+            began = time.perf_counter()
+            work()
+            if number >= 3:  # the first ones warm up
+                times.append(time.perf_counter() - began)
+    return [median(times) for times in taken]
+
+
+def _raw(edges: tuple[int, int]) -> bytes:
+    from tests.serving.conftest import raw_slice
+
+    return raw_slice(7, edges)
+
+
+def _segmented(image: bytes) -> bytes:
+    from components.shared.imaging import decode_image, encode_png, segment_slice
+
+    return encode_png(segment_slice(decode_image(image, 1)))
+
+
+def _body(image: bytes) -> bytes:
+    from tests.serving.conftest import b64
+
+    return json.dumps({"instances": [{"image_bytes": b64(image)}]}).encode()
+
+
+def _answering(saved_model: Path) -> Callable[[bytes], object]:
+    """Returns the SavedModel in this process: encoded image in, every output out."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(saved_model))
+    signature = model.signatures["serving_default"]
+
+    def answer(image: bytes, _model: Any = model) -> object:
+        return {name: value.numpy() for name, value in signature(image_bytes=tf.constant([image])).items()}
+
+    return answer
+
+
+def _http(scratch: Path) -> Iterator[Measurement]:
+    from components.shared.preprocessing import decode_and_crop
+
+    repository, image = _with_mobilenet(scratch), _segmented(_raw((EDGE, EDGE)))
+    answer = _answering(repository / NAME / "1")
+    crop = decode_and_crop(image, EDGE, 1).numpy()
+    pixels = json.dumps({"signature_name": "crops", "instances": [crop.tolist()]}).encode()
+    arguments = ("serving", "--repository", str(repository), "--port", "0")
+    with _serving(*arguments, log=scratch / "log.txt") as (url, _):
+        ask, ask_pixels = _Asking(url, _body(image)), _Asking(url, pixels)
+        inside, over_http, lists = _in_turns(lambda: answer(image), ask, ask_pixels)
+        yield _times("serving p50 over HTTP", over_http, inside, "ratio <= 1.25")
+        yield _times("serving p50 of JSON pixel lists", lists, inside, "none: the common way")
+        yield from _throughput(url, image, answer)
+
+
+def _times(name: str, seconds: float, reference: float, bar: str) -> Measurement:
+    return Measurement(name, seconds * 1e3, "ms", reference * 1e3, seconds / reference, bar)
+
+
+def _throughput(url: str, image: bytes, answer: Callable[[bytes], object]) -> Iterator[Measurement]:
+    clients = [_Asking(url, _body(image)) for _ in range(CLIENTS)]
+    inside, over_http = [], []
+    for _ in range(THROUGHPUT_ROUNDS):
+        inside.append(_rate([lambda: answer(image)] * CLIENTS))
+        over_http.append(_rate(clients))
+    value, reference = median(over_http), median(inside)
+    name = f"serving throughput of {CLIENTS} clients"
+    yield Measurement(name, value, "slices/s", reference, value / reference, "ratio >= 0.8")
+
+
+def _rate(works: list[Callable[[], object]]) -> float:
+    """Returns calls a second with a thread for each work."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(_repeat, work) for work in works]:
+            done.result()
+    return len(works) * REQUESTS / (time.perf_counter() - began)
+
+
+def _repeat(work: Callable[[], object]) -> None:
+    for _ in itertools.repeat(None, REQUESTS):
+        work()
+
+
+@contextmanager
+def _instant_predictor() -> Iterator[str]:
+    """A TensorFlow Serving that answers at once; yields host:port."""
+    row = {"species": "a", "confidence": 1.0, "scores": [1.0], "unknown": False, "embedding": [0.0] * 64}
+    status = {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            content = json.dumps(status if self.command == "GET" else {"predictions": [row]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815 a name that http.server looks for
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def _transformer(scratch: Path) -> Iterator[Measurement]:
+    raw = _raw((384, 512))
+    with _instant_predictor() as host:
+        arguments = [
+            "serving.transformer",
+            "--model_name",
+            NAME,
+            "--predictor_host",
+            host,
+            "--predictor_protocol",
+            "v1",
+        ]
+        arguments += ["--workers", "1", "--http_port", "0", "--host", "127.0.0.1", "--events", str(scratch / "events")]
+        with _serving(*arguments, log=scratch / "log.txt") as (url, _):
+            works = _Asking(url, _body(raw)), _Asking(f"http://{host}", _body(_segmented(raw)))
+            through, direct = _in_turns(*works)
+    added = (through - direct) * 1e3
+    name = "serving transformer adds as a process of its own"
+    yield Measurement(name, added, "ms p50 for 512x384 px", 15, added / 15, "<= 15 ms")
+
+
+def _one_command(scratch: Path) -> Iterator[Measurement]:
+    from tests.serving.conftest import write_saved_model
+
+    write_saved_model(scratch / "exported", 1)
+    repository = _published(scratch / "exported", scratch / "models", 1)
+    raw = _raw((384, 512))
+    answer, segmented = _answering(repository / NAME / "1"), _segmented(raw)
+    arguments = ("serving", "--repository", str(repository), "--port", "0", "--events", str(scratch / "events"))
+    with _serving(*arguments, log=scratch / "log.txt") as (url, _):
+        over_http, inside = _in_turns(_Asking(url, _body(raw)), lambda: answer(segmented))
+    added = (over_http - inside) * 1e3
+    yield Measurement(
+        "serving transformer adds in one command", added, "ms p50 for 512x384 px, with HTTP", 8, added / 8, "<= 8 ms"
+    )
+
+
+def _load(scratch: Path) -> Iterator[Measurement]:
+    import tensorflow as tf
+
+    from tests.serving.conftest import b64, raw_slice, write_saved_model
+    from tests.serving.traffic import Traffic
+
+    for seed in (1, 2):
+        write_saved_model(scratch / f"exported-{seed}", seed)
+    repository = _published(scratch / "exported-1", scratch / "models", 1)
+    raw = [raw_slice(seed) for seed in range(6)]
+    segmented = [_segmented(image) for image in raw]
+    signatures = [tf.saved_model.load(str(scratch / f"exported-{seed}")).signatures for seed in (1, 2)]
+    expected = [one["serving_default"](image_bytes=tf.constant(segmented))["scores"].numpy() for one in signatures]
+    bodies = [{"instances": [{"image_bytes": b64(image)}]} for image in raw]
+    arguments = ("serving", "--repository", str(repository), "--port", "0", "--events", str(scratch / "events"))
+    with _serving(*arguments, log=scratch / "log.txt") as (url, pid):
+        traffic = Traffic(url + PATH, bodies, expected, LOAD_REQUESTS)
+        began = time.perf_counter()
+        resident = traffic.run(
+            lambda version: _published(scratch / f"exported-{version % 2 or 2}", repository, version), pid
+        )
+        seconds = time.perf_counter() - began
+    failed = LOAD_REQUESTS - sum(
+        count for (kind, status), count in traffic.statuses.items() if (kind, status) in {("good", 200), ("junk", 400)}
+    )
+    yield Measurement("serving load failed or wrong", float(failed + len(traffic.wrong)), "requests", bar="0")
+    growth = float(np.max(resident)) / resident[0] - 1
+    yield Measurement("serving load memory growth", growth, "of the first half's", 0.05, growth / 0.05, "<= 0.05")
+    yield Measurement("serving load rate", LOAD_REQUESTS / seconds, "requests/s", bar="none")
+
+
+BENCHMARKS = {
+    "serving": _http,
+    "serving transformer": _transformer,
+    "serving one command": _one_command,
+    "serving load": _load,
+}

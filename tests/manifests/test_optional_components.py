@@ -1,0 +1,109 @@
+"""Optional components, each in an overlay with the base and with everything that production has."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from components.shared.errors import BadConfigError
+from pipelines.image_digests import COMPONENT, pinned
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+DIGEST = "sha256:" + "ab" * 32
+Documents = list[dict[str, Any]]
+Build = Callable[..., Documents]
+
+
+@pytest.fixture
+def build(tmp_path: Path, kustomize: Callable[[Path], Documents]) -> Build:
+    """Returns a function that builds an overlay of its own: a copy of the manifests with more components."""
+
+    def built(overlay: str, *components: str, digests: str = "") -> Documents:
+        copy = tmp_path / "manifests"
+        shutil.copytree(MANIFESTS, copy)
+        if digests:
+            (copy / "components" / "image-digests" / "kustomization.yaml").write_text(digests)
+        own = copy / "overlays" / "own"
+        own.mkdir()
+        document = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [f"../../{overlay}"],
+            "components": [f"../../components/{name}" for name in components],
+        }
+        (own / "kustomization.yaml").write_text(yaml.safe_dump(document))
+        return kustomize(own)
+
+    return built
+
+
+def service_of(documents: Documents) -> dict[str, Any]:
+    return next(document for document in documents if document["kind"] == "InferenceService")
+
+
+@pytest.mark.parametrize("overlay", ["base", "overlays/production"])
+def test_autoscaling_bounds_both_deployments(
+    build: Build, overlay: str, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    service = service_of(build(overlay, "autoscaling"))
+    assert complaints_of_crd(service) == []
+    assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
+    for part in ("predictor", "transformer"):
+        scaled = service["spec"][part]
+        assert scaled["minReplicas"] < scaled["maxReplicas"]
+        assert scaled["scaleMetric"] == "cpu"
+
+
+@pytest.mark.parametrize("components", [("batching",), ("batching", "prometheus"), ("prometheus", "batching")])
+def test_tensorflow_serving_gets_each_components_options_and_files(build: Build, components: tuple[str, ...]) -> None:
+    documents = build("base", *components)
+    model = service_of(documents)["spec"]["predictor"]["model"]
+    options = dict(argument.split("=") for argument in model["args"])
+    assert ("--enable_batching" in options, "--monitoring_config_file" in options) == (True, "prometheus" in components)
+    maps = {document["metadata"]["name"]: document for document in documents if document["kind"] == "ConfigMap"}
+    volumes = {volume["name"]: volume for volume in service_of(documents)["spec"]["predictor"]["volumes"]}
+    for option in options.keys() - {"--enable_batching"}:
+        folder, _, file = options[option].rpartition("/")
+        (mount,) = [mount for mount in model["volumeMounts"] if mount["mountPath"] == folder]
+        config = maps[volumes[mount["name"]]["configMap"]["name"]]
+        kubernetes_validate.validate(config, "1.33", strict=True)
+        assert file in config["data"]
+
+
+def test_the_parameters_of_batching_are_those_of_tensorflow_serving(build: Build) -> None:
+    from google.protobuf import text_format
+    from tensorflow_serving.config import session_bundle_config_pb2
+
+    (config,) = [d for d in build("base", "batching") if d["kind"] == "ConfigMap"]
+    parameters = text_format.Parse(config["data"]["batching.config"], session_bundle_config_pb2.BatchingParameters())
+    assert parameters.max_batch_size.value == 256
+
+
+def test_production_takes_the_images_by_digest_once_they_are_known(build: Build) -> None:
+    names = [f"registry.example.org/taxonflow/{name}" for name in ("serving", "monitoring")]
+    documents = build("overlays/production", digests=pinned([f"{name}@{DIGEST}" for name in names]))
+    (monitor,) = [document for document in documents if document["kind"] == "Deployment"]
+    pods = service_of(documents)["spec"]["transformer"], monitor["spec"]["template"]["spec"]
+    assert [pod["containers"][0]["image"] for pod in pods] == [f"{name}@{DIGEST}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([f"taxonflow/serving@{DIGEST}"], "no digest of taxonflow/monitoring"),
+        (["taxonflow/serving:0.1.0"], "sha256"),
+        ([f"taxonflow/other@{DIGEST}"], "taxonflow/other"),
+        ([""], "sha256"),
+    ],
+)
+def test_what_pins_nothing_is_refused(images: list[str], reason: str) -> None:
+    with pytest.raises(BadConfigError, match=reason):
+        pinned(images)
+
+
+def test_the_component_in_the_repository_is_a_component() -> None:
+    assert yaml.safe_load(COMPONENT.read_text())["kind"] == "Component"

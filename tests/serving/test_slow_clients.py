@@ -1,0 +1,162 @@
+"""Clients that send slowly, never end, or say nothing: the server ends their connections and answers the others."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Router
+
+from serving.bodies import Bodies
+from serving.connections import connections_within
+from serving.protocol import Limits, RequestError
+from serving.routes import answer_with
+
+LIMITS = Limits(head_timeout_s=1.5, read_timeout_s=1.0, max_head_bytes=2_000, max_body_bytes=10_000)
+HEAD = b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\n"
+PATIENCE_S = 30
+Connect = Callable[[], socket.socket]
+
+
+async def count_bytes(request: Request) -> Response:
+    """Answers with the length of the body, or with why it was refused."""
+    try:
+        async with Bodies(LIMITS).read(request) as body:
+            return answer_with({"bytes": len(body)})
+    except RequestError as error:
+        return answer_with({"error": str(error)}, error.status)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    """A server that reads bodies as the real one does, with short limits."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    application = Router()
+    application.add_route("/{path:path}", count_bytes, ["POST"])
+    config = uvicorn.Config(application, http=connections_within(LIMITS), lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield listener.getsockname()
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def connect(address: tuple[str, int]) -> Iterator[Connect]:
+    opened: list[socket.socket] = []
+
+    def connected() -> socket.socket:
+        opened.append(socket.create_connection(address, timeout=PATIENCE_S))
+        return opened[-1]
+
+    yield connected
+    for connection in opened:
+        connection.close()
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """Everything that the server says before it ends the connection."""
+    said = b""
+    try:
+        while chunk := connection.recv(65_536):
+            said += chunk
+    except ConnectionResetError:
+        pass
+    return said
+
+
+def error_of(said: bytes) -> tuple[int, str]:
+    head, _, body = said.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["error"]
+
+
+def drip(connection: socket.socket, pieces: Iterator[bytes]) -> None:
+    """Sends a piece every twentieth of a second until the server has had enough."""
+    try:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.05)
+    except OSError:
+        pass
+
+
+def test_headers_that_never_end_are_given_up_however_often_a_byte_comes(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(HEAD)
+    dripping = threading.Thread(target=drip, args=(connection, (b"x" for _ in range(PATIENCE_S * 20))))
+    dripping.start()
+    status, error = error_of(rest_of(connection))
+    connection.close()
+    dripping.join()
+    assert status == 408
+    assert "head did not arrive within 1.5 s" in error
+
+
+def test_a_connection_that_says_nothing_is_ended(connect: Connect) -> None:
+    assert rest_of(connect()) == b""
+
+
+def test_a_second_request_on_a_connection_has_its_time_again(connect: Connect) -> None:
+    connection = connect()
+    for _ in range(3):
+        time.sleep(0.6)
+        connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        assert b'{"bytes":2}' in connection.recv(65_536)
+    connection.sendall(b"POST")
+    assert error_of(rest_of(connection))[0] == 408
+
+
+def test_headers_that_are_too_large_are_refused(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(HEAD + b"X: " + b"y" * 5_000)
+    status, error = error_of(rest_of(connection))
+    assert status == 431
+    assert "at most 2000" in error
+
+
+def test_a_large_body_is_no_large_head(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(HEAD + b"Content-Length: 9000\r\n\r\n" + b"x" * 9_000)
+    assert b'{"bytes":9000}' in connection.recv(65_536)
+
+
+def test_a_slow_body_is_answered_with_408_and_its_connection_ends(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(HEAD + b"Content-Length: 9000\r\n\r\n")
+    dripping = threading.Thread(target=drip, args=(connection, (b"x" for _ in range(PATIENCE_S * 20))))
+    dripping.start()
+    status, error = error_of(rest_of(connection))
+    connection.close()
+    dripping.join()
+    assert status == 408
+    assert "body that did not arrive within 1 s" in error
+
+
+def test_a_refused_body_is_read_for_a_while_so_that_the_client_sees_why(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(HEAD + b"Content-Length: 20000\r\n\r\n" + b"x" * 15_000)
+    assert error_of(rest_of(connection))[0] == 413
+
+
+def test_while_slow_clients_wait_others_are_answered(address: tuple[str, int], connect: Connect) -> None:
+    for _ in range(50):
+        connect().sendall(HEAD)
+    for _ in range(20):
+        assert httpx.post(f"http://127.0.0.1:{address[1]}/x", content=b"{}").json() == {"bytes": 2}
+
+
+@pytest.mark.slow
+def test_the_real_server_ends_a_connection_whose_head_does_not_arrive(server: Any) -> None:
+    where = urlsplit(server.url)
+    with socket.create_connection((str(where.hostname), where.port or 0), timeout=PATIENCE_S) as connection:
+        connection.sendall(HEAD)
+        assert error_of(rest_of(connection))[0] == 408
