@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor phantoms compile submit test test-all benchmark images lint lock clean
+.PHONY: help setup run serve ask monitor dashboards phantoms compile submit test test-all benchmark images lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folde
 
 monitor: $(READY) ## watch the answers for drift: [OUT=runs]
 	@$(BIN)/python -m monitoring --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring"
+
+dashboards: $(READY) ## Grafana's dashboards, alert rules and the table of metrics, anew from the code
+	@$(BIN)/python -m monitoring.generate
 
 phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"
