@@ -43,8 +43,8 @@ serve: $(READY) ## the local model server: [PORT=8080] [OUT=runs]
 ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folder"] [PORT=8080]
 	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" $(or $(IMAGES),$(lastword $(sort $(wildcard $(OUT)/models/*/*/examples))))
 
-monitor: $(READY) ## watch the answers for drift: [OUT=runs]
-	@$(BIN)/python -m monitoring --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring"
+monitor: $(READY) ## watch the answers for drift, with pages to look at: [OUT=runs] [PORT=8080]
+	@$(BIN)/python -m monitoring.laptop --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
 
 dashboards: $(READY) ## Grafana's dashboards, alert rules and the table of metrics, anew from the code
 	@$(BIN)/python -m monitoring.generate
