@@ -7,7 +7,6 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,15 +17,14 @@ from pathlib import Path
 
 import yaml
 
+from components.shared.children import HOST, ended_politely, free_port
 from components.shared.errors import EXIT_BAD_INPUT, BadConfigError
 from components.shared.files import write_atomically
 from monitoring.results import WORKSPACE
 from monitoring.rules import rule_groups
 
-HOST = "127.0.0.1"
 MONITOR_PORT, EVIDENTLY_PORT, PROMETHEUS_PORT = 9108, 9109, 9110
 SCRAPE_S = 5
-POLITE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"{companion.name}: {companion.address}")
         if not shutil.which("prometheus"):
             _say("Prometheus is not installed: no alerts here; the page and Evidently show the same drift")
-        monitor = running.enter_context(_ended_politely(subprocess.Popen(_monitor_command(parsed, companions))))
+        monitor = running.enter_context(ended_politely(subprocess.Popen(_monitor_command(parsed, companions))))
         while monitor.poll() is None and not stop.wait(0.2):
             pass
     return monitor.returncode
@@ -100,19 +98,6 @@ def prometheus_settings(monitor: str, server: str) -> dict[str, object]:
         "rule_files": ["rules.yaml"],
         "scrape_configs": jobs,
     }
-
-
-def free_port(wanted: int) -> int:
-    """Returns the wanted port, or another one where it is taken."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise BadConfigError("no port is free", "one for Evidently's UI and one for Prometheus", "End other programs.")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -158,22 +143,8 @@ def _running(companion: Companion) -> Iterator[None]:
     with companion.log.open("ab") as log:
         environment = {**os.environ, "DO_NOT_TRACK": "1"}
         process = subprocess.Popen(companion.command, stdout=log, stderr=log, env=environment)
-        with _ended_politely(process):
+        with ended_politely(process):
             yield
-
-
-@contextmanager
-def _ended_politely(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Asks a process to end with the block, and ends it where it does not."""
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(POLITE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _say(message: str) -> None:
