@@ -16,7 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+from components.phantoms.forms import FORMS
 from components.shared.children import HOST, ended_politely, free_port
+from components.shared.contracts import ModelCard
 from components.shared.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILED,
@@ -33,7 +35,7 @@ from pipelines.run import EVENTS, MODELS
 from serving.client import Client
 
 ALERT = "TaxonflowDriftSustained"
-READY_S, WINDOW_S, ALERT_S = 300.0, 300.0, 60.0
+READY_S, WINDOW_S, ALERT_S, ANSWER_S = 300.0, 300.0, 60.0, 60.0
 _PAUSE_S = 0.5
 _MOST_FEATURES = 4
 
@@ -70,13 +72,25 @@ class Watch:
         """Whether the alert fires in Prometheus; None without Prometheus."""
         if not self.prometheus:
             return None
-        alerts = httpx.get(f"{self.prometheus}/api/v1/alerts", trust_env=False).json()["data"]["alerts"]
+        alerts = _get(f"{self.prometheus}/api/v1/alerts").json()["data"]["alerts"]
         return any(each["labels"]["alertname"] == ALERT and each["state"] == "firing" for each in alerts)
 
     def _gauge(self, name: str, labels: dict[str, str]) -> float:
-        text = httpx.get(f"{self.monitor}/metrics", trust_env=False).text
+        text = _get(f"{self.monitor}/metrics").text
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return next((each.value for each in samples if each.name == name and each.labels == labels), 0.0)
+
+
+def _get(url: str) -> httpx.Response:
+    """Asks patiently: beside a busy monitor an answer may take its time.
+
+    Raises:
+        DeployError: there is no answer.
+    """
+    try:
+        return httpx.get(url, timeout=ANSWER_S, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        raise DeployError(f"{url} does not answer ({error or type(error).__name__})", remedy="See the logs.") from error
 
 
 @dataclass(frozen=True)
@@ -142,6 +156,7 @@ def _served_model(parsed: argparse.Namespace, console: Console) -> tuple[str, in
     """Returns the newest model of the repository; makes one where there is none.
 
     Raises:
+        BadConfigError: the model knows other species than the synthetic ones.
         DeployError: the run that should make one did not.
     """
     repository = parsed.out / MODELS
@@ -154,6 +169,10 @@ def _served_model(parsed: argparse.Namespace, console: Console) -> tuple[str, in
     if not models:
         raise DeployError(f"{repository} holds no model", "one of the run above", "See what it said.")
     name, versions = next(iter(models.items()))
+    strange = set(ModelCard.read(repository / name / str(versions[-1]) / "model.json").classes) - set(FORMS)
+    if strange:
+        found = f"{name} knows {', '.join(sorted(strange))}"
+        raise BadConfigError(found, "a model of the synthetic species, which are what is sent", "Give another OUT.")
     return name, versions[-1]
 
 
@@ -208,7 +227,18 @@ def _prometheus(log: Path) -> str:
     """Returns Prometheus's address from what `monitoring.laptop` said, or nothing; waits until the monitor is up."""
     _wait_until(lambda: "for people" in log.read_text(), READY_S, f"the monitor of {log} is not up")
     found = re.search(r"Alerts: (http://[^/\s]+)", log.read_text())
-    return found[1] if found else ""
+    if not found:
+        return ""
+    address = found[1]
+    _wait_until(lambda: _is_up(f"{address}/-/ready"), READY_S, f"Prometheus at {address} is not up")
+    return address
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=ANSWER_S, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> None:
