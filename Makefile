@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor phantoms compile submit test test-all benchmark images digests lint lock clean
+.PHONY: help setup run serve ask monitor demo dashboards phantoms compile submit test test-all benchmark images digests lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +43,14 @@ serve: $(READY) ## the local model server: [PORT=8080] [OUT=runs]
 ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folder"] [PORT=8080]
 	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" $(or $(IMAGES),$(lastword $(sort $(wildcard $(OUT)/models/*/*/examples))))
 
-monitor: $(READY) ## watch the answers for drift: [OUT=runs]
-	@$(BIN)/python -m monitoring --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring"
+monitor: $(READY) ## watch the answers for drift, with pages to look at: [OUT=runs] [PORT=8080]
+	@$(BIN)/python -m monitoring.laptop --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
+
+demo: $(READY) ## the watch at work: clean traffic, an artefact, an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
+	@$(BIN)/python -m pipelines.demo --out "$(OUT)" --preset "$(PRESET)" --seed "$(SEED)"
+
+dashboards: $(READY) ## Grafana's dashboards, alert rules and the table of metrics, anew from the code
+	@$(BIN)/python -m monitoring.generate
 
 phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"
@@ -52,8 +58,8 @@ phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20
 compile: $(READY) ## the pipelines as YAML for the Kubeflow UI, with a preset's resources: [PRESET=fossil] [OUT=runs]
 	@$(BIN)/python -m pipelines.compile --preset "$(PRESET)" --out "$(OUT)/compiled"
 
-submit: $(READY) ## upload the pipeline and start a run: HOST=https://... [PRESET=fossil]
-	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)"
+submit: $(READY) ## upload a pipeline and start a run: HOST=https://... [PRESET=fossil] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
+	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)")
 
 test: $(READY) ## the tests, in a few minutes
 	@$(BIN)/python -m pytest -m "not slow and not gpu and not cluster"

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, BadInputError, TaxonflowError
 from monitoring.config import MonitorConfig
-from monitoring.exporter import serve_metrics
 from monitoring.monitor import Monitor
+from monitoring.results import WORKSPACE
+from monitoring.web import serve_monitor
 from monitoring.wording import describe_model, describe_window
 
 EXIT_DRIFT = 4
@@ -41,6 +42,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for reports, results and state")
     parser.add_argument("--host", default=fields["host"].default, help="address of /metrics (%(default)s)")
     parser.add_argument("--port", type=int, default=fields["port"].default, help="port of /metrics (%(default)s)")
+    parser.add_argument("--link", action="append", default=[], metavar="NAME=URL", help="the page links to it")
     parser.add_argument("--once", action="store_true", help="judge what is there, print a verdict and end")
     parser.add_argument(
         "--window-slices", type=int, default=fields["window_slices"].default, help="fewest slices (%(default)s)"
@@ -56,7 +58,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _configure(parsed: argparse.Namespace) -> MonitorConfig:
-    fields = {name: value for name, value in vars(parsed).items() if name != "once"}
+    fields = {name: value for name, value in vars(parsed).items() if name not in ("once", "link")}
+    fields["links"] = dict(link.partition("=")[::2] for link in parsed.link)
     try:
         return MonitorConfig.model_validate(fields)
     except ValidationError as error:
@@ -81,9 +84,10 @@ def _follow(config: MonitorConfig) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    server = serve_metrics(lambda: monitor.status, config)
-    _say(f"watching {config.events}; metrics at http://{config.host}:{server.server_port}/metrics; Ctrl-C ends it")
-    _say(f"windows over time: evidently ui --workspace {config.out / 'workspace'}")
+    server = serve_monitor(lambda: monitor.status, config)
+    address = f"http://{config.host}:{server.server_port}"
+    _say(f"watching {config.events}; metrics at {address}/metrics, for people {address}/; Ctrl-C ends it")
+    _say(f"windows over time: evidently ui --workspace {config.out / WORKSPACE}")
     _poll(monitor)
     for model in monitor.status.models:
         _say(describe_model(model, config))

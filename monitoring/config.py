@@ -28,6 +28,7 @@ class MonitorConfig(Frozen):
         seed: seed of the resampling.
         host: address that `/metrics` listens on.
         port: port that `/metrics` listens on; 0 takes a free one.
+        links: addresses that the page for people links to, by name.
     """
 
     events: Path
@@ -47,3 +48,4 @@ class MonitorConfig(Frozen):
     seed: int = 0
     host: str = "127.0.0.1"
     port: int = Field(default=9108, ge=0, le=65535)
+    links: dict[str, str] = Field(default_factory=dict)

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
 from monitoring.results import WindowResult
 from monitoring.status import STATES, ModelStatus, MonitorStatus
@@ -221,25 +218,3 @@ class DriftCollector(Collector):
             for labels, value in own.values(status, self._config):
                 found.add_metric(labels, value)
             yield found
-
-
-def serve_metrics(status: Callable[[], MonitorStatus], config: MonitorConfig) -> WSGIServer:
-    """Serves `/metrics` from a thread.
-
-    Returns:
-        The server; `server_port` says where, `shutdown` ends it.
-
-    Raises:
-        BadConfigError: the address is taken or cannot be had.
-    """
-    registry = CollectorRegistry()
-    registry.register(DriftCollector(status, config))
-    try:
-        server, _ = start_http_server(config.port, config.host, registry)
-    except OSError as error:
-        raise BadConfigError(
-            f"{config.host}:{config.port} cannot be listened on ({error.strerror})",
-            "a free port",
-            "Choose another with --port, or 0 for any.",
-        ) from error
-    return server

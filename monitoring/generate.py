@@ -7,10 +7,12 @@ from typing import Any
 import yaml
 
 from components.shared.files import write_atomically
+from monitoring.dashboards.catalogue import BOARDS
 from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, PREFIX
 from monitoring.rules import prometheus_rule, rule_groups
 
 NOTE = "made by python -m monitoring.generate"
+DASHBOARDS, CONFIG_MAPS = Path("monitoring/dashboards"), Path("manifests/components/dashboards/config-maps.yaml")
 
 
 def generated() -> dict[Path, str]:
@@ -19,7 +21,25 @@ def generated() -> dict[Path, str]:
         Path("monitoring/rules.yaml"): _yaml(rule_groups()),
         Path("manifests/components/alerts/prometheus-rule.yaml"): _yaml(prometheus_rule()),
         Path("monitoring/metrics.md"): metrics_table(),
+        CONFIG_MAPS: f"# {NOTE}\n" + yaml.safe_dump_all(dashboard_config_maps(), sort_keys=False, width=10**6),
+        **{DASHBOARDS / f"{board.name}.json": board.to_json() + "\n" for board in BOARDS},
     }
+
+
+def dashboard_config_maps() -> list[dict[str, Any]]:
+    """Returns a ConfigMap for each dashboard, with the label that Grafana's sidecar looks for.
+
+    One for all would be larger than what kubectl can keep of a resource in its annotation.
+    """
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"taxonflow-dashboard-{board.name}", "labels": {"grafana_dashboard": "1"}},
+            "data": {f"taxonflow-{board.name}.json": board.to_json(indent=None)},
+        }
+        for board in BOARDS
+    ]
 
 
 def metrics_table() -> str:

@@ -6,6 +6,9 @@ from typing import ClassVar
 from components.shared.contracts import Document, Frozen
 from components.shared.errors import ContractError
 
+WORKSPACE = "workspace"
+"""Evidently's workspace in the monitor's folder."""
+
 
 def window_name(model: str, version: int, number: int) -> str:
     """Returns a window's name in files."""

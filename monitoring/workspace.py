@@ -10,8 +10,8 @@ from evidently.ui.workspace import Project, Workspace
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement
 from monitoring.profiles import FEATURES
+from monitoring.results import WORKSPACE
 
-FOLDER = "workspace"
 PANELS = {
     "Image quality": ("foreground_ratio", "sharpness", "noise_level", "entropy", "box_aspect", "texture"),
     "Grey levels": ("intensity_mean", "intensity_contrast", "intensity_p05", "intensity_p95"),
@@ -25,12 +25,12 @@ def record_window(judgement: Judgement, config: MonitorConfig) -> None:
     Raises:
         OSError: the disk is full or not writable.
     """
-    workspace = Workspace.create(str(config.out / FOLDER))
+    workspace = Workspace.create(str(config.out / WORKSPACE))
     result = judgement.result
     project = _project(workspace, result.model)
     snapshot = uuid.uuid5(uuid.NAMESPACE_OID, result.name)
     workspace.state.write_snapshot(project.id, snapshot, judgement.snapshot.to_snapshot_model())
-    _keep_newest(config.out / FOLDER / str(project.id) / "snapshots", config.kept_snapshots)
+    _keep_newest(config.out / WORKSPACE / str(project.id) / "snapshots", config.kept_snapshots)
 
 
 def _project(workspace: Workspace, model: str) -> Project:

@@ -13,7 +13,7 @@ import yaml
 from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
-from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
+from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
 from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError
 from components.shared.files import write_atomically
 from pipelines.gitops import pipeline_resources
@@ -22,7 +22,7 @@ from pipelines.presets import load_preset
 
 RESOURCES = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]
-_IMAGES = {COMPONENT_IMAGE, TRAINING_IMAGE}
+_IMAGES = {COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE}
 _DICT_DEFAULT = re.compile(r"(?m)^(#.*\[Default: )(\{.*\})\]$")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
@@ -76,10 +76,19 @@ def cluster_pipelines(resources: TrainingResources) -> dict[str, BaseComponent]:
     """Defines the pipelines anew, with the resources built in.
 
     Returns:
-        `pipelines.training.PIPELINES` for a cluster.
+        `pipelines.training.PIPELINES` for a cluster, and `drift`.
     """
     with _choose(resources):
-        return dict(runpy.run_path(str(Path(__file__).with_name("training.py")))["PIPELINES"])
+        return {**defined_anew("training")["PIPELINES"], "drift": defined_anew("drift")["drift"]}
+
+
+def defined_anew(module: str) -> dict[str, Any]:
+    """Runs a module of pipelines once more, so that what they nest asks for the resources chosen now.
+
+    Returns:
+        The module's names.
+    """
+    return runpy.run_path(str(Path(__file__).with_name(f"{module}.py")))
 
 
 def by_size(backbones: Sequence[str], resources: TrainingResources) -> tuple[list[str], list[str]]:

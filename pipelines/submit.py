@@ -1,6 +1,7 @@
-"""`make submit HOST=...`: uploads the pipeline to Kubeflow and starts a run."""
+"""`make submit HOST=...`: uploads a pipeline to Kubeflow and starts a run, or makes one that recurs."""
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -45,6 +46,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.submit", description=__doc__)
     parser.add_argument("--host", required=True, help="Kubeflow Pipelines, as https://kubeflow.example.org/pipeline")
     parser.add_argument("--preset", default="sample", help=f"one of {', '.join(preset_names())}")
+    parser.add_argument("--pipeline", choices=("drift",), help="the recurring check instead of a training")
+    parser.add_argument(
+        "--every", metavar="CRON", help='make it a recurring run: six fields, as "0 0 4 * * *", or @daily'
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a pipeline parameter, as YAML")
     parser.add_argument("--experiment", default="taxonflow", help="experiment that lists the run (%(default)s)")
     parser.add_argument("--namespace", help="your namespace, where Kubeflow has profiles")
@@ -57,22 +62,40 @@ def submit(options: argparse.Namespace) -> str:
     """Compiles, uploads and starts.
 
     Returns:
-        The run's page in the UI.
+        The page of the run, or of the recurring run, in the UI.
 
     Raises:
         BadConfigError: an unknown preset, parameter or host, a value of another type, or a recipe that cannot work.
         TaxonflowError: the server cannot be reached or refuses.
     """
     preset = load_preset(options.preset)
-    chosen, parameters = chosen_parameters(preset, parse_settings(options.set))
+    settings = parse_settings(options.set)
+    chosen, parameters = (options.pipeline, settings) if options.pipeline else chosen_parameters(preset, settings)
+    check_schedule(options.every)
     pipeline = cluster_pipelines(preset.resources)[chosen]
     text = compile_pipeline(pipeline)
     check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
     check_training(parameters)
     kubeflow = Kubeflow(options.host, options.namespace, read_token(options.token_file))
     uploaded = kubeflow.upload(pipeline.name, version_name(text), text)
-    title = f"{options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    if options.every:
+        title = f"{pipeline.name} {parameters.get('name', '')}".strip()
+        account = options.service_account
+        return kubeflow.repeat(title, options.experiment, uploaded, parameters, account, options.every)
+    title = f"{options.pipeline or options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     return kubeflow.start(title, options.experiment, uploaded, parameters, options.service_account)
+
+
+def check_schedule(schedule: str | None) -> None:
+    """Refuses what Kubeflow would not read as a schedule.
+
+    Raises:
+        BadConfigError: neither six fields nor a shorthand.
+    """
+    if schedule and not re.fullmatch(r"@(hourly|daily|weekly|monthly)|[\d*/,?-]+( [\w*/,?-]+){5}", schedule):
+        raise BadConfigError(
+            f"--every {schedule!r}", "six cron fields, seconds first, or @hourly, @daily, @weekly or @monthly"
+        )
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.shared.keys import VERIFICATION_KEY, key_path
 from components.shared.workers import cores
-from serving.events import started_recorder
+from serving.events import add_options, started_recorder
 from serving.process import end_in_one_sentence, listen, say, silent_stderr
 from serving.protocol import Limits
 from serving.repository import Repository
@@ -20,7 +20,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--repository", type=Path, required=True, help="folder with <model>/<version>/")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--events", type=Path, help="folder that drift events are written to; none by default")
+    add_options(parser)
     parser.add_argument(
         "--poll", type=float, default=POLL_S, metavar="S", help="seconds between looks at the repository"
     )
@@ -47,7 +47,7 @@ def serve(options: argparse.Namespace) -> None:
         SystemExit: 0 after SIGTERM or SIGINT.
     """
     listener = listen(options.host, options.port)
-    recorder = started_recorder(options.events, say)
+    recorder = started_recorder(options, say)
     limits, public_key = Limits(), key_path(VERIFICATION_KEY)
     with ThreadPoolExecutor(cores(), "worker") as workers:
         say(f"loading TensorFlow and the models of {options.repository}")

@@ -1,10 +1,11 @@
 """Drift events: a line for each answered slice, written beside the answer and never in its way.
 
 The queue is bounded in slices and in bytes; what does not fit is dropped and counted. Pixels wait in memory only
-until they are described, and never reach the disk. Files end at MAX_FILE_BYTES; when one begins, the oldest ones of the
+until they are described, and reach the disk only where somebody asked for it (`serving.kept_slices`). Files end at MAX_FILE_BYTES; when one begins, the oldest ones of the
 folder go, so that all of them together take at most MAX_FOLDER_BYTES and one file more.
 """
 
+import argparse
 import os
 import queue
 import threading
@@ -19,6 +20,7 @@ from components.shared.contracts import DriftEvent
 from components.shared.descriptors import describe
 from components.shared.errors import BadConfigError
 from components.shared.imaging import Pixels
+from serving.kept_slices import KEPT_MB, KeptSlices
 from serving.telemetry import EVENTS_DROPPED, EVENTS_WRITTEN
 
 MAX_QUEUED_EVENTS = 4096
@@ -66,6 +68,7 @@ class EventRecorder:
         max_bytes: of pixels that wait at a time.
         max_file_bytes: after which a new file begins.
         max_folder_bytes: of finished files that stay in the folder.
+        kept: takes the slices as images, where that is wanted.
     """
 
     def __init__(
@@ -76,10 +79,11 @@ class EventRecorder:
         max_bytes: int = MAX_QUEUED_BYTES,
         max_file_bytes: int = MAX_FILE_BYTES,
         max_folder_bytes: int = MAX_FOLDER_BYTES,
+        kept: KeptSlices | None = None,
     ) -> None:
-        self.folder, self._report = folder, report
+        self.folder, self._report, self._kept = folder, report, kept
         self.dropped = 0
-        self._failing = False
+        self._failing = self._keeping_fails = False
         self._queue: queue.Queue[AnsweredSlice | None] = queue.Queue(max_events)
         self._max_bytes = max_bytes
         self._max_file_bytes, self._max_folder_bytes = max_file_bytes, max_folder_bytes
@@ -155,7 +159,8 @@ class EventRecorder:
     def _append(self, batch: list[AnsweredSlice]) -> None:
         if not batch:
             return
-        lines = "".join(_event_of(answered).to_line() + "\n" for answered in batch)
+        events = [_event_of(answered) for answered in batch]
+        lines = "".join(event.to_line() + "\n" for event in events)
         self._release(sum(answered.pixels.nbytes for answered in batch))
         try:
             with self._current_file().open("a", encoding="utf-8") as file:
@@ -167,6 +172,20 @@ class EventRecorder:
                 self._report(f"drift events cannot be written to {self.folder} and are dropped ({error})")
             self._failing = True
             self._count_dropped(len(batch))
+            return
+        self._keep(events, batch)
+
+    def _keep(self, events: list[DriftEvent], batch: list[AnsweredSlice]) -> None:
+        if self._kept is None:
+            return
+        try:
+            for event, answered in zip(events, batch, strict=True):
+                self._kept.keep(event.id, event.time, answered.pixels)
+            self._keeping_fails = False
+        except OSError as error:
+            if not self._keeping_fails:
+                self._report(f"slices cannot be kept in {self._kept.folder} ({error}); answers and events go on")
+            self._keeping_fails = True
 
     def _current_file(self) -> Path:
         path = self._file()
@@ -211,10 +230,32 @@ def _event_of(answered: AnsweredSlice) -> DriftEvent:
     )
 
 
-def started_recorder(folder: Path | None, report: Callable[[str], None]) -> EventRecorder | None:
-    """Starts the recorder of drift events if a folder is given; raises BadConfigError."""
-    if folder is None:
+def add_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Adds what a server can be told about events and kept slices."""
+    parser.add_argument("--events", type=Path, default=default, help="folder that drift events are written to")
+    parser.add_argument(
+        "--keep_slices", type=Path, metavar="DIR", help="keep the latest slices as images; off by default"
+    )
+    parser.add_argument(
+        "--keep_slices_mb", type=int, default=KEPT_MB, metavar="MB", help="most megabytes of them (%(default)s)"
+    )
+
+
+def started_recorder(options: argparse.Namespace, report: Callable[[str], None]) -> EventRecorder | None:
+    """Starts the recorder of drift events if a folder is given.
+
+    Raises:
+        BadConfigError: a folder cannot be made, or slices shall be kept without events.
+    """
+    if options.events is None:
+        if options.keep_slices:
+            raise BadConfigError(
+                "--keep_slices without --events", "both", "Add --events DIR: it says what each slice is."
+            )
         return None
-    recorder = EventRecorder(folder, report)
+    if options.keep_slices_mb < 1:
+        raise BadConfigError(f"--keep_slices_mb {options.keep_slices_mb}", "1 or more")
+    kept = KeptSlices(options.keep_slices, options.keep_slices_mb * 2**20) if options.keep_slices else None
+    recorder = EventRecorder(options.events, report, kept=kept)
     recorder.start()
     return recorder

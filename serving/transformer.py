@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from kserve.model_server import parser as kserve_parser
@@ -16,7 +15,7 @@ from kserve.model_server import parser as kserve_parser
 from components.shared.errors import BadConfigError
 from components.shared.workers import cores
 from serving.canary_split import DividingPredictor
-from serving.events import started_recorder
+from serving.events import add_options, started_recorder
 from serving.preparation import Expectation
 from serving.process import end_in_one_sentence, listen, say
 from serving.protocol import Limits
@@ -30,7 +29,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser("python -m serving.transformer", parents=[kserve_parser], description=__doc__)
     parser.add_argument("--host", default=EVERY_ADDRESS, help="address to listen on")
-    parser.add_argument("--events", type=Path, default=os.environ.get("TAXONFLOW_EVENTS"), help="drift events' folder")
+    add_options(parser, os.environ.get("TAXONFLOW_EVENTS"))
     parser.add_argument(
         "--segmented", action=argparse.BooleanOptionalAction, default=True, help="whether raw slices are segmented"
     )
@@ -93,7 +92,7 @@ def transform(options: argparse.Namespace) -> None:
     limits = Limits(answer_timeout_s=options.predictor_request_timeout_seconds)
     predictor = predictor_of(options, limits.answer_timeout_s)
     listener = listen(options.host, options.http_port)
-    recorder = started_recorder(options.events, say)
+    recorder = started_recorder(options, say)
     with ThreadPoolExecutor(cores(), "worker") as workers:
         server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
         host, port = listener.getsockname()[:2]

@@ -26,6 +26,8 @@ RUN_BELOW = {
     'make ask IMAGES="my-scan.nii.gz"',
     "curl -s http://127.0.0.1:8080/v1/models/foraminifera",
     "make monitor",
+    "make demo",
+    'make submit HOST=https://kubeflow.example.org PIPELINE=drift EVERY="0 0 4 * * *"',
     "make run VOLUMES=my-scans",
     "make compile",
     "make submit HOST=https://kubeflow.example.org PRESET=sample",
@@ -126,8 +128,9 @@ def test_make_compile_writes_what_it_says(reader: dict[str, str]) -> None:
     assert all(Path(line).exists() for line in compiled.stdout.splitlines() if line.endswith(".yaml"))
 
 
-def test_make_submit_to_a_host_that_is_not_there_ends_in_one_sentence(reader: dict[str, str]) -> None:
-    submitted = type_in("make submit HOST=https://kubeflow.example.org PRESET=sample", reader)
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make submit")])
+def test_make_submit_to_a_host_that_is_not_there_ends_in_one_sentence(reader: dict[str, str], command: str) -> None:
+    submitted = type_in(command, reader)
     assert submitted.returncode == 2
     assert "kubeflow.example.org" in submitted.stderr
     assert "Traceback" not in submitted.stderr

@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
-from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, serve_metrics
+from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS
 from monitoring.monitor import Monitor
 from monitoring.profiles import FEATURES
+from monitoring.web import serve_monitor
 
 Make = Callable[..., list[DriftEvent]]
 Append = Callable[[Path, Iterable[DriftEvent]], None]
@@ -28,7 +29,7 @@ def monitor(config: MonitorConfig) -> Monitor:
 
 @pytest.fixture
 def address(monitor: Monitor) -> Iterator[str]:
-    server = serve_metrics(lambda: monitor.status, monitor.config)
+    server = serve_monitor(lambda: monitor.status, monitor.config)
     yield f"http://127.0.0.1:{server.server_port}/metrics"
     server.shutdown()
     server.server_close()
@@ -99,4 +100,4 @@ def test_an_address_that_is_taken_is_refused_in_a_sentence(monitor: Monitor) -> 
         taken.listen()
         config = monitor.config.model_copy(update={"port": taken.getsockname()[1]})
         with pytest.raises(BadConfigError, match="cannot be listened on"):
-            serve_metrics(lambda: monitor.status, config)
+            serve_monitor(lambda: monitor.status, config)

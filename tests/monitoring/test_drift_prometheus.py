@@ -17,9 +17,9 @@ import yaml
 
 from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
-from monitoring.exporter import serve_metrics
 from monitoring.monitor import Monitor
 from monitoring.rules import rule_groups
+from monitoring.web import serve_monitor
 
 pytestmark = [
     pytest.mark.slow,
@@ -70,7 +70,7 @@ def free_port() -> int:
 @pytest.fixture
 def watch(config: MonitorConfig, tmp_path: Path) -> Iterator[Watch]:
     monitor = Monitor(config)
-    exporter = serve_metrics(lambda: monitor.status, config)
+    exporter = serve_monitor(lambda: monitor.status, config)
     port = free_port()
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule_groups(stale_after="3s")))
     scraped = {"job_name": "monitor", "static_configs": [{"targets": [f"127.0.0.1:{exporter.server_port}"]}]}

@@ -10,8 +10,9 @@ from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
 from monitoring.profiles import Profile
+from monitoring.results import WORKSPACE
 from monitoring.windows import Window
-from monitoring.workspace import FOLDER, PANELS, record_window
+from monitoring.workspace import PANELS, record_window
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_window_is_recorded_once_with_its_scores_and_the_oldest_make_room(
     few = config.model_copy(update={"kept_snapshots": 2})
     for number in (1, 2, 2, 3):
         record_window(numbered(judgement, number), few)
-    workspace = Workspace(str(config.out / FOLDER))
+    workspace = Workspace(str(config.out / WORKSPACE))
     (project,) = workspace.list_projects()
     assert project.name == "forams"
     runs = workspace.list_runs(project.id)

@@ -100,7 +100,7 @@ def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
         with urllib.request.urlopen(address, timeout=5) as answer:
             assert 'taxonflow_drift_detected{model="forams"} 0.0' in answer.read().decode()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
         assert "stopped" in process.stdout.read()
     finally:
         process.kill()

@@ -36,6 +36,8 @@ class FakeKubeflow:
     versions: list[dict[str, Any]] = field(default_factory=list)
     experiments: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    recurring: list[dict[str, Any]] = field(default_factory=list)
+    made: int = 0
     instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
     def uploads(self) -> list[Recorded]:
@@ -53,17 +55,23 @@ class FakeKubeflow:
             ("POST", "/pipelines/upload_version"): self.upload_version,
             ("GET", "/experiments"): lambda r: {"experiments": named(self.experiments, r)},
             ("POST", "/experiments"): lambda r: self.keep(self.experiments, "experiment", json.loads(r.body)),
+            ("GET", "/recurringruns"): lambda r: {"recurringRuns": named(self.recurring, r)},
+            ("POST", "/recurringruns"): lambda r: self.keep(self.recurring, "recurring_run", json.loads(r.body)),
             ("POST", "/runs"): lambda r: self.keep(self.runs, "run", json.loads(r.body)),
         }
         if path.endswith("/versions"):
             return 200, "application/json", json.dumps({"pipeline_versions": named(self.versions, request)})
+        if request.method == "DELETE" and path.startswith("/recurringruns/"):
+            self.recurring = [item for item in self.recurring if item["recurring_run_id"] != path.split("/")[-1]]
+            return 200, "application/json", "{}"
         action = routes.get((request.method, path))
         if action is None:
             return 404, "application/json", json.dumps({"error": f"no {request.method} {path}"})
         return 200, "application/json", json.dumps(action(request))
 
     def keep(self, where: list[dict[str, Any]], kind: str, item: dict[str, Any]) -> dict[str, Any]:
-        where.append({**item, f"{kind}_id": f"{kind}-{len(where) + 1}"})
+        self.made += 1
+        where.append({**item, f"{kind}_id": f"{kind}-{self.made if kind == 'recurring_run' else len(where) + 1}"})
         return where[-1]
 
     def upload(self, request: Recorded) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def make_handler(kubeflow: FakeKubeflow) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        do_GET = do_POST = _answer  # noqa: N815 names that http.server looks for
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 names that http.server looks for
 
         def log_message(self, *_arguments: Any) -> None:
             pass
@@ -281,3 +289,33 @@ def test_wrong_parameters_are_refused_before_anything_is_sent(
 def test_a_host_that_is_no_address_is_refused(capsys: pytest.CaptureFixture[str], host: str) -> None:
     assert main(["--host", host, "--preset", "smoke"]) == 2
     assert "https://" in sentence(capsys)
+
+
+def test_the_drift_check_becomes_a_recurring_run_that_replaces_the_one_before(
+    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["--pipeline", "drift", "--every", "0 0 4 * * *", "--set", "name=forams", "--set", "retrain=true"]
+    assert submit(kubeflow, *order) == submit(kubeflow, *order) == 0
+    (recurring,) = kubeflow.recurring
+    assert capsys.readouterr().out.endswith(f"/#/recurringrun/details/{recurring['recurring_run_id']}\n")
+    assert recurring["display_name"] == "taxonflow-drift forams"
+    assert recurring["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
+    assert (recurring["max_concurrency"], recurring["no_catchup"]) == ("1", True)
+    assert recurring["runtime_config"]["parameters"] == {"name": "forams", "retrain": True}
+    assert [pipeline["display_name"] for pipeline in kubeflow.pipelines] == ["taxonflow-drift"]
+    assert kubeflow.runs == []
+
+
+def test_the_drift_check_can_be_run_once(kubeflow: FakeKubeflow) -> None:
+    assert submit(kubeflow, "--pipeline", "drift") == 0
+    assert kubeflow.runs[0]["display_name"].startswith("drift ")
+    assert kubeflow.recurring == []
+
+
+@pytest.mark.parametrize("schedule", ["daily", "0 4 * * *", "@never"])
+def test_a_schedule_that_kubeflow_would_not_read_is_refused(
+    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], schedule: str
+) -> None:
+    assert submit(kubeflow, "--pipeline", "drift", "--every", schedule) == 2
+    assert "six cron fields" in sentence(capsys)
+    assert kubeflow.requests == []

@@ -1,0 +1,42 @@
+"""Processes beside this one, on this machine."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from components.shared.errors import BadConfigError
+
+POLITE_S = 20.0
+HOST = "127.0.0.1"
+
+
+@contextmanager
+def ended_politely(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Asks a process to end when the block does, and ends it where it does not within POLITE_S."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(POLITE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port(wanted: int = 0) -> int:
+    """Returns the wanted port of HOST, or another one where it is taken.
+
+    Raises:
+        BadConfigError: none is free.
+    """
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise BadConfigError(f"no port of {HOST} is free", "one", "End other programs.")

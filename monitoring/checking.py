@@ -1,0 +1,81 @@
+"""The recurring check as files: what one step of a pipeline leaves and the next one reads."""
+
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from components.shared.contracts import DriftEvent
+from components.shared.errors import BadConfigError
+from components.shared.files import write_atomically
+from components.shared.pages import page, paragraph
+from monitoring.config import MonitorConfig
+from monitoring.events import EventLog
+from monitoring.results import result_path
+from monitoring.stored import StoredCheck, check_stored
+
+DRIFTED_EVENTS = "events-drifted.jsonl"
+
+
+def check(
+    events: str,
+    models: str,
+    name: str,
+    windows: int,
+    window_slices: int,
+    window_specimens: int,
+    sustained_windows: int,
+    seed: int,
+) -> StoredCheck:
+    """Judges the latest windows; the arguments are those of `monitoring.component.check_drift`.
+
+    Raises:
+        BadConfigError: a number that cannot work.
+        BadInputError: no such model.
+        ContractError: its reference cannot be read.
+    """
+    if not 1 <= sustained_windows <= windows <= 100:
+        raise BadConfigError(f"windows {windows}", f"{sustained_windows} (sustained_windows) to 100")
+    try:
+        config = MonitorConfig(
+            events=Path(events),
+            repository=Path(models),
+            out=Path(tempfile.gettempdir()),
+            window_slices=window_slices,
+            window_specimens=window_specimens,
+            sustained_windows=sustained_windows,
+            seed=seed,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadConfigError(f"{first['loc'][0]} {first['input']}: {first['msg']}") from error
+    return check_stored(config, name, windows)
+
+
+def write_check(found: StoredCheck, folder: Path) -> None:
+    """Writes each window's result, and the events of the windows in a row that drifted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for judgement in found.judgements:
+        judgement.result.write(result_path(folder, judgement.result.name))
+    lines = "".join(f"{event.to_line()}\n" for event in found.drifted_events)
+    write_atomically(folder / DRIFTED_EVENTS, lines.encode())
+
+
+def read_drifted(folder: Path) -> list[DriftEvent]:
+    """Returns the events that `write_check` left."""
+    return [item.event for item in EventLog(folder, {}, {}).read()]
+
+
+def latest_report(found: StoredCheck) -> str:
+    """Returns Evidently's report of the latest window as HTML, or a page that says there is too little data."""
+    if found.judgements:
+        return str(found.judgements[-1].snapshot.get_html_str(as_iframe=False))
+    said = f"{found.pending} slices are stored of the version that answered last, which fill no window yet."
+    return page("Too little data to judge", [paragraph(said)])
+
+
+def scores(found: StoredCheck) -> dict[str, float]:
+    """Returns each feature's score over its threshold in the latest window, and how many windows drifted in a row."""
+    latest = found.judgements[-1].result.features if found.judgements else ()
+    ratios = {each.feature: each.score / each.threshold for each in latest}
+    return {**ratios, "windows": float(len(found.judgements)), "drifted_in_a_row": float(found.in_a_row)}

@@ -1,0 +1,177 @@
+"""What a person sees: a headless Chromium opens every page that `make monitor` prints, and looks at the picture."""
+
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from components.shared.contracts import DriftEvent
+from monitoring.config import MonitorConfig
+from monitoring.monitor import Monitor
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
+]
+
+ROOT = Path(__file__).parents[2]
+PICTURES = os.environ.get("TAXONFLOW_PICTURES")
+PATIENCE_MS = 120_000
+Make = Callable[..., list[DriftEvent]]
+Append = Callable[[Path, Iterable[DriftEvent]], None]
+
+
+@dataclass(frozen=True)
+class Laptop:
+    """What `make monitor` started."""
+
+    process: subprocess.Popen[str]
+    addresses: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def watched(
+    tmp_path_factory: pytest.TempPathFactory,
+    repository: Path,
+    clean: pd.DataFrame,
+    corrupted: dict[str, pd.DataFrame],
+    make_events: Make,
+    append: Append,
+) -> MonitorConfig:
+    """A monitor's folder after four windows: two clean ones and two of blurred slices."""
+    folder = tmp_path_factory.mktemp("watched")
+    config = MonitorConfig(
+        events=folder / "events", repository=repository, out=folder / "out", window_slices=60, window_specimens=8
+    )
+    monitor = Monitor(config)
+    parts = [clean.head(64), clean.iloc[64:128], corrupted["blur"].head(64), corrupted["blur"].iloc[64:128]]
+    for number, answers in enumerate(parts):
+        append(config.events / f"events-{number}.jsonl", make_events(answers, start=1_800_000_000.0 + 600 * number))
+    assert [bool(result.drifted) for result in monitor.poll()] == [False, False, True, True]
+    return config
+
+
+@pytest.fixture(scope="module")
+def laptop(watched: MonitorConfig) -> Iterator[Laptop]:
+    folders = ("--events", watched.events, "--repository", watched.repository, "--out", watched.out)
+    windows = ("--window-slices", watched.window_slices, "--window-specimens", watched.window_specimens)
+    arguments = [str(part) for part in (*folders, "--port", free_port(), "--", *windows)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "monitoring.laptop", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    addresses: dict[str, str] = {}
+    for line in process.stdout:
+        if found := re.search(r"(Evidently|Alerts): (\S+)", line):
+            addresses[found[1]] = found[2]
+        if found := re.search(r"for people (\S+);", line):
+            addresses["page"] = found[1]
+        if "windows; " in line:
+            break
+    try:
+        yield Laptop(process, addresses)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+        opened.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        yield opened
+        browser.close()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def is_drawn(place: Page | Locator, name: str) -> bool:
+    """Whether a picture shows more than a plain ground: pixels that differ clearly, in more than one colour."""
+    png = place.screenshot(timeout=PATIENCE_MS)
+    if PICTURES:
+        Path(PICTURES, f"{name}.png").write_bytes(png)
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.int64)
+    ground = np.median(pixels.reshape(-1, 3), axis=0)
+    marked = pixels[np.abs(pixels - ground).max(axis=2) > 40]
+    return len(marked) > 0.001 * pixels.size / 3 and len(np.unique(marked // 32, axis=0)) >= 2
+
+
+def test_the_page_shows_the_state_its_reasons_and_the_windows_before(laptop: Laptop, page: Page) -> None:
+    page.goto(laptop.addresses["page"])
+    expect(page.locator("p.state.bad")).to_contain_text("SUSTAINED DRIFT (2 windows in a row) after 4 windows")
+    first = page.locator("table").first.locator("tr").nth(1)
+    expect(first.locator("td").first).to_have_class("bad")
+    assert page.locator("table").first.locator("tr").count() == 15
+    assert page.locator("figure svg polyline").count() == 6
+    figures = page.locator("figure").all()
+    assert [is_drawn(figure, f"page-{number}") for number, figure in enumerate(figures)] == [True] * 3
+    assert is_drawn(first.locator(".scale"), "scale")
+    assert is_drawn(page, "page")
+
+
+def test_the_page_leads_to_a_windows_report_which_draws_without_the_network(laptop: Laptop, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(laptop.addresses["page"])
+    page.get_by_role("link", name="4", exact=True).click()
+    expect(page.get_by_text("Dataset Drift", exact=False).first).to_be_visible()
+    expect(page.get_by_text("sharpness", exact=False).first).to_be_visible()
+    charts = page.locator(".js-plotly-plot")
+    expect(charts.first).to_be_visible()
+    assert is_drawn(charts.first, "report-chart")
+    assert is_drawn(page, "report")
+    assert [url for url in asked if not url.startswith((laptop.addresses["page"], "data:", "blob:"))] == []
+
+
+def test_evidentlys_ui_shows_the_model_and_its_drift_over_time(laptop: Laptop, page: Page) -> None:
+    page.goto(laptop.addresses["Evidently"])
+    project = page.get_by_text("forams").first
+    expect(project).to_be_visible()
+    project.click()
+    charts = page.locator(".js-plotly-plot")
+    expect(charts.first).to_be_visible()
+    expect(page.get_by_text("Drift score", exact=False).first).to_be_visible()
+    assert is_drawn(charts.first, "evidently-chart")
+    assert is_drawn(page, "evidently")
+
+
+def test_prometheus_knows_both_targets_and_fires_the_alert(laptop: Laptop, page: Page) -> None:
+    if "Alerts" not in laptop.addresses:
+        pytest.skip("prometheus is not installed")
+    page.goto(laptop.addresses["Alerts"])
+    for _ in range(60):
+        if page.get_by_text(re.compile(r"TaxonflowDriftSustained \(1 active\)")).count():
+            break
+        page.wait_for_timeout(1000)
+        page.reload()
+    expect(page.get_by_text(re.compile(r"TaxonflowDriftSustained \(1 active\)")).first).to_be_visible()
+    assert is_drawn(page, "alerts")
+
+
+def test_everything_ends_politely_with_the_command(laptop: Laptop) -> None:
+    os.kill(laptop.process.pid, signal.SIGINT)
+    assert laptop.process.wait(120) == 0
+    for address in laptop.addresses.values():
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(address, timeout=5)

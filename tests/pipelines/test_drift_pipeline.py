@@ -1,0 +1,176 @@
+"""The recurring check: the very pipeline for the cluster, run on this machine and compiled."""
+
+import csv
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kfp import local
+
+from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
+from components.shared.contracts import DriftEvent, GateVerdict, ModelCard
+from components.shared.descriptors import DESCRIPTORS
+from components.shared.imaging import encode_png
+from components.shared.reference import write_reference
+from pipelines.compile import compile_pipeline
+from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM, drift
+from pipelines.placement import Placement, TrainingResources, cluster_pipelines
+
+SPECIES = ("Alveolina", "Fallotia")
+Rows = list[dict[str, Any]]
+
+
+def answered(specimens: range, shift: float) -> Rows:
+    """Ten described slices of each specimen; `shift` standard deviations darker than usual."""
+    rows: Rows = []
+    for specimen in specimens:
+        random = np.random.default_rng(specimen)
+        usual = random.normal(0, 0.3, len(DESCRIPTORS))
+        for _ in range(10):
+            values = usual + random.normal(0, 1, len(DESCRIPTORS)) - shift
+            confidence = float(random.uniform(0.5, 1))
+            rows.append(
+                {
+                    "specimen": f"specimen-{specimen:03d}",
+                    "species": SPECIES[specimen % 2],
+                    "confidence": confidence,
+                    "unknown": confidence < 0.6,
+                    **dict(zip(DESCRIPTORS, values.tolist(), strict=True)),
+                    "embedding": [],
+                }
+            )
+    return rows
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models" / "forams" / "3"
+    folder.mkdir(parents=True)
+    write_reference(folder / "reference.parquet", pd.DataFrame(answered(range(40), 0)))
+    ModelCard(
+        name="forams", classes=SPECIES, channels=1, segmented=True, members=(), rule="", metrics={}, thresholds={},
+        gate=GateVerdict(passed=True, accuracy=1, threshold=0, reasons=()), data_hash="", code_version="test",
+    ).write(folder / "model.json")  # fmt: skip
+    return tmp_path / "models"
+
+
+def store(folder: Path, rows: Rows, kept: Path | None = None) -> None:
+    """Appends events as the server does, and keeps their slices where a folder is given."""
+    for path in (folder, *([kept] if kept else [])):
+        path.mkdir(parents=True, exist_ok=True)
+    with (folder / "events-1.jsonl").open("a") as file:
+        for number, row in enumerate(rows):
+            fields = {key: row[key] for key in ("specimen", "species", "confidence", "unknown", "embedding")}
+            event = DriftEvent(
+                id=uuid.uuid4().hex, time=1e9 + number, model="forams", version=3,
+                descriptors={name: row[name] for name in DESCRIPTORS}, **fields,
+            )  # fmt: skip
+            file.write(event.to_line() + "\n")
+            if kept:
+                image = np.full((4, 4), number % 255, np.uint8)
+                (kept / f"{number:015d}-{event.id}.png").write_bytes(encode_png(image))
+
+
+@pytest.fixture
+def run(tmp_path: Path, models: Path) -> Callable[..., Path]:
+    """Runs the pipeline on the stored traffic; returns the folder of its tasks."""
+
+    def run_pipeline(**parameters: Any) -> Path:
+        root = tmp_path / "root"
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+        folders = {"events": tmp_path / "events", "models": models, "kept_slices": tmp_path / "kept"}
+        drift(name="forams", **{name: str(folder) for name, folder in folders.items()}, **parameters)
+        return root
+
+    return run_pipeline
+
+
+def outputs(root: Path, task: str) -> dict[str, Any]:
+    (path,) = root.glob(f"*/{task}/executor_output.json")
+    return dict(json.loads(path.read_text())["parameterValues"])
+
+
+def test_sustained_drift_leaves_the_slices_to_label_and_a_proposal(tmp_path: Path, run: Callable[..., Path]) -> None:
+    store(tmp_path / "events", answered(range(100, 110), 0))
+    store(tmp_path / "events", answered(range(200, 220), 4), tmp_path / "kept")
+    root = run(most_slices=30, most_of_specimen=3)
+    assert outputs(root, "check-drift") == {"state": "sustained_drift", "sustained": True}
+    (folder,) = root.glob("*/collect-for-labelling/to_label")
+    with (folder / "to_label.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == outputs(root, "collect-for-labelling")["Output"] == 30
+    assert [row["unknown"] for row in rows] == sorted((row["unknown"] for row in rows), reverse=True)
+    known = [float(row["confidence"]) for row in rows if row["unknown"] == "0"]
+    assert known == sorted(known)
+    specimens = [row["specimen"] for row in rows]
+    assert max(map(specimens.count, specimens)) <= 3
+    assert min(int(name.removeprefix("specimen-")) for name in specimens) >= 200
+    assert all((folder / row["file"]).is_file() and row["species"] == "" for row in rows)
+    (proposal,) = root.glob("*/collect-for-labelling/proposal")
+    assert "Collected 30 of 200 drifted slices" in proposal.read_text()
+    (report,) = root.glob("*/check-drift/report")
+    assert "intensity_mean" in report.read_text()
+
+
+def test_clean_traffic_ends_with_the_check(tmp_path: Path, run: Callable[..., Path]) -> None:
+    store(tmp_path / "events", answered(range(100, 120), 0))
+    root = run()
+    assert outputs(root, "check-drift") == {"state": "no_drift", "sustained": False}
+    assert not list(root.glob("*/collect-for-labelling"))
+
+
+def test_too_little_traffic_is_a_state_of_its_own(tmp_path: Path, run: Callable[..., Path]) -> None:
+    store(tmp_path / "events", answered(range(100, 103), 4))
+    root = run()
+    assert outputs(root, "check-drift") == {"state": "too_little_data", "sustained": False}
+    (report,) = root.glob("*/check-drift/report")
+    assert "30 slices are stored" in report.read_text()
+
+
+def compiled() -> tuple[dict[str, Any], dict[str, Any]]:
+    resources = TrainingResources(standard=Placement(accelerator="example.org/gpu"))
+    specification, platform = yaml.safe_load_all(compile_pipeline(cluster_pipelines(resources)["drift"]))
+    return specification, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def test_on_the_cluster_the_check_reads_the_claims_of_the_endpoint_and_is_never_cached() -> None:
+    specification, pods = compiled()
+    mounted = {name: {mount["constant"] for mount in pod.get("pvcMount", [])} for name, pod in pods.items()}
+    claims = {EVENTS_CLAIM, MODELS_CLAIM}
+    assert {name for name, found in mounted.items() if found == claims} == {
+        "exec-check-drift",
+        "exec-collect-for-labelling",
+    }
+    assert specification["root"]["dag"]["tasks"]["check-drift"]["cachingOptions"] == {}
+
+
+def test_retraining_is_nested_behind_its_parameter_and_asks_for_the_presets_gpus() -> None:
+    specification, _ = compiled()
+    conditions = {
+        key: task["triggerPolicy"]["condition"]
+        for component in (specification["root"], *specification["components"].values())
+        for key, task in component.get("dag", {}).get("tasks", {}).items()
+        if "triggerPolicy" in task
+    }
+    assert "check-drift-sustained'] == true" in conditions["condition-drift-sustained-1"]
+    assert "retrain'] == true" in next(text for key, text in conditions.items() if key.startswith("condition-retrain"))
+    images = {
+        executor["container"]["image"]
+        for executor in specification["deploymentSpec"]["executors"].values()
+        if "container" in executor
+    }
+    assert images == {MONITORING_IMAGE, COMPONENT_IMAGE, TRAINING_IMAGE}
+    resources = [
+        executor["container"].get("resources", {})
+        for executor in specification["deploymentSpec"]["executors"].values()
+        if "container" in executor
+    ]
+    assert [each["accelerator"]["resourceType"] for each in resources if "accelerator" in each] == ["example.org/gpu"]
+    parameters = specification["root"]["inputDefinitions"]["parameters"]
+    assert all("defaultValue" in parameter for parameter in parameters.values())

@@ -1,0 +1,75 @@
+"""Slices are kept where somebody asked for it, within a bound, and never in the way of events."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from components.shared.contracts import DriftEvent
+from components.shared.errors import BadConfigError
+from serving.events import AnsweredSlice, EventRecorder, started_recorder
+from serving.kept_slices import KeptSlices
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 255, (64, 64), dtype=np.uint8)
+
+
+def answered(seed: int) -> AnsweredSlice:
+    return AnsweredSlice(1e9 + seed, "forams", 1, "a", "Fallotia", 0.5, False, (), noise(seed))
+
+
+def record(recorder: EventRecorder, count: int) -> list[DriftEvent]:
+    recorder.start()
+    for seed in range(count):
+        recorder.record(answered(seed))
+    recorder.close()
+    lines = [line for path in recorder.folder.glob("events-*.jsonl") for line in path.read_text().splitlines()]
+    return [DriftEvent.parse(line, "test") for line in lines]
+
+
+def test_each_event_finds_its_slice_by_its_id_bit_by_bit(tmp_path: Path) -> None:
+    kept = KeptSlices(tmp_path / "kept", 10**6)
+    events = record(EventRecorder(tmp_path / "events", print, kept=kept), 5)
+    for seed, event in enumerate(events):
+        (path,) = (tmp_path / "kept").glob(f"*-{event.id}.png")
+        assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), noise(seed))
+    assert not any("png" in event.to_line() for event in events)
+
+
+def test_the_oldest_slices_make_room_also_for_those_after_a_restart(tmp_path: Path) -> None:
+    one = KeptSlices(tmp_path, 10**6)
+    one.keep("first", 1.0, noise(1))
+    size = next(tmp_path.iterdir()).stat().st_size
+    again = KeptSlices(tmp_path, round(3.5 * size))
+    for seed in range(2, 6):
+        again.keep(f"number{seed}", float(seed), noise(seed))
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3.5 * size
+    assert sorted(path.stem.split("-")[1] for path in tmp_path.iterdir()) == ["number3", "number4", "number5"]
+
+
+def test_a_folder_that_goes_away_is_said_once_and_events_go_on(tmp_path: Path) -> None:
+    kept = KeptSlices(tmp_path / "kept", 10**6)
+    (tmp_path / "kept").rmdir()
+    said: list[str] = []
+    assert len(record(EventRecorder(tmp_path / "events", said.append, kept=kept), 3)) == 3
+    assert len(said) == 1
+    assert "slices cannot be kept" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"events": None}, "--keep_slices without --events"),
+        ({"keep_slices_mb": 0}, "--keep_slices_mb 0"),
+        ({"keep_slices": Path("/dev/null/kept")}, "cannot be used"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_in_a_sentence(
+    tmp_path: Path, changes: dict[str, object], complaint: str
+) -> None:
+    options = {"events": tmp_path / "events", "keep_slices": tmp_path / "kept", "keep_slices_mb": 1, **changes}
+    with pytest.raises(BadConfigError, match=complaint):
+        started_recorder(Namespace(**options), print)
