@@ -26,7 +26,7 @@ def train(
     Args:
         slices: Segmented slices.
         backbone: Name of the network in components/train/backbones/registry.py.
-        recipe: How to train. Keys as in components/train/recipe.py.
+        recipe: How to train. Keys as in components/train/recipe.py; by_backbone holds what differs for some.
         seed: Seed of every random choice.
         model: The trained backbone with model.json and history.csv.
         metrics: Validation metrics of the best epoch.
@@ -45,7 +45,7 @@ def train(
     from components.train.training import train_backbone
 
     with one_sentence(f"train {backbone}"):
-        chosen, kept = Recipe.parse(recipe), Path(checkpoints) if checkpoints else None
+        chosen, kept = Recipe.parse(recipe).for_backbone(backbone), Path(checkpoints) if checkpoints else None
         card = train_backbone(Path(slices.path), backbone, chosen, seed, Path(model.path), kept)
         leave_pages(card, chosen, Path(slices.path), seed, Path(curves.path), Path(views.path))
         move_logs(Path(model.path), Path(tensorboard.path))

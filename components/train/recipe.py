@@ -57,6 +57,9 @@ class Recipe(Frozen):
         cutmix_alpha: parameter of CutMix's beta distribution (Yun et al. 2019); 0 cuts nothing.
         mix_probability: probability that a batch is mixed.
         cache_gigabytes: decoded training slices are kept in memory if they fit into this much.
+
+    Several networks:
+        by_backbone: what differs for some backbones, by their names: the same keys.
     """
 
     weights: str = Field(default="none", min_length=1, max_length=4096)
@@ -98,6 +101,8 @@ class Recipe(Frozen):
     mix_probability: float = Field(default=0.0, ge=0, le=1)
     cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
 
+    by_backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
     @model_validator(mode="after")
     def _phases_make_sense(self) -> Self:
         if self.frozen_epochs + self.epochs == 0:
@@ -109,6 +114,15 @@ class Recipe(Frozen):
         if isinstance(self.image_size, int) and not 8 <= self.image_size <= 1024:
             raise ValueError("image_size is from 8 to 1024 pixels")
         return self
+
+    def for_backbone(self, name: str) -> Self:
+        """Returns the recipe of one backbone.
+
+        Raises:
+            BadConfigError: what differs for it makes no recipe.
+        """
+        common = self.model_dump(exclude={"by_backbone"})
+        return self.parse({**common, **self.by_backbone.get(name, {})})
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
