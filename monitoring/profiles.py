@@ -68,7 +68,7 @@ class Profile:
         return _features(self.slices, self.described, self.descriptors.reference_differences(), distances)
 
     def traffic_features(self, events: Sequence[DriftEvent]) -> pd.DataFrame:
-        """Returns `specimen` and FEATURES of answered slices; `embedding_distance` and colour where every event has it."""
+        """Returns `specimen` and FEATURES of answered slices; `embedding_distance` and colour where all have it."""
         slices = pd.DataFrame([_row(event) for event in events])
         species = _names(slices, "species")
         distances = None
