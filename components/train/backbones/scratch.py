@@ -35,7 +35,7 @@ def finish_weights(model: keras.Model) -> None:
 
 
 def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
-    """The published one for photographs: four blocks of two 3x3 convolutions with batch norm, ReLU, pooling, dropout."""
+    """The published network for photographs: four times two 3x3 convolutions, each with batch norm, then pooling."""
     for filters, dropout in PUBLISHED_BLOCKS:
         for _ in range(2):
             x = layers.Conv2D(filters, 3, padding="same")(x)
