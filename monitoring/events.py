@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from components.shared.contracts import DriftEvent, Frozen
-from components.shared.descriptors import DESCRIPTORS
+from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from components.shared.errors import ContractError
 
 PATTERN = "events-*.jsonl"
@@ -145,7 +145,8 @@ def _parse(content: bytes, source: str) -> DriftEvent | None:
         event = DriftEvent.parse(content, source)
     except (ContractError, RecursionError):
         return None
-    numbers = (*(event.descriptors.get(name, math.nan) for name in DESCRIPTORS), *event.embedding)
+    in_colour = (event.descriptors[name] for name in COLOUR_DESCRIPTORS if name in event.descriptors)
+    numbers = (*(event.descriptors.get(name, math.nan) for name in DESCRIPTORS), *in_colour, *event.embedding)
     sane = 0 <= event.time < LATEST_TIME and 0 <= event.confidence <= 1 and event.version >= 0
     return event if sane and all(abs(number) <= LARGEST_NUMBER for number in numbers) else None
 

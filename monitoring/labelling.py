@@ -64,7 +64,7 @@ def choose(events: Sequence[DriftEvent], most: int, most_of_specimen: int) -> tu
         most_of_specimen: slices of one specimen.
     """
     taken: Counter[str] = Counter()
-    chosen = []
+    chosen: list[DriftEvent] = []
     for event in sorted(events, key=lambda each: (not each.unknown, each.confidence, each.id)):
         if len(chosen) < most and taken[event.specimen] < most_of_specimen:
             taken[event.specimen] += 1

@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 
 from components.shared.contracts import DriftEvent, ModelCard
-from components.shared.descriptors import DESCRIPTORS
+from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from components.shared.errors import BadInputError, ContractError
 from components.shared.reference import COLUMNS, read_reference
 from monitoring.centres import EmbeddingDistances, Floats, Names, SpeciesCentres
 
-NUMERIC = (*DESCRIPTORS, "confidence", "embedding_distance")
 CATEGORICAL = ("species", "unknown")
-FEATURES = (*NUMERIC, *CATEGORICAL)
+FEATURES = (*DESCRIPTORS, "confidence", "embedding_distance", *CATEGORICAL)
+"""Of slices in grey; slices in colour have COLOUR_DESCRIPTORS besides."""
+NUMERIC = (*DESCRIPTORS, *COLOUR_DESCRIPTORS, "confidence", "embedding_distance")
 MIN_SPECIMENS = 6
 
 
@@ -37,10 +38,15 @@ class Profile:
     slices: pd.DataFrame
 
     @cached_property
+    def described(self) -> list[str]:
+        """The names of the descriptors that the reference has."""
+        return [*DESCRIPTORS, *(name for name in COLOUR_DESCRIPTORS if name in self.slices)]
+
+    @cached_property
     def descriptors(self) -> SpeciesCentres:
         """Where the reference's descriptors lie."""
         return SpeciesCentres(
-            _descriptors(self.slices), _names(self.slices, "species"), _names(self.slices, "specimen")
+            _descriptors(self.slices, self.described), _names(self.slices, "species"), _names(self.slices, "specimen")
         )
 
     @cached_property
@@ -54,18 +60,22 @@ class Profile:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """A row per slice: `specimen` and FEATURES, without `embedding_distance` where the model gives no embedding."""
+        """A row per slice: `specimen` and FEATURES, without `embedding_distance` where the model gives no embedding.
+
+        Slices in colour have COLOUR_DESCRIPTORS too.
+        """
         distances = self.embeddings.of_reference() if self.embeddings else None
-        return _features(self.slices, self.descriptors.reference_differences(), distances)
+        return _features(self.slices, self.described, self.descriptors.reference_differences(), distances)
 
     def traffic_features(self, events: Sequence[DriftEvent]) -> pd.DataFrame:
-        """Returns `specimen` and FEATURES of answered slices; `embedding_distance` where every event has it."""
+        """Returns `specimen` and FEATURES of answered slices; `embedding_distance` and colour where all have it."""
         slices = pd.DataFrame([_row(event) for event in events])
         species = _names(slices, "species")
         distances = None
         if self.embeddings and all(len(event.embedding) == self.embeddings.length for event in events):
             distances = self.embeddings.of(np.array([event.embedding for event in events]), species)
-        return _features(slices, self.descriptors.differences(_descriptors(slices), species), distances)
+        differences = self.descriptors.differences(_descriptors(slices, self.described), species)
+        return _features(slices, self.described, differences, distances).dropna(axis=1)
 
 
 def find_models(repository: Path) -> dict[str, list[int]]:
@@ -111,7 +121,7 @@ def load_profile(repository: Path, model: str, version: int, most_slices: int) -
     missing = [column for column in COLUMNS if column not in slices]
     if missing:
         raise ContractError(f"{path} lacks the columns {', '.join(missing)}", f"{', '.join(COLUMNS)}")
-    numbers = slices[[*DESCRIPTORS, "confidence"]].to_numpy(np.float64)
+    numbers = slices.select_dtypes("number").to_numpy(np.float64)
     if not np.isfinite(numbers).all():
         raise ContractError(f"{path} holds numbers that are not finite", "finite descriptors and confidences")
     if slices["specimen"].nunique() < MIN_SPECIMENS:
@@ -139,16 +149,18 @@ def _row(event: DriftEvent) -> dict[str, object]:
     }
 
 
-def _descriptors(slices: pd.DataFrame) -> Floats:
-    return slices[list(DESCRIPTORS)].to_numpy(np.float64)
+def _descriptors(slices: pd.DataFrame, names: Sequence[str]) -> Floats:
+    return slices.reindex(columns=list(names)).to_numpy(np.float64)
 
 
 def _names(slices: pd.DataFrame, column: str) -> Names:
     return slices[column].to_numpy(str)
 
 
-def _features(slices: pd.DataFrame, descriptors: Floats, distances: Floats | None) -> pd.DataFrame:
-    frame = pd.DataFrame(descriptors, columns=list(DESCRIPTORS))
+def _features(
+    slices: pd.DataFrame, names: Sequence[str], descriptors: Floats, distances: Floats | None
+) -> pd.DataFrame:
+    frame = pd.DataFrame(descriptors, columns=list(names))
     frame["confidence"] = slices["confidence"].to_numpy(np.float64)
     if distances is not None:
         frame["embedding_distance"] = distances

@@ -17,10 +17,12 @@ FOLDER = resources.files("pipelines") / "presets"
 
 
 class Phantoms(Frozen):
-    """How many synthetic specimens to make where the user gives none, and how large."""
+    """How many synthetic specimens to make where the user gives none, how large, of what kind, how unevenly."""
 
     specimens_per_species: int = Field(ge=1)
     phantom_size: int = Field(ge=32)
+    phantom_kind: str = "volumes"
+    phantom_imbalance: float = Field(default=1.0, ge=1)
 
 
 class Preset(Frozen):

@@ -28,12 +28,17 @@ from pipelines.summary import EXIT_CODE, Summary
 SUMMARY_FILE, LATEST, MODELS, EVENTS = "summary.json", "latest", "models", "events"
 
 
+PHOTOGRAPHS = {"segmentation": "none", "material": "photographs"}
+"""Arguments that photographs need whatever the preset."""
+
+
 class Order(Frozen):
     """What the user asked for.
 
     Attributes:
         preset: name of a preset.
-        volumes: folder or manifest of volumes, a path or an address; None for phantoms.
+        volumes: folder or manifest of volumes, a path or an address; None for photographs or phantoms.
+        photos: folder or manifest of photographs, a path or an address; None for volumes or phantoms.
         backbones: instead of the preset's.
         threshold: instead of the preset's.
         seed: of everything.
@@ -42,6 +47,7 @@ class Order(Frozen):
 
     preset: str
     volumes: str | None
+    photos: str | None
     backbones: tuple[str, ...]
     threshold: float | None
     seed: int
@@ -72,6 +78,7 @@ def parse_order(arguments: Sequence[str] | None) -> Order:
     parser.add_argument(
         "--volumes", default="", help="folder of species/specimen.nii.gz, or manifest.csv; a path, s3:// or gs://"
     )
+    parser.add_argument("--photos", default="", help="folder of species/photograph.jpg, or manifest.csv; likewise")
     parser.add_argument("--backbones", default="", help="comma-separated names instead of the preset's")
     parser.add_argument("--threshold", default="", help="slice accuracy that the gate requires, 0 to 1")
     parser.add_argument("--seed", type=int, default=0)
@@ -84,6 +91,7 @@ def parse_order(arguments: Sequence[str] | None) -> Order:
     return Order(
         preset=given.preset,
         volumes=given.volumes or None,
+        photos=given.photos or None,
         backbones=tuple(name for name in given.backbones.split(",") if name),
         threshold=threshold,
         seed=given.seed,
@@ -93,7 +101,7 @@ def parse_order(arguments: Sequence[str] | None) -> Order:
 
 def _run(order: Order, folder: Path, console: Console) -> Summary:
     """Runs the pipeline and asks the deployed model a question; every end becomes a summary."""
-    synthetic = order.volumes is None
+    synthetic = order.volumes is None and order.photos is None
     try:
         pipeline, parameters = pipeline_call(order)
         succeeded, story, artifacts = run_pipeline(pipeline, parameters, folder, console)
@@ -118,7 +126,7 @@ def pipeline_call(order: Order) -> tuple[str, dict[str, Any]]:
     """Turns the order into the name of a pipeline and its arguments.
 
     Raises:
-        BadConfigError: no such preset or backbone, no input, an impossible seed, or a threshold outside 0..1.
+        BadConfigError: no such preset or backbone, no input or two, an impossible seed, or a threshold outside 0..1.
     """
     preset = load_preset(order.preset)
     arguments = {**preset.parameters, "seed": order.seed, "target": f"file://{order.out / MODELS}"}
@@ -128,12 +136,23 @@ def pipeline_call(order: Order) -> tuple[str, dict[str, Any]]:
         if not 0 <= order.threshold <= 1:
             raise BadConfigError(f"THRESHOLD={order.threshold:g}", "a number from 0 to 1")
         arguments["threshold"] = order.threshold
+    if order.photos is not None:
+        arguments.update(PHOTOGRAPHS)
     check_training(arguments)
-    if order.volumes is not None:
-        return "training", {**arguments, "volumes": absolute_address(order.volumes)}
+    source = _source(order)
+    if source is not None:
+        return "training", {**arguments, "volumes": absolute_address(source)}
     if preset.phantoms is None:
-        raise BadConfigError(f"preset {order.preset} without volumes", "a folder or manifest", "Give VOLUMES=...")
+        remedy = "Give VOLUMES=... or PHOTOS=..."
+        raise BadConfigError(f"preset {order.preset} without volumes", "a folder or manifest", remedy)
     return "phantom_training", {**arguments, **preset.phantoms.model_dump()}
+
+
+def _source(order: Order) -> str | None:
+    """Returns where the volumes or photographs are, None for phantoms."""
+    if order.volumes is not None and order.photos is not None:
+        raise BadConfigError("VOLUMES and PHOTOS", "one of them", "Run twice: each makes a model of its own.")
+    return order.volumes or order.photos
 
 
 def _summarise(order: Order, name: str, story: Story, artifacts: Artifacts, folder: Path) -> Summary:
@@ -161,7 +180,7 @@ def _summarise(order: Order, name: str, story: Story, artifacts: Artifacts, fold
         dataset=_dataset(artifacts),
         answer=answer,
         seconds=seconds,
-        synthetic=order.volumes is None,
+        synthetic=order.volumes is None and order.photos is None,
     )
 
 

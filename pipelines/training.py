@@ -37,12 +37,13 @@ def with_keys(evaluated: dsl.PipelineTask, deployed: dsl.PipelineTask) -> None:
     kubernetes.use_config_map_as_volume(deployed, VERIFICATION_MAP, str(VERIFICATION_KEY[1].parent), optional=True)
 
 
-def segmented_slices(volumes: Any, shards: Any, **cutting: Any) -> dsl.PipelineTask:
+def segmented_slices(volumes: Any, shards: Any, segmentation: Any, **cutting: Any) -> dsl.PipelineTask:
     """Adds the steps from volumes to segmented slices, with the cutting shared out over pods.
 
     Args:
         volumes: the pipeline's parameter of this name.
         shards: the pipeline's parameter of this name.
+        segmentation: the pipeline's parameter of this name.
         cutting: the other parameters of `ingest_plan`.
 
     Returns:
@@ -53,7 +54,7 @@ def segmented_slices(volumes: Any, shards: Any, **cutting: Any) -> dsl.PipelineT
     with dsl.ParallelFor(planned.outputs["Output"]) as shard:
         cut = reading_volumes(ingest_cut(plan=planned.outputs["plan"], shard=shard))
     ingested = reading_volumes(ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"])))
-    return segment(slices=ingested.outputs["slices"])
+    return segment(slices=ingested.outputs["slices"], segmentation=segmentation)
 
 
 def trained_models(slices: Any, backbones: Any, size: Size, recipe: Any, seed: Any) -> dsl.Collected:
@@ -83,6 +84,7 @@ def training(
     image_size: int = 224,
     slices_per_species: int = 10000,
     planes: str = "published",
+    segmentation: str = "specimen",
     threshold: float = 0.95,
     canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
     gate: dict[str, Any] = GATE,
@@ -93,16 +95,18 @@ def training(
     """Cuts and segments slices, trains each backbone, evaluates the ensemble, and deploys it if the gate passes.
 
     Args:
-        volumes: Folder of species/specimen.nii.gz files, or a manifest.csv with the columns path, species, specimen.
-            A mounted path, or an address of s3://, gs:// or minio://.
+        volumes: Folder of species/specimen.nii.gz or species/photograph.jpg files, perhaps below train, val and test,
+            or a manifest.csv with the columns path, species, specimen, and if wanted split. A mounted path, or an
+            address of s3://, gs:// or minio://.
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train, one task and one GPU each.
         recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
             dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
-        slices_per_species: Slices to cut for each species, spread evenly over its specimens.
+        slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
+        segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
         gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
@@ -113,9 +117,8 @@ def training(
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
         material: What the specimens are, as the report calls them.
     """
-    segmented = segmented_slices(
-        volumes, shards, image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
-    )
+    cutting = {"image_size": image_size, "slices_per_species": slices_per_species, "planes": planes, "seed": seed}
+    segmented = segmented_slices(volumes, shards, segmentation, **cutting)
     slices = segmented.outputs["segmented"]
     evaluated = evaluate(
         slices=slices,
@@ -133,6 +136,8 @@ def training(
 def phantom_training(
     specimens_per_species: int = 20,
     phantom_size: int = 64,
+    phantom_kind: str = "volumes",
+    phantom_imbalance: float = 1.0,
     name: str = "foraminifera",
     target: str = "kserve://taxonflow/foraminifera",
     backbones: list[str] = ["cnn_small", "resnet_small"],  # noqa: B006 kfp reads the default as the UI's
@@ -140,6 +145,7 @@ def phantom_training(
     image_size: int = 64,
     slices_per_species: int = 600,
     planes: str = "random",
+    segmentation: str = "specimen",
     threshold: float = 0.95,
     canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
     gate: dict[str, Any] = GATE,
@@ -149,16 +155,19 @@ def phantom_training(
     """Makes synthetic specimens of twelve forms and runs the training pipeline on them.
 
     Args:
-        specimens_per_species: Synthetic specimens of each form.
-        phantom_size: Edge of a synthetic volume in voxels.
+        specimens_per_species: Synthetic specimens of each form, where imbalanced of the most frequent one.
+        phantom_size: Edge of a synthetic volume in voxels, or long side of the larger photographs in pixels.
+        phantom_kind: What is made, volumes or photographs.
+        phantom_imbalance: How many times more specimens the most frequent form has than the rarest.
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train, one task and one GPU each.
         recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
             dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
-        slices_per_species: Slices to cut for each species, spread evenly over its specimens.
+        slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
+        segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
         gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
@@ -168,7 +177,13 @@ def phantom_training(
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
-    made = phantoms(specimens_per_species=specimens_per_species, size=phantom_size, seed=seed)
+    made = phantoms(
+        specimens_per_species=specimens_per_species,
+        size=phantom_size,
+        seed=seed,
+        kind=phantom_kind,
+        imbalance=phantom_imbalance,
+    )
     training(
         volumes=made.outputs["Output"],
         name=name,
@@ -178,6 +193,7 @@ def phantom_training(
         image_size=image_size,
         slices_per_species=slices_per_species,
         planes=planes,
+        segmentation=segmentation,
         threshold=threshold,
         canary=canary,
         gate=gate,
@@ -198,6 +214,7 @@ def large_training(
     image_size: int = 224,
     slices_per_species: int = 10000,
     planes: str = "published",
+    segmentation: str = "specimen",
     threshold: float = 0.95,
     canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
     gate: dict[str, Any] = GATE,
@@ -208,8 +225,9 @@ def large_training(
     """Does what `training` does for two sizes of backbones, each with its own GPUs; neither list may be empty.
 
     Args:
-        volumes: Folder of species/specimen.nii.gz files, or a manifest.csv with the columns path, species, specimen.
-            A mounted path, or an address of s3://, gs:// or minio://.
+        volumes: Folder of species/specimen.nii.gz or species/photograph.jpg files, perhaps below train, val and test,
+            or a manifest.csv with the columns path, species, specimen, and if wanted split. A mounted path, or an
+            address of s3://, gs:// or minio://.
         name: Name of the model, as in the endpoint's address.
         target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
         backbones: Networks to train that fit a standard GPU, one task each.
@@ -217,8 +235,9 @@ def large_training(
         recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
             dictionary under backbones says what is different for some of them.
         image_size: Edge of a slice in pixels.
-        slices_per_species: Slices to cut for each species, spread evenly over its specimens.
+        slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
+        segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
         gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
@@ -229,9 +248,8 @@ def large_training(
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
         material: What the specimens are, as the report calls them.
     """
-    segmented = segmented_slices(
-        volumes, shards, image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
-    )
+    cutting = {"image_size": image_size, "slices_per_species": slices_per_species, "planes": planes, "seed": seed}
+    segmented = segmented_slices(volumes, shards, segmentation, **cutting)
     slices = segmented.outputs["segmented"]
     evaluated = evaluate(
         slices=slices,

@@ -1,8 +1,9 @@
 """Drift events: a line for each answered slice, written beside the answer and never in its way.
 
 The queue is bounded in slices and in bytes; what does not fit is dropped and counted. Pixels wait in memory only
-until they are described, and reach the disk only where somebody asked for it (`serving.kept_slices`). Files end at MAX_FILE_BYTES; when one begins, the oldest ones of the
-folder go, so that all of them together take at most MAX_FOLDER_BYTES and one file more.
+until they are described, and reach the disk only where somebody asked for it (`serving.kept_slices`). Files end at
+MAX_FILE_BYTES; when one begins, the oldest ones of the folder go, so that all of them together take at most
+MAX_FOLDER_BYTES and one file more.
 """
 
 import argparse

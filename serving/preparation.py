@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from components.shared.errors import BadImageError
 from components.shared.imaging import MAX_PIXELS, Pixels, decode_image, encode_png, segment_slice
+from components.shared.photographs import read_photograph
 from serving.protocol import Instance, RequestError
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -20,11 +21,13 @@ class Expectation:
         channels: 1 for grey, 3 for colour.
         segmented: whether everything but the specimen has to be black.
         classes: species in the order of the scores, or empty where they are not known.
+        image_size: edge of the slices in pixels that photographs are scaled to, 0 where it is not known.
     """
 
     channels: int
     segmented: bool
     classes: tuple[str, ...] = ()
+    image_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class PreparedSlice:
         image: an encoded image that every decoder reads alike.
         pixels: uint8 [H, W] or [H, W, 3], the same decoded.
         specimen: the specimen's id as the client gave it, if at all.
+        decoded: how many pixels were decoded for it.
     """
 
     image: bytes
     pixels: Pixels
     specimen: str | None
+    decoded: int
 
 
 def prepare_slices(
@@ -62,17 +67,30 @@ def prepare_slices(
             prepared.append(_prepare_slice(instance, expectation, min(MAX_PIXELS, pixels_left)))
         except BadImageError as error:
             raise RequestError(400, f"instance {number} is {error}") from error
-        pixels_left -= prepared[-1].pixels.shape[0] * prepared[-1].pixels.shape[1]
+        pixels_left -= prepared[-1].decoded
     return prepared
 
 
 def _prepare_slice(instance: Instance, expectation: Expectation, max_pixels: int) -> PreparedSlice:
+    if expectation.channels == 3 and expectation.image_size:
+        return _prepare_photograph(instance, expectation.image_size, max_pixels)
     channels = 1 if expectation.segmented else expectation.channels
     decoded = decode_image(instance.image, channels, max_pixels)
     pixels = segment_slice(decoded) if expectation.segmented else decoded
     if pixels is decoded and _is_plain_png(instance.image, channels):
-        return PreparedSlice(instance.image, pixels, instance.specimen)
-    return PreparedSlice(encode_png(pixels), pixels, instance.specimen)
+        return PreparedSlice(instance.image, pixels, instance.specimen, _area(pixels))
+    return PreparedSlice(encode_png(pixels), pixels, instance.specimen, _area(pixels))
+
+
+def _prepare_photograph(instance: Instance, edge: int, max_pixels: int) -> PreparedSlice:
+    """Turns and scales a photograph as ingest does."""
+    photograph = read_photograph(instance.image, edge, max_pixels)
+    width, height = photograph.size
+    return PreparedSlice(encode_png(photograph.framed), photograph.framed, instance.specimen, width * height)
+
+
+def _area(pixels: Pixels) -> int:
+    return pixels.shape[0] * pixels.shape[1]
 
 
 def _is_plain_png(encoded: bytes, channels: int) -> bool:

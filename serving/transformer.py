@@ -34,6 +34,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--segmented", action=argparse.BooleanOptionalAction, default=True, help="whether raw slices are segmented"
     )
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="1 for grey, 3 for colour")
+    parser.add_argument("--image_size", type=int, default=0, help="edge that photographs are scaled to; 0 for none")
     parser.add_argument("--canary_host", default="", help="host:port of a canary beside the predictor")
     parser.add_argument("--canary_percent", type=int, default=0, help="share of the requests that it answers")
     parser.add_argument("--canary_version", type=int, help="what drift events call its model")
@@ -47,7 +48,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def expectation_of(options: argparse.Namespace) -> Expectation:
     """Returns what the model wants to see."""
-    return Expectation(options.channels, options.segmented, tuple(filter(None, options.classes.split(","))))
+    classes = tuple(filter(None, options.classes.split(",")))
+    return Expectation(options.channels, options.segmented, classes, options.image_size)
 
 
 def predictor_url(options: argparse.Namespace) -> str:

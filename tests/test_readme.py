@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from components.phantoms.photographs import PhotoConfig, generate_photographs
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
@@ -29,6 +31,8 @@ RUN_BELOW = {
     "make demo",
     'make submit HOST=https://kubeflow.example.org PIPELINE=drift EVERY="0 0 4 * * *"',
     "make run VOLUMES=my-scans",
+    "make run PRESET=fish-sample",
+    "make run PHOTOS=my-photos",
     "make compile",
     "make submit HOST=https://kubeflow.example.org PRESET=sample",
     "kubectl kustomize manifests/overlays/production",
@@ -173,3 +177,30 @@ def test_make_run_reaches_the_gate_on_twelve_synthetic_species(tmp_path: Path) -
     assert summary["ensemble"]["accuracy"] >= 0.95
     assert len(summary["dataset"]["classes"]) == 12
     assert min(summary["dataset"]["test_specimens"].values()) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_make_run_reaches_the_gate_on_twelve_synthetic_fishes(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PRESET", "OUT")}
+    command = ["make", "run", "PRESET=fish-sample"]
+    ended = subprocess.run(
+        command, cwd=ROOT, env={**environment, "OUT": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    summary = json.loads((tmp_path / "latest" / "summary.json").read_text())
+    assert (ended.returncode, summary["outcome"]) == (0, "deployed"), ended.stdout
+    counts = summary["dataset"]["by_class"].values()
+    assert len(counts) == 12
+    assert max(counts) / min(counts) >= 10
+
+
+@pytest.mark.slow
+def test_photographs_of_a_folder_end_deployed_and_answered(reader: dict[str, str], tmp_path: Path) -> None:
+    generate_photographs(tmp_path / "set", PhotoConfig(specimens_per_species=6, imbalance=1, size=64), workers=1)
+    photos = {**reader, "OUT": str(tmp_path / "runs")}
+    ended = type_in(f"make run PHOTOS={tmp_path / 'set' / 'photographs'}", photos)
+    summary = json.loads((tmp_path / "runs" / "latest" / "summary.json").read_text())
+    assert (ended.returncode, summary["outcome"]) == (0, "deployed"), ended.stdout
+    assert summary["answer"]["difference"] <= 1e-5
+    card = json.loads((Path(summary["model"]["path"]) / "model.json").read_text())
+    assert (card["channels"], card["segmented"], card["image_size"]) == (3, False, 32)

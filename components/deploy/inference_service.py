@@ -6,12 +6,14 @@ deploy step does, so that applying the manifests again leaves the deployed model
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from components.shared.container_images import SERVING_IMAGE, TENSORFLOW_SERVING_VERSION
+from components.shared.contracts import ModelCard
 
 DEFAULT_NAME = "foraminifera"
 MODE = "serving.kserve.io/deploymentMode"
@@ -48,11 +50,12 @@ class ServedModel:
     uri: str
 
 
-def inference_service(name: str) -> dict[str, Any]:
+def inference_service(name: str, expects: Sequence[str] = ()) -> dict[str, Any]:
     """Builds the InferenceService without a model and without a namespace.
 
     Args:
         name: its name, which is also the model's name in the endpoint's address.
+        expects: the transformer's options that tell what the model wants to see, as `transformer_options` gives them.
     """
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -65,7 +68,7 @@ def inference_service(name: str) -> dict[str, Any]:
                 "serving.kserve.io/autoscalerClass": "none",
             },
         },
-        "spec": {"predictor": _predictor(name), "transformer": _transformer()},
+        "spec": {"predictor": _predictor(name), "transformer": _transformer(expects)},
     }
 
 
@@ -153,7 +156,13 @@ def _predictor(name: str) -> dict[str, Any]:
     }
 
 
-def _transformer() -> dict[str, Any]:
+def transformer_options(card: ModelCard) -> list[str]:
+    """Returns what a transformer has to be told of a model; nothing of one that sees segmented slices in grey."""
+    options = [] if card.channels == 1 else ["--channels", str(card.channels), "--image_size", str(card.image_size)]
+    return options if card.segmented else [*options, "--no-segmented"]
+
+
+def _transformer(expects: Sequence[str]) -> dict[str, Any]:
     """Returns the transformer; KServe adds `--model_name` and `--predictor_host`."""
     return {
         "minReplicas": 1,
@@ -165,7 +174,7 @@ def _transformer() -> dict[str, Any]:
                 "name": "kserve-container",
                 "image": SERVING_IMAGE,
                 "command": ["python", "-m", "serving.transformer"],
-                "args": ["--events", "/var/taxonflow/events", "--workers", "1"],
+                "args": ["--events", "/var/taxonflow/events", "--workers", "1", *expects],
                 "env": [{"name": "TAXONFLOW_MODEL_VERSION", "valueFrom": {"fieldRef": {"fieldPath": _TOLD}}}],
                 "lifecycle": _leaving(),
                 "ports": [{"containerPort": _HTTP_PORT, "protocol": "TCP"}],

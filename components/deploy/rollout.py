@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from components.deploy.canary_settings import CanarySettings
 from components.deploy.cluster import Cluster, ConflictError, UnreachableError
-from components.deploy.inference_service import ServedModel, inference_service, with_model
+from components.deploy.inference_service import ServedModel, inference_service, transformer_options, with_model
 from components.deploy.judge import CanaryJudge
 from components.deploy.known_answers import check_known_answers
 from components.deploy.known_slices import KnownSlice, slices_for_the_judge
@@ -134,7 +134,8 @@ class RollOut:
     def _create(self) -> None:
         if self._begun:
             raise OvertakenError(f"{self.name} was deleted while version {self.model.version} was rolled out")
-        self.cluster.create_service(with_model(inference_service(self.name), self.model))
+        made = inference_service(self.name, transformer_options(self.publication.card))
+        self.cluster.create_service(with_model(made, self.model))
         self.story.tell(f"{self.name} was created with version {self.model.version}")
 
     def _begin(self, mode: Mode, service: Service, situation: Situation) -> None:

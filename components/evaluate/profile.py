@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.shared.descriptors import DESCRIPTORS, describe
+from components.shared.descriptors import describe, descriptor_names
 from components.shared.imaging import decode_image
 from components.shared.metrics import Scores, Specimens
 
@@ -42,7 +42,7 @@ def reference_profile(
         A table with `components.shared.reference.COLUMNS`.
     """
     described = [describe(decode_image(encoded, channels)) for encoded in slices]
-    profile = pd.DataFrame(described, columns=list(DESCRIPTORS))
+    profile = pd.DataFrame(described, columns=list(descriptor_names(channels)))
     confidence = scores.max(axis=1)
     return profile.assign(
         specimen=specimens,

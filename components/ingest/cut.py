@@ -53,7 +53,8 @@ class CutResult:
         digest: SHA-256 of the file.
         grey_counts: int64 [256], the windowed volume's histogram.
         refused: why the volume cannot be used, or empty.
-        fingerprint: of the specimen's form, by which its other scans are known.
+        fingerprint: by which other scans of the specimen are known.
+        size: width and height of a photograph in pixels.
     """
 
     slices: int = 0
@@ -61,6 +62,7 @@ class CutResult:
     grey_counts: tuple[int, ...] = ()
     refused: str = ""
     fingerprint: str = ""
+    size: tuple[int, int] = (0, 0)
 
 
 def cut_volume(job: CutJob) -> CutResult:

@@ -1,22 +1,18 @@
-"""Volumes are cut by all cores, each into a part of its own, wherever the volumes are."""
+"""Source files are cut by all cores, each into a part of its own, wherever they are."""
 
 import shutil
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from components.ingest.cut import CutJob, CutResult, cut_volume
+from components.ingest.cut import CutJob, CutResult
 from components.ingest.fetching import Scratch, Task, cut_downloaded
-from components.ingest.manifest import Scan
 from components.ingest.plan import IngestPlan
+from components.ingest.readers import READERS
 from components.ingest.remote import RemoteSource
 from components.ingest.sources import open_source
-from components.ingest.split import scans_of_the_model
 from components.shared.progress import Progress
 from components.shared.workers import affordable_workers, in_order
 
-MEMORY_PER_VOLUME = 3
-"""Peak bytes of a worker for each byte of a volume."""
 SCRATCH_FOLDER = "scratch"
 
 
@@ -47,30 +43,6 @@ def part_file(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.arrow"
 
 
-def spread_quota(scans: Sequence[Scan], per_species: int) -> dict[str, int]:
-    """Spreads each species' quota evenly over its specimens, at least one slice each, and theirs over their scans.
-
-    A specimen of a species outside the model gets no more than one of the model's richest species does.
-    """
-    known = {(scan.species, scan.specimen) for scan in scans_of_the_model(scans)}
-    richest = max(Counter(species for species, _ in known).values(), default=1)
-    tree: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for scan in scans:
-        tree[scan.species][scan.specimen].append(scan.path)
-    quotas: dict[str, int] = {}
-    for species, specimens in tree.items():
-        for number, specimen in enumerate(sorted(specimens)):
-            among = len(specimens) if (species, specimen) in known else max(richest, len(specimens))
-            share = max(1, _even_share(per_species, among, number))
-            paths = specimens[specimen]
-            quotas.update({path: _even_share(share, len(paths), place) for place, path in enumerate(paths)})
-    return quotas
-
-
-def _even_share(total: int, among: int, number: int) -> int:
-    return total // among + (number < total % among)
-
-
 def _job(plan: IngestPlan, number: int, quotas: Mapping[str, int], folder: Path) -> CutJob:
     scan, config = plan.scans[number], plan.config
     return CutJob(
@@ -85,14 +57,15 @@ def _job(plan: IngestPlan, number: int, quotas: Mapping[str, int], folder: Path)
 
 
 def _results(plan: IngestPlan, tasks: Sequence[Task], folder: Path) -> Iterator[CutResult]:
-    workers = affordable_workers(plan.config.workers, len(tasks), MEMORY_PER_VOLUME * plan.largest)
+    reader = READERS[plan.kind]
+    workers = affordable_workers(plan.config.workers, len(tasks), reader.memory * plan.largest)
     source = open_source(plan.source)
     if not isinstance(source, RemoteSource):
-        yield from (result for _, result in in_order(cut_volume, [job for _, job in tasks], workers))
+        yield from (result for _, result in in_order(reader.cut, [job for _, job in tasks], workers))
         return
     scratch = folder / SCRATCH_FOLDER
     scratch.mkdir(exist_ok=True)
     yield from cut_downloaded(
-        tasks, source, Scratch(scratch, plan.config.scratch_bytes), plan.config.downloads, workers
+        tasks, source, Scratch(scratch, plan.config.scratch_bytes), plan.config.downloads, workers, reader.cut
     )
     shutil.rmtree(scratch)

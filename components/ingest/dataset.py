@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from components.ingest.config import IngestConfig
-from components.ingest.cut import SMALLEST_COVERAGE
 from components.ingest.manifest import Scan
 from components.ingest.merging import Cutting, merge_shards
 from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.parts import descriptors_of, in_turns
-from components.ingest.plan import IngestPlan, make_plan
-from components.ingest.report import report_html
+from components.ingest.plan import IngestPlan, make_plan, say
+from components.ingest.readers import READERS, Reader
 from components.ingest.shard import cut_shard
-from components.ingest.specimen import WINDOW_PERCENTILES
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
 from components.shared.contact_sheet import Thumbnails
-from components.shared.contracts import NearCopies, SlicesInfo
+from components.shared.contracts import NearCopies, Refusal, SlicesInfo
 from components.shared.files import folder_made_whole
 from components.shared.progress import Progress
 from components.shared.slices import Slice, SlicesWriter
@@ -92,23 +90,35 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     again = folder / PARTS_FOLDER / "again"
     again.mkdir(parents=True)
     cutting = merge_shards(plan, shards, again)
-    named, near_copies = _join_near_copies(cutting)
+    reader = READERS[plan.kind]
+    named, near_copies = _join_near_copies(cutting, reader)
     splits = assign_splits(cutting.scans, plan.config.seed)
     _write_split(folder / SPLIT_FILE, named, [splits[scan.specimen] for scan in cutting.scans], near_copies)
     thumbnails = Thumbnails()
     info = _write_slices(cutting, splits, near_copies, folder, thumbnails)
-    page = report_html(info, thumbnails, cutting.grey_counts())
+    page = reader.page(info, thumbnails, cutting)
     shutil.rmtree(folder / PARTS_FOLDER)
     return IngestResult(info, page)
 
 
-def _join_near_copies(cutting: Cutting) -> tuple[list[Scan], tuple[NearCopies, ...]]:
+def _join_near_copies(cutting: Cutting, reader: Reader) -> tuple[list[Scan], tuple[NearCopies, ...]]:
     """Gives each individual one name and returns the scans under their own names, and what was joined."""
-    named = cutting.scans
-    near_copies = find_near_copies(named, [cutting.results[scan.path].fingerprint for scan in named])
+    near_copies = _near_copies(cutting, reader)
+    left_out = reader.left_out(cutting.scans, near_copies)
+    for scan, reason in left_out:
+        cutting.refuse(scan, reason)
+        say(Refusal(path=scan.path, reason=reason))
+    if left_out:
+        near_copies = _near_copies(cutting, reader)
     tell(near_copies)
+    named = cutting.scans
     cutting.scans = as_individuals(named, near_copies)
     return named, near_copies
+
+
+def _near_copies(cutting: Cutting, reader: Reader) -> tuple[NearCopies, ...]:
+    scans = cutting.scans
+    return find_near_copies(scans, [cutting.results[scan.path].fingerprint for scan in scans], reader.near)
 
 
 def _write_slices(
@@ -134,10 +144,10 @@ def _write_slices(
         info = SlicesInfo(
             classes=classes,
             image_size=config.image_size,
-            channels=1,
+            channels=READERS[cutting.plan.kind].channels,
             counts=writer.counts(),
             seed=config.seed,
-            preprocessing={"ingest": _parameters(config)},
+            preprocessing={"ingest": _parameters(cutting.plan)},
             sources_hash=_sources_hash(cutting),
             refused=cutting.refusals(),
             near_copies=tuple(near_copies),
@@ -174,15 +184,9 @@ def _shuffled(scans: Sequence[Scan], seed: int) -> Iterator[Scan]:
     yield from sorted(scans, key=lambda scan: hashlib.sha256(f"order\0{seed}\0{scan.path}".encode()).digest())
 
 
-def _parameters(config: IngestConfig) -> dict[str, object]:
-    return {
-        "planes": config.planes,
-        "slices_per_species": config.slices_per_species,
-        "smallest_coverage": SMALLEST_COVERAGE,
-        "window_percentiles": list(WINDOW_PERCENTILES),
-        "test_share": TEST_SHARE,
-        "validation_share": VALIDATION_SHARE,
-    }
+def _parameters(plan: IngestPlan) -> dict[str, object]:
+    own = READERS[plan.kind].parameters(plan.config)
+    return {"kind": plan.kind, **own, "test_share": TEST_SHARE, "validation_share": VALIDATION_SHARE}
 
 
 def _sources_hash(cutting: Cutting) -> str:

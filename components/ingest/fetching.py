@@ -1,13 +1,13 @@
 """Volumes of an object store are downloaded while others are cut, and deleted as soon as they are cut themselves."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.ingest.cut import CutJob, CutResult, cut_volume
+from components.ingest.cut import CutJob, CutResult
 from components.ingest.manifest import Scan
 from components.ingest.remote import RemoteSource
 from components.shared.errors import BadVolumeError
@@ -58,12 +58,14 @@ class Fetcher:
         scratch: where they go.
         pool: processes that cut.
         gate: lets so many downloads through at a time.
+        work: what the processes do, see `components.ingest.readers`.
     """
 
     source: RemoteSource
     scratch: Scratch
     pool: ProcessPoolExecutor
     gate: threading.Semaphore
+    work: Callable[[CutJob], CutResult]
 
     def cut(self, task: Task) -> CutResult:
         """Cuts one volume; it is refused if it is gone or changed.
@@ -78,11 +80,16 @@ class Fetcher:
                     self.source.download(scan.place, file)
             except BadVolumeError as error:
                 return CutResult(refused=str(error))
-            return self.pool.submit(cut_volume, replace(job, file=file)).result()
+            return self.pool.submit(self.work, replace(job, file=file)).result()
 
 
 def cut_downloaded(
-    tasks: Sequence[Task], source: RemoteSource, scratch: Scratch, downloads: int, workers: int
+    tasks: Sequence[Task],
+    source: RemoteSource,
+    scratch: Scratch,
+    downloads: int,
+    workers: int,
+    work: Callable[[CutJob], CutResult],
 ) -> Iterator[CutResult]:
     """Yields what came of each volume, in the tasks' order.
 
@@ -92,10 +99,11 @@ def cut_downloaded(
         scratch: holds those that are downloaded and not yet cut.
         downloads: how many are downloaded at a time.
         workers: processes that cut.
+        work: what they do, see `components.ingest.readers`.
     """
     at_once = downloads + workers
-    with worker_pool(cut_volume.__module__, workers) as pool, ThreadPoolExecutor(at_once) as threads:
-        fetcher = Fetcher(source, scratch, pool, threading.Semaphore(downloads))
+    with worker_pool(work.__module__, workers) as pool, ThreadPoolExecutor(at_once) as threads:
+        fetcher = Fetcher(source, scratch, pool, threading.Semaphore(downloads), work)
         try:
             for _, result in drain(threads, fetcher.cut, tasks, at_once):
                 yield result

@@ -10,7 +10,6 @@ The form is compared upright: a specimen that was mounted anew at another angle 
 allowed, different phantoms of a species come as near to each other as rescans do.
 """
 
-import base64
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -22,6 +21,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import sph_harm_y
 
 from components.ingest.grey import row_ends
+from components.ingest.likeness import encode_parts, pairs_within
 from components.ingest.specimen import Specimen, bounding_box
 
 LARGEST_DISTANCE = 0.17
@@ -37,7 +37,6 @@ SPHERES, THIRDS = 12, 3
 _DIRECTIONS = 1000
 _BLOCKS = 56
 _SMOOTHING = 0.06
-_AT_ONCE = 512
 
 
 def fingerprint(specimen: Specimen) -> str:
@@ -55,22 +54,12 @@ def fingerprint(specimen: Specimen) -> str:
     points = (np.array(centre) + radii[:, None, None] * directions) / zooms_mm
     seen = map_coordinates(smooth, points.reshape(-1, 3).T, order=1, mode="constant").reshape(SPHERES, -1)
     kept = np.einsum("sd,dh->sh", seen, project)  # not as a product of matrices, which would wake a thread on each core
-    return _encode(kept.reshape(THIRDS, -1))
+    return encode_parts(kept.reshape(THIRDS, -1))
 
 
 def near_pairs(fingerprints: Sequence[str]) -> Iterator[tuple[int, int, float]]:
-    """Yields (first, second, distance) of all pairs within LARGEST_DISTANCE, numbers of the fingerprints ascending.
-
-    Distances are 1 minus the correlation in the least alike third, 0..2. The work grows with the square of the number,
-    as products of matrices: about 25 s on two cores for 10,000 specimens.
-    """
-    thirds = _decode(fingerprints)
-    for start in range(0, len(fingerprints), _AT_ONCE):
-        block = thirds[:, start : start + _AT_ONCE]
-        alike = np.minimum.reduce([one @ all_.T for one, all_ in zip(block, thirds, strict=True)])
-        for row, column in np.argwhere(alike >= 1 - LARGEST_DISTANCE):
-            if start + row < column:
-                yield start + int(row), int(column), max(0.0, 1 - float(alike[row, column]))
+    """Yields (first, second, distance) of all pairs of volumes within LARGEST_DISTANCE."""
+    return pairs_within(fingerprints, THIRDS, LARGEST_DISTANCE)
 
 
 def _others(axis: int) -> tuple[int, int]:
@@ -121,16 +110,3 @@ def _harmonics() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     columns = [wave.imag if order < 0 else wave.real for wave, (_, order) in zip(waves, orders, strict=True)]
     scale = np.array([math.sqrt(2) if order else 1.0 for _, order in orders])
     return directions, np.column_stack(columns) * scale
-
-
-def _encode(thirds: NDArray[np.float64]) -> str:
-    largest = np.maximum(np.abs(thirds).max(axis=1, keepdims=True), 1e-12)
-    return base64.b64encode(np.rint(127 * thirds / largest).astype(np.int8).tobytes()).decode()
-
-
-def _decode(fingerprints: Sequence[str]) -> NDArray[np.float32]:
-    """Returns float32 [THIRDS, N, values], each third of length 1, or 0 where there is nothing on its spheres."""
-    joined = b"".join(base64.b64decode(text) for text in fingerprints)
-    thirds = np.frombuffer(joined, np.int8).reshape(len(fingerprints), THIRDS, -1).transpose(1, 0, 2)
-    lengths = np.sqrt(np.square(thirds, dtype=np.float32).sum(axis=2, keepdims=True))
-    return np.ascontiguousarray(thirds / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -1,12 +1,14 @@
-"""Which volumes there are: a folder of `<species>/<specimen>.nii[.gz]`, or a `manifest.csv`.
+"""Which volumes or photographs there are: a folder of `<species>/<specimen>.<ending>`, or a `manifest.csv`.
 
-A manifest has the columns `path,species,specimen` and, if wanted, `split`; other columns are ignored. The split
-`unseen` is for species outside the model, on which the evaluation measures how well it refuses them. Paths are
-relative to the manifest and stay below its folder. Rows with the same species and specimen are repeated scans of one
-individual; in a folder, `<specimen>_scan2.nii.gz` says the same.
+In a folder, `train|val|test/<species>/<specimen>.<ending>` gives the split too. A manifest has the columns
+`path,species,specimen` and, if wanted, `split`; other columns are ignored. The split `unseen` is for species outside
+the model, on which the evaluation measures how well it refuses them. Paths are relative to the manifest and stay below
+its folder. Rows with the same species and specimen are repeated scans of one individual; in a folder,
+`<specimen>_scan2.nii.gz` and `<specimen>_view2.jpg` say the same.
 """
 
 import csv
+import hashlib
 import io
 import re
 import unicodedata
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from components.ingest.endings import ENDINGS, VOLUMES, ending_of, kind_of
 from components.ingest.sources import Place, Source, open_source
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadVolumeError
@@ -22,18 +25,18 @@ from components.shared.errors import BadManifestError, BadVolumeError
 SPLITS = ("train", "validation", "test")
 UNSEEN = "unseen"
 MAX_NAME_LENGTH = 120
+_LONGEST_FILE_NAME = 100
 _REQUIRED = ("path", "species", "specimen")
 _SPLIT_WORDS = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
 _NO_NAMES = frozenset(
     {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
 )
-_ENDINGS = (".nii.gz", ".nii")
-_SCAN_SUFFIX = re.compile(r"(?<=.)[ _.-]scan[ _-]?\d+$", re.IGNORECASE)
+_SCAN_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One volume of one specimen.
+    """One volume or photograph of one specimen.
 
     Attributes:
         path: as the manifest names it, relative to the manifest's folder.
@@ -66,10 +69,12 @@ class Manifest:
     Attributes:
         scans: in the order of the manifest.
         refused: rows and files left out, with reasons.
+        kind: of the files, see `components.ingest.endings`.
     """
 
     scans: list[Scan] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    kind: str = VOLUMES
 
 
 def read_manifest(address: str | Path) -> Manifest:
@@ -86,37 +91,49 @@ def list_volumes(source: Source) -> Manifest:
     Raises:
         BadManifestError: it names no volume, or the manifest is not a table of the right columns in UTF-8.
     """
-    if _ending(source.address) and Path(source.address).is_file():
-        raise BadManifestError(f"{source.address} is a single volume", "the folder above it, or a manifest.csv")
+    if any(ending_of(source.address, kind) for kind in ENDINGS) and Path(source.address).is_file():
+        raise BadManifestError(f"{source.address} is a single file", "the folder above it, or a manifest.csv")
     table = source.table()
-    rows = list(_rows_of_folder(source) if table is None else _rows_of_table(table, source.address))
+    rows = _rows_of_folder(source) if table is None else list(_rows_of_table(table, source.address))
     if not rows:
         raise BadManifestError(
-            f"{source.address} names no volume",
+            f"{source.address} names no volume and no photograph",
             "species/specimen.nii.gz files or a manifest.csv, three specimens of each of two species or more",
         )
     manifest = _check_rows(rows, source)
+    manifest.kind = kind_of(row.get("path", "") for row in rows)
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refused):
         raise BadManifestError(
-            f"none of the {len(rows)} volumes of {source.address} is there",
+            f"none of the {len(rows)} files of {source.address} is there",
             "paths relative to the manifest's folder",
-            "Put the manifest beside the volumes.",
+            "Put the manifest beside them.",
         )
     return manifest
 
 
-def _rows_of_folder(source: Source) -> Iterator[dict[str, str]]:
-    for path in source.names():
-        *folders, name = path.split("/")
-        ending = _ending(name)
-        if not ending or any(part.startswith(".") for part in (*folders, name)):
-            continue
-        specimen = _SCAN_SUFFIX.sub("", name[: -len(ending)])
-        yield {"path": path, "species": folders[0] if len(folders) == 1 else "", "specimen": specimen}
+def _rows_of_folder(source: Source) -> list[dict[str, str]]:
+    """Lists the files of the folder's kind: of volumes if there is one, else of photographs."""
+    names = [name for name in source.names() if not any(part.startswith(".") for part in name.split("/"))]
+    kind = kind_of(names)
+    return [_row_of_file(name, ending) for name in names if (ending := ending_of(name, kind))]
 
 
-def _ending(name: str) -> str:
-    return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
+def _row_of_file(path: str, ending: str) -> dict[str, str]:
+    """Reads species, specimen and perhaps the split from where a file is; elsewhere it has no species."""
+    *folders, name = path.split("/")
+    split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in _SPLIT_WORDS else ""
+    specimen = _shortened(_SCAN_SUFFIX.sub("", name[: -len(ending)]))
+    if split:  # each split may count its files from one
+        specimen = f"{_SPLIT_WORDS[split]} {specimen}"
+        folders = folders[1:]
+    return {"path": path, "species": folders[0] if len(folders) == 1 else "", "specimen": specimen, "split": split}
+
+
+def _shortened(name: str) -> str:
+    """Returns a file's name short enough for a specimen, and still unlike all others."""
+    if len(name) <= _LONGEST_FILE_NAME:
+        return name
+    return f"{name[: _LONGEST_FILE_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _rows_of_table(content: bytes, address: str) -> Iterator[dict[str, str]]:
@@ -199,7 +216,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
     if split not in _SPLIT_WORDS:
         raise BadVolumeError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
-        raise BadVolumeError(f"path {path[:80]!r}", "the path of a volume")
+        raise BadVolumeError(f"path {path[:80]!r}", "the path of a file")
     place = source.find(path)
     return Scan(
         path=path,

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.ingest.cut import CutResult
-from components.ingest.cutting import cut_scans, part_file, spread_quota
+from components.ingest.cutting import cut_scans, part_file
 from components.ingest.manifest import Scan
 from components.ingest.plan import IngestPlan, say
+from components.ingest.readers import READERS
 from components.ingest.shard import check_shards, read_results
 from components.ingest.split import check_enough
 from components.shared.contracts import Refusal
@@ -93,14 +94,15 @@ def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Cutt
         ContractError: the shards are not this plan's.
     """
     check_shards(plan, shards)
-    cutting = Cutting(plan, shards, list(plan.scans), spread_quota(plan.scans, plan.config.slices_per_species))
+    quotas = READERS[plan.kind].quotas
+    cutting = Cutting(plan, shards, list(plan.scans), quotas(plan.scans, plan.config.slices_per_species))
     for shard in shards:
         for number, result in read_results(shard):
             cutting.take(number, result, part_file(shard, number))
     while True:
         _refuse_copies(cutting)
         check_enough(cutting.scans)
-        wanted = spread_quota(cutting.scans, plan.config.slices_per_species)
+        wanted = quotas(cutting.scans, plan.config.slices_per_species)
         stale = [cutting.numbers[path] for path, quota in wanted.items() if cutting.quotas[path] != quota]
         if not stale:
             return cutting

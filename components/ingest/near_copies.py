@@ -7,7 +7,7 @@ they share a split, and that is `train` unless the manifest says otherwise, so t
 
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,20 +15,26 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from components.ingest.fingerprint import near_pairs
-from components.ingest.manifest import UNSEEN, Scan
+from components.ingest.manifest import SPLITS, UNSEEN, Scan
 from components.ingest.split import check_enough
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
 
 SPLIT_OF_CONTRADICTIONS = "train"
 
+Pairs = Callable[[Sequence[str]], Iterator[tuple[int, int, float]]]
+"""From fingerprints to (first, second, distance) of those that are near."""
 
-def find_near_copies(scans: Sequence[Scan], fingerprints: Sequence[str]) -> tuple[NearCopies, ...]:
+
+def find_near_copies(
+    scans: Sequence[Scan], fingerprints: Sequence[str], near: Pairs = near_pairs
+) -> tuple[NearCopies, ...]:
     """Finds the specimens that are one individual: pairs of near scans, and what they are pairs of in turn.
 
     Args:
         scans: of all specimens.
         fingerprints: of the scans, in their order.
+        near: finds the pairs.
 
     Returns:
         The groups in the order of their first scans.
@@ -36,7 +42,7 @@ def find_near_copies(scans: Sequence[Scan], fingerprints: Sequence[str]) -> tupl
     species_of = {scan.specimen: scan.species for scan in scans}
     number = {specimen: place for place, specimen in enumerate(species_of)}
     owners = [number[scan.specimen] for scan in scans]
-    pairs = [(owners[one], owners[two], far) for one, two, far in near_pairs(fingerprints)]
+    pairs = [(owners[one], owners[two], far) for one, two, far in near(fingerprints)]
     joined = _joined([pair for pair in pairs if pair[0] != pair[1]], len(number))
     names = list(number)
     return tuple(
@@ -57,10 +63,10 @@ def as_individuals(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> 
     """
     name_of: dict[str, str] = {}
     split_of: dict[str, str] = {}
-    for group in near_copies:
-        split = _common_split(group, scans)
+    for group, members in zip(near_copies, _members(scans, near_copies), strict=True):
+        split = _common_split(group, members)
         for species in group.species:
-            alike = [scan.specimen for scan in scans if scan.specimen in group.specimens and scan.species == species]
+            alike = [scan.specimen for scan in members if scan.species == species]
             name_of.update(dict.fromkeys(alike, alike[0]))
             split_of.update(dict.fromkeys(alike, split))
     individuals = [
@@ -95,6 +101,28 @@ def check_near_copies(scans: Sequence[Scan], near_copies: Sequence[NearCopies], 
             raise BadManifestError(f"the near-copies {_listed(group)} are in {' and '.join(present)}", "one split")
 
 
+def keep_all(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[tuple[Scan, str]]:
+    """Leaves nothing out: near-copies in two splits end the step, for a volume is too dear to drop unasked."""
+    del scans, near_copies
+    return []
+
+
+def leave_out_of_training(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[tuple[Scan, str]]:
+    """Returns the near-copies that are not in the split nearest to the verdict that any of them was given, and why.
+
+    Given splits of thousands of photographs hold copies of one another. What is measured on stays as it was given;
+    what is trained on gives way.
+    """
+    left_out = []
+    for members in _members(scans, near_copies):
+        given = {scan.split: scan for scan in members if scan.split}
+        if len(given) > 1 and UNSEEN not in given:
+            kept = given[next(split for split in reversed(SPLITS) if split in given)]
+            reason = f"a near-copy of {kept.path}, which is in {kept.split}"
+            left_out += [(scan, reason) for scan in members if scan.split not in ("", kept.split)]
+    return left_out
+
+
 def tell(near_copies: Sequence[NearCopies]) -> None:
     """Says what was found as soon as it is known."""
     for group in near_copies:
@@ -122,9 +150,18 @@ def _joined(pairs: Sequence[tuple[int, int, float]], count: int) -> list[tuple[l
     return [(group, distance[place]) for place, group in members.items()]
 
 
-def _common_split(group: NearCopies, scans: Sequence[Scan]) -> str:
+def _members(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[list[Scan]]:
+    """Returns the scans of each group, in their order."""
+    group_of = {specimen: number for number, group in enumerate(near_copies) for specimen in group.specimens}
+    members: list[list[Scan]] = [[] for _ in near_copies]
+    for scan in scans:
+        if scan.specimen in group_of:
+            members[group_of[scan.specimen]].append(scan)
+    return members
+
+
+def _common_split(group: NearCopies, members: Sequence[Scan]) -> str:
     """Returns the split that the manifest gives to near-copies, or that of contradictions, or nothing."""
-    members = [scan for scan in scans if scan.specimen in group.specimens]
     given = {scan.split: scan for scan in members if scan.split}
     if UNSEEN in given:  # then a free specimen is not free: its species is one of the model's
         given = {scan.split or "the model": scan for scan in members}

@@ -7,17 +7,18 @@ import hashlib
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from components.ingest.config import IngestConfig
+from components.ingest.endings import VOLUMES
 from components.ingest.manifest import Scan, list_volumes
+from components.ingest.readers import READERS
 from components.ingest.sources import Source, open_source
 from components.ingest.split import assign_splits
-from components.ingest.volume import read_header
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadVolumeError
 from components.shared.files import write_atomically
@@ -38,7 +39,8 @@ class IngestPlan(Document):
         scans: the volumes to cut, in the manifest's order.
         shards: for each scan the number of its shard; all scans of a specimen have the same.
         refused: files left out so far.
-        largest: bytes of the largest volume's voxels.
+        largest: bytes that the largest volume's voxels or photograph may take.
+        kind: of the files, see `components.ingest.endings`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/1"
@@ -49,6 +51,7 @@ class IngestPlan(Document):
     shards: tuple[int, ...]
     refused: tuple[Refusal, ...]
     largest: int
+    kind: str = VOLUMES
 
     def numbers(self) -> list[int]:
         """Returns the numbers of the shards, 0 to one less than there are."""
@@ -77,7 +80,8 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     manifest = list_volumes(source)
     for refusal in manifest.refused:
         say(refusal)
-    scans, refused, largest = _check_headers(source, manifest.scans, config.scratch_bytes)
+    needed_bytes = READERS[manifest.kind].needed_bytes
+    scans, refused, largest = _check_headers(source, manifest.scans, needed_bytes, config.scratch_bytes)
     assign_splits(scans, config.seed)  # what cannot be split is refused before anything is cut
     return IngestPlan(
         source=source.address,
@@ -86,6 +90,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
         shards=_spread(scans, shards),
         refused=(*manifest.refused, *refused),
         largest=largest,
+        kind=manifest.kind,
     )
 
 
@@ -109,12 +114,16 @@ def say(refusal: Refusal) -> None:
     sys.stdout.flush()
 
 
-def _check_headers(source: Source, scans: Sequence[Scan], most_bytes: int) -> tuple[list[Scan], list[Refusal], int]:
-    """Returns the scans that can be tried, the others, and the bytes of the largest one's voxels."""
+def _check_headers(
+    source: Source, scans: Sequence[Scan], needed_bytes: Callable[[Path], int], most_bytes: int
+) -> tuple[list[Scan], list[Refusal], int]:
+    """Returns the scans that can be tried, the others, and the bytes that the largest one takes."""
     usable, refused, largest = [], [], 0
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_ONCE) as threads:
         progress = Progress("ingest plan", len(scans), "headers")
-        check = partial(_voxel_bytes_or_reason, source=source, scratch=Path(scratch), most_bytes=most_bytes)
+        check = partial(
+            _bytes_or_reason, source=source, scratch=Path(scratch), needed_bytes=needed_bytes, most_bytes=most_bytes
+        )
         for scan, found in zip(scans, threads.map(check, scans), strict=True):
             progress.advance()
             if isinstance(found, int):
@@ -126,13 +135,15 @@ def _check_headers(source: Source, scans: Sequence[Scan], most_bytes: int) -> tu
     return usable, refused, largest
 
 
-def _voxel_bytes_or_reason(scan: Scan, source: Source, scratch: Path, most_bytes: int) -> int | str:
-    """Returns how many bytes the voxels take, or why the volume cannot be used."""
+def _bytes_or_reason(
+    scan: Scan, source: Source, scratch: Path, needed_bytes: Callable[[Path], int], most_bytes: int
+) -> int | str:
+    """Returns how many bytes a volume or photograph takes, or why it cannot be used."""
     try:
         if scan.version and scan.size > most_bytes:
             raise BadVolumeError(f"{scan.size} bytes to download", f"at most {most_bytes}", "Crop or bin the volume.")
         with source.beginning(scan.place, scratch) as beginning:
-            return read_header(beginning).size
+            return needed_bytes(beginning)
     except BadVolumeError as error:
         return str(error)
 

@@ -193,7 +193,7 @@ class RemoteSource:
             return "the file cannot be read (access denied)"
         except Exception as error:
             raise self._translated(error, lost(error, name, self._attempts)) from error
-        return _place(name, found) if found["type"] == "file" else "not a regular file: expected a NIfTI volume"
+        return _place(name, found) if found["type"] == "file" else "not a regular file: expected a volume or photograph"
 
     def _fetched(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         try:

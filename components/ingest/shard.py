@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from components.ingest.cut import CutResult
-from components.ingest.cutting import cut_scans, spread_quota
+from components.ingest.cutting import cut_scans
 from components.ingest.plan import IngestPlan, say
+from components.ingest.readers import READERS
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import ContractError
 from components.shared.files import folder_made_whole
@@ -44,7 +45,7 @@ def cut_shard(plan: IngestPlan, shard: int, folder: Path) -> None:
         TaxonflowError: an object store does not answer any more.
     """
     numbers = [number for number, owner in enumerate(plan.shards) if owner == shard]
-    quotas = spread_quota(plan.scans, plan.config.slices_per_species)
+    quotas = READERS[plan.kind].quotas(plan.scans, plan.config.slices_per_species)
     count = len(plan.numbers())
     name = f"ingest {shard + 1} of {count}" if count > 1 else "ingest"
     with folder_made_whole(folder) as unfinished:
@@ -61,7 +62,8 @@ def read_results(folder: Path) -> Iterator[tuple[int, CutResult]]:
     with (folder / RESULTS_FILE).open(encoding="utf-8") as file:
         for line in file:
             fields = json.loads(line)
-            yield fields.pop("number"), CutResult(**{**fields, "grey_counts": tuple(fields["grey_counts"])})
+            number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size")}
+            yield number, CutResult(**{**fields, **tuples})
 
 
 def check_shards(plan: IngestPlan, folders: Sequence[Path]) -> None:

@@ -167,7 +167,7 @@ class LocalSource:
             reason = "the file does not exist" if missing else f"the file cannot be read ({_short(error)})"
             raise BadVolumeError(reason) from error
         if not stat.S_ISREG(found.st_mode):
-            raise BadVolumeError("not a regular file", "a NIfTI volume")
+            raise BadVolumeError("not a regular file", "a volume or photograph")
         return Place(file, found.st_size)
 
     def beginning(self, place: Place, scratch: Path) -> AbstractContextManager[Path]:  # noqa: ARG002 nothing is copied

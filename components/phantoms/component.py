@@ -12,30 +12,31 @@ def phantoms(
     seed: int,
     volumes: dsl.Output[dsl.Dataset],
     contact_sheet: dsl.Output[dsl.HTML],
+    kind: str = "volumes",
+    imbalance: float = 1.0,
 ) -> str:
-    """Make synthetic specimens with known truth, as NIfTI volumes, masks and a manifest.
+    """Make synthetic specimens with known truth: NIfTI volumes with masks, or photographs, and a manifest.
 
     Args:
-        specimens_per_species: Individuals of each of the twelve forms.
-        size: Edge of the scanned cube in voxels, 32 to 512.
+        specimens_per_species: Individuals of each of the twelve forms, where imbalanced of the most frequent one.
+        size: Edge of the scanned cube in voxels, 32 to 512, or typical long side of the photographs in pixels.
         seed: The same seed gives the same bytes.
-        volumes: Folder with manifest.csv, volumes/, masks/, and the species outside the model in unseen/.
-        contact_sheet: All forms from outside and in section.
+        volumes: Folder with manifest.csv and what it names.
+        contact_sheet: All forms.
+        kind: What is made, volumes or photographs.
+        imbalance: How many times more specimens the most frequent form has than the rarest.
 
     Returns:
         The address of the folder with manifest.csv.
     """
     from pathlib import Path
 
-    from components.phantoms.contact_sheet import contact_sheet as draw
-    from components.phantoms.contact_sheet import contact_sheet_html
-    from components.phantoms.generate import PhantomConfig, generate_phantoms
+    from components.phantoms.kinds import make_phantoms
     from components.shared.errors import one_sentence
     from components.shared.files import write_atomically
 
     with one_sentence("phantoms"):
-        config = PhantomConfig(specimens_per_species=specimens_per_species, size=size, seed=seed)
-        generate_phantoms(Path(volumes.path), config)
+        page = make_phantoms(kind, Path(volumes.path), specimens_per_species, size, seed, imbalance)
         volumes.metadata.update(synthetic=True, specimens_per_species=specimens_per_species, size=size, seed=seed)
-        write_atomically(Path(contact_sheet.path), contact_sheet_html(draw(seed, min(size, 96))).encode())
+        write_atomically(Path(contact_sheet.path), page.encode())
     return volumes.uri

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from components.phantoms.abundance import abundances
 from components.phantoms.forms import FORMS
 from components.phantoms.growth import GROWTH_RULES
 from components.phantoms.physics import Artefacts
@@ -38,6 +39,7 @@ class PhantomConfig(Frozen):
         seed: the same seed gives the same bytes.
         artefacts: strengths of the scanner's artefacts.
         species: which of the twelve forms.
+        imbalance: how many times more specimens the first of them has than the last.
     """
 
     specimens_per_species: int = 20
@@ -46,6 +48,7 @@ class PhantomConfig(Frozen):
     seed: int = 0
     artefacts: Artefacts = Artefacts()
     species: tuple[str, ...] = Field(default=tuple(FORMS))
+    imbalance: float = 1.0
 
 
 Task = tuple[Path, PhantomConfig, str, int]
@@ -102,6 +105,7 @@ def check_config(config: PhantomConfig) -> None:
         raise BadConfigError(found, "1 to 999", "Ask for another number.")
     if not 0 <= config.unseen_per_species <= 999:
         raise BadConfigError(f"{config.unseen_per_species} unseen specimens per species", "0 to 999", "Ask for fewer.")
+    abundances(config.species, config.specimens_per_species, config.imbalance)
     if config.seed < 0:
         raise BadConfigError(f"seed {config.seed}", "0 or more", "Choose another seed.")
 
@@ -117,7 +121,7 @@ def _check_folder(folder: Path) -> None:
 
 def _tasks(folder: Path, config: PhantomConfig) -> list[Task]:
     """Returns one task for each specimen, known species first."""
-    counts = [(species, config.specimens_per_species) for species in config.species]
+    counts = [*abundances(config.species, config.specimens_per_species, config.imbalance).items()]
     counts += [(species, config.unseen_per_species) for species in GROWTH_RULES]
     return [(folder, config, species, index) for species, count in counts for index in range(count)]
 

@@ -1,11 +1,12 @@
 """Slices segmented a batch at a time: what a worker process does. It must not import TensorFlow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from components.shared.descriptors import describe
+from components.shared.descriptors import describe, descriptor_names
 from components.shared.imaging import decode_image, encode_png, segment_slice
 
 
@@ -39,6 +40,19 @@ def segment_batch(batch: Batch) -> list[SegmentedSlice | None]:
         BadImageError: an image cannot be decoded.
     """
     return [_segment(png) for png in batch.encoded]
+
+
+def keep_batch(batch: Batch) -> list[SegmentedSlice | None]:
+    """Leaves slices and photographs as they are, with their background."""
+    return [_as_it_is(row, png) for row, png in zip(batch.rows, batch.encoded, strict=True)]
+
+
+METHODS: dict[str, Callable[[Batch], list[SegmentedSlice | None]]] = {"specimen": segment_batch, "none": keep_batch}
+
+
+def _as_it_is(row: dict[str, Any], png: bytes) -> SegmentedSlice:
+    known = {name: row[name] for name in descriptor_names(channels=3) if name in row}
+    return SegmentedSlice(png, row["foreground_ratio"], known)
 
 
 def _segment(png: bytes) -> SegmentedSlice | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from components.segment.batch import Batch, SegmentedSlice, segment_batch
+from components.segment.batch import METHODS, Batch, SegmentedSlice
 from components.shared import imaging
 from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
-from components.shared.errors import BadInputError, ContractError
+from components.shared.errors import BadConfigError, BadInputError, ContractError
 from components.shared.files import folder_made_whole
 from components.shared.pages import heading, page, table
 from components.shared.progress import Progress
@@ -21,6 +21,7 @@ from components.shared.slices import INDEX_FILE, SPLITS, UNSEEN, Slice, SlicesWr
 from components.shared.workers import in_order
 
 BATCH_SLICES = 64
+SPECIMEN = "specimen"
 
 
 @dataclass
@@ -62,31 +63,43 @@ class SegmentResult:
         return page("Segmented slices", parts)
 
 
-def segment_dataset(source: Path, folder: Path, workers: int = 0) -> SegmentResult:
+def segment_dataset(source: Path, folder: Path, workers: int = 0, method: str = SPECIMEN) -> SegmentResult:
     """Segments every slice of a data set; slices in which no specimen is found are left out and counted.
 
     Args:
         source: a slices folder.
         folder: becomes the new one, or stays as it was when this fails.
         workers: processes, 0 for all cores; the result does not depend on it.
+        method: a key of `components.segment.batch.METHODS`.
 
     Raises:
         ContractError: the source is damaged or of another schema version.
-        BadInputError: a species has no specimen in any slice of a split, or the slices are in colour.
+        BadConfigError: no such method.
+        BadInputError: a species has no specimen in any slice of a split, or a specimen is sought in colour.
     """
     info = read_info(source)
-    if info.channels != 1:
-        raise BadInputError(f"slices of {info.channels} channels", "grey slices")
+    _check_method(method, info)
     result = SegmentResult(info)
     progress = Progress("segment", sum(count.slices for count in info.counts), "slices")
     with folder_made_whole(folder) as unfinished, SlicesWriter(unfinished, info.classes) as writer:
-        for batch, segmented in in_order(segment_batch, _batches(source), workers):
+        for batch, segmented in in_order(METHODS[method], _batches(source), workers):
             for row, raw, done in zip(batch.rows, batch.encoded, segmented, strict=True):
                 _add(result, writer, row, raw, done)
             progress.advance(len(batch.rows))
-        result.info = _new_info(info, writer, result.dropped.total())
+        result.info = _new_info(info, writer, method, result.dropped.total())
         writer.finish(result.info)
     return result
+
+
+def _check_method(method: str, info: SlicesInfo) -> None:
+    if method not in METHODS:
+        raise BadConfigError(f"segmentation {method!r}", f"one of {', '.join(METHODS)}", "Mend the parameter.")
+    if method == SPECIMEN and info.channels != 1:
+        raise BadInputError(
+            "photographs, whose background the segmentation of slices cannot tell from the specimen",
+            "grey slices, or the segmentation none",
+            "Give photographs as PHOTOS=..., or set segmentation to none.",
+        )
 
 
 def _batches(source: Path) -> Iterator[Batch]:
@@ -126,7 +139,7 @@ def _add(
     result.segmented.consider(species, split, specimen, segmented.png)
 
 
-def _new_info(info: SlicesInfo, writer: SlicesWriter, dropped: int) -> SlicesInfo:
+def _new_info(info: SlicesInfo, writer: SlicesWriter, method: str, dropped: int) -> SlicesInfo:
     counts = writer.counts()
     left = {(count.species, count.split) for count in counts}
     for count in info.counts:
@@ -137,6 +150,7 @@ def _new_info(info: SlicesInfo, writer: SlicesWriter, dropped: int) -> SlicesInf
                 "Look at the contact sheet of ingest.",
             )
     parameters = {
+        "method": method,
         "published_edge": imaging.PUBLISHED_EDGE,
         "smallest_object": imaging.SMALLEST_OBJECT,
         "largest_hole": imaging.LARGEST_HOLE,

@@ -207,6 +207,7 @@ class ModelCard(Document):
         classes: species in the order of `scores`.
         channels: 1 for grey, 3 for colour.
         segmented: whether the model expects segmented slices, so that raw ones are segmented before it.
+        image_size: edge of the slices that it was trained on in pixels, to which photographs are scaled; 0 if unknown.
         members: the backbones of the ensemble.
         rule: the ensemble rule in words.
         metrics: of the ensemble on the test set.
@@ -227,6 +228,7 @@ class ModelCard(Document):
     classes: tuple[str, ...]
     channels: int
     segmented: bool
+    image_size: int = 0
     members: tuple[str, ...]
     rule: str
     metrics: dict[str, Any]

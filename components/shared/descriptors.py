@@ -27,6 +27,9 @@ DESCRIPTORS = (
     "texture",
 )
 
+COLOUR_DESCRIPTORS = ("saturation", "saturation_contrast", "red_over_green", "yellow_over_blue", "colourfulness")
+"""What a slice in colour has besides."""
+
 _LEVELS = 256
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _LAPLACIAN_DIFFERENCE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
@@ -41,9 +44,18 @@ def describe(image: Pixels) -> dict[str, float]:
         image: uint8 [H, W] or [H, W, 3].
 
     Returns:
-        A finite number for each name of `DESCRIPTORS`.
+        A finite number for each name of `descriptor_names`.
     """
-    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    measured = _describe_grey(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    return measured if image.ndim == 2 else {**measured, **_describe_colour(image)}
+
+
+def descriptor_names(channels: int) -> tuple[str, ...]:
+    """Returns the names of what `describe` measures in slices of so many channels."""
+    return DESCRIPTORS if channels == 1 else (*DESCRIPTORS, *COLOUR_DESCRIPTORS)
+
+
+def _describe_grey(grey: Pixels) -> dict[str, float]:
     foreground = (grey > 0).view(np.uint8)
     counts = cv2.calcHist([grey], [0], None, [_LEVELS], [0, _LEVELS]).ravel().astype(np.int64)
     counts[0] = 0
@@ -64,6 +76,25 @@ def describe(image: Pixels) -> dict[str, float]:
         _gradient_energy(grey, inside),
     )
     return {name: float(value) for name, value in zip(DESCRIPTORS, measured, strict=True)}
+
+
+def _describe_colour(image: Pixels) -> dict[str, float]:
+    """Saturation, opponent colours and colourfulness (Hasler and Suesstrunk 2003) of pixels that are not black."""
+    foreground = (image.max(axis=2) > 0).view(np.uint8)
+    if not foreground.any():
+        return dict.fromkeys(COLOUR_DESCRIPTORS, 0.0)
+    saturation = _mean_and_spread(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1], foreground)
+    red, green, blue = cv2.split(image.astype(np.int16))
+    red_green = _mean_and_spread(red - green, foreground)
+    yellow_blue = _mean_and_spread((red + green) // 2 - blue, foreground)
+    colourfulness = math.hypot(red_green[1], yellow_blue[1]) + 0.3 * math.hypot(red_green[0], yellow_blue[0])
+    measured = (*saturation, red_green[0], yellow_blue[0], colourfulness)
+    return {name: float(value) for name, value in zip(COLOUR_DESCRIPTORS, measured, strict=True)}
+
+
+def _mean_and_spread(values: NDArray[np.generic], mask: Bits) -> tuple[float, float]:
+    mean, deviation = cv2.meanStdDev(values, mask=mask)
+    return float(mean[0, 0]), float(deviation[0, 0])
 
 
 def _mean_and_deviation(counts: Counts) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.descriptors import DESCRIPTORS
+from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from components.shared.errors import ContractError
 
 SCHEMA = "taxonflow.reference/1"
@@ -18,8 +18,9 @@ COLUMNS = ("specimen", "species", "confidence", "unknown", *DESCRIPTORS, "embedd
 
 
 def write_reference(path: Path, profile: pd.DataFrame) -> None:
-    """Writes a profile with exactly COLUMNS."""
-    table = pa.Table.from_pandas(profile[list(COLUMNS)], preserve_index=False)
+    """Writes a profile with exactly COLUMNS, and COLOUR_DESCRIPTORS where it has them."""
+    columns = [*COLUMNS, *(name for name in COLOUR_DESCRIPTORS if name in profile)]
+    table = pa.Table.from_pandas(profile[columns], preserve_index=False)
     pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"schema": SCHEMA.encode()}), path)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from components.ingest.config import IngestConfig
-from components.ingest.cutting import spread_quota
 from components.ingest.dataset import make_dataset
 from components.ingest.manifest import UNSEEN, Scan
 from components.ingest.plan import make_plan
+from components.ingest.quotas import spread_quota
 from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.errors import BadConfigError, BadManifestError
 from components.shared.imaging import decode_image

@@ -165,7 +165,7 @@ def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
     [
         ("nowhere", "does not exist"),
         ("empty", "names no volume"),
-        ("volume.nii.gz", "is a single volume"),
+        ("volume.nii.gz", "is a single file"),
         ("x" * 5000, "cannot be read"),
     ],
 )

@@ -10,7 +10,9 @@ from rich.console import Console
 from components.evaluate.gate import GateConfig
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import BACKBONES
+from components.train.recipe import Recipe
 from pipelines.presets import check_training, load_preset, preset_names
+from pipelines.run import parse_order, pipeline_call
 from pipelines.screen import Screen
 from pipelines.training import phantom_training, training
 
@@ -31,7 +33,7 @@ LOG = """
 
 
 def test_the_presets_of_the_design_are_there() -> None:
-    assert {"smoke", "sample", "fossil", "fish"} <= set(preset_names())
+    assert {"smoke", "sample", "fossil", "fish", "fish-sample"} <= set(preset_names())
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -56,7 +58,32 @@ def test_every_condition_of_the_gate_is_shown_with_its_default() -> None:
 def test_both_pipelines_share_their_parameters() -> None:
     own, phantom = (set(inspect.signature(p.pipeline_func).parameters) for p in (training, phantom_training))
     assert own - phantom == {"volumes", "material"}  # phantoms are always called synthetic
-    assert phantom - own == {"specimens_per_species", "phantom_size"}
+    assert phantom - own == {"specimens_per_species", "phantom_size", "phantom_kind", "phantom_imbalance"}
+
+
+def test_photographs_are_not_segmented_whatever_the_preset(tmp_path: Path) -> None:
+    for preset in ("smoke", "fish"):
+        pipeline, arguments = pipeline_call(parse_order([f"--preset={preset}", f"--photos={tmp_path}"]))
+        assert (pipeline, arguments["volumes"]) == ("training", str(tmp_path))
+        assert (arguments["segmentation"], arguments["material"]) == ("none", "photographs")
+
+
+def test_volumes_and_photographs_at_once_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadConfigError, match="VOLUMES and PHOTOS"):
+        pipeline_call(parse_order([f"--volumes={tmp_path}", f"--photos={tmp_path}"]))
+
+
+def test_the_published_recipe_of_photographs_differs_by_backbone() -> None:
+    fields = load_preset("fish").parameters["recipe"]
+    scratch, transfer = Recipe.parse(fields, "cnn"), Recipe.parse(fields, "efficientnetb0")
+    assert (scratch.weights, scratch.frozen_epochs, scratch.patience, scratch.plateau_patience) == ("none", 0, 10, 5)
+    assert (transfer.weights, transfer.frozen_epochs, transfer.epochs) == ("imagenet", 5, 15)
+    assert (transfer.frozen_learning_rate, transfer.learning_rate) == (1e-3, 1e-5)
+    assert (transfer.patience, transfer.plateau_patience, transfer.plateau_floor) == (7, 3, 1e-7)
+    assert scratch.class_weights == transfer.class_weights == "balanced"
+    assert scratch.rotation * 360 == pytest.approx(30, abs=0.01)
+    with pytest.raises(BadConfigError, match="frozen_epochs"):
+        Recipe.parse({**fields, "backbones": {"cnn": {"frozen_epochs": 3}}}, "cnn")
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:

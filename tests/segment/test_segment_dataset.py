@@ -10,8 +10,9 @@ from kfp import dsl
 
 from components.segment.component import segment
 from components.segment.dataset import segment_dataset
+from components.shared.contracts import SlicesInfo
 from components.shared.descriptors import describe
-from components.shared.errors import BadInputError, ContractError
+from components.shared.errors import BadConfigError, BadInputError, ContractError
 from components.shared.imaging import decode_image, encode_png, segment_slice
 from components.shared.slices import SPLITS, Slice, SlicesWriter, iterate_split, read_index, read_info
 
@@ -93,6 +94,44 @@ def test_a_species_without_any_specimen_in_a_split_is_bad_input(raw_slices: Path
     with pytest.raises(BadInputError, match="8 test slices of 'Orbitoides'"):
         segment_dataset(tmp_path / "raw", tmp_path / "slices", workers=1)
     assert not (tmp_path / "slices").exists()
+
+
+def test_without_segmentation_every_slice_stays_as_it_was(raw_slices: Path, tmp_path: Path) -> None:
+    result = segment_dataset(raw_slices, tmp_path / "slices", workers=1, method="none")
+    for split in SPLITS:
+        assert list(iterate_split(tmp_path / "slices", split)) == list(iterate_split(raw_slices, split))
+    pd.testing.assert_frame_equal(read_index(tmp_path / "slices"), read_index(raw_slices))
+    assert result.info.preprocessing["segment"]["method"] == "none"
+
+
+def _in_colour(folder: Path) -> Path:
+    folder.mkdir()
+    image = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    known = {"species": "Alba", "plane": "photograph", "spacing_mm": 0.0, "foreground_ratio": 1.0}
+    with SlicesWriter(folder, ("Alba",)) as writer:
+        for split in SPLITS:
+            item = {"id": split, "specimen": split, "split": split, "png": encode_png(image)}
+            writer.add(Slice(**known, **item, descriptors=describe(image)))
+        fields = {"image_size": 16, "channels": 3, "counts": writer.counts(), "seed": 0, "preprocessing": {}}
+        writer.finish(SlicesInfo(classes=("Alba",), sources_hash="", **fields))
+    return folder
+
+
+def test_photographs_keep_their_colour_and_its_descriptors(tmp_path: Path) -> None:
+    photographs = _in_colour(tmp_path / "raw")
+    segment_dataset(photographs, tmp_path / "slices", workers=1, method="none")
+    pd.testing.assert_frame_equal(read_index(tmp_path / "slices"), read_index(photographs))
+    assert "saturation" in read_index(tmp_path / "slices")
+
+
+def test_a_specimen_is_not_sought_in_photographs(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="PHOTOS"):
+        segment_dataset(_in_colour(tmp_path / "raw"), tmp_path / "slices", workers=1)
+
+
+def test_an_unknown_segmentation_is_refused(raw_slices: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadConfigError, match="one of specimen, none"):
+        segment_dataset(raw_slices, tmp_path / "slices", workers=1, method="magic")
 
 
 def test_records_that_do_not_fit_the_index_are_refused(raw_slices: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Bounds on what one client may ask for, where the whole server is not needed to see them."""
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from kserve import ModelRepository
 from kserve.protocol.dataplane import DataPlane
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from components.shared.imaging import encode_png
+from components.shared.imaging import decode_image, encode_png
+from components.shared.photographs import read_photograph
 from serving.bodies import Bodies
 from serving.preparation import Expectation, prepare_slices
 from serving.protocol import Instance, Limits, Outputs, RequestError, encode_answer, parse_predict, predict_answer
@@ -105,6 +108,27 @@ def test_colour_stays_colour_for_a_model_of_photographs() -> None:
     prepared = prepare_slices([Instance(encode_png(photograph))], Expectation(channels=3, segmented=False))
     np.testing.assert_array_equal(prepared[0].pixels, photograph)
     assert prepared[0].image == encode_png(photograph)
+
+
+def test_a_photograph_is_prepared_as_ingest_prepares_it() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 60, 3), np.uint8))
+    sink, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    image.save(sink, "JPEG", exif=exif)
+    expectation = Expectation(channels=3, segmented=False, image_size=32)
+    (prepared,) = prepare_slices([Instance(sink.getvalue())], expectation)
+    expected = read_photograph(sink.getvalue(), 32).framed
+    np.testing.assert_array_equal(prepared.pixels, expected)
+    np.testing.assert_array_equal(decode_image(prepared.image, 3), expected)
+    assert prepare_slices([Instance(prepared.image)], expectation)[0].image == prepared.image
+
+
+def test_the_pixels_of_a_request_are_those_of_its_photographs_before_they_are_scaled() -> None:
+    photograph = Instance(encode_png(np.full((40, 50, 3), 90, np.uint8)))
+    expectation = Expectation(channels=3, segmented=False, image_size=32)
+    assert len(prepare_slices([photograph] * 2, expectation, max_pixels=4000)) == 2
+    with pytest.raises(RequestError, match="instance 1"):
+        prepare_slices([photograph] * 2, expectation, max_pixels=3999)
 
 
 def test_a_segmented_slice_is_forwarded_byte_for_byte(segmented_slices: list[bytes]) -> None:

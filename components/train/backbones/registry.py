@@ -56,8 +56,8 @@ class Backbone(Frozen):
     gpu: Gpu = Gpu()
 
 
-_FISH_CNN_HEAD = (DenseLayer(units=512, dropout=0.5), DenseLayer(units=256, dropout=0.4))
-_FISH_EFFICIENTNET_HEAD = (DenseLayer(units=512, dropout=0.5), DenseLayer(units=256, dropout=0.3))
+_PHOTO_CNN_HEAD = (DenseLayer(units=512, dropout=0.5), DenseLayer(units=256, dropout=0.4))
+_PHOTO_EFFICIENTNET_HEAD = (DenseLayer(units=512, dropout=0.5), DenseLayer(units=256, dropout=0.3))
 _LARGE = Gpu(memory_gb=40, pod_memory_gb=32)
 
 BACKBONES: dict[str, Backbone] = {
@@ -66,11 +66,11 @@ BACKBONES: dict[str, Backbone] = {
         family="scratch", network="resnet_small", native_size=64, smallest_size=16, published=False
     ),
     "cnn": Backbone(
-        family="scratch", network="cnn", smallest_size=16, published=False, head=_FISH_CNN_HEAD, dropout=0.0
+        family="scratch", network="cnn", smallest_size=16, published=False, head=_PHOTO_CNN_HEAD, dropout=0.0
     ),
     "mobilenet": Backbone(family="applications", network="MobileNet"),
     "efficientnetb0": Backbone(
-        family="applications", network="EfficientNetB0", unfreeze=50, head=_FISH_EFFICIENTNET_HEAD, dropout=0.0
+        family="applications", network="EfficientNetB0", unfreeze=50, head=_PHOTO_EFFICIENTNET_HEAD, dropout=0.0
     ),
     "efficientnetv2_s": Backbone(family="applications", network="EfficientNetV2S", unfreeze=60),
     "efficientnetv2_l": Backbone(

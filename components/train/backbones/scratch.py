@@ -4,7 +4,7 @@ import keras
 
 layers = keras.layers
 
-FISH_BLOCKS = ((32, 0.25), (64, 0.25), (128, 0.3), (256, 0.3))
+PUBLISHED_BLOCKS = ((32, 0.25), (64, 0.25), (128, 0.3), (256, 0.3))
 
 
 def features(network: str, image_size: int, channels: int) -> keras.Model:
@@ -14,7 +14,7 @@ def features(network: str, image_size: int, channels: int) -> keras.Model:
 
 
 def normalised(network: str, slices: keras.KerasTensor) -> keras.KerasTensor:
-    """Scales 0..255 to -1..1, for the fish system's network to 0..1."""
+    """Scales 0..255 to -1..1, for the published network of photographs to 0..1."""
     scale, offset = (1 / 255, 0.0) if network == "cnn" else (1 / 127.5, -1.0)
     return layers.Rescaling(scale, offset=offset, name="normalisation")(slices)
 
@@ -35,8 +35,8 @@ def finish_weights(model: keras.Model) -> None:
 
 
 def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
-    """The network of the fish system: four blocks of two 3x3 convolutions with batch norm, ReLU, pooling, dropout."""
-    for filters, dropout in FISH_BLOCKS:
+    """The published network for photographs: four times two 3x3 convolutions, each with batch norm, then pooling."""
+    for filters, dropout in PUBLISHED_BLOCKS:
         for _ in range(2):
             x = layers.Conv2D(filters, 3, padding="same")(x)
             x = layers.ReLU()(layers.BatchNormalization()(x))

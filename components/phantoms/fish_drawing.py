@@ -1,0 +1,212 @@
+"""Draws one fish, in profile on an empty canvas: outline, fins, colours, pattern, eye."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.phantoms.fishes import Colour, Fin, FishForm, Pattern, Tail
+
+Canvas = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+HEIGHT, WIDTH = 256, 384
+_LENGTH, _SNOUT = 0.66 * WIDTH, 0.10 * WIDTH
+_STATIONS = np.linspace(0, 1, 60)
+_PEDUNCLE = 0.22
+"""Height of the body before the tail, as a share of its depth."""
+
+
+@dataclass(frozen=True)
+class Individual:
+    """One fish of a species.
+
+    Attributes:
+        form: the species' form with the individual's own measures and colours.
+        places: of bars, spots and the like along and across the flank, float64 [count, 2] in 0..1 and -1..1.
+        bend: of the body, as the share of its length by which its middle is off the line from snout to tail.
+    """
+
+    form: FishForm
+    places: Points
+    bend: float
+
+
+def draw_individual(form: FishForm, rng: np.random.Generator) -> Individual:
+    """Draws the measures of an individual about those of its species."""
+    tint = rng.normal(0, 9, 3)
+    count = max(0, form.count + (int(rng.integers(-1, 2)) if form.count > 2 else 0))
+    own = replace(
+        form,
+        depth=form.depth * rng.uniform(0.92, 1.08),
+        deepest=form.deepest * rng.uniform(0.95, 1.05),
+        count=count,
+        back=_tinted(form.back, tint, rng),
+        belly=_tinted(form.belly, tint, rng),
+        fins=_tinted(form.fins, tint, rng),
+        marks=_tinted(form.marks, tint, rng),
+    )
+    return Individual(own, _PLACES[form.pattern](count, rng), rng.uniform(-0.05, 0.05))
+
+
+def paint(fish: Individual) -> Canvas:
+    """Paints a fish that looks to the left.
+
+    Returns:
+        float32 [HEIGHT, WIDTH, 4]: RGB in 0..255, and how much of each pixel the fish covers, 0..1.
+    """
+    canvas = np.zeros((HEIGHT, WIDTH, 4), np.float32)
+    form = fish.form
+    for fin in form.dorsal:
+        _fill(canvas, _fin_outline(fish, fin, -1), form.fins, 0.9)
+    _fill(canvas, _fin_outline(fish, form.anal, 1), form.fins, 0.9)
+    _fill(canvas, _bent(fish, _TAILS[form.tail] * (1.0, max(0.5, 1.4 * form.depth + 0.25))), form.fins, 0.95)
+    _paint_flank(canvas, fish)
+    _fill(canvas, _bent(fish, np.array([(0.27, 0.02), (0.40, 0.10), (0.38, 0.0)])), form.fins, 0.8)
+    eye = _bent(fish, np.array([(0.09, -0.16 * form.depth)]))[0]
+    for radius, colour in ((0.022, (236, 226, 190)), (0.013, (16, 16, 16))):
+        cv2.circle(canvas, _pixel(eye), round(radius * _LENGTH), (*colour, 1.0), -1, cv2.LINE_AA)
+    return canvas
+
+
+def _tinted(colour: Colour, tint: NDArray[np.float64], rng: np.random.Generator) -> Colour:
+    red, green, blue = np.clip(np.array(colour) * rng.uniform(0.88, 1.12) + tint, 0, 255).astype(int).tolist()
+    return red, green, blue
+
+
+def _half_depth(form: FishForm, along: Points) -> Points:
+    """Half the height of the body at places along it, in shares of its length: two quarter waves and a peduncle."""
+    front = np.sin(np.clip(along / form.deepest, 0, 1) * np.pi / 2) ** 0.7
+    back = np.cos(np.clip((along - form.deepest) / (1 - form.deepest), 0, 1) * np.pi / 2)
+    share = np.where(along < form.deepest, front, _PEDUNCLE + (1 - _PEDUNCLE) * back**1.3)
+    return form.depth / 2 * share
+
+
+def _bent(fish: Individual, places: Points) -> Points:
+    """Maps (along, across) in body lengths to pixels, bent as the fish is."""
+    along, across = places[:, 0], places[:, 1]
+    off = fish.bend * 4 * along * (1 - np.clip(along, 0, 1))
+    return np.stack([_SNOUT + along * _LENGTH, HEIGHT / 2 + (across + off) * _LENGTH], axis=1)
+
+
+def _pixel(place: Points) -> tuple[int, int]:
+    return round(float(place[0])), round(float(place[1]))
+
+
+def _fill(canvas: Canvas, outline: Points, colour: Colour, opacity: float) -> None:
+    cv2.fillPoly(canvas, [np.rint(outline).astype(np.int32)], (*colour, opacity), cv2.LINE_AA)
+
+
+def _fin_outline(fish: Individual, fin: Fin, side: int) -> Points:
+    """Returns the outline of a fin above (-1) or below (1) the body."""
+    along = np.linspace(fin.begin, fin.end, 12)
+    share = (along - fin.begin) / (fin.end - fin.begin)
+    rise = np.where(share < fin.lean, share / max(fin.lean, 1e-6), (1 - share) / (1 - fin.lean)) ** 0.7
+    root = 0.85 * _half_depth(fish.form, along)
+    rim = np.stack([along, side * (root + fin.height * rise)], axis=1)
+    return _bent(fish, np.concatenate([rim, np.stack([along, side * root], axis=1)[::-1]]))
+
+
+def _paint_flank(canvas: Canvas, fish: Individual) -> None:
+    """Paints the body: dark above, light below, the pattern on it, shaded towards its edges."""
+    form = fish.form
+    top = np.stack([_STATIONS, -_half_depth(form, _STATIONS)], axis=1)
+    bottom = np.stack([_STATIONS, _half_depth(form, _STATIONS)], axis=1)
+    mask = np.zeros((HEIGHT, WIDTH), np.float32)
+    cv2.fillPoly(mask, [np.rint(_bent(fish, np.concatenate([top, bottom[::-1]]))).astype(np.int32)], 1.0, cv2.LINE_AA)
+    along, across = _flank_places(fish)
+    lightness = np.clip((across + 0.5) / 1.1, 0, 1)[..., None].astype(np.float32)
+    colour = (1 - lightness) * np.array(form.back, np.float32) + lightness * np.array(form.belly, np.float32)
+    marked = (0.8 * _MARKS[form.pattern](along, across, fish.places))[..., None].astype(np.float32)
+    colour = colour * (1 - marked) + marked * np.array(form.marks, np.float32)
+    shade = (1.08 - 0.35 * np.abs(across) ** 3)[..., None].astype(np.float32)
+    share = mask[..., None]
+    canvas[..., :3] = canvas[..., :3] * (1 - share) + np.clip(colour * shade, 0, 255) * share
+    canvas[..., 3] = np.maximum(canvas[..., 3], mask)
+
+
+def _flank_places(fish: Individual) -> tuple[Points, Points]:
+    """Returns where each pixel is along the body, 0..1, and across it, -1..1 from back to belly, float64 [H, W]."""
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    along = np.clip((columns - _SNOUT) / _LENGTH, 0, 1)
+    off = fish.bend * 4 * along * (1 - along)
+    across = ((rows - HEIGHT / 2) / _LENGTH - off) / np.maximum(_half_depth(fish.form, along), 0.01)
+    return along, np.clip(across, -1.2, 1.2)
+
+
+def _no_places(count: int, rng: np.random.Generator) -> Points:
+    del count, rng
+    return np.zeros((0, 2))
+
+
+def _places_in_a_row(count: int, rng: np.random.Generator) -> Points:
+    along = np.linspace(0.24, 0.9, count) + rng.normal(0, 0.012, count)
+    return np.stack([along, np.zeros(count)], axis=1)
+
+
+def _places_one_above_the_other(count: int, rng: np.random.Generator) -> Points:
+    return np.stack([np.zeros(count), np.linspace(-0.4, 0.4, count) + rng.normal(0, 0.03, count)], axis=1)
+
+
+def _scattered_places(count: int, rng: np.random.Generator) -> Points:
+    return np.stack([rng.uniform(0.2, 0.94, count), rng.uniform(-0.75, 0.45, count)], axis=1)
+
+
+def _one_place(count: int, rng: np.random.Generator) -> Points:
+    return np.stack([rng.normal(0.52, 0.03, count), rng.normal(-0.1, 0.05, count)], axis=1)
+
+
+def _no_marks(along: Points, across: Points, places: Points) -> Points:
+    del across, places
+    return np.zeros_like(along)
+
+
+def _bars(along: Points, across: Points, places: Points) -> Points:
+    return np.max([np.exp(-(((along - place) / 0.022) ** 4)) for place in places[:, 0]], axis=0) * (across < 0.75)
+
+
+def _stripes(along: Points, across: Points, places: Points) -> Points:
+    return np.max([np.exp(-(((across - place) / 0.1) ** 4)) for place in places[:, 1]], axis=0) * (along > 0.16)
+
+
+def _spots(along: Points, across: Points, places: Points) -> Points:
+    spots = [np.exp(-((((along - x) / 0.017) ** 2 + ((across - y) / 0.12) ** 2) ** 2)) for x, y in places]
+    return np.max(spots, axis=0)
+
+
+def _saddles(along: Points, across: Points, places: Points) -> Points:
+    return np.max([np.exp(-(((along - place) / 0.05) ** 4)) for place in places[:, 0]], axis=0) * (across < -0.1)
+
+
+def _blotch(along: Points, across: Points, places: Points) -> Points:
+    return np.max([np.exp(-((((along - x) / 0.09) ** 2 + ((across - y) / 0.4) ** 2) ** 2)) for x, y in places], axis=0)
+
+
+_PLACES: dict[Pattern, Callable[[int, np.random.Generator], Points]] = {
+    "plain": _no_places,
+    "bars": _places_in_a_row,
+    "stripes": _places_one_above_the_other,
+    "spots": _scattered_places,
+    "saddles": _places_in_a_row,
+    "blotch": _one_place,
+}
+_MARKS: dict[Pattern, Callable[[Points, Points, Points], Points]] = {
+    "plain": _no_marks,
+    "bars": _bars,
+    "stripes": _stripes,
+    "spots": _spots,
+    "saddles": _saddles,
+    "blotch": _blotch,
+}
+_TAILS: dict[Tail, Points] = {
+    "forked": np.array([(0.96, -0.03), (1.22, -0.24), (1.12, 0.0), (1.22, 0.24), (0.96, 0.03)]),
+    "straight": np.array([(0.96, -0.03), (1.2, -0.18), (1.18, 0.0), (1.2, 0.18), (0.96, 0.03)]),
+    "rounded": np.array(
+        [(0.96, -0.03), (1.1, -0.14), (1.18, -0.1), (1.21, 0.0), (1.18, 0.1), (1.1, 0.14), (0.96, 0.03)]
+    ),
+    "crescent": np.array(
+        [(0.97, -0.02), (1.1, -0.16), (1.24, -0.34), (1.1, 0.0), (1.24, 0.34), (1.1, 0.16), (0.97, 0.02)]
+    ),
+}

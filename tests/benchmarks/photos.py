@@ -1,0 +1,95 @@
+"""How fast photographs become slices, beside a plain Pillow loop, and whether time and memory grow as they should.
+
+The photographs are coarse noise, 64 to 5184 pixels wide: most of them a few hundred pixels, as on the Internet, one in
+twenty as large as a camera's.
+"""
+
+import io
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from components.ingest.config import IngestConfig
+from components.ingest.dataset import make_dataset
+from components.shared.workers import in_order
+from tests.benchmarks.measurement import Measurement
+
+PHOTOGRAPHS, SPECIES, EDGE = 13_312, 31, 224
+SMALLEST, LARGEST, USUAL = 64, 5184, 1024
+SHARE_OF_LARGE = 0.05
+MEMORY_BOUND_MB = 1024
+
+
+def write_photograph(file: Path, seed: int = 0) -> None:
+    """Writes one photograph; its name seeds it."""
+    rng = np.random.default_rng([seed, int(file.stem)])
+    low, high = (USUAL, LARGEST) if rng.random() < SHARE_OF_LARGE else (SMALLEST, USUAL)
+    width = round(np.exp(rng.uniform(np.log(low), np.log(high))))
+    coarse = rng.integers(0, 256, (24, 32, 3), np.uint8)
+    image = cv2.resize(coarse, (width, max(1, round(width * 0.75))), interpolation=cv2.INTER_LINEAR)
+    cv2.imwrite(str(file), image, (cv2.IMWRITE_JPEG_QUALITY, 85))
+
+
+def write_photographs(folder: Path, count: int) -> Path:
+    """Writes photographs of all species."""
+    files = [folder / f"species-{number % SPECIES:02d}" / f"{number:06d}.jpg" for number in range(count)]
+    for parent in {file.parent for file in files}:
+        parent.mkdir(parents=True)
+    for _ in in_order(write_photograph, files):
+        pass
+    return folder
+
+
+def pillow_loop(files: Sequence[Path], edge: int) -> None:
+    """What a script would do: decode, colour, scale, encode, one after the other."""
+    for file in files:
+        with Image.open(file) as image:
+            scaled = image.convert("RGB")
+            scaled.thumbnail((edge, edge), Image.Resampling.BOX, reducing_gap=None)
+            scaled.save(io.BytesIO(), "PNG", compress_level=1)
+
+
+def ingest(folder: Path, slices: Path) -> None:
+    """Ingests a folder and prints the seconds and the largest process in MB."""
+    config = IngestConfig.checked(image_size=EDGE, slices_per_species=10_000, planes="published", seed=0, workers=2)
+    began = time.perf_counter()
+    make_dataset(folder, slices, config)
+    seconds = time.perf_counter() - began
+    own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(f"\n{seconds} {(own + workers) / 1024}")
+
+
+def _apart(folder: Path, slices: Path) -> tuple[float, float]:
+    """Ingests in a process of its own, so that its memory can be told: seconds, MB of it and its largest worker."""
+    program = "import sys, tests.benchmarks.photos as it; it.ingest(it.Path(sys.argv[1]), it.Path(sys.argv[2]))"
+    command = [sys.executable, "-c", program, str(folder), str(slices)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, megabytes = run.stdout.splitlines()[-1].split()
+    return float(seconds), float(megabytes)
+
+
+def _photos(scratch: Path, count: int) -> Iterator[Measurement]:
+    quarter, whole = (write_photographs(scratch / str(number), number) for number in (count // 4, count))
+    files = sorted(quarter.rglob("*.jpg"))
+    began = time.perf_counter()
+    pillow_loop(files, EDGE)
+    plain = len(files) / (time.perf_counter() - began)
+    few_seconds, _ = _apart(quarter, scratch / "few")
+    seconds, megabytes = _apart(whole, scratch / "all")
+    rate = count / seconds
+    yield Measurement("photos", rate, "photographs/s", plain, rate / plain, "ratio >= 1.8")
+    yield Measurement("photos-seconds", seconds, "s", 4 * few_seconds, seconds / (4 * few_seconds), "about 1")
+    yield Measurement(
+        "photos-memory", megabytes, "MB", MEMORY_BOUND_MB, megabytes / MEMORY_BOUND_MB, "< 1 of the bound"
+    )
+
+
+BENCHMARKS = {"photos": partial(_photos, count=PHOTOGRAPHS)}
