@@ -4,15 +4,21 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.shared.errors import BadConfigError
+from components.shared.imaging import encode_png
 from serving.canary_split import DividingPredictor
+from serving.events import AnsweredSlice
+from serving.model import SliceTransformer
 from serving.preparation import Expectation
-from serving.protocol import SIGNATURE, RequestError
+from serving.protocol import SIGNATURE, Instance, Limits, PredictRequest, RequestError
 from serving.remote import RemotePredictor
 from serving.transformer import parse_arguments, predictor_of
 
@@ -119,3 +125,34 @@ def test_the_options_of_the_deploy_step_make_it() -> None:
     assert isinstance(predictor_of(parse_arguments([*given, *canary]), 5.0), DividingPredictor)
     with pytest.raises(BadConfigError, match="0 to 100"):
         predictor_of(parse_arguments([*given, *canary[:3], "101"]), 5.0)
+
+
+@pytest.mark.parametrize(("broken", "version"), [({}, 7), ({"canary": 500}, 6)])
+def test_drift_events_name_the_version_that_answered(
+    predictors: tuple[Predictors, int], broken: dict[str, int], version: int
+) -> None:
+    predictors[0].broken.update(broken)
+    urls = f"http://localhost:{predictors[1]}", f"http://127.0.0.1:{predictors[1]}"
+    predictor = DividingPredictor("forams", urls, 100, Expectation(1, True), 5.0, versions=(6, 7))
+    recorded: list[AnsweredSlice] = []
+    with ThreadPoolExecutor(1) as workers:
+        transformer = SliceTransformer("forams", predictor, workers, Limits(), SimpleNamespace(record=recorded.append))
+        asyncio.run(answered(transformer, PredictRequest((Instance(encode_png(np.full((16, 16), 9, np.uint8))),))))
+    assert [event.version for event in recorded] == [version]
+
+
+async def answered(transformer: SliceTransformer, request: PredictRequest) -> dict[str, Any]:
+    prepared = await transformer.preprocess(request)
+    return await transformer.postprocess(await transformer.predict(prepared))
+
+
+def test_the_versions_come_from_the_pods_annotation_and_the_deploy_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAXONFLOW_MODEL_VERSION", "6")
+    given = ["--model_name", "forams", "--predictor_host", "a:1", "--predictor_protocol", "v1"]
+    assert predictor_of(parse_arguments(given), 5.0).version == 6
+    canary = ["--canary_host", "b:8080", "--canary_percent", "5", "--canary_version", "7"]
+    divided_one = predictor_of(parse_arguments([*given, *canary]), 5.0)
+    assert isinstance(divided_one, DividingPredictor)
+    assert (divided_one.version, divided_one._canary.version, divided_one._canary.url) == (6, 7, "http://b:8080")
+    monkeypatch.setenv("TAXONFLOW_MODEL_VERSION", "")
+    assert predictor_of(parse_arguments(given), 5.0).version is None
