@@ -35,7 +35,7 @@ from pipelines.run import EVENTS, MODELS
 from serving.client import Client
 
 ALERT = "TaxonflowDriftSustained"
-READY_S, WINDOW_S, ALERT_S, ANSWER_S = 300.0, 300.0, 60.0, 60.0
+READY_S, WINDOW_S, ALERT_S, ANSWER_S = 600.0, 600.0, 120.0, 60.0
 _PAUSE_S = 0.5
 _MOST_FEATURES = 4
 

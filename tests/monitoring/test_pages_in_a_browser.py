@@ -106,15 +106,29 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+LARGEST = """() => {
+  const area = each => each.getBoundingClientRect().width * each.getBoundingClientRect().height;
+  const drawings = [...document.querySelectorAll("svg, canvas")].sort((one, other) => area(other) - area(one));
+  if (!drawings.length || area(drawings[0]) < 20000) return false;
+  drawings[0].setAttribute("data-largest", "");
+  return true;
+}"""
+
+
+def largest_drawing(page: Page) -> Locator:
+    """Waits for a drawing of some size, whatever library made it."""
+    page.wait_for_function(LARGEST)
+    return page.locator("[data-largest]").first
+
+
 def is_drawn(place: Page | Locator, name: str) -> bool:
-    """Whether a picture shows more than a plain ground: pixels that differ clearly, in more than one colour."""
+    """Whether a picture shows more than a plain ground: some of its pixels differ clearly from it."""
     png = place.screenshot(timeout=PATIENCE_MS)
     if PICTURES:
         Path(PICTURES, f"{name}.png").write_bytes(png)
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.int64)
     ground = np.median(pixels.reshape(-1, 3), axis=0)
-    marked = pixels[np.abs(pixels - ground).max(axis=2) > 40]
-    return len(marked) > 0.001 * pixels.size / 3 and len(np.unique(marked // 32, axis=0)) >= 2
+    return float((np.abs(pixels - ground).max(axis=2) > 40).mean()) > 0.001
 
 
 def test_the_page_shows_the_state_its_reasons_and_the_windows_before(laptop: Laptop, page: Page) -> None:
@@ -137,9 +151,8 @@ def test_the_page_leads_to_a_windows_report_which_draws_without_the_network(lapt
     page.get_by_role("link", name="4", exact=True).click()
     expect(page.get_by_text("Dataset Drift", exact=False).first).to_be_visible()
     expect(page.get_by_text("sharpness", exact=False).first).to_be_visible()
-    charts = page.locator(".js-plotly-plot")
-    expect(charts.first).to_be_visible()
-    assert is_drawn(charts.first, "report-chart")
+    page.get_by_role("button", name="Detail panel visibility toggle").first.click()
+    assert is_drawn(largest_drawing(page), "report-chart")
     assert is_drawn(page, "report")
     assert [url for url in asked if not url.startswith((laptop.addresses["page"], "data:", "blob:"))] == []
 
@@ -149,10 +162,8 @@ def test_evidentlys_ui_shows_the_model_and_its_drift_over_time(laptop: Laptop, p
     project = page.get_by_text("forams").first
     expect(project).to_be_visible()
     project.click()
-    charts = page.locator(".js-plotly-plot")
-    expect(charts.first).to_be_visible()
     expect(page.get_by_text("Drift score", exact=False).first).to_be_visible()
-    assert is_drawn(charts.first, "evidently-chart")
+    assert is_drawn(largest_drawing(page), "evidently-chart")
     assert is_drawn(page, "evidently")
 
 

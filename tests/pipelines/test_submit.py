@@ -300,7 +300,7 @@ def test_the_drift_check_becomes_a_recurring_run_that_replaces_the_one_before(
     assert capsys.readouterr().out.endswith(f"/#/recurringrun/details/{recurring['recurring_run_id']}\n")
     assert recurring["display_name"] == "taxonflow-drift forams"
     assert recurring["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
-    assert (recurring["max_concurrency"], recurring["no_catchup"]) == ("1", True)
+    assert (int(recurring["max_concurrency"]), recurring["no_catchup"]) == (1, True)
     assert recurring["runtime_config"]["parameters"] == {"name": "forams", "retrain": True}
     assert [pipeline["display_name"] for pipeline in kubeflow.pipelines] == ["taxonflow-drift"]
     assert kubeflow.runs == []
