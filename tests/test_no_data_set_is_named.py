@@ -20,7 +20,7 @@ STEPS = [
 DATA_SETS = ("fish", "foram", "fossil", *FORMS, *GROWTH_RULES, *ALL_FISHES)
 DEFAULT_NAMES = {"foraminifera"}
 """What the manifests call the model unless somebody says otherwise."""
-NAMED = re.compile("|".join(DATA_SETS), re.IGNORECASE)
+NAMED = re.compile("(?<![a-z])(" + "|".join(DATA_SETS) + ")", re.IGNORECASE)
 
 
 def code_of(path: Path) -> Iterator[str]:
