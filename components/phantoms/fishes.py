@@ -125,7 +125,7 @@ FISHES: dict[str, FishForm] = {
         "saddles",
         4,
     ),
-    "Horizonta": FishForm(
+    "Hyalina": FishForm(
         0.26, 0.4, "forked", (Fin(0.42, 0.6, 0.12),), Fin(0.64, 0.8, 0.09), STEEL, SILVER, STEEL, DARK, "stripes", 3
     ),
     "Ignita": FishForm(
