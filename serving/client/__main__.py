@@ -85,7 +85,8 @@ class Questions:
         images = [file for file in files if not is_volume(file)]
         volumes = [file for file in files if is_volume(file)]
         answered: list[AnsweredSlice] = []
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("asking", total=len(images) + len(volumes) * self.cutting.slices)
             for start in range(0, len(images), MAX_BATCH_SLICES):
                 answered += self._ask_for_images(images[start : start + MAX_BATCH_SLICES])
