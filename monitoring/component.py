@@ -1,7 +1,5 @@
 """The KFP components of the recurring drift check."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 
 from components.shared.container_images import MONITORING_IMAGE
@@ -20,7 +18,7 @@ def check_drift(
     drifted: dsl.Output[dsl.Dataset],
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
-) -> NamedTuple("Checked", [("state", str), ("sustained", bool)]):  # type: ignore[valid-type]
+) -> bool:
     """Judges the latest windows of the stored traffic as the monitor does.
 
     Args:
@@ -37,7 +35,7 @@ def check_drift(
         metrics: How far each feature of the latest window is from its threshold.
 
     Returns:
-        too_little_data, no_drift, drift or sustained_drift, and whether it is the last.
+        Whether drift is sustained. One value without a name, since kfp.local finds no other in a condition.
     """
     from pathlib import Path
 
@@ -48,10 +46,11 @@ def check_drift(
         found = check(events, models, name, windows, window_slices, window_specimens, sustained_windows, seed)
         write_check(found, Path(drifted.path))
         Path(report.path).write_text(latest_report(found), encoding="utf-8")
+        drifted.metadata.update(version=found.version, state=found.state)
         for key, value in scores(found).items():
             metrics.log_metric(key, value)
     print(f"[check_drift] {name} version {found.version}: {found.state}", flush=True)  # noqa: T201 the task's log
-    return found.state, found.state == "sustained_drift"
+    return found.state == "sustained_drift"
 
 
 @dsl.component(base_image=MONITORING_IMAGE, install_kfp_package=False)

@@ -81,7 +81,7 @@ def drift(
             seed=seed,
         )
     )
-    with dsl.If(checked.outputs["sustained"] == True, name="drift-sustained"):  # noqa: E712 kfp builds the condition
+    with dsl.If(checked.outputs["Output"] == True, name="drift-sustained"):  # noqa: E712 kfp builds the condition
         beside_the_endpoint(
             collect_for_labelling(
                 drifted=checked.outputs["drifted"],

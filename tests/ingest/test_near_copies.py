@@ -132,7 +132,7 @@ def _split_of_specimens(folder: Path) -> dict[str, str]:
 
 def test_a_saved_split_away_from_its_volumes_says_where_to_put_it(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("path,species,specimen,split\na.nii,A,1,train\n")
-    with pytest.raises(BadManifestError, match="Put the manifest beside the volumes"):
+    with pytest.raises(BadManifestError, match="Put the manifest beside them"):
         make_dataset(tmp_path / "split.csv", tmp_path / "slices", CONFIG)
 
 
