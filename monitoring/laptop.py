@@ -135,7 +135,7 @@ def _prometheus(program: str, parsed: argparse.Namespace, port: int) -> Companio
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={HOST}:{port}",
     )
-    return Companion("Alerts", command, f"http://{HOST}:{port}/alerts", parsed.out / "prometheus.log")
+    return Companion("Prometheus", command, f"http://{HOST}:{port}", parsed.out / "prometheus.log")
 
 
 @contextmanager

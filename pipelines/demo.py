@@ -226,7 +226,7 @@ def _start(
 def _prometheus(log: Path) -> str:
     """Returns Prometheus's address from what `monitoring.laptop` said, or nothing; waits until the monitor is up."""
     _wait_until(lambda: "for people" in log.read_text(), READY_S, f"the monitor of {log} is not up")
-    found = re.search(r"Alerts: (http://[^/\s]+)", log.read_text())
+    found = re.search(r"Prometheus: (http://[^/\s]+)", log.read_text())
     if not found:
         return ""
     address = found[1]

@@ -76,7 +76,7 @@ def laptop(watched: MonitorConfig) -> Iterator[Laptop]:
     assert process.stdout is not None
     addresses: dict[str, str] = {}
     for line in process.stdout:
-        if found := re.search(r"(Evidently|Alerts): (\S+)", line):
+        if found := re.search(r"(Evidently|Prometheus): (\S+)", line):
             addresses[found[1]] = found[2]
         if found := re.search(r"for people (\S+);", line):
             addresses["page"] = found[1]
@@ -168,9 +168,10 @@ def test_evidentlys_ui_shows_the_model_and_its_drift_over_time(laptop: Laptop, p
 
 
 def test_prometheus_knows_both_targets_and_fires_the_alert(laptop: Laptop, page: Page) -> None:
-    if "Alerts" not in laptop.addresses:
+    if "Prometheus" not in laptop.addresses:
         pytest.skip("prometheus is not installed")
-    page.goto(laptop.addresses["Alerts"])
+    page.goto(laptop.addresses["Prometheus"])
+    page.get_by_role("link", name="Alerts").first.click()
     for _ in range(60):
         if page.get_by_text(re.compile(r"TaxonflowDriftSustained \(1 active\)")).count():
             break
