@@ -180,21 +180,6 @@ def test_make_run_reaches_the_gate_on_twelve_synthetic_species(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_make_run_reaches_the_gate_on_twelve_synthetic_fishes(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PRESET", "OUT")}
-    command = ["make", "run", "PRESET=fish-sample"]
-    ended = subprocess.run(
-        command, cwd=ROOT, env={**environment, "OUT": str(tmp_path)}, capture_output=True, text=True, check=False
-    )
-    summary = json.loads((tmp_path / "latest" / "summary.json").read_text())
-    assert (ended.returncode, summary["outcome"]) == (0, "deployed"), ended.stdout
-    counts = summary["dataset"]["by_class"].values()
-    assert len(counts) == 12
-    assert max(counts) / min(counts) >= 10
-
-
-@pytest.mark.slow
 def test_photographs_of_a_folder_end_deployed_and_answered(reader: dict[str, str], tmp_path: Path) -> None:
     generate_photographs(tmp_path / "set", PhotoConfig(specimens_per_species=6, imbalance=1, size=64), workers=1)
     photos = {**reader, "OUT": str(tmp_path / "runs")}
