@@ -2,6 +2,8 @@
 
 import keras
 
+from components.shared.errors import BadConfigError
+
 layers = keras.layers
 
 PUBLISHED_BLOCKS = ((32, 0.25), (64, 0.25), (128, 0.3), (256, 0.3))
@@ -25,8 +27,12 @@ def embedded(feature_map: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def published(network: str, image_size: int) -> keras.Model:
-    """There are no published weights; the registry says so, so this is never asked."""
-    raise NotImplementedError(f"{network} at {image_size} px has no published weights")
+    """Refuses: nobody has published weights of these networks. The registry refuses it before anything is built.
+
+    Raises:
+        BadConfigError: always.
+    """
+    raise BadConfigError(f"published weights of {network} at {image_size} px", "weights 'none' or a path to a file")
 
 
 def finish_weights(model: keras.Model) -> None:
