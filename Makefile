@@ -62,10 +62,10 @@ submit: $(READY) ## upload a pipeline and start a run: HOST=https://... [PRESET=
 	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)")
 
 test: $(READY) ## the tests, in a few minutes
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not cluster"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster"
 
 test-all: $(READY) ## the tests with the slow ones
-	@$(BIN)/python -m pytest -m "not gpu and not cluster"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster"
 
 benchmark: $(READY) ## figures beside their references, in one run: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"

@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parse(arguments)
     try:
         parsed.out.mkdir(parents=True, exist_ok=True)
+        parsed.port = free_port(parsed.port)
         companions = companions_of(parsed)
     except (OSError, BadConfigError) as error:
         sys.stderr.write(f"[monitor] {error}\n")
@@ -73,6 +74,7 @@ def companions_of(parsed: argparse.Namespace) -> list[Companion]:
 
     Raises:
         OSError: the folder cannot be written.
+        BadConfigError: no port is free.
     """
     found = [_evidently(parsed.out, free_port(EVIDENTLY_PORT))]
     prometheus = shutil.which("prometheus")

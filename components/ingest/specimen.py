@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull, QhullError
 
 from components.ingest.grey import byte_counts, histogram, mark_brighter, masked_histogram, row_ends, to_eight_bits
 from components.ingest.labelling import keep_largest_component
@@ -182,11 +183,15 @@ def _background_level(around: NDArray[np.int64]) -> int:
 
 
 def _outline(ends: NDArray[np.int64], zooms_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the corners of each layer's convex hull in mm, float64 [P, 3], of a mask with these ends of rows."""
+    """Returns the corners of the convex hull in mm, float64 [P, 3], of a mask with these ends of rows."""
     corners = []
     for depth in np.flatnonzero(ends[:, :, 1].any(axis=1)):
         rows = np.flatnonzero(ends[depth, :, 1])
         columns = np.concatenate([ends[depth, rows, 0], ends[depth, rows, 1] - 1])
         hull = cv2.convexHull(np.column_stack([columns, np.tile(rows, 2)]).astype(np.int32))[:, 0, :]
         corners.append(np.column_stack([np.full(len(hull), depth), hull[:, 1], hull[:, 0]]))
-    return np.asarray(np.concatenate(corners) * zooms_mm, dtype=np.float64)
+    points = np.concatenate(corners)
+    try:
+        return np.asarray(points[ConvexHull(points).vertices] * zooms_mm, dtype=np.float64)
+    except QhullError:  # all of them lie in one plane
+        return np.asarray(points * zooms_mm, dtype=np.float64)

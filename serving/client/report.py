@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from serving.client.endpoint import Prediction
 from serving.client.votes import Vote, vote
@@ -50,7 +50,7 @@ def render(answered: Sequence[AnsweredSlice], form: str) -> str:
 
 
 def _as_table(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
-    slices = Table("slice", "species", "confidence", "")
+    slices = Table(Column("slice", overflow="fold"), "species", "confidence", "")
     for row in answered:
         name = f"{row.file} ({row.plane})" if row.plane else row.file
         if row.prediction is None:
@@ -58,7 +58,7 @@ def _as_table(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
         else:
             remark = _UNKNOWN if row.prediction.unknown else ""
             slices.add_row(name, row.prediction.species, f"{row.prediction.confidence:.1%}", remark)
-    specimens = Table("specimen", "species", "confidence", "slices", "of them so", "")
+    specimens = Table(Column("specimen", overflow="fold"), "species", "confidence", "slices", "of them so", "")
     for found in votes:
         agreement, remark = f"{found.agreement:.0%}", _UNKNOWN if found.unknown else ""
         cells = (f"{found.confidence:.1%}", str(found.slices), agreement, remark)
