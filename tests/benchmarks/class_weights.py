@@ -58,7 +58,8 @@ def train_and_test(slices: Path, class_weights: str, seed: int, scratch: Path) -
     folder = scratch / f"model-{seed}-{class_weights}"
     train_backbone(slices, "cnn_small", recipe, seed, folder)
     truth = slices_of(slices, info, "test").labels
-    said = predict_split(slices, "test", load_member(folder, info), len(truth)).logits.argmax(axis=1)
+    members = {"cnn_small": load_member(folder, info)}
+    said = predict_split(slices, "test", members, len(truth), folder)["cnn_small"].logits.argmax(axis=1)
     return Outcome(float((said == truth).mean()), f1_of(said == MINORITY, truth == MINORITY))
 
 
@@ -118,7 +119,7 @@ def shape(name: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     x, y = columns * np.cos(angle) - rows * np.sin(angle), columns * np.sin(angle) + rows * np.cos(angle)
     inside = {
         "disk": np.hypot(x, y) < radius,
-        "ellipse": np.hypot(x / 1.15, y * 1.15) < radius,
+        "ellipse": np.hypot(x / 1.12, y * 1.12) < radius,
         "square": np.maximum(abs(x), abs(y)) < radius * 0.85,
         "triangle": np.maximum.reduce([-y, y / 2 + x * 0.87, y / 2 - x * 0.87]) < radius * 0.6,
     }[name]
