@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor demo dashboards phantoms compile submit test test-all benchmark images digests lint lock clean
+.PHONY: help setup run serve ask monitor demo dashboards phantoms compile submit test test-all benchmark figures images digests lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ test-all: $(READY) ## the tests with the slow ones
 
 benchmark: $(READY) ## figures beside their references, in one run: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
+
+figures: $(READY) ## all benchmarks anew, and their table in tests/benchmarks/FIGURES.md: [OUT=runs]
+	@$(BIN)/python -m tests.benchmarks --out "$(OUT)" && $(BIN)/python -m tests.benchmarks.figures "$(OUT)/benchmarks.json"
 
 images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
 	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: install one, or say ENGINE=path"; exit 2; }

@@ -44,7 +44,7 @@ def _fitted(image: tf.Tensor, image_size: int) -> tf.Tensor:
 
 
 def _resized(image: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
-    """Resizes bilinearly; where an image grows, the antialiasing kernel is the plain one and takes five times as long."""
+    """Resizes bilinearly; where an image grows, antialiasing would change nothing and take five times as long."""
     return tf.cond(
         tf.reduce_any(tf.shape(image)[:2] > sides),
         lambda: tf.image.resize(image, sides, antialias=True),

@@ -43,7 +43,7 @@ def run(chosen: dict[str, Benchmark]) -> list[Measurement]:
 
 
 def main() -> int:
-    """Runs the benchmarks whose names begin with a prefix and writes `benchmarks.json`."""
+    """Runs the benchmarks whose names begin with a prefix and renews their figures in `benchmarks.json`."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Figures beside their references.")
     parser.add_argument("--only", default="", metavar="PREFIX", help="only benchmarks whose names begin like this")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER")
@@ -56,7 +56,9 @@ def main() -> int:
     measurements = run(chosen)
     arguments.out.mkdir(parents=True, exist_ok=True)
     report = arguments.out / "benchmarks.json"
-    report.write_text(json.dumps([asdict(figure) for figure in measurements], indent=2) + "\n")
+    before = json.loads(report.read_text()) if report.exists() else []
+    figures = {figure["name"]: figure for figure in [*before, *map(asdict, measurements)]}
+    report.write_text(json.dumps(list(figures.values()), indent=2) + "\n")
     print(f"written to {report}")
     return 0
 
