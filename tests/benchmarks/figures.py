@@ -1,4 +1,4 @@
-"""The measured figures as a table, which `make figures` writes: `python -m tests.benchmarks.figures benchmarks.json`."""
+"""The measured figures as one table; `make figures` calls `python -m tests.benchmarks.figures benchmarks.json`."""
 
 import json
 import os
