@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 
 import keras
@@ -21,6 +22,7 @@ from components.shared.errors import ContractError
 from components.shared.files import sha256_of_file
 from components.shared.preprocessing import decode_and_crop
 from components.shared.progress import Progress
+from components.shared.records import decode_example, read_records
 from components.shared.slices import UNSEEN_LABEL, parse_example, read_index, shards_of
 
 BATCH = 64
@@ -257,14 +259,11 @@ def _crop_batches(encoded: tf.data.Dataset, members: Mapping[str, Member]) -> tf
 
 def chosen_slices(folder: Path, split: str, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
     """Yields (row, encoded slice) of some rows of a split, in their order, one at a time."""
-    if not rows:
-        return
-    wanted = np.zeros(max(rows) + 1, bool)
-    wanted[list(rows)] = True
-    records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)]).take(len(wanted))
-    chosen = records.enumerate().filter(lambda row, _: tf.gather(wanted, row))
-    for row, encoded in chosen.map(lambda row, record: (row, parse_example(record)["image"])).as_numpy_iterator():
-        yield int(row), encoded
+    wanted = frozenset(rows)
+    records = chain.from_iterable(map(read_records, shards_of(folder, split)))
+    for row, record in enumerate(islice(records, max(wanted, default=-1) + 1)):
+        if row in wanted:
+            yield row, decode_example(record)["image"]
 
 
 def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
