@@ -1,4 +1,4 @@
-"""Much traffic at once, with junk in it and versions that change; `make benchmark ONLY="serving load"` sends 20,000."""
+"""Much traffic at once, with junk in it and versions that change."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +9,12 @@ import pytest
 from tests.serving.traffic import Traffic
 
 Body = Callable[..., dict[str, Any]]
-REQUESTS = 4_000
+REQUESTS = 20_000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_four_thousand_requests_with_junk_and_two_version_switches(
+def test_twenty_thousand_requests_with_junk_and_two_version_switches(
     start_server: Any,
     publish: Any,
     tmp_path: Path,
