@@ -1,11 +1,12 @@
 """Evaluates trained backbones: chooses on validation, measures on test, judges, and leaves the served model."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from components import __version__
@@ -27,13 +28,14 @@ from components.evaluate.report.pictures import Pictures, take_pictures
 from components.evaluate.report.unknown_curve import UnknownCurve, unknown_curve
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared.contracts import Example, GateVerdict, ModelCard, SlicesInfo
+from components.shared.descriptors import descriptor_names
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.files import folder_made_whole
 from components.shared.keys import SIGNING_KEY, key_path
 from components.shared.metrics import Scores
 from components.shared.reference import write_reference
 from components.shared.signatures import sign_folder
-from components.shared.slices import read_info
+from components.shared.slices import index_columns, read_index, read_info
 
 CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"
 MOST_EXAMPLES, WARMUP_SLICES = 32, 4
@@ -210,12 +212,11 @@ def _write_examples(version: Path, folder: Path, info: SlicesInfo, test: HeldOut
 def _write_reference_profile(version: Path, source: Source, held_out: Mapping[str, HeldOut], choice: Choice) -> None:
     rows, ensemble = _reference_rows(held_out), choice.ensemble
     profile = reference_profile(
-        _encoded_slices(source.folder, rows),
+        _described(source, rows),
         np.concatenate([held_out[split].slices.specimens[chosen] for split, chosen in rows.items()]),
         np.concatenate([ensemble.scores(held_out[split].logits)[chosen] for split, chosen in rows.items()]),
         np.concatenate([held_out[split].embedding(ensemble, chosen) for split, chosen in rows.items()]),
         source.info.classes,
-        source.info.channels,
         np.concatenate([choice.calls_unknown(held_out[split], chosen) for split, chosen in rows.items()]),
     )
     write_reference(version / REFERENCE_FILE, profile)
@@ -232,7 +233,11 @@ def _reference_rows(held_out: Mapping[str, HeldOut]) -> dict[str, NDArray[np.int
     return chosen
 
 
-def _encoded_slices(folder: Path, rows: Mapping[str, NDArray[np.int64]]) -> Iterator[bytes]:
-    for split, chosen in rows.items():
-        for _, encoded in chosen_slices(folder, split, chosen.tolist()):
-            yield encoded
+def _described(source: Source, rows: Mapping[str, NDArray[np.int64]]) -> pd.DataFrame:
+    names = descriptor_names(source.info.channels)
+    missing = set(names) - set(index_columns(source.folder))
+    if missing:
+        lacking = ", ".join(sorted(missing))
+        raise ContractError(f"{source.folder}: the index has no {lacking}", "descriptors", "Segment the slices again.")
+    described = [read_index(source.folder, split, names).iloc[chosen] for split, chosen in rows.items()]
+    return pd.concat(described, ignore_index=True)

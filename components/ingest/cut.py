@@ -14,7 +14,6 @@ from components.ingest.planes import CUTS, Schedule, frame_of, most_attempts
 from components.ingest.sampling import mask_coverage, sample_plane
 from components.ingest.specimen import Specimen, find_specimen
 from components.ingest.volume import read_volume
-from components.shared.descriptors import describe
 from components.shared.errors import BadVolumeError
 from components.shared.imaging import encode_png
 
@@ -99,7 +98,7 @@ def _state_of(file: Path) -> tuple[int, int]:
 
 
 def slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a volume's slices, each with its `png`, its `plane` in words and what describes it."""
+    """Yields the rows of a volume's slices, each with its `png` and its `plane` in words."""
     rng = np.random.default_rng(_seed_of(job))
     attempts = found = 0
     cuts = CUTS[job.schedule](specimen, rng)
@@ -126,6 +125,5 @@ def _row(image: np.ndarray[Any, np.dtype[np.uint8]], words: str, coverage: float
         "plane": words,
         "foreground_ratio": coverage,
         "spacing_mm": spacing_mm,
-        **{f"descriptor_{name}": value for name, value in describe(image).items()},
         "png": encode_png(image),
     }

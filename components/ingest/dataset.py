@@ -15,7 +15,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.manifest import Scan
 from components.ingest.merging import Cutting, merge_shards
 from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies, tell
-from components.ingest.parts import descriptors_of, in_turns
+from components.ingest.parts import in_turns
 from components.ingest.plan import IngestPlan, make_plan, say
 from components.ingest.readers import READERS, Reader
 from components.ingest.shard import cut_shard
@@ -165,7 +165,7 @@ def _to_slice(id_: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice
         plane=row["plane"],
         foreground_ratio=row["foreground_ratio"],
         spacing_mm=row["spacing_mm"],
-        descriptors=descriptors_of(row),
+        descriptors={},
         png=row["png"],
     )
 

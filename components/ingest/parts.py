@@ -1,28 +1,33 @@
 """The slices of one volume in a file of their own, until they are put in order: Arrow, in small batches."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from components.shared.descriptors import DESCRIPTORS
 from components.shared.tables import batch_of
 
 BATCH_SLICES = 16
-_PREFIX = "descriptor_"
+_SCHEMA = pa.schema(
+    [
+        ("plane", pa.string()),
+        ("foreground_ratio", pa.float64()),
+        ("spacing_mm", pa.float64()),
+        ("png", pa.binary()),
+    ]
+)
 
 
-def write_part(file: Path, rows: Iterable[dict[str, Any]], descriptors: Sequence[str] = DESCRIPTORS) -> int:
+def write_part(file: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Writes rows in batches of BATCH_SLICES and returns how many there were.
 
     Args:
         file: to be written.
         rows: of slices.
-        descriptors: that each row has.
     """
     count, waiting = 0, []
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, _schema(descriptors)) as writer:
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         for row in rows:
             waiting.append(row)
             count += 1
@@ -32,18 +37,6 @@ def write_part(file: Path, rows: Iterable[dict[str, Any]], descriptors: Sequence
         if waiting:
             writer.write_batch(batch_of(waiting))
     return count
-
-
-def _schema(descriptors: Sequence[str]) -> pa.Schema:
-    return pa.schema(
-        [
-            ("plane", pa.string()),
-            ("foreground_ratio", pa.float64()),
-            ("spacing_mm", pa.float64()),
-            *((f"{_PREFIX}{name}", pa.float64()) for name in descriptors),
-            ("png", pa.binary()),
-        ]
-    )
 
 
 def read_batch(file: Path, number: int) -> list[dict[str, Any]]:
@@ -67,8 +60,3 @@ def in_turns(files: Iterable[Path]) -> Iterator[tuple[Path, int, dict[str, Any]]
             if len(rows) == BATCH_SLICES:
                 still_going.append(file)
         going, batch = still_going, batch + 1
-
-
-def descriptors_of(row: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the descriptors of a row by name."""
-    return {name.removeprefix(_PREFIX): value for name, value in row.items() if name.startswith(_PREFIX)}

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.descriptors import describe, descriptor_names
+from components.shared.descriptors import describe
 from components.shared.imaging import decode_image, encode_png, segment_slice
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some raw slices: rows of the index and encoded images."""
+    """Some raw slices: rows of the index, encoded images, and their channels, 1 or 3."""
 
     rows: tuple[dict[str, Any], ...]
     encoded: tuple[bytes, ...]
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,15 @@ def segment_batch(batch: Batch) -> list[SegmentedSlice | None]:
 
 def keep_batch(batch: Batch) -> list[SegmentedSlice | None]:
     """Leaves slices and photographs as they are, with their background."""
-    return [_as_it_is(row, png) for row, png in zip(batch.rows, batch.encoded, strict=True)]
+    return [_as_it_is(png, batch.channels) for png in batch.encoded]
 
 
 METHODS: dict[str, Callable[[Batch], list[SegmentedSlice | None]]] = {"specimen": segment_batch, "none": keep_batch}
 
 
-def _as_it_is(row: dict[str, Any], png: bytes) -> SegmentedSlice:
-    known = {name: row[name] for name in descriptor_names(channels=3) if name in row}
-    return SegmentedSlice(png, row["foreground_ratio"], known)
+def _as_it_is(png: bytes, channels: int) -> SegmentedSlice:
+    described = describe(decode_image(png, channels))
+    return SegmentedSlice(png, described["foreground_ratio"], described)
 
 
 def _segment(png: bytes) -> SegmentedSlice | None:

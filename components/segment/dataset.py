@@ -22,6 +22,12 @@ from components.shared.workers import in_order
 
 BATCH_SLICES = 64
 SPECIMEN = "specimen"
+_SPECIMEN_PARAMETERS = {
+    "published_edge": imaging.PUBLISHED_EDGE,
+    "smallest_object": imaging.SMALLEST_OBJECT,
+    "largest_hole": imaging.LARGEST_HOLE,
+    "closing_radius": imaging.CLOSING_RADIUS,
+}
 
 
 @dataclass
@@ -82,7 +88,7 @@ def segment_dataset(source: Path, folder: Path, workers: int = 0, method: str = 
     result = SegmentResult(info)
     progress = Progress("segment", sum(count.slices for count in info.counts), "slices")
     with folder_made_whole(folder) as unfinished, SlicesWriter(unfinished, info.classes) as writer:
-        for batch, segmented in in_order(METHODS[method], _batches(source), workers):
+        for batch, segmented in in_order(METHODS[method], _batches(source, info.channels), workers):
             for row, raw, done in zip(batch.rows, batch.encoded, segmented, strict=True):
                 _add(result, writer, row, raw, done)
             progress.advance(len(batch.rows))
@@ -102,11 +108,11 @@ def _check_method(method: str, info: SlicesInfo) -> None:
         )
 
 
-def _batches(source: Path) -> Iterator[Batch]:
+def _batches(source: Path, channels: int) -> Iterator[Batch]:
     """Yields the slices in the order of the index, batch by batch, so that memory does not grow with their number."""
     slices = _rows_and_images(source)
     while some := list(islice(slices, BATCH_SLICES)):
-        yield Batch(tuple(row for row, _ in some), tuple(png for _, png in some))
+        yield Batch(tuple(row for row, _ in some), tuple(png for _, png in some), channels)
 
 
 def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -149,13 +155,6 @@ def _new_info(info: SlicesInfo, writer: SlicesWriter, method: str, dropped: int)
                 "a specimen brighter than its background",
                 "Look at the contact sheet of ingest.",
             )
-    parameters = {
-        "method": method,
-        "published_edge": imaging.PUBLISHED_EDGE,
-        "smallest_object": imaging.SMALLEST_OBJECT,
-        "largest_hole": imaging.LARGEST_HOLE,
-        "closing_radius": imaging.CLOSING_RADIUS,
-        "dropped": dropped,
-    }
-    preprocessing = {**info.preprocessing, "segment": parameters}
+    parameters = _SPECIMEN_PARAMETERS if method == SPECIMEN else {}
+    preprocessing = {**info.preprocessing, "segment": {"method": method, **parameters, "dropped": dropped}}
     return info.model_copy(update={"counts": counts, "preprocessing": preprocessing})

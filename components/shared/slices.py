@@ -42,7 +42,7 @@ class Slice:
         plane: the cutting plane in words.
         foreground_ratio: share of the frame that the specimen covers, 0..1.
         spacing_mm: size of a pixel, or 0 where unknown.
-        descriptors: `components.shared.descriptors.describe`.
+        descriptors: `components.shared.descriptors.describe` of a segmented slice; of a raw one, none.
         png: the encoded image.
     """
 
@@ -167,6 +167,11 @@ def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | 
 
     rows = [("split", "==", split)] if split else None
     return pd.read_parquet(folder / INDEX_FILE, columns=list(columns) if columns else None, filters=rows)
+
+
+def index_columns(folder: Path) -> list[str]:
+    """Returns the names of the columns of `index.parquet`."""
+    return list(pq.read_schema(folder / INDEX_FILE).names)
 
 
 def parse_example(record: "tf.Tensor") -> dict[str, "tf.Tensor"]:

@@ -51,15 +51,18 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
     import numpy as np
 
     from components.shared.contracts import SlicesInfo
+    from components.shared.descriptors import describe
     from components.shared.imaging import encode_png
     from components.shared.slices import Slice, SlicesWriter
 
     rng = np.random.default_rng(0)
-    pngs = []
+    pngs, described = [], []
     for number in range(_DIFFERENT_SLICES):
         image = np.zeros((edge, edge), np.uint8)
         cv2.circle(image, (edge // 2, edge // 2), edge // 6 + number % (edge // 4), 200, -1)
-        pngs.append(encode_png(np.where(image > 0, rng.integers(1, 256, image.shape, np.uint8), image)))
+        image = np.where(image > 0, rng.integers(1, 256, image.shape, np.uint8), image)
+        pngs.append(encode_png(image))
+        described.append(describe(image))
     classes = tuple(f"species-{number:02d}" for number in range(SPECIES))
     folder.mkdir(parents=True)
     with SlicesWriter(folder, classes) as writer:
@@ -67,8 +70,8 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
             split = ("validation", "test")[number % 2] if number < slices else "train"
             species = classes[number // 2 % SPECIES]
             specimen = f"{species}-{split}-{number // 2 // SPECIES % SPECIMENS}"
-            png = pngs[number % _DIFFERENT_SLICES]
-            writer.add(Slice(f"{number:07d}", species, specimen, split, "x", 0.3, 0.0, {"foreground_ratio": 0.3}, png))
+            kind = number % _DIFFERENT_SLICES
+            writer.add(Slice(f"{number:07d}", species, specimen, split, "x", 0.3, 0.0, described[kind], pngs[kind]))
         info = SlicesInfo(
             classes=classes,
             image_size=edge,

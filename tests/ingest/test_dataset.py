@@ -15,7 +15,7 @@ from components.ingest.dataset import make_dataset
 from components.ingest.manifest import UNSEEN, Scan
 from components.ingest.plan import make_plan
 from components.ingest.quotas import spread_quota
-from components.shared.descriptors import DESCRIPTORS, describe
+from components.shared.descriptors import DESCRIPTORS
 from components.shared.errors import BadConfigError, BadManifestError
 from components.shared.imaging import decode_image
 from components.shared.slices import SPLITS, UNSEEN_LABEL, iterate_split, read_index, read_info
@@ -52,15 +52,13 @@ def test_the_folder_keeps_the_slices_contract(made: Path) -> None:
         assert ids == list(index.loc[index["split"] == split, "id"])
 
 
-def test_descriptors_are_those_of_the_slice(made: Path) -> None:
+def test_a_raw_slice_is_found_in_the_index_and_not_yet_described(made: Path) -> None:
     index = read_index(made).set_index("id")
     for id_, label, png in iterate_split(made, "test"):
         image = decode_image(png, 1)
         assert image.shape == (32, 32)
         assert read_info(made).classes[label] == index.loc[id_, "species"]
-        measured = describe(image)
-        for name in set(DESCRIPTORS) - {"foreground_ratio"}:
-            assert index.loc[id_, name] == measured[name]
+    assert set(DESCRIPTORS) & set(index.columns) == {"foreground_ratio"}
 
 
 def test_quotas_are_met_evenly_and_splits_are_by_specimen(made: Path) -> None:
