@@ -5,6 +5,7 @@ The server process from which workers are forked imports this, so that no worker
 
 import numpy as np
 
+from components.ingest.fingerprint import fingerprint
 from components.ingest.planes import CUTS, frame_of
 from components.ingest.sampling import mask_coverage, sample_plane
 from components.ingest.specimen import find_specimen
@@ -20,6 +21,7 @@ def use_once() -> None:
     place = (frame.corner, frame.down, frame.across, 16)
     mask_coverage(specimen.mask, *place)
     sample_plane(specimen.grey, *place, float(specimen.background))
+    fingerprint(specimen)
 
 
 use_once()
