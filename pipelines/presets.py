@@ -53,7 +53,7 @@ def load_preset(name: str) -> Preset:
         BadConfigError: no such preset, or an unknown key in it.
     """
     if name not in preset_names():
-        raise BadConfigError(f"preset {name!r}", f"one of {', '.join(preset_names())}", "Mend PRESET.")
+        raise BadConfigError(f"preset {name!r}", f"one of {', '.join(preset_names())}", "Choose one of them.")
     fields = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     try:
         return Preset.model_validate(fields)

@@ -34,13 +34,21 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--segmented", action=argparse.BooleanOptionalAction, default=True, help="whether raw slices are segmented"
     )
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="1 for grey, 3 for colour")
-    parser.add_argument("--image_size", type=int, default=0, help="edge that photographs are scaled to; 0 for none")
+    parser.add_argument(
+        "--image_size",
+        type=int,
+        default=0,
+        help="edge that photographs are scaled to; 0 leaves them as they are, unlike in training",
+    )
     parser.add_argument("--canary_host", default="", help="host:port of a canary beside the predictor")
     parser.add_argument("--canary_percent", type=int, default=0, help="share of the requests that it answers")
-    parser.add_argument("--canary_version", type=int, help="what drift events call its model")
+    parser.add_argument("--canary_version", type=int, help="what drift events call the canary's model")
     told = os.environ.get("TAXONFLOW_MODEL_VERSION", "")  # from the pod's annotation, which the deploy step writes
     parser.add_argument(
-        "--model_version", type=int, default=int(told) if told.isdecimal() else None, help="the same of the predictor's"
+        "--model_version",
+        type=int,
+        default=int(told) if told.isdecimal() else None,
+        help="what drift events call the predictor's model",
     )
     parser.add_argument("--classes", default="", help="species in the order of the scores, with commas")
     return parser.parse_args(arguments)

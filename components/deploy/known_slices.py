@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.deploy.publication import Publication
+from components.shared.slices import iterate_split, read_info
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,6 @@ def sample_of_test_slices(folder: Path, count: int, seed: int = 0) -> list[Known
     Raises:
         ContractError: the data set is damaged or has no test slices.
     """
-    from components.shared.slices import iterate_split, read_info  # TensorFlow takes seconds to import
-
     classes = read_info(folder).classes
     chooser = random.Random(seed)
     drawn: list[KnownSlice] = []

@@ -18,8 +18,8 @@ def ingest_plan(
     """List the volumes, check their headers, and spread their specimens over shards.
 
     Args:
-        volumes: Folder of species/specimen.nii.gz files, or a manifest.csv of path, species, specimen, maybe split.
-            A path, or an address of s3://, gs:// or minio://.
+        volumes: Folder of species/specimen.nii.gz files or species/photograph.jpg files, or a manifest.csv of path,
+            species, specimen, maybe split. A path, or an address of s3://, gs:// or minio://.
         image_size: Edge of the slices in pixels.
         slices_per_species: How many slices of each species, spread evenly over its specimens.
         planes: published (three axes with jitter, 20 to 160 degrees about each) or random (any direction).
