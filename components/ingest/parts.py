@@ -1,6 +1,7 @@
 """The slices of one volume in a file of their own, until they are put in order: Arrow, in small batches."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def write_part(file: Path, rows: Iterable[dict[str, Any]], descriptors: Sequence
         descriptors: that each row has.
     """
     count, waiting = 0, []
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, _schema(descriptors)) as writer:
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, _schema(tuple(descriptors))) as writer:
         for row in rows:
             waiting.append(row)
             count += 1
@@ -34,7 +35,8 @@ def write_part(file: Path, rows: Iterable[dict[str, Any]], descriptors: Sequence
     return count
 
 
-def _schema(descriptors: Sequence[str]) -> pa.Schema:
+@cache
+def _schema(descriptors: tuple[str, ...]) -> pa.Schema:
     return pa.schema(
         [
             ("plane", pa.string()),
