@@ -99,9 +99,7 @@ def _decoded(image: Image.Image, edge: int) -> Pixels:
         over = image.convert("RGBA")
         image = Image.new("RGB", image.size)
         image.paste(over, mask=over.getchannel("A"))
-    colour = image if image.mode == "RGB" else image.convert("RGB")
-    steps = max(colour.size) // edge  # averaged where they lie: copying all pixels takes longer
-    return np.asarray(colour.reduce(steps) if steps > 1 else colour)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _size_in_frame(width: int, height: int, edge: int) -> tuple[int, int]:
