@@ -17,12 +17,12 @@ from tests.benchmarks.measurement import Measurement
 
 NETWORK, EDGE, SEEDS = "resnet_small", 48, (0, 1)
 MOST_SPECIMENS, IMBALANCE, TEST_SPECIMENS = 200, 11, 40
-COMMON = {"epochs": 16, "rotation": 0.04, "shift": 0.05, "flips": "horizontal", "ema_momentum": 0.95}
+COMMON = {"epochs": 40, "batch_size": 16, "rotation": 0.04, "shift": 0.05, "flips": "horizontal", "ema_momentum": 0.95}
 RECIPES: dict[str, dict[str, Any]] = {
     "scratch": {},
     "scratch, balanced": {"class_weights": "balanced"},
-    "transfer, stage 1": {"class_weights": "balanced", "epochs": 0, "frozen_epochs": 8},
-    "transfer, both stages": {"class_weights": "balanced", "epochs": 8, "frozen_epochs": 8, "learning_rate": 0.001},
+    "transfer, stage 1": {"class_weights": "balanced", "epochs": 0, "frozen_epochs": 20},
+    "transfer, both stages": {"class_weights": "balanced", "epochs": 20, "frozen_epochs": 20, "learning_rate": 0.001},
 }
 COMPARED = (
     ("scratch, balanced", "scratch", "class weights"),
@@ -111,7 +111,7 @@ def _tested(slices: Path, model: Path) -> Outcome:
 def _compared(what: str, better: Sequence[Outcome], reference: Sequence[Outcome]) -> Iterator[Measurement]:
     for figure, field in (("accuracy", "accuracy"), ("rarest species' F1", "rarest_f1")):
         first, second = (np.mean([getattr(outcome, field) for outcome in found]) for found in (better, reference))
-        name, ratio = f"photo-recipes {what}, {figure}", float(first / second)
+        name, ratio = f"photo-recipes {what}, {figure}", float(first / second) if second else None
         yield Measurement(name, float(first), "share", float(second), ratio, "with it beside without it")
 
 
