@@ -74,7 +74,7 @@ def _next_steps(summary: Summary, path: Path, out: Path) -> list[str]:
     own = "" if shown == "runs" else f" OUT={shown}"
     steps = [f"Summary: {path}", *([f"Report:  {summary.report}"] if summary.report else [])]
     if summary.dataset and summary.dataset["refused"]:
-        steps.append(f"Volumes refused: {len(summary.dataset['refused'])}, each with its reason in the summary.")
+        steps.append(f"Files refused: {len(summary.dataset['refused'])}, each with its reason in the summary.")
     if summary.outcome == "deployed":
         steps += [
             f"Next: [bold]make serve{own}[/bold] serves the model on http://127.0.0.1:8080",

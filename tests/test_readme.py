@@ -162,10 +162,12 @@ def test_make_help_lists_every_target() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_make_run_reaches_the_gate_on_twelve_synthetic_species(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "imbalance"), [("make run", 1), ("make run PRESET=fish-sample", 10)])
+def test_make_run_reaches_the_gate_on_twelve_synthetic_species(command: str, imbalance: int, tmp_path: Path) -> None:
+    assert command in COMMANDS
     environment = {name: value for name, value in os.environ.items() if name not in ("PRESET", "OUT")}
     ended = subprocess.run(
-        ["make", "run"],
+        command.split(),
         cwd=ROOT,
         env={**environment, "OUT": str(tmp_path)},
         capture_output=True,
@@ -177,6 +179,8 @@ def test_make_run_reaches_the_gate_on_twelve_synthetic_species(tmp_path: Path) -
     assert summary["ensemble"]["accuracy"] >= 0.95
     assert len(summary["dataset"]["classes"]) == 12
     assert min(summary["dataset"]["test_specimens"].values()) >= 3
+    slices = summary["dataset"]["by_class"].values()
+    assert max(slices) >= imbalance * min(slices)
 
 
 @pytest.mark.slow

@@ -72,8 +72,8 @@ def check_shards(plan: IngestPlan, folders: Sequence[Path]) -> None:
     Raises:
         ContractError: a shard is missing, there twice, or was cut by another plan.
     """
-    infos = [ShardInfo.read(folder / SHARD_FILE) for folder in folders]
-    foreign = [str(folder) for folder, info in zip(folders, infos, strict=True) if info.plan != plan.digest()]
+    infos, digest = [ShardInfo.read(folder / SHARD_FILE) for folder in folders], plan.digest()
+    foreign = [str(folder) for folder, info in zip(folders, infos, strict=True) if info.plan != digest]
     if foreign:
         raise ContractError(f"{foreign[0]} was cut by another plan", remedy="Run all shards of one plan again.")
     if sorted(info.shard for info in infos) != plan.numbers():

@@ -116,20 +116,25 @@ def _paint_flank(canvas: Canvas, fish: Individual) -> None:
     bottom = np.stack([_STATIONS, _half_depth(form, _STATIONS)], axis=1)
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     cv2.fillPoly(mask, [np.rint(_bent(fish, np.concatenate([top, bottom[::-1]]))).astype(np.int32)], 1.0, cv2.LINE_AA)
-    along, across = _flank_places(fish)
-    lightness = np.clip((across + 0.5) / 1.1, 0, 1)[..., None].astype(np.float32)
-    colour = (1 - lightness) * np.array(form.back, np.float32) + lightness * np.array(form.belly, np.float32)
-    marked = (0.8 * _MARKS[form.pattern](along, across, fish.places))[..., None].astype(np.float32)
-    colour = colour * (1 - marked) + marked * np.array(form.marks, np.float32)
-    shade = (1.08 - 0.35 * np.abs(across) ** 3)[..., None].astype(np.float32)
-    share = mask[..., None]
-    canvas[..., :3] = canvas[..., :3] * (1 - share) + np.clip(colour * shade, 0, 255) * share
+    rows, columns = np.nonzero(mask)
+    share = mask[rows, columns, None]
+    colours = _flank_colours(form, fish.places, *_flank_places(fish, rows, columns))
+    canvas[rows, columns, :3] = canvas[rows, columns, :3] * (1 - share) + colours * share
     canvas[..., 3] = np.maximum(canvas[..., 3], mask)
 
 
-def _flank_places(fish: Individual) -> tuple[Points, Points]:
-    """Returns where each pixel is along the body, 0..1, and across it, -1..1 from back to belly, float64 [H, W]."""
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+def _flank_colours(form: FishForm, places: Points, along: Points, across: Points) -> NDArray[np.float32]:
+    """Returns float32 [N, 3], the colours at N places of the flank."""
+    lightness = np.clip((across + 0.5) / 1.1, 0, 1)[:, None]
+    colour = (1 - lightness) * np.array(form.back) + lightness * np.array(form.belly)
+    marked = 0.8 * _MARKS[form.pattern](along, across, places)[:, None]
+    colour = colour * (1 - marked) + marked * np.array(form.marks)
+    shade = (1.08 - 0.35 * np.abs(across) ** 3)[:, None]
+    return np.clip(colour * shade, 0, 255).astype(np.float32)
+
+
+def _flank_places(fish: Individual, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Points, Points]:
+    """Returns where N pixels are along the body, 0..1, and across it, -1..1 from back to belly, float64 [N]."""
     along = np.clip((columns - _SNOUT) / _LENGTH, 0, 1)
     off = fish.bend * 4 * along * (1 - along)
     across = ((rows - HEIGHT / 2) / _LENGTH - off) / np.maximum(_half_depth(fish.form, along), 0.01)

@@ -126,7 +126,7 @@ FISHES: dict[str, FishForm] = {
         4,
     ),
     "Hyalina": FishForm(
-        0.26, 0.4, "forked", (Fin(0.42, 0.6, 0.12),), Fin(0.64, 0.8, 0.09), STEEL, SILVER, STEEL, DARK, "stripes", 3
+        0.34, 0.4, "forked", (Fin(0.4, 0.6, 0.15),), Fin(0.6, 0.8, 0.11), STEEL, SILVER, RED, DARK, "stripes", 3
     ),
     "Ignita": FishForm(
         0.30, 0.4, "rounded", (Fin(0.34, 0.7, 0.2, 0.6),), Fin(0.6, 0.76, 0.14), RED, GOLD, RED, CREAM, "plain"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from components.phantoms.fish_drawing import HEIGHT, WIDTH, Canvas
 
 Picture = NDArray[np.float32]
-ASPECTS = (4 / 3, 3 / 2, 16 / 9, 1.0, 3 / 4)
+ASPECTS = (4 / 3, 4 / 3, 3 / 2, 3 / 2, 16 / 9, 1.0, 3 / 4)
 
 
 def photograph(canvas: Canvas, long_side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -40,7 +40,7 @@ def _frame(long_side: int, rng: np.random.Generator) -> tuple[int, int]:
 def _pose(width: int, height: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draws where and how the fish lies: float64 [2, 3], from the canvas to the frame."""
     angle = np.deg2rad(rng.normal(0, 12))
-    scale = rng.uniform(0.72, 1.0) * min(width / (0.84 * WIDTH), height / (0.62 * HEIGHT))
+    scale = rng.uniform(0.8, 1.0) * min(width / (0.84 * WIDTH), height / (0.62 * HEIGHT))
     across, down = scale * rng.uniform(0.85, 1.0), scale
     if rng.random() < 0.5:
         across = -across

@@ -99,7 +99,7 @@ def _decoded(image: Image.Image, edge: int) -> Pixels:
         over = image.convert("RGBA")
         image = Image.new("RGB", image.size)
         image.paste(over, mask=over.getchannel("A"))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _size_in_frame(width: int, height: int, edge: int) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from components.evaluate.report.folder import write_report
 from components.evaluate.report.html_page import report_page
 from components.evaluate.report.pictures import Pictures, Reasons
 from components.evaluate.report.unknown_curve import unknown_curve
-from components.shared.contracts import GateVerdict, ModelCard, SlicesInfo, SplitCount
+from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
 from components.shared.imaging import encode_png
 
 CLASSES = ("Alveolina", "Fallotia", "Minoxia <b>")
@@ -146,6 +146,31 @@ def test_every_figure_is_told_with_its_interval_and_none_that_has_no_value(findi
     table = tables.figures_table(replace(findings, card=findings.card.model_copy(update={"metrics": measured})))
     shown = {row[0].split()[0]: row[1:] for row in table.shown()}
     assert shown == {"slices": ["0.75", "0.6", "0.9"], "Brier": ["0.125", "", ""], "more": ["11", "", ""]}
+
+
+def trained(backbone: str, stages: dict[float, list[float]], **recipe: str) -> BackboneCard:
+    history = tuple(
+        {"val_accuracy": value, "val_loss": 1 - value, "phase": phase} for phase in stages for value in stages[phase]
+    )
+    return BackboneCard(
+        backbone=backbone, parameters=1, image_size=32, channels=3, classes=CLASSES, recipe=recipe, history=history,
+        metrics={}, data_hash="d" * 64, seconds=1.0,
+    )  # fmt: skip
+
+
+def test_networks_are_compared_by_what_they_began_with_and_stage_by_stage(
+    findings: Findings, pictures: Pictures
+) -> None:
+    scratch = trained("cnn", {2.0: [0.3, 0.7, 0.6]}, class_weights="balanced", monitor="val_accuracy")
+    transfer = trained("efficientnetb0", {1.0: [0.5, 0.8], 2.0: [0.9]}, weights="imagenet", class_weights="none")
+    members = replace(findings.provenance, members=(scratch, transfer))
+    found = replace(findings, provenance=members)
+    assert tables.stages_table(found).shown() == [
+        ["cnn", "random", "balanced", "everything", "3", "70.0\N{NO-BREAK SPACE}%", "0.3"],
+        ["efficientnetb0", "imagenet", "none", "the head", "2", "80.0\N{NO-BREAK SPACE}%", "0.2"],
+        ["efficientnetb0", "imagenet", "none", "the features, too", "1", "90.0\N{NO-BREAK SPACE}%", "0.1"],
+    ]
+    assert "<td>the features, too" in report_page(found, pictures)
 
 
 def test_each_unseen_species_is_told_apart(findings: Findings, pictures: Pictures) -> None:

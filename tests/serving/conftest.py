@@ -25,10 +25,12 @@ IMAGE_SIZE, EMBEDDING = 32, 8
 START_TIMEOUT_S = 60
 
 
-def write_saved_model(folder: Path, seed: int) -> None:
+def write_saved_model(folder: Path, seed: int, channels: int = 1) -> None:
     import tensorflow as tf
 
     from components.shared.preprocessing import decode_and_crop
+
+    shape = [IMAGE_SIZE, IMAGE_SIZE, channels]
 
     class Classifier(tf.Module):
         """A seeded random projection behind the real preprocessing."""
@@ -36,25 +38,25 @@ def write_saved_model(folder: Path, seed: int) -> None:
         def __init__(self) -> None:
             super().__init__()
             random = np.random.default_rng(seed)
-            self.project = tf.Variable(random.normal(0, 0.002, (IMAGE_SIZE**2, EMBEDDING)), dtype=tf.float32)
+            self.project = tf.Variable(random.normal(0, 0.002, (np.prod(shape), EMBEDDING)), dtype=tf.float32)
             self.classify = tf.Variable(random.normal(0, 1, (EMBEDDING, len(CLASSES))), dtype=tf.float32)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
         def serve(self, image_bytes: Any) -> dict[str, Any]:
             with tf.device("/CPU:0"):
                 images = tf.map_fn(
-                    lambda encoded: tf.cast(decode_and_crop(encoded, IMAGE_SIZE, 1), tf.float32),
+                    lambda encoded: tf.cast(decode_and_crop(encoded, IMAGE_SIZE, channels), tf.float32),
                     image_bytes,
-                    fn_output_signature=tf.TensorSpec([IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32),
+                    fn_output_signature=tf.TensorSpec(shape, tf.float32),
                 )
             return self.answer(images)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.uint8, name="crops")])
+        @tf.function(input_signature=[tf.TensorSpec([None, *shape], tf.uint8, name="crops")])
         def serve_crops(self, crops: Any) -> dict[str, Any]:
             return self.answer(tf.cast(crops, tf.float32))
 
         def answer(self, images: Any) -> dict[str, Any]:
-            embedding = tf.tanh(tf.reshape(images, [-1, IMAGE_SIZE**2]) @ self.project)
+            embedding = tf.tanh(tf.reshape(images, [-1, np.prod(shape)]) @ self.project)
             scores = tf.nn.softmax(embedding @ self.classify)
             confidence = tf.reduce_max(scores, axis=1)
             return {

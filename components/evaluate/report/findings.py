@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,29 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class StageFindings:
+    """A stage of a network's training.
+
+    Attributes:
+        network: its name.
+        began_with: the weights, `random` where none were given.
+        class_weights: of the loss.
+        trained: which layers.
+        epochs: how many.
+        accuracy: on validation slices, in the epoch that the stage would keep.
+        loss: the same epoch's.
+    """
+
+    network: str
+    began_with: str
+    class_weights: str
+    trained: str
+    epochs: int
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What a model was made of.
 
@@ -199,6 +223,21 @@ def model_findings(name: str, scores: Scores, labels: Labels, seconds: float) ->
         recall=metrics.recall_by_species(scores, labels),
         milliseconds=1000 * seconds / len(labels),
     )
+
+
+def stages_of(card: BackboneCard) -> tuple[StageFindings, ...]:
+    """Finds what each stage of a network's training reached."""
+    weights, class_weights = (str(card.recipe.get(key, "none")) for key in ("weights", "class_weights"))
+    monitor, given = card.recipe.get("monitor", "val_loss"), weights != "none"
+    later = "the features, too" if given else "everything"
+    found = []
+    for phase, rows in groupby(card.history, key=lambda row: row.get("phase")):
+        epochs = list(rows)
+        best = min(epochs, key=lambda row: row["val_loss"] if monitor == "val_loss" else -row["val_accuracy"])
+        trained = "the head" if phase == 1 else later
+        figures = (trained, len(epochs), best["val_accuracy"], best["val_loss"])
+        found.append(StageFindings(card.backbone, weights if given else "random", class_weights, *figures))
+    return tuple(found)
 
 
 def species_findings(classes: Sequence[str], scores: Scores, slices: SplitSlices) -> tuple[SpeciesFindings, ...]:

@@ -47,6 +47,8 @@ def report_markdown(findings: Findings) -> str:
             tables.recall_table(findings).to_markdown(),
             words.comparison_words(),
             tables.comparisons_table(findings).to_markdown(),
+            words.STAGES,
+            tables.stages_table(findings).to_markdown(),
             words.candidate_words(),
             tables.candidates_table(findings).to_markdown(),
         ],

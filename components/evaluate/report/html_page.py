@@ -100,6 +100,8 @@ def _models(findings: Findings, _: Pictures) -> Iterator[str]:
     if findings.comparisons:
         yield paragraph(words.comparison_words())
         yield charts.plain_table(tables.comparisons_table(findings))
+    yield paragraph(words.STAGES)
+    yield charts.plain_table(tables.stages_table(findings))
     if findings.candidates:
         yield paragraph(words.candidate_words())
         yield charts.plain_table(tables.candidates_table(findings))

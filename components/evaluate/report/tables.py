@@ -4,9 +4,9 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
-from components.evaluate.report.findings import Findings, ModelFindings
+from components.evaluate.report.findings import Findings, ModelFindings, stages_of
 
 Cell = str | int | float
 FIGURES = {
@@ -120,6 +120,7 @@ def all_tables(findings: Findings) -> tuple[Table, ...]:
         confusion_table(findings),
         data_table(findings),
         networks_table(findings),
+        stages_table(findings),
         origin_table(findings),
     ]
     return (*tables, unknown_table(findings), strangers_table(findings)) if findings.unknown else tuple(tables)
@@ -301,6 +302,13 @@ def networks_table(findings: Findings) -> Table:
         for card in findings.provenance.members
     ]
     return Table("networks", header, tuple(rows))
+
+
+def stages_table(findings: Findings) -> Table:
+    """Compares what the networks began with and what each stage of their training reached on validation slices."""
+    header = ("network", "began with", "class weights", "trained", "epochs", "right on validation %", "loss")
+    rows = (astuple(stage) for card in findings.provenance.members for stage in stages_of(card))
+    return Table("stages", header, tuple(rows))
 
 
 def origin_table(findings: Findings) -> Table:

@@ -17,6 +17,10 @@ GLOSSARY = {
     "Calibration error": "mean gap between how sure the model says it is and how often it is right.",
     "Ensemble": "several networks that answer together; this is what is served.",
 }
+STAGES = (
+    "How the networks were trained, stage by stage, on validation slices. These chose the epochs that are kept, so the "
+    "figures are kind; the ones above, of test slices, are the ones to believe."
+)
 _FEW = 3
 
 

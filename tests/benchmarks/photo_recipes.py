@@ -1,0 +1,118 @@
+"""What weights of classes, knowledge of other species and a second stage are worth on unevenly many photographs.
+
+Synthetic fishes: one half of the species teach a network what fishes look like; the other half, 9 times more of the
+most frequent than of the rarest, are to be told apart. All test photographs are of other specimens, as many of each.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tests.benchmarks.class_weights import f1_of
+from tests.benchmarks.measurement import Measurement
+
+NETWORK, EDGE, SEEDS = "resnet_small", 48, (0, 1)
+MOST_SPECIMENS, IMBALANCE, TEST_SPECIMENS = 200, 11, 40
+COMMON = {"epochs": 40, "batch_size": 16, "rotation": 0.04, "shift": 0.05, "flips": "horizontal", "ema_momentum": 0.95}
+RECIPES: dict[str, dict[str, Any]] = {
+    "scratch": {},
+    "scratch, balanced": {"class_weights": "balanced"},
+    "transfer, stage 1": {"class_weights": "balanced", "epochs": 0, "frozen_epochs": 20},
+    "transfer, both stages": {"class_weights": "balanced", "epochs": 20, "frozen_epochs": 20, "learning_rate": 0.001},
+}
+COMPARED = (
+    ("scratch, balanced", "scratch", "class weights"),
+    ("transfer, both stages", "scratch, balanced", "transfer"),
+    ("transfer, both stages", "transfer, stage 1", "stage 2"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Test figures of one training: accuracy, F1 of the rarest species."""
+
+    accuracy: float
+    rarest_f1: float
+
+
+def photo_recipes(scratch: Path) -> Iterator[Measurement]:
+    """Trains by each recipe for each seed, and compares them two by two."""
+    found: dict[str, list[Outcome]] = {name: [] for name in RECIPES}
+    for seed in SEEDS:
+        folder = scratch / str(seed)
+        taught, asked = write_halves(folder, seed)
+        teacher = _train(taught, folder / "teacher", {}, seed) / "model.keras"
+        for name, recipe in RECIPES.items():
+            start = {"weights": str(teacher)} if "frozen_epochs" in recipe else {}
+            found[name].append(_tested(asked, _train(asked, folder / name, recipe | start, seed)))
+    for better, reference, what in COMPARED:
+        yield from _compared(what, found[better], found[reference])
+
+
+def write_halves(folder: Path, seed: int) -> tuple[Path, Path]:
+    """Makes photographs and of them two data sets: of the species that teach, and of those that are asked about."""
+    from components.ingest.config import IngestConfig
+    from components.ingest.dataset import make_dataset
+    from components.phantoms.fishes import FISHES
+    from components.phantoms.photographs import PhotoConfig, generate_photographs
+
+    many = PhotoConfig(specimens_per_species=MOST_SPECIMENS, imbalance=IMBALANCE, unseen_per_species=0, seed=seed)
+    even = PhotoConfig(specimens_per_species=TEST_SPECIMENS, imbalance=1, unseen_per_species=0, seed=seed + 1000)
+    for name, config in (("uneven", many), ("even", even)):
+        generate_photographs(folder / name, config.model_copy(update={"size": 2 * EDGE}))
+    halves = []
+    for half in ("taught", "asked"):
+        species = list(FISHES)[half == "asked" :: 2]
+        _write_manifest(folder, half, species)
+        cutting = IngestConfig.checked(image_size=EDGE, slices_per_species=10_000, planes="random", seed=seed)
+        make_dataset(folder / f"{half}.csv", folder / half, cutting)
+        halves.append(folder / half)
+    return halves[0], halves[1]
+
+
+def _write_manifest(folder: Path, half: str, species: Sequence[str]) -> None:
+    """Lists the photographs of some species: uneven ones to train and validate, even ones to test."""
+    tables = []
+    for name in ("uneven", "even"):
+        table = pd.read_csv(folder / name / "manifest.csv", keep_default_na=False)
+        table["path"] = name + "/" + table["path"]
+        table["specimen"] = name + "-" + table["specimen"].str.removesuffix("-again")
+        number = table["specimen"].str.extract(r"-(\d+)$")[0].astype(int)
+        table["split"] = "test" if name == "even" else np.where(number % 4 == 0, "validation", "train")
+        tables.append(table[table["species"].isin(species)])
+    pd.concat(tables).to_csv(folder / f"{half}.csv", index=False)
+
+
+def _train(slices: Path, folder: Path, recipe: dict[str, Any], seed: int) -> Path:
+    from components.train.recipe import Recipe
+    from components.train.training import train_backbone
+
+    train_backbone(slices, NETWORK, Recipe.parse(COMMON | recipe), seed, folder)
+    return folder
+
+
+def _tested(slices: Path, model: Path) -> Outcome:
+    from components.evaluate.predictions import load_member, predict_split, slices_of
+    from components.shared.slices import read_info
+
+    info = read_info(slices)
+    truth = slices_of(slices, info, "test").labels
+    members = {NETWORK: load_member(model, info)}
+    said = predict_split(slices, "test", members, len(truth), model)[NETWORK].logits.argmax(axis=1)
+    trained = {count.species: count.slices for count in info.counts if count.split == "train"}
+    rarest = info.classes.index(min(trained, key=trained.__getitem__))
+    return Outcome(float((said == truth).mean()), f1_of(said == rarest, truth == rarest))
+
+
+def _compared(what: str, better: Sequence[Outcome], reference: Sequence[Outcome]) -> Iterator[Measurement]:
+    for figure, field in (("accuracy", "accuracy"), ("rarest species' F1", "rarest_f1")):
+        first, second = (np.mean([getattr(outcome, field) for outcome in found]) for found in (better, reference))
+        name, ratio = f"photo-recipes {what}, {figure}", float(first / second) if second else None
+        yield Measurement(name, float(first), "share", float(second), ratio, "with it beside without it")
+
+
+BENCHMARKS = {"photo-recipes": photo_recipes}
