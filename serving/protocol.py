@@ -122,10 +122,14 @@ class Outputs:
 
         Args:
             species: N names.
-            confidence, scores, unknown, embedding: what NumPy makes arrays of the shapes above of.
+            confidence: N numbers.
+            scores: N rows of K numbers.
+            unknown: N truth values.
+            embedding: N rows of D numbers.
 
         Raises:
-            TypeError, ValueError: it does not.
+            TypeError: something is no number.
+            ValueError: they are not as many.
         """
         numbers = [np.asarray(values, np.float32) for values in (confidence, scores, embedding)]
         finite = [np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in numbers]

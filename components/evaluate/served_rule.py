@@ -46,7 +46,9 @@ class ServedUnknown(tf.Module):
         """Says which slices are unknown, bool [N]; one with a number that is not finite always is.
 
         Args:
-            shares, logits, embeddings: as in `score`.
+            shares: combined votes before the temperature, float32 [N, K].
+            logits: float32 [N, K] of each member.
+            embeddings: float32 [N, D] of each member.
         """
         finite = [tf.reduce_all(tf.math.is_finite(values), axis=1) for values in (*logits, *embeddings)]
         within = self.score(shares, logits, embeddings) <= self.threshold  # False for NaN

@@ -1,4 +1,4 @@
-"""A model whose numbers are none: its slices are unknown or its answer is an error, never a species that it is sure of."""
+"""A model whose numbers are none: its slices are unknown or its answer is an error, never a species it is sure of."""
 
 import asyncio
 import threading
