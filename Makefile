@@ -78,8 +78,9 @@ images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TA
 	@for image in $(TARGETS); do echo "[images] $$image"; $(ENGINE) build $(BUILD_OPTIONS) --file manifests/images/Dockerfile --target $$image \
 	  --build-arg REGISTRY="$(REGISTRY)" --build-arg TAG="$(TAG)" --tag $(if $(REGISTRY),$(REGISTRY)/)taxonflow/$$image:$(TAG) . || exit 1; done
 
-digests: $(READY) ## pin the pushed images of the manifests by digest: REGISTRY=registry.example.org [TAG=0.1.0] [ENGINE=docker]
-	@$(BIN)/python -m pipelines.image_digests $(foreach image,serving monitoring,"$$($(ENGINE) inspect --format '{{index .RepoDigests 0}}' "$(if $(REGISTRY),$(REGISTRY)/)taxonflow/$(image):$(TAG)")")
+digests: $(READY) ## push the images of the manifests and pin them by digest: REGISTRY=registry.example.org [TAG=0.1.0] [ENGINE=docker]
+	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: install one, or say ENGINE=path"; exit 2; }
+	@$(BIN)/python -m pipelines.image_digests --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" --options="$(PUSH_OPTIONS)"
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,16 +1,22 @@
-"""`python -m pipelines.image_digests <repository>@<digest> ...`: pins the images of the manifests by digest.
+"""`python -m pipelines.image_digests --engine docker --registry R --tag T`: pushes images, and pins them by digest.
 
-`make digests` asks the engine that pushed them for their digests. A tag can be moved to other bytes, a digest cannot.
+A tag can be moved to other bytes, a digest cannot. Which digest a registry gives an image shows in the push alone:
+podman and buildah compress layers on the way, and name later the digest of the image's uncompressed twin.
 """
 
+import argparse
+import json
 import re
+import shlex
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
 
 from components.shared.container_images import MONITORING_IMAGE, SERVING_IMAGE
-from components.shared.errors import EXIT_BAD_INPUT, BadConfigError, TaxonflowError
+from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, DeployError, TaxonflowError
 from components.shared.files import write_atomically
 
 COMPONENT = Path(__file__).parents[1] / "manifests" / "components" / "image-digests" / "kustomization.yaml"
@@ -53,14 +59,56 @@ def _is(repository: str, name: str) -> bool:
     return repository == name or repository.endswith(f"/{name}")
 
 
-def main(images: list[str]) -> int:
-    """Writes the component; returns 0, or EXIT_BAD_INPUT with one sentence."""
+def pushed(engine: list[str], image: str, options: list[str]) -> str:
+    """Pushes an image and returns it as `<repository>@sha256:<digest>`, as its registry names it.
+
+    Args:
+        engine: docker, podman or buildah with the options that stand before their verbs.
+        image: `<repository>:<tag>`.
+        options: of the push.
+
+    Raises:
+        DeployError: the engine failed.
+    """
+    if Path(engine[0]).name == "docker":
+        _run([*engine, "push", *options, image])
+        known = json.loads(_run([*engine, "inspect", "--format", "{{json .RepoDigests}}", image]))
+        return str(next((name for name in known if name.startswith(f"{_repository(image)}@")), ""))
+    with tempfile.TemporaryDirectory() as folder:
+        digest = Path(folder) / "digest"
+        _run([*engine, "push", "--digestfile", str(digest), *options, image])
+        return f"{_repository(image)}@{digest.read_text().strip()}"
+
+
+def _run(command: list[str]) -> str:
     try:
-        write_atomically(COMPONENT, pinned(images).encode())
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise DeployError(f"{shlex.join(command)} failed ({error})", "an engine that may push") from error
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser("python -m pipelines.image_digests", description=__doc__)
+    parser.add_argument("--engine", type=shlex.split, required=True, help="docker, podman or buildah")
+    parser.add_argument("--registry", default="", help="without a registry the engine decides")
+    parser.add_argument("--tag", required=True)
+    parser.add_argument("--options", type=shlex.split, default=[], help="of the push")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the component; returns 0, or the exit code with one sentence."""
+    asked = parse_arguments(arguments)
+    prefix = f"{asked.registry.rstrip('/')}/" if asked.registry else ""
+    images = [f"{prefix}{_repository(image)}:{asked.tag}" for image in (SERVING_IMAGE, MONITORING_IMAGE)]
+    try:
+        digests = [pushed(asked.engine, image, asked.options) for image in images]
+        write_atomically(COMPONENT, pinned(digests).encode())
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_BAD_INPUT
-    sys.stdout.write(f"[digests] {COMPONENT} pins {len(images)} images\n")
+        return EXIT_BAD_INPUT if isinstance(error, BadConfigError) else EXIT_FAILED
+    sys.stdout.write(f"[digests] {COMPONENT} pins {' and '.join(digests)}\n")
     return 0
 
 

@@ -118,8 +118,8 @@ class LoadedVersion:
 
 
 def _outputs_of(tensors: dict[str, tf.Tensor]) -> Outputs:
-    return Outputs(
-        tuple(name.decode() for name in tensors["species"].numpy().tolist()),
+    return Outputs.of(
+        (name.decode() for name in tensors["species"].numpy().tolist()),
         tensors["confidence"].numpy(),
         tensors["scores"].numpy(),
         tensors["unknown"].numpy(),

@@ -6,8 +6,9 @@ with `predictions`, `inputs` asks column by column and is answered with `outputs
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import orjson
@@ -114,6 +115,26 @@ class Outputs:
     unknown: NDArray[np.bool_]
     embedding: NDArray[np.float32]
     answered_by: int | None = None
+
+    @classmethod
+    def of(cls, species: Iterable[str], confidence: Any, scores: Any, unknown: Any, embedding: Any) -> Self:
+        """Takes what a model says; a slice with a number that is not finite is unknown, whatever the model says.
+
+        Args:
+            species: N names.
+            confidence: N numbers.
+            scores: N rows of K numbers.
+            unknown: N truth values.
+            embedding: N rows of D numbers.
+
+        Raises:
+            TypeError: something is no number.
+            ValueError: they are not as many.
+        """
+        numbers = [np.asarray(values, np.float32) for values in (confidence, scores, embedding)]
+        finite = [np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in numbers]
+        flags = np.asarray(unknown, np.bool_) | ~np.logical_and.reduce(finite)
+        return cls(tuple(species), numbers[0], numbers[1], flags, numbers[2])
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one object of outputs for each slice."""

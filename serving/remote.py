@@ -162,12 +162,9 @@ def _newest_available(status: dict[str, Any]) -> int:
 def _outputs_of(answer: dict[str, Any]) -> Outputs:
     try:
         rows = answer["predictions"]
-        return Outputs(
-            tuple(str(row["species"]) for row in rows),
-            np.array([row["confidence"] for row in rows], np.float32),
-            np.array([row["scores"] for row in rows], np.float32),
-            np.array([row["unknown"] for row in rows], np.bool_),
-            np.array([row["embedding"] for row in rows], np.float32),
+        species = [str(row["species"]) for row in rows]
+        return Outputs.of(
+            species, *([row[name] for row in rows] for name in ("confidence", "scores", "unknown", "embedding"))
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(502, f"the predictor's answer lacks an output of the contract ({error})") from error

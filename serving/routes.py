@@ -58,7 +58,7 @@ class Routes:
             Route("/readyz", self.ready),
         ]
         paths += [Route("/v1/models", self.models)]
-        for versioned in (model, model + "/versions/{version}"):
+        for versioned in (model, model + "/versions/{version}", model + "/labels/{label}"):
             paths.append(Route(versioned + ":predict", self.predict, methods=["POST"]))
             paths.append(Route(versioned + "/metadata", self.metadata))
             paths.append(Route(versioned, self.status))
@@ -159,6 +159,9 @@ class NoSuchPath(BaseRoute):
 
 
 def _version_of(request: Request) -> int | None:
+    label = request.path_params.get("label")
+    if label is not None:  # what TensorFlow Serving says where its configuration has none, as KServe's
+        raise RequestError(400, f"Unrecognized servable version label: {label[:32]}", "/versions/<number>")
     text = request.path_params.get("version")
     if text is None:
         return None

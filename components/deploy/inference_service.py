@@ -7,20 +7,22 @@ deploy step does, so that applying the manifests again leaves the deployed model
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from components.deploy.verified_start import DIGEST_VARIABLE, START_COMMAND
 from components.shared.container_images import SERVING_IMAGE, TENSORFLOW_SERVING_VERSION
 from components.shared.contracts import ModelCard
 
 DEFAULT_NAME = "foraminifera"
 MODE = "serving.kserve.io/deploymentMode"
 VERSION_ANNOTATION = "taxonflow.dev/model-version"
+_DIGEST = "taxonflow.dev/model-digest"
 _PREVIOUS_VERSION = "taxonflow.dev/previous-model-version"
 _PREVIOUS_URI = "taxonflow.dev/previous-model-uri"
-_TOLD = f"metadata.annotations['{VERSION_ANNOTATION}']"
+_PREVIOUS_DIGEST = "taxonflow.dev/previous-model-digest"
 _HTTP_PORT = 8080
 _PAUSE_S = 10
 _GRACE_S = 60
@@ -44,10 +46,17 @@ _CONTAINER_SECURITY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A version's number and the folder in object storage that holds it, one for each version."""
+    """A version's number and the folder in object storage that holds it, one for each version.
+
+    Attributes:
+        version: its number.
+        uri: the folder's address.
+        digest: of its files as the deploy step verified them; "" for a model that was set by hand.
+    """
 
     version: int
     uri: str
+    digest: str = field(default="", compare=False)
 
 
 def inference_service(name: str, expects: Sequence[str] = ()) -> dict[str, Any]:
@@ -82,11 +91,17 @@ def model_change(model: ServedModel, previous: ServedModel | None) -> dict[str, 
         previous: what was served before, to be put back if the model never becomes ready; None forgets it.
     """
     annotations = {
-        VERSION_ANNOTATION: str(model.version),
+        **predictor_annotations(model),
         _PREVIOUS_VERSION: None if previous is None else str(previous.version),
         _PREVIOUS_URI: None if previous is None else previous.uri,
+        _PREVIOUS_DIGEST: None if previous is None else previous.digest,
     }
     return {"spec": {"predictor": {"annotations": annotations, "model": {"storageUri": model.uri}}}}
+
+
+def predictor_annotations(model: ServedModel) -> dict[str, str]:
+    """Returns what the pods of a model's predictor are told: its version, and the digest that they check."""
+    return {VERSION_ANNOTATION: str(model.version), _DIGEST: model.digest}
 
 
 def transformer_told(model: ServedModel) -> dict[str, Any]:
@@ -97,34 +112,51 @@ def transformer_told(model: ServedModel) -> dict[str, Any]:
 def with_model(service: dict[str, Any], model: ServedModel) -> dict[str, Any]:
     """Returns a new InferenceService that serves a model."""
     predictor, transformer = service["spec"]["predictor"], service["spec"]["transformer"]
-    named = {VERSION_ANNOTATION: str(model.version)}
-    served = {**predictor, "annotations": named, "model": {**predictor["model"], "storageUri": model.uri}}
-    return {**service, "spec": {"predictor": served, "transformer": {**transformer, "annotations": named}}}
+    served = {
+        **predictor,
+        "annotations": predictor_annotations(model),
+        "model": {**predictor["model"], "storageUri": model.uri},
+    }
+    return {**service, "spec": {"predictor": served, "transformer": {**transformer, **transformer_told(model)}}}
 
 
 def served_model(service: dict[str, Any]) -> ServedModel | None:
     """Returns the model that an InferenceService asks for; version 0 if somebody set it by hand."""
     predictor = service.get("spec", {}).get("predictor", {})
-    return _model(
-        predictor.get("annotations", {}).get(VERSION_ANNOTATION), predictor.get("model", {}).get("storageUri")
-    )
+    told = predictor.get("annotations", {})
+    return _model(told.get(VERSION_ANNOTATION), predictor.get("model", {}).get("storageUri"), told.get(_DIGEST))
 
 
 def previous_model(service: dict[str, Any]) -> ServedModel | None:
     """Returns the model that was served before the one that an InferenceService asks for."""
-    annotations = service.get("spec", {}).get("predictor", {}).get("annotations", {})
-    return _model(annotations.get(_PREVIOUS_VERSION), annotations.get(_PREVIOUS_URI))
+    told = service.get("spec", {}).get("predictor", {}).get("annotations", {})
+    return _model(told.get(_PREVIOUS_VERSION), told.get(_PREVIOUS_URI), told.get(_PREVIOUS_DIGEST))
 
 
-def _model(version: str | None, uri: str | None) -> ServedModel | None:
+def _model(version: str | None, uri: str | None, digest: str | None) -> ServedModel | None:
     number = int(version) if version is not None and version.isdecimal() else 0
-    return ServedModel(number, uri) if uri else None
+    return ServedModel(number, uri, digest or "") if uri else None
+
+
+class _Readable(yaml.SafeDumper):
+    """Writes text of several lines as such, and every list where it stands."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        """Says that nothing is written as a reference."""
+        return True
+
+
+def _as_block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Readable.add_representer(str, _as_block)
 
 
 def as_yaml(service: dict[str, Any]) -> str:
     """Returns an InferenceService as the text of its manifest."""
     head = "# Written by `python -m components.deploy.inference_service`; change it there.\n"
-    return head + yaml.safe_dump(service, sort_keys=False, width=120)
+    return head + yaml.dump(service, Dumper=_Readable, sort_keys=False, width=120)
 
 
 def _predictor(name: str) -> dict[str, Any]:
@@ -140,9 +172,14 @@ def _predictor(name: str) -> dict[str, Any]:
             "protocolVersion": "v1",
             "runtime": "kserve-tensorflow-serving",
             "runtimeVersion": TENSORFLOW_SERVING_VERSION,
+            "command": list(START_COMMAND),
             "args": [],  # components of the manifests add to them
+            "terminationMessagePolicy": "FallbackToLogsOnError",  # so that KServe's status says why it does not start
             "lifecycle": _leaving(),
-            "env": [{"name": "CUDA_CACHE_PATH", "value": "/tmp/cuda"}],  # noqa: S108 a path inside the container
+            "env": [
+                {"name": "CUDA_CACHE_PATH", "value": "/tmp/cuda"},  # noqa: S108 a path inside the container
+                _annotation(DIGEST_VARIABLE, _DIGEST),
+            ],
             "resources": {
                 "requests": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
                 "limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"},
@@ -175,7 +212,7 @@ def _transformer(expects: Sequence[str]) -> dict[str, Any]:
                 "image": SERVING_IMAGE,
                 "command": ["python", "-m", "serving.transformer"],
                 "args": ["--events", "/var/taxonflow/events", "--workers", "1", *expects],
-                "env": [{"name": "TAXONFLOW_MODEL_VERSION", "valueFrom": {"fieldRef": {"fieldPath": _TOLD}}}],
+                "env": [_annotation("TAXONFLOW_MODEL_VERSION", VERSION_ANNOTATION)],
                 "lifecycle": _leaving(),
                 "ports": [{"containerPort": _HTTP_PORT, "protocol": "TCP"}],
                 "resources": {
@@ -205,6 +242,11 @@ def _leaving() -> dict[str, Any]:
 
 def _path(path: str) -> dict[str, Any]:
     return {"path": path, "port": _HTTP_PORT}
+
+
+def _annotation(variable: str, annotation: str) -> dict[str, Any]:
+    """Returns a variable that holds an annotation of the pod, "" where there is none."""
+    return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}}
 
 
 def _mount(name: str, path: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from components.deploy.inference_service import (
     VERSION_ANNOTATION,
     ServedModel,
     model_change,
+    predictor_annotations,
     previous_model,
     served_model,
     transformer_told,
@@ -156,7 +157,7 @@ def _canary_predictor(service: Service, model: ServedModel) -> dict[str, Any]:
     return {
         "name": CANARY,
         "minReplicas": 1,  # KServe would derive none from a share of 0
-        "annotations": {VERSION_ANNOTATION: str(model.version)},
+        "annotations": predictor_annotations(model),
         "model": {**service["spec"]["predictor"]["model"], **runtime_container, "storageUri": model.uri},
     }
 

@@ -5,6 +5,7 @@ not do: KServe copies those into its pods' templates, so that each entry would r
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from components.deploy.cluster import Cluster
@@ -38,8 +39,8 @@ def register(cluster: Cluster, name: str, uri: str, digest: str) -> ServedModel:
     for number, entry in versions.items():
         if entry["uri"] == uri:
             _check_digest(number, entry, digest)
-            return ServedModel(number, uri)
-    model = _next(cluster.service(name), versions, uri)
+            return ServedModel(number, uri, digest)
+    model = replace(_next(cluster.service(name), versions, uri), digest=digest)
     text = json.dumps({"uri": uri, "digest": digest})
     if registry is None:
         cluster.create_config_map(_empty(name, {str(model.version): text}))

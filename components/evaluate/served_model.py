@@ -88,7 +88,7 @@ class ServedModel(tf.Module):
             "species": tf.gather(self._classes, tf.argmax(scores, axis=1)),
             "confidence": tf.reduce_max(scores, axis=1),
             "scores": scores,
-            "unknown": self.unknown.score(shares, logits, embeddings) > self.unknown.threshold,
+            "unknown": self.unknown.flags(shares, logits, embeddings),
             "embedding": tf.concat(embeddings, axis=1),
         }
 

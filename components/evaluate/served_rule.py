@@ -42,6 +42,18 @@ class ServedUnknown(tf.Module):
         self.whitenings = [tf.Variable(s.whitening, trainable=False) for s in around if "distance" in names]
         self.centres = [tf.Variable(s.centres, trainable=False) for s in around if "distance" in names]
 
+    def flags(self, shares: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Says which slices are unknown, bool [N]; one with a number that is not finite always is.
+
+        Args:
+            shares: combined votes before the temperature, float32 [N, K].
+            logits: float32 [N, K] of each member.
+            embeddings: float32 [N, D] of each member.
+        """
+        finite = [tf.reduce_all(tf.math.is_finite(values), axis=1) for values in (*logits, *embeddings)]
+        within = self.score(shares, logits, embeddings) <= self.threshold  # False for NaN
+        return ~(within & tf.reduce_all(finite, axis=0))
+
     def score(self, shares: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]) -> tf.Tensor:
         """Scores slices, float32 [N].
 

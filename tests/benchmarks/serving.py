@@ -22,6 +22,7 @@ from tests.benchmarks.measurement import Measurement
 EDGE, SPECIES = 224, 12
 ROUNDS, THROUGHPUT_ROUNDS, CLIENTS, REQUESTS = 40, 4, 8, 40
 LOAD_REQUESTS = 20_000
+START_TIMEOUT_S = 300
 NAME = "bench"
 PATH = f"/v1/models/{NAME}:predict"
 
@@ -79,9 +80,9 @@ def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
     """Starts one of our servers as a process; yields its address and process id."""
     from tests.serving.conftest import is_ready, started, wait_for
 
-    process, url = started(list(arguments), log)
+    process, url = started(list(arguments), log, START_TIMEOUT_S)
     try:
-        wait_for(lambda: is_ready(url), 300)
+        wait_for(lambda: is_ready(url), START_TIMEOUT_S)
         yield url, process.pid
     finally:
         process.terminate()
@@ -291,7 +292,7 @@ def _load(scratch: Path) -> Iterator[Measurement]:
 
 
 BENCHMARKS = {
-    "serving": _http,
+    "serving http": _http,
     "serving transformer": _transformer,
     "serving one command": _one_command,
     "serving load": _load,

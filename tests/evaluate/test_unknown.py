@@ -68,6 +68,20 @@ def test_tensorflow_scores_slices_as_numpy_does(name: str, score: UnknownScore) 
     np.testing.assert_allclose(found, single.of_answers(answers), rtol=2e-4, atol=2e-4)
 
 
+@pytest.mark.parametrize("broken", ["logits", "embeddings"])
+@pytest.mark.parametrize("name", SCORES)
+def test_a_slice_whose_numbers_are_nan_is_unknown_by_every_score(name: str, broken: str, score: UnknownScore) -> None:
+    served = ServedUnknown(UnknownScore((Part(name, 0.0, 1.0),), 1e9, score.surroundings, {}))
+    said = {
+        kind: [np.random.default_rng(1).normal(size=(3, width)).astype(np.float32) for _ in range(2)]
+        for kind, width in (("logits", CLASSES), ("embeddings", WIDTH))
+    }
+    said[broken][1][0, 0] = np.nan
+    logits, embeddings = ([tf.constant(values) for values in said[kind]] for kind in ("logits", "embeddings"))
+    shares = combined_shares(SoftVote({"a": 0.5, "b": 0.5}), {"a": logits[0], "b": logits[1]})
+    assert served.flags(shares, logits, embeddings).numpy().tolist() == [True, False, False]
+
+
 def test_what_the_served_model_does_not_need_it_does_not_carry(score: UnknownScore) -> None:
     served = ServedUnknown(UnknownScore((Part("solitude", 0.0, 1.0),), 0.0, score.surroundings, {}))
     assert (len(served.banks), len(served.whitenings), len(served.centres)) == (2, 0, 0)

@@ -10,8 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.shared.errors import BadConfigError
-from pipelines.image_digests import COMPONENT, pinned
+from components.shared.errors import BadConfigError, DeployError
+from pipelines.image_digests import COMPONENT, pinned, pushed
 from serving.protocol import Limits
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -119,3 +119,31 @@ def test_what_pins_nothing_is_refused(images: list[str], reason: str) -> None:
 
 def test_the_component_in_the_repository_is_a_component() -> None:
     assert yaml.safe_load(COMPONENT.read_text())["kind"] == "Component"
+
+
+def engine_of(folder: Path, name: str, script: str) -> list[str]:
+    """Writes a program that stands for an engine, which no test machine has."""
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o700)
+    return [str(folder / name), "--root", "/storage"]
+
+
+def test_docker_is_asked_for_the_digest_that_the_registry_gave_the_image(tmp_path: Path) -> None:
+    other = f"other.example.org/taxonflow/serving@{DIGEST.replace('a', 'c')}"
+    ours = f"registry.example.org/taxonflow/serving@{DIGEST}"
+    engine = engine_of(tmp_path, "docker", f'[ $3 = push ] || echo \'["{other}", "{ours}"]\'')
+    assert pushed(engine, "registry.example.org/taxonflow/serving:1.2.3", []) == ours
+
+
+def test_podman_and_buildah_write_the_digest_of_what_they_pushed(tmp_path: Path) -> None:
+    words = "--root /storage push --digestfile $5 --tls-verify=false registry.example.org/taxonflow/serving:1.2.3"
+    engine = engine_of(tmp_path, "buildah", f'[ "$*" = "{words}" ] && echo {DIGEST} > $5')
+    image = "registry.example.org/taxonflow/serving:1.2.3"
+    assert pushed(engine, image, ["--tls-verify=false"]) == f"registry.example.org/taxonflow/serving@{DIGEST}"
+
+
+def test_a_push_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="push"):
+        pushed(engine_of(tmp_path, "podman", "exit 125"), "taxonflow/serving:1.2.3", [])
+    with pytest.raises(DeployError, match="No such file"):
+        pushed([str(tmp_path / "nowhere" / "buildah")], "taxonflow/serving:1.2.3", [])

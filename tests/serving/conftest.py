@@ -25,7 +25,8 @@ IMAGE_SIZE, EMBEDDING = 32, 8
 START_TIMEOUT_S = 60
 
 
-def write_saved_model(folder: Path, seed: int, channels: int = 1) -> None:
+def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float = 1.0) -> None:
+    """Writes a small model of the contract; its weights are multiplied by a factor, NaN for one that is broken."""
     import tensorflow as tf
 
     from components.shared.preprocessing import decode_and_crop
@@ -39,7 +40,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1) -> None:
             super().__init__()
             random = np.random.default_rng(seed)
             self.project = tf.Variable(random.normal(0, 0.002, (np.prod(shape), EMBEDDING)), dtype=tf.float32)
-            self.classify = tf.Variable(random.normal(0, 1, (EMBEDDING, len(CLASSES))), dtype=tf.float32)
+            self.classify = tf.Variable(factor * random.normal(0, 1, (EMBEDDING, len(CLASSES))), dtype=tf.float32)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
         def serve(self, image_bytes: Any) -> dict[str, Any]:
@@ -166,13 +167,13 @@ class Server:
     log: Path
 
 
-def started(arguments: list[str], log: Path) -> tuple[subprocess.Popen[str], str]:
+def started(arguments: list[str], log: Path, timeout_s: float = START_TIMEOUT_S) -> tuple[subprocess.Popen[str], str]:
     """Starts a module and reads from its first lines where it listens."""
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments], stdout=output, stderr=subprocess.STDOUT, text=True, env=os.environ
         )
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and process.poll() is None:
         lines = [line for line in log.read_text().splitlines() if "listening on http" in line]
         if lines:

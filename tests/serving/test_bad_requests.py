@@ -1,5 +1,6 @@
 """What the server says to bad requests, while good ones go on being answered."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -91,6 +92,9 @@ def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
         (b'{"instances": {"b64": "aaaa"}}', "a JSON object"),
         (b'{"instances": [1.5]}', "instance 0 without image_bytes"),
         (b'{"instances": [NaN]}', "not JSON"),
+        (b'{"signature_name": "crops", "instances": [[[[NaN]]]]}', "not JSON"),
+        (b'{"signature_name": "crops", "instances": [[[[null]]]]}', "whole numbers from 0 to 255"),
+        (b'{"signature_name": "crops", "instances": [[[[1e999]]]]}', "not JSON"),
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "mask": 1}]}', "the key 'mask'"),
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "specimen": 7}]}', "specimen"),
         (b'{"instances": [{"image_bytes": {"b64": "a!b?"}}]}', "instance 0 with text that is not base64"),
@@ -166,17 +170,28 @@ def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(server
     connection.close()
 
 
-def test_a_chunked_body_that_is_too_large_is_refused(server: Any) -> None:
-    def body() -> Iterator[bytes]:
-        for _ in range(100):
-            yield b" " * 2**20
+def test_a_chunked_body_that_is_too_large_is_refused_while_it_is_being_sent(server: Any) -> None:
+    address = urlsplit(server.url)
+    with socket.create_connection((str(address.hostname), address.port or 0), timeout=60) as connection:
+        sending = threading.Thread(target=send_hundred_chunks_of_a_megabyte, args=(connection,))
+        sending.start()
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        error = json.loads(response.read())["error"]
+        connection.shutdown(socket.SHUT_RDWR)
+        sending.join()
+    assert response.status == 413
+    assert (
+        error
+        == f"a body of more than {16 * 2**20} bytes: expected at most {16 * 2**20}. Send fewer slices in each request."
+    )
 
-    try:
-        response = httpx.post(f"{server.url}/v1/models/forams:predict", content=body(), timeout=60)
-    except (httpx.WriteError, httpx.RemoteProtocolError):
-        return  # the server answered and closed while we were still sending
-    assert response.status_code == 413
-    assert "at most" in response.json()["error"]
+
+def send_hundred_chunks_of_a_megabyte(connection: socket.socket) -> None:
+    connection.sendall(b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+    with contextlib.suppress(OSError):  # the test has its answer and hangs up
+        for _ in range(100):
+            connection.sendall(b"100000\r\n" + b" " * 2**20 + b"\r\n")
 
 
 def test_another_content_type_or_encoding_is_refused(server: Any) -> None:
@@ -186,13 +201,19 @@ def test_another_content_type_or_encoding_is_refused(server: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["nothing:predict", "forams/versions/77:predict", "forams/versions/0x1:predict", "..:predict", "%2e%2e:predict"],
+    ("path", "reason"),
+    [
+        ("nothing:predict", "the model 'nothing' is not known: expected"),
+        ("forams/versions/77:predict", "version 77 of forams is not loaded: expected one of [1]"),
+        ("forams/versions/0x1:predict", "the version '0x1': expected a number"),
+        ("..:predict", "the model '..' is not known"),
+        ("%2e%2e:predict", "the model '..' is not known"),
+    ],
 )
 def test_an_unknown_model_or_version_is_not_found(
-    server: Any, path: str, segmented_slices: list[bytes], instances_of: Body
+    server: Any, path: str, reason: str, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
-    refused(server, instances_of(segmented_slices[:1]), 404, path)
+    assert reason in refused(server, instances_of(segmented_slices[:1]), 404, path)
 
 
 @pytest.mark.parametrize("path", ["nothing", "forams/versions/77", "forams/versions/x", "nothing/metadata", "a/b/c"])
@@ -200,6 +221,16 @@ def test_the_status_of_an_unknown_model_or_version_is_not_found(server: Any, pat
     response = httpx.get(f"{server.url}/v1/models/{path}")
     assert response.status_code == 404
     assert response.json()["error"]
+
+
+def test_a_label_of_a_version_is_refused_as_tensorflow_serving_does_without_labels(
+    server: Any, segmented_slices: list[bytes], instances_of: Body
+) -> None:
+    reason = "Unrecognized servable version label: stable: expected /versions/<number>"
+    assert refused(server, instances_of(segmented_slices[:1]), 400, "forams/labels/stable:predict") == reason
+    for path in ("forams/labels/stable", "forams/labels/stable/metadata"):
+        response = httpx.get(f"{server.url}/v1/models/{path}")
+        assert (response.status_code, response.json()) == (400, {"error": reason})
 
 
 def test_an_unknown_signature_is_refused(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:

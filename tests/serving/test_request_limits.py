@@ -142,9 +142,8 @@ def test_the_number_of_json_values_is_bounded_before_parsing() -> None:
         parse_predict(b"[" * 9, limits)
 
 
-def test_numbers_that_are_no_numbers_become_null() -> None:
-    scores = np.array([[np.nan, 1.0]], np.float32)
-    outputs = Outputs(("a",), np.array([np.inf], np.float32), scores, np.array([False]), np.zeros((1, 0), np.float32))
+def test_numbers_that_are_no_numbers_become_null_and_their_slice_unknown() -> None:
+    outputs = Outputs.of(["a"], [np.inf], [[np.nan, 1.0]], [False], np.zeros((1, 0)))
     answer = encode_answer(predict_answer(outputs, columns=False))
-    expected = b'{"species":"a","confidence":null,"scores":[null,1.0],"unknown":false,"embedding":[]}'
+    expected = b'{"species":"a","confidence":null,"scores":[null,1.0],"unknown":true,"embedding":[]}'
     assert answer == b'{"predictions":[' + expected + b"]}"
