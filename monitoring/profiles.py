@@ -18,10 +18,10 @@ from components.shared.errors import BadInputError, ContractError
 from components.shared.reference import COLUMNS, read_reference
 from monitoring.centres import EmbeddingDistances, Floats, Names, SpeciesCentres
 
-CATEGORICAL = ("species", "unknown")
-FEATURES = (*DESCRIPTORS, "confidence", "embedding_distance", *CATEGORICAL)
+NAMES = ("species", "unknown")
+NUMBERS = (*DESCRIPTORS, *COLOUR_DESCRIPTORS, "confidence", "embedding_distance")
+SLICE_FEATURES = (*DESCRIPTORS, "confidence", "embedding_distance", *NAMES)
 """Of slices in grey; slices in colour have COLOUR_DESCRIPTORS besides."""
-NUMERIC = (*DESCRIPTORS, *COLOUR_DESCRIPTORS, "confidence", "embedding_distance")
 MIN_SPECIMENS = 6
 
 
@@ -60,15 +60,15 @@ class Profile:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """A row per slice: `specimen` and FEATURES, without `embedding_distance` where the model gives no embedding.
+        """A row per slice: `specimen` and SLICE_FEATURES.
 
-        Slices in colour have COLOUR_DESCRIPTORS too.
+        Without `embedding_distance` where the model gives no embedding; slices in colour have COLOUR_DESCRIPTORS too.
         """
         distances = self.embeddings.of_reference() if self.embeddings else None
         return _features(self.slices, self.described, self.descriptors.reference_differences(), distances)
 
     def traffic_features(self, events: Sequence[DriftEvent]) -> pd.DataFrame:
-        """Returns `specimen` and FEATURES of answered slices; `embedding_distance` and colour where all have it."""
+        """Returns `specimen` and SLICE_FEATURES of answered slices; embedding and colour only where all have it."""
         slices = pd.DataFrame([_row(event) for event in events])
         species = _names(slices, "species")
         distances = None

@@ -8,33 +8,16 @@ which takes their correlation into account.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
 
-from monitoring.profiles import CATEGORICAL, NUMERIC
-
-Floats = NDArray[np.float64]
+from monitoring.contrasts import Contrasts
+from monitoring.distances import Floats, PseudoWindows, jensen_shannon, normed_wasserstein
+from monitoring.profiles import NAMES, NUMBERS
 
 SMALLEST_THRESHOLD = 0.1
-SMALLEST_NORM = 0.001
 _BLOCK_NUMBERS = 4_000_000
-
-
-@dataclass(frozen=True)
-class PseudoWindows:
-    """Weights of the reference's slices in R pseudo-windows and in what is left.
-
-    Attributes:
-        window: float64 [R, N], rows sum to 1.
-        rest: float64 [R, N], rows sum to 1.
-    """
-
-    window: Floats
-    rest: Floats
 
 
 def calibrate(
@@ -66,16 +49,17 @@ def resampled_scores(
     """Scores pseudo-windows of the reference against the rest of it.
 
     Returns:
-        float64 [resamples] by feature: normed Wasserstein distance of numbers, Jensen-Shannon distance of names.
+        float64 [resamples] by feature, CONTRASTS last: normed Wasserstein distance of numbers, Jensen-Shannon distance
+        of names.
     """
     rng = np.random.default_rng(seed)
-    features = [str(name) for name in reference if name != "specimen"]
+    features, contrasts = [str(name) for name in reference if name != "specimen"], Contrasts(reference)
     block = max(1, _BLOCK_NUMBERS // len(reference))
     parts = []
     for start in range(0, resamples, block):
         drawn = draw(reference["specimen"], slices_per_specimen, min(block, resamples - start), rng)
-        parts.append([_scores(reference[name], drawn) for name in features])
-    return {name: np.concatenate([part[number] for part in parts]) for number, name in enumerate(features)}
+        parts.append({**{name: _scores(reference[name], drawn) for name in features}, **contrasts.resampled(drawn)})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def draw(
@@ -107,28 +91,10 @@ def draw(
 
 
 def _scores(values: pd.Series, drawn: PseudoWindows) -> Floats:
-    if values.name in CATEGORICAL:
+    if values.name in NAMES:
         return jensen_shannon(values.to_numpy(str), drawn)
-    assert values.name in NUMERIC
+    assert values.name in NUMBERS
     return normed_wasserstein(values.to_numpy(np.float64), drawn)
-
-
-def normed_wasserstein(values: Floats, drawn: PseudoWindows) -> Floats:
-    """Returns float64 [R]: Wasserstein distance over the rest's standard deviation, as Evidently defines it."""
-    order = np.argsort(values)
-    gaps = np.diff(values[order])
-    distance = np.cumsum(drawn.window[:, order] - drawn.rest[:, order], axis=1)[:, :-1]
-    mean = drawn.rest @ values
-    deviation = np.sqrt(np.maximum(drawn.rest @ values**2 - mean**2, 0))
-    return np.asarray(np.abs(distance) @ gaps / np.maximum(deviation, SMALLEST_NORM))
-
-
-def jensen_shannon(names: NDArray[np.str_], drawn: PseudoWindows) -> Floats:
-    """Returns float64 [R]: Jensen-Shannon distance (natural logarithm) of the shares of the names, as Evidently's."""
-    member = (names[:, None] == np.unique(names)[None, :]).astype(np.float64)
-    # Rounding takes the divergence of equal shares below zero, whose root is NaN.
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(jensenshannon(drawn.window @ member, drawn.rest @ member, axis=1))
 
 
 def _common_level(scores: Floats, false_alarms: float) -> float:

@@ -165,7 +165,9 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line_spoils_no_later_event(
     recorder.start()
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))  # a file takes no more, as a full disk would not
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (1000, unlimited[1])
+        )  # a file takes no more, as a full disk would not
         for number in range(4):
             recorder.record(answered(number))
         for _ in range(1000):
