@@ -11,21 +11,22 @@ from numpy.typing import NDArray
 
 from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from monitoring.distances import Floats, PseudoWindows, normed_wasserstein, shares_distance
+from monitoring.profiles import DISTANCES
 
 DOMINANT, STRANGE, TOGETHER = "dominant_species", "strange_specimens", "descriptors_together"
 CONTRASTS = (DOMINANT, STRANGE, TOGETHER)
 OTHERS = "the others"
 STRANGE_SHARE = 0.01
 _SHRINKAGE = 0.05
-_SMALLEST_VARIANCE, _SMALLEST_DEVIATION = 1e-3, 0.1
+_SMALLEST_VARIANCE, _SMALLEST_DEVIATION, _SMALLEST_DISTANCE = 1e-3, 0.1, 1e-6
 
 
 class Contrasts:
     """What a window has most too much of, its specimens like none of the reference, and its descriptors all together.
 
     - DOMINANT: slices of the species whose share exceeds the reference's most, against all others.
-    - STRANGE: slices of specimens that are further from every species, by embedding distance and by the share of
-      slices taken for unknown, than all but STRANGE_SHARE of the reference's; only where there are embeddings.
+    - STRANGE: slices of specimens that are further from what is known, by both distances of their embeddings and by the
+      share of slices taken for unknown, than all but STRANGE_SHARE of the reference's; only where there are embeddings.
     - TOGETHER: descriptors along the direction in which the window's mean differs most for how much specimens vary
       (Fisher's linear discriminant, 1936).
 
@@ -43,7 +44,7 @@ class Contrasts:
         self._deviation = np.where(deviation > 0, deviation, 1.0)
         self._scaled = values / self._deviation
         self._precision = np.linalg.inv(_shrunk_covariance(_means(self._scaled, self._codes)))
-        self._has_distance = "embedding_distance" in reference
+        self._has_distance = set(DISTANCES) <= set(reference)
         if self._has_distance:
             signs = _strange_signs(reference)
             self._usual_signs = signs.mean(axis=0), np.maximum(signs.std(axis=0), _SMALLEST_DEVIATION)
@@ -84,7 +85,7 @@ class Contrasts:
         return shares_distance(_and_others(window[rows, chosen]), _and_others(rest[rows, chosen]))
 
     def _strangeness_of(self, slices: pd.DataFrame) -> Floats:
-        """Returns float64 [N]: how far slices are from every species, in the reference's standard deviations."""
+        """Returns float64 [N]: how far slices are from what is known, in the reference's standard deviations."""
         mean, deviation = self._usual_signs
         return np.asarray(((_strange_signs(slices) - mean) / deviation).sum(axis=1))
 
@@ -117,9 +118,9 @@ def _means(values: Floats, codes: NDArray[np.intp]) -> Floats:
 
 
 def _strange_signs(slices: pd.DataFrame) -> Floats:
-    """Returns float64 [N, 2]: the embedding's distance from its species, and whether the slice is taken for unknown."""
-    unknown = (slices["unknown"] == "unknown").to_numpy(np.float64)
-    return np.column_stack([slices["embedding_distance"].to_numpy(np.float64), unknown])
+    """Returns float64 [N, 3]: logarithms of both distances, and whether the slice is taken for unknown."""
+    distances = np.log(np.maximum(slices[list(DISTANCES)].to_numpy(np.float64), _SMALLEST_DISTANCE))
+    return np.column_stack([distances, slices["unknown"] == "unknown"])
 
 
 def _shrunk_covariance(values: Floats) -> Floats:

@@ -18,6 +18,7 @@ from monitoring.profiles import NAMES, NUMBERS
 
 SMALLEST_THRESHOLD = 0.1
 _BLOCK_NUMBERS = 4_000_000
+_TIE = 1e-9
 
 
 def calibrate(
@@ -36,11 +37,8 @@ def calibrate(
         A threshold by feature, never below SMALLEST_THRESHOLD, Evidently's default.
     """
     scores = resampled_scores(reference, slices_per_specimen, resamples, seed)
-    level = _common_level(np.column_stack(list(scores.values())), false_alarms)
-    return {
-        name: max(SMALLEST_THRESHOLD, float(np.quantile(drawn, level, method="higher")))
-        for name, drawn in scores.items()
-    }
+    found = common_thresholds(np.column_stack(list(scores.values())), false_alarms)
+    return {name: max(SMALLEST_THRESHOLD, float(found[number])) for number, name in enumerate(scores)}
 
 
 def resampled_scores(
@@ -97,7 +95,17 @@ def _scores(values: pd.Series, drawn: PseudoWindows) -> Floats:
     return normed_wasserstein(values.to_numpy(np.float64), drawn)
 
 
-def _common_level(scores: Floats, false_alarms: float) -> float:
-    """Returns the level whose column quantiles are exceeded in `false_alarms` of the rows of [R, F], in any column."""
-    ranks = scores.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") / (len(scores) - 1)
-    return float(np.quantile(ranks.max(axis=1), 1 - false_alarms, method="higher"))
+def common_thresholds(scores: Floats, false_alarms: float) -> Floats:
+    """Returns the thresholds [F] that at most `false_alarms` of the rows of scores [R, F] reach in any column.
+
+    A score's p-value is the share of rows that score at least as much; equally rare scores are equally far out in
+    every column. Scores that many rows share, as counts of specimens do, are taken together or not at all.
+    """
+    ordered = np.sort(scores, axis=0)
+    rows = len(scores)
+    as_much = np.column_stack([rows - np.searchsorted(ordered[:, f], scores[:, f]) for f in range(scores.shape[1])])
+    rarest = np.sort(as_much.min(axis=1))
+    taken = int(rarest[int(false_alarms * rows)]) - 1
+    above = ordered[-1] * (1 + _TIE) if taken == 0 else ordered[rows - taken]
+    ties = above * (1 - _TIE) <= ordered[rows - taken - 1]
+    return np.where(ties, above * (1 + _TIE), above)

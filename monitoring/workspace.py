@@ -15,7 +15,7 @@ from monitoring.results import WORKSPACE
 PANELS = {
     "Image quality": ("foreground_ratio", "sharpness", "noise_level", "entropy", "box_aspect", "texture"),
     "Grey levels": ("intensity_mean", "intensity_contrast", "intensity_p05", "intensity_p95"),
-    "Answers": ("confidence", "embedding_distance", "species", "unknown"),
+    "Answers": ("confidence", "embedding_distance", "neighbour_distance", "species", "unknown"),
     "Window as a whole": CONTRASTS,
 }
 

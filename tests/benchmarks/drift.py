@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.shared.contracts import DriftEvent
 from components.shared.descriptors import DESCRIPTORS
 from tests.benchmarks.drift_pools import SEVERITIES, SLICES, answered_pools
 from tests.benchmarks.measurement import Measurement
 
 CLEAN_WINDOWS, RUNS, REAL_WINDOWS = 200, 100, 3
-SHARES = {"unseen": (0.1, 0.3, 0.4), "dominant": (0.5, 0.7, 0.8)}
+SHARES = {"unseen": (0.1, 0.3, 0.5), "dominant": (0.5, 0.7, 0.9)}
 """Of specimens of one species among clean ones; of each kind and severity the first is milder than the bar."""
 USUAL_THRESHOLD, USUAL_SHARE = 0.1, 0.5
 """Evidently's defaults: of a column, and of the columns that make a data set drift."""
@@ -94,10 +95,8 @@ def _distance(reference: pd.Series, window: pd.Series) -> float:
     return float(wasserstein_distance(reference, window) / max(float(np.std(reference)), 0.001))
 
 
-def _events(pools: pd.DataFrame) -> Iterator[list[object]]:
+def _events(pools: pd.DataFrame) -> Iterator[list[DriftEvent]]:
     """Yields the drift events of each specimen."""
-    from components.shared.contracts import DriftEvent
-
     for _, slices in pools.groupby("specimen", sort=False):
         yield [
             DriftEvent(
@@ -117,7 +116,7 @@ def _events(pools: pd.DataFrame) -> Iterator[list[object]]:
 
 
 def _runs(pools: pd.DataFrame, size: int) -> Iterator[tuple[str, float, list[Run]]]:
-    """Yields the runs of each kind and severity: two windows one after the other, of different specimens."""
+    """Yields the runs of each kind and severity: two windows one after the other."""
     rng = np.random.default_rng(0)
     specimens = pools.groupby("specimen").agg({"kind": "first", "severity": "first", "truth": "first"})
     clean = specimens[specimens["kind"] == "clean"]
@@ -133,13 +132,16 @@ def _runs(pools: pd.DataFrame, size: int) -> Iterator[tuple[str, float, list[Run
 def _mixed(
     pool: pd.DataFrame, clean: pd.DataFrame, number: int, share: float, size: int, rng: np.random.Generator
 ) -> Run:
-    """Mixes specimens of one species into clean ones of the others; species take turns."""
+    """Mixes specimens of one species into clean ones of the others, in two windows; species take turns."""
     species = sorted(pool["truth"].unique())[number % pool["truth"].nunique()]
     many = int(share * size)
-    own = rng.choice(pool.index[pool["truth"] == species].to_numpy(str), 2 * many, replace=False)
-    others = rng.choice(clean.index[clean["truth"] != species].to_numpy(str), 2 * (size - many), replace=False)
-    first, second = _halves(own), _halves(others)
-    return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
+    own = pool.index[pool["truth"] == species].to_numpy(str)
+    others = clean.index[clean["truth"] != species].to_numpy(str)
+    first, second = (
+        np.concatenate([rng.choice(own, many, replace=False), rng.choice(others, size - many, replace=False)])
+        for _ in range(2)
+    )
+    return first, second
 
 
 def _halves(specimens: Specimens) -> Run:

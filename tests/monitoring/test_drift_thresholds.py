@@ -13,7 +13,7 @@ from monitoring.contrasts import CONTRASTS, DOMINANT, STRANGE, TOGETHER, Contras
 from monitoring.distances import PseudoWindows, jensen_shannon, normed_wasserstein
 from monitoring.drift import FEATURES, compare
 from monitoring.profiles import NAMES, SLICE_FEATURES, Profile
-from monitoring.thresholds import SMALLEST_THRESHOLD, calibrate, draw
+from monitoring.thresholds import SMALLEST_THRESHOLD, calibrate, common_thresholds, draw
 
 WINDOW = (8,) * 10
 
@@ -97,7 +97,7 @@ def test_the_window_as_a_whole_shows_what_no_single_slice_does(features: pd.Data
     often = window["species"].value_counts().index[0]
     changed = window.assign(
         species=np.where(rng.random(len(window)) < 0.6, often, window["species"]),
-        embedding_distance=window["embedding_distance"] + 3.0 * window["specimen"].isin(specimens[:5]),
+        embedding_distance=window["embedding_distance"] * np.where(window["specimen"].isin(specimens[:5]), 9, 1),
         noise_level=window["noise_level"] + 0.4 * features["noise_level"].std(),
         sharpness=window["sharpness"] - 0.4 * features["sharpness"].std(),
     )
@@ -126,6 +126,19 @@ def test_more_specimens_make_lower_thresholds(features: pd.DataFrame) -> None:
 
 def test_a_feature_that_never_varies_gets_evidentlys_threshold(features: pd.DataFrame) -> None:
     assert calibrate(features.assign(unknown="known"), WINDOW, 0.01, 200, 0)["unknown"] == SMALLEST_THRESHOLD
+
+
+def test_thresholds_are_reached_by_no_more_rows_than_asked_however_many_scores_are_equal() -> None:
+    rng = np.random.default_rng(0)
+    fine, counts = rng.normal(1, 0.1, (2000, 5)), rng.binomial(12, 0.05, (2000, 3)) / 12
+    scores = np.column_stack([fine, counts])
+    thresholds = common_thresholds(scores, 0.01)
+    alarms = (scores >= thresholds).any(axis=1).mean()
+    assert 0.005 <= alarms <= 0.01
+    shares = (scores >= thresholds).mean(axis=0)
+    assert shares.max() <= 0.004
+    assert (shares[:5] > 0).all()
+    assert (scores[:100] < common_thresholds(scores[:100], 0.01)).all()
 
 
 def clean_windows(profile: Profile, clean: pd.DataFrame, count: int) -> Iterator[pd.DataFrame]:
