@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 Names = NDArray[np.str_]
 
 PRIOR_SLICES = 5
+NEIGHBOUR = 5
+_BLOCK = 1000
 
 
 class SpeciesCentres:
@@ -60,10 +62,12 @@ class SpeciesCentres:
 
 
 class EmbeddingDistances:
-    """How far an embedding lies from its species' centre, in one number: what drift of embeddings is watched on.
+    """How far an embedding lies from its species' centre and from its neighbours: what drift of embeddings is seen by.
 
-    The distance is the root mean square over the dimensions of difference / spread, where spread is the standard
-    deviation of the reference's own differences.
+    The distance from the centre is the root mean square over the dimensions of difference / spread, where spread is the
+    standard deviation of the reference's own differences. The distance from the neighbours is that from the
+    NEIGHBOUR-th nearest slice of the reference, of other specimens for the reference itself, each dimension over its
+    standard deviation (Sun et al. 2022, out-of-distribution detection with deep nearest neighbours).
 
     Args:
         embeddings: float64 [N, D] of the reference.
@@ -76,6 +80,9 @@ class EmbeddingDistances:
         self._reference = self._centres.reference_differences()
         deviation = self._reference.std(axis=0)
         self._spread = deviation + 0.01 * deviation.mean() + 1e-9
+        usual = embeddings.std(axis=0)
+        self._scale = usual + 0.01 * usual.mean() + 1e-9
+        self._known, self._specimens = embeddings / self._scale, specimens
 
     @property
     def length(self) -> int:
@@ -90,5 +97,26 @@ class EmbeddingDistances:
         """Returns float64 [N] for embeddings [N, D] with the species answered [N]."""
         return self._scaled(self._centres.differences(embeddings, species))
 
+    def neighbours_of_reference(self) -> Floats:
+        """Returns float64 [N] for the reference itself."""
+        squares = self._squares(self._known)
+        squares[self._specimens[:, None] == self._specimens[None, :]] = np.inf
+        return _nearest(squares)
+
+    def neighbours_of(self, embeddings: Floats) -> Floats:
+        """Returns float64 [N] for embeddings [N, D]."""
+        scaled = embeddings / self._scale
+        blocks = [scaled[start : start + _BLOCK] for start in range(0, len(scaled), _BLOCK)]
+        return np.concatenate([_nearest(self._squares(block)) for block in blocks])
+
+    def _squares(self, scaled: Floats) -> Floats:
+        """Returns the squared distances [N, R] from the R slices of the reference."""
+        lengths = (scaled**2).sum(axis=1)[:, None] + (self._known**2).sum(axis=1)[None, :]
+        return np.asarray(np.maximum(lengths - 2 * scaled @ self._known.T, 0))
+
     def _scaled(self, differences: Floats) -> Floats:
         return np.asarray(np.sqrt(((differences / self._spread) ** 2).mean(axis=1)))
+
+
+def _nearest(squares: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.partition(squares, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1]))

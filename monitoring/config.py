@@ -34,8 +34,8 @@ class MonitorConfig(Frozen):
     events: Path
     repository: Path
     out: Path
-    window_slices: int = Field(default=100, ge=2, le=5000)
-    window_specimens: int = Field(default=10, ge=2, le=1000)
+    window_slices: int = Field(default=200, ge=2, le=5000)
+    window_specimens: int = Field(default=20, ge=2, le=1000)
     specimen_slices: int = Field(default=500, ge=1)
     false_alarms: float = Field(default=0.01, gt=0, lt=0.5)
     resamples: int = Field(default=2000, ge=100, le=20_000)

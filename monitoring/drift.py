@@ -10,10 +10,13 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
 from monitoring.config import MonitorConfig
-from monitoring.profiles import CATEGORICAL, Profile
+from monitoring.contrasts import CONTRASTS, TOGETHER, Contrasts
+from monitoring.profiles import NAMES, SLICE_FEATURES, Profile
 from monitoring.results import FeatureDrift, WindowResult
 from monitoring.thresholds import calibrate
 from monitoring.windows import Window
+
+FEATURES = (*SLICE_FEATURES, *CONTRASTS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def judge(window: Window, profile: Profile, config: MonitorConfig) -> Judgement:
         config.seed,
     )
     end = datetime.fromtimestamp(max(event.time for event in window.events), UTC)
-    snapshot = compare(current, reference, thresholds, window.name, end)
+    found, usual = Contrasts(reference).columns(current)
+    snapshot = compare(current.join(found), reference.join(usual), thresholds, window.name, end)
     return Judgement(_result(window, profile, _scores(snapshot, thresholds)), snapshot)
 
 
@@ -60,8 +64,8 @@ def compare(
         Evidently's snapshot.
     """
     columns = list(thresholds)
-    names = [column for column in columns if column in CATEGORICAL]
-    numbers = [column for column in columns if column not in CATEGORICAL]
+    names = [column for column in columns if column in (*NAMES, *CONTRASTS) and column != TOGETHER]
+    numbers = [column for column in columns if column not in names]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=names)
     preset = DataDriftPreset(
         columns=columns,

@@ -142,7 +142,7 @@ def _parse(content: bytes, source: str) -> DriftEvent | None:
     if len(content) > MAX_LINE_BYTES:
         return None
     try:
-        event = DriftEvent.parse(content, source)
+        event = DriftEvent.of_line(content, source)
     except (ContractError, RecursionError):
         return None
     in_colour = (event.descriptors[name] for name in COLOUR_DESCRIPTORS if name in event.descriptors)

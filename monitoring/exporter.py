@@ -185,7 +185,7 @@ MONITOR_METRICS = (
     ),
     MonitorMetric(
         "faults_total",
-        "What went wrong, by kind: corrupt_line, replaced_file, no_reference (an event), disk (a write).",
+        "What went wrong, by kind: corrupt_line, replaced_file, no_reference (an event), disk (a write), clock_back.",
         ("kind",),
         lambda status, _: [((kind,), count) for kind, count in status.faults],
     ),

@@ -17,6 +17,8 @@ from monitoring.status import DRIFT, FAULTS, NO_DRIFT, SUSTAINED, TOO_LITTLE, Mo
 from monitoring.windows import PendingWindow, Stream, Window
 
 MAX_STREAMS = 1000
+LATE_S = 10.0
+"""Events of one file lie in the order of their answers, but for the moments that requests overtake one another by."""
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Monitor:
         self._answering: dict[str, Stream] = {}
         self._watched: dict[Stream, Watched] = {}
         self._unwatched: dict[Stream, str] = {}
+        self._to_try_again: set[Stream] = set()
+        self._latest_times: dict[str, float] = {}
         state_path = config.out / STATE_FILE
         state = MonitorState.read(state_path) if state_path.exists() else MonitorState()
         self._log = EventLog(config.events, state.positions, state.resume())
@@ -76,8 +80,11 @@ class Monitor:
         Returns:
             The windows' results, in order.
         """
-        before = dict(self._log.positions)
+        before, damaged = dict(self._log.positions), self._log.corrupt_lines
+        self._to_try_again = set(self._unwatched)
         results = [result for item in self._log.read() if (result := self._take(item))]
+        if self._log.corrupt_lines > damaged:
+            _warn(f"{self._log.corrupt_lines - damaged} damaged lines of {self.config.events} are left out")
         if self._log.positions != before:
             self._save()
         self._publish()
@@ -116,6 +123,8 @@ class Monitor:
         begins = self._begins_before.get(stream, {})
         if item.again and item.begin < begins.get(item.file, item.begin + 1):
             return None
+        if not item.again:
+            self._look_at_the_clock(item)
         watched = self._watch(stream)
         if watched is None:
             self._faults["no_reference"] += 1
@@ -125,17 +134,29 @@ class Monitor:
         window = watched.pending.add(item, self.config)
         return self._judge(window, watched) if window else None
 
+    def _look_at_the_clock(self, item: EventAt) -> None:
+        """Notices a server's clock that went back: windows go on in the order of the log, but their times lie."""
+        latest, now = self._latest_times.get(item.file, 0.0), item.event.time
+        if now < latest - LATE_S:
+            self._faults["clock_back"] += 1
+            _warn(f"the clock of {item.file} went back by {latest - now:.0f} s; windows follow the order of its lines")
+        if abs(now - latest) > LATE_S or now > latest:
+            self._latest_times[item.file] = now
+
     def _watch(self, stream: Stream) -> Watched | None:
         if stream in self._watched:
             return self._watched[stream]
-        if stream in self._unwatched or len(self._unwatched) >= MAX_STREAMS:
+        if (stream in self._unwatched and stream not in self._to_try_again) or len(self._unwatched) >= MAX_STREAMS:
             return None
+        self._to_try_again.discard(stream)
         try:
             profile = self._load(stream)
         except ContractError as error:
+            if self._unwatched.get(stream) != str(error):
+                _warn(f"answers of {stream} are not watched: {error}")
             self._unwatched[stream] = str(error)
-            _warn(f"answers of {stream} are not watched: {error}")
             return None
+        self._unwatched.pop(stream, None)
         self._watched[stream] = Watched(profile, PendingWindow(stream))
         return self._watched[stream]
 

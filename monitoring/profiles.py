@@ -1,7 +1,7 @@
 """What traffic is compared with: the served model's reference profile, as features.
 
-The features are the descriptors relative to the species answered, the confidence, the embedding's distance from its
-species, the species itself and whether it is unknown.
+The features are the descriptors relative to the species answered, the confidence, the embedding's distances from its
+species and from its neighbours, the species itself and whether it is unknown.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ from components.shared.errors import BadInputError, ContractError
 from components.shared.reference import COLUMNS, read_reference
 from monitoring.centres import EmbeddingDistances, Floats, Names, SpeciesCentres
 
-CATEGORICAL = ("species", "unknown")
-FEATURES = (*DESCRIPTORS, "confidence", "embedding_distance", *CATEGORICAL)
+NAMES = ("species", "unknown")
+DISTANCES = ("embedding_distance", "neighbour_distance")
+NUMBERS = (*DESCRIPTORS, *COLOUR_DESCRIPTORS, "confidence", *DISTANCES)
+SLICE_FEATURES = (*DESCRIPTORS, "confidence", *DISTANCES, *NAMES)
 """Of slices in grey; slices in colour have COLOUR_DESCRIPTORS besides."""
-NUMERIC = (*DESCRIPTORS, *COLOUR_DESCRIPTORS, "confidence", "embedding_distance")
 MIN_SPECIMENS = 6
 
 
@@ -60,20 +61,22 @@ class Profile:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """A row per slice: `specimen` and FEATURES, without `embedding_distance` where the model gives no embedding.
+        """A row per slice: `specimen` and SLICE_FEATURES.
 
-        Slices in colour have COLOUR_DESCRIPTORS too.
+        Without DISTANCES where the model gives no embedding; slices in colour have COLOUR_DESCRIPTORS too.
         """
-        distances = self.embeddings.of_reference() if self.embeddings else None
+        found = self.embeddings
+        distances = (found.of_reference(), found.neighbours_of_reference()) if found else ()
         return _features(self.slices, self.described, self.descriptors.reference_differences(), distances)
 
     def traffic_features(self, events: Sequence[DriftEvent]) -> pd.DataFrame:
-        """Returns `specimen` and FEATURES of answered slices; `embedding_distance` and colour where all have it."""
+        """Returns `specimen` and SLICE_FEATURES of answered slices; embedding and colour only where all have it."""
         slices = pd.DataFrame([_row(event) for event in events])
         species = _names(slices, "species")
-        distances = None
+        distances: tuple[Floats, ...] = ()
         if self.embeddings and all(len(event.embedding) == self.embeddings.length for event in events):
-            distances = self.embeddings.of(np.array([event.embedding for event in events]), species)
+            embeddings = np.array([event.embedding for event in events])
+            distances = self.embeddings.of(embeddings, species), self.embeddings.neighbours_of(embeddings)
         differences = self.descriptors.differences(_descriptors(slices, self.described), species)
         return _features(slices, self.described, differences, distances).dropna(axis=1)
 
@@ -158,12 +161,12 @@ def _names(slices: pd.DataFrame, column: str) -> Names:
 
 
 def _features(
-    slices: pd.DataFrame, names: Sequence[str], descriptors: Floats, distances: Floats | None
+    slices: pd.DataFrame, names: Sequence[str], descriptors: Floats, distances: Sequence[Floats]
 ) -> pd.DataFrame:
     frame = pd.DataFrame(descriptors, columns=list(names))
     frame["confidence"] = slices["confidence"].to_numpy(np.float64)
-    if distances is not None:
-        frame["embedding_distance"] = distances
+    for name, distance in zip(DISTANCES, distances, strict=False):
+        frame[name] = distance
     frame["species"] = _names(slices, "species")
     frame["unknown"] = np.where(slices["unknown"].to_numpy(bool), "unknown", "known")
     frame.insert(0, "specimen", _names(slices, "specimen"))

@@ -47,7 +47,7 @@ DRIFT_ALERTS = (
     ),
     Alert(
         "TaxonflowPredictionMixChanged",
-        'taxonflow_drift_feature_windows_in_a_row{feature="species"} >= 2',
+        'max by (model) (taxonflow_drift_feature_windows_in_a_row{feature=~"species|dominant_species"}) >= 2',
         "0m",
         "warning",
         "{{ $labels.model }} answers with another mix of species than on its reference, {{ $value }} windows in a row.",

@@ -8,33 +8,17 @@ which takes their correlation into account.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
 
-from monitoring.profiles import CATEGORICAL, NUMERIC
-
-Floats = NDArray[np.float64]
+from monitoring.contrasts import Contrasts
+from monitoring.distances import Floats, PseudoWindows, jensen_shannon, normed_wasserstein
+from monitoring.profiles import NAMES, NUMBERS
 
 SMALLEST_THRESHOLD = 0.1
-SMALLEST_NORM = 0.001
 _BLOCK_NUMBERS = 4_000_000
-
-
-@dataclass(frozen=True)
-class PseudoWindows:
-    """Weights of the reference's slices in R pseudo-windows and in what is left.
-
-    Attributes:
-        window: float64 [R, N], rows sum to 1.
-        rest: float64 [R, N], rows sum to 1.
-    """
-
-    window: Floats
-    rest: Floats
+_TIE = 1e-9
 
 
 def calibrate(
@@ -53,11 +37,8 @@ def calibrate(
         A threshold by feature, never below SMALLEST_THRESHOLD, Evidently's default.
     """
     scores = resampled_scores(reference, slices_per_specimen, resamples, seed)
-    level = _common_level(np.column_stack(list(scores.values())), false_alarms)
-    return {
-        name: max(SMALLEST_THRESHOLD, float(np.quantile(drawn, level, method="higher")))
-        for name, drawn in scores.items()
-    }
+    found = common_thresholds(np.column_stack(list(scores.values())), false_alarms)
+    return {name: max(SMALLEST_THRESHOLD, float(found[number])) for number, name in enumerate(scores)}
 
 
 def resampled_scores(
@@ -66,16 +47,17 @@ def resampled_scores(
     """Scores pseudo-windows of the reference against the rest of it.
 
     Returns:
-        float64 [resamples] by feature: normed Wasserstein distance of numbers, Jensen-Shannon distance of names.
+        float64 [resamples] by feature, CONTRASTS last: normed Wasserstein distance of numbers, Jensen-Shannon distance
+        of names.
     """
     rng = np.random.default_rng(seed)
-    features = [str(name) for name in reference if name != "specimen"]
+    features, contrasts = [str(name) for name in reference if name != "specimen"], Contrasts(reference)
     block = max(1, _BLOCK_NUMBERS // len(reference))
     parts = []
     for start in range(0, resamples, block):
         drawn = draw(reference["specimen"], slices_per_specimen, min(block, resamples - start), rng)
-        parts.append([_scores(reference[name], drawn) for name in features])
-    return {name: np.concatenate([part[number] for part in parts]) for number, name in enumerate(features)}
+        parts.append({**{name: _scores(reference[name], drawn) for name in features}, **contrasts.resampled(drawn)})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def draw(
@@ -107,31 +89,23 @@ def draw(
 
 
 def _scores(values: pd.Series, drawn: PseudoWindows) -> Floats:
-    if values.name in CATEGORICAL:
+    if values.name in NAMES:
         return jensen_shannon(values.to_numpy(str), drawn)
-    assert values.name in NUMERIC
+    assert values.name in NUMBERS
     return normed_wasserstein(values.to_numpy(np.float64), drawn)
 
 
-def normed_wasserstein(values: Floats, drawn: PseudoWindows) -> Floats:
-    """Returns float64 [R]: Wasserstein distance over the rest's standard deviation, as Evidently defines it."""
-    order = np.argsort(values)
-    gaps = np.diff(values[order])
-    distance = np.cumsum(drawn.window[:, order] - drawn.rest[:, order], axis=1)[:, :-1]
-    mean = drawn.rest @ values
-    deviation = np.sqrt(np.maximum(drawn.rest @ values**2 - mean**2, 0))
-    return np.asarray(np.abs(distance) @ gaps / np.maximum(deviation, SMALLEST_NORM))
+def common_thresholds(scores: Floats, false_alarms: float) -> Floats:
+    """Returns the thresholds [F] that at most `false_alarms` of the rows of scores [R, F] reach in any column.
 
-
-def jensen_shannon(names: NDArray[np.str_], drawn: PseudoWindows) -> Floats:
-    """Returns float64 [R]: Jensen-Shannon distance (natural logarithm) of the shares of the names, as Evidently's."""
-    member = (names[:, None] == np.unique(names)[None, :]).astype(np.float64)
-    # Rounding takes the divergence of equal shares below zero, whose root is NaN.
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(jensenshannon(drawn.window @ member, drawn.rest @ member, axis=1))
-
-
-def _common_level(scores: Floats, false_alarms: float) -> float:
-    """Returns the level whose column quantiles are exceeded in `false_alarms` of the rows of [R, F], in any column."""
-    ranks = scores.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") / (len(scores) - 1)
-    return float(np.quantile(ranks.max(axis=1), 1 - false_alarms, method="higher"))
+    A score's p-value is the share of rows that score at least as much; equally rare scores are equally far out in
+    every column. Scores that many rows share, as counts of specimens do, are taken together or not at all.
+    """
+    ordered = np.sort(scores, axis=0)
+    rows = len(scores)
+    as_much = np.column_stack([rows - np.searchsorted(ordered[:, f], scores[:, f]) for f in range(scores.shape[1])])
+    rarest = np.sort(as_much.min(axis=1))
+    taken = int(rarest[int(false_alarms * rows)]) - 1
+    above = ordered[-1] * (1 + _TIE) if taken == 0 else ordered[rows - taken]
+    ties = above * (1 - _TIE) <= ordered[rows - taken - 1]
+    return np.where(ties, above * (1 + _TIE), above)

@@ -8,14 +8,15 @@ from evidently.sdk.panels import line_plot_panel
 from evidently.ui.workspace import Project, Workspace
 
 from monitoring.config import MonitorConfig
-from monitoring.drift import Judgement
-from monitoring.profiles import FEATURES
+from monitoring.contrasts import CONTRASTS
+from monitoring.drift import FEATURES, Judgement
 from monitoring.results import WORKSPACE
 
 PANELS = {
     "Image quality": ("foreground_ratio", "sharpness", "noise_level", "entropy", "box_aspect", "texture"),
     "Grey levels": ("intensity_mean", "intensity_contrast", "intensity_p05", "intensity_p95"),
-    "Answers": ("confidence", "embedding_distance", "species", "unknown"),
+    "Answers": ("confidence", "embedding_distance", "neighbour_distance", "species", "unknown"),
+    "Window as a whole": CONTRASTS,
 }
 
 

@@ -117,11 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         model, version = _served_model(parsed, console)
+        species = ModelCard.read(parsed.out / MODELS / model / str(version) / "model.json").classes
+        config = _traffic_config(parsed, species)
         folder = parsed.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
         with ExitStack() as running:
             client, watch = _start(parsed, folder, model, version, running, console)
-            verdicts = list(_play(parsed, client, watch, (model, version), folder, console))
+            verdicts = list(_play(config, client, watch, (model, version), folder, console))
             _show(verdicts, console)
             _stay(parsed, console)
     except TaxonflowError as error:
@@ -176,7 +178,7 @@ def _served_model(parsed: argparse.Namespace, console: Console) -> tuple[str, in
     return name, versions[-1]
 
 
-def _traffic_config(parsed: argparse.Namespace) -> TrafficConfig:
+def _traffic_config(parsed: argparse.Namespace, species: tuple[str, ...]) -> TrafficConfig:
     """Returns how slices are made: as the preset does.
 
     Raises:
@@ -190,6 +192,7 @@ def _traffic_config(parsed: argparse.Namespace) -> TrafficConfig:
         expected = f"a multiple of {parsed.window_specimens} (--window-specimens)"
         raise BadConfigError(f"--window-slices {parsed.window_slices}", expected)
     return TrafficConfig(
+        species=species,
         specimens=parsed.window_specimens,
         slices=slices,
         phantom_size=parsed.phantom_size or preset.phantoms.phantom_size,
@@ -250,7 +253,7 @@ def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> 
 
 
 def _play(
-    parsed: argparse.Namespace,
+    config: TrafficConfig,
     client: Client,
     watch: Watch,
     served: tuple[str, int],
@@ -258,7 +261,7 @@ def _play(
     console: Console,
 ) -> Iterator[Verdict]:
     """Sends the acts window by window; yields a verdict after each act."""
-    for judged, (act, number, specimens) in enumerate(traffic(_traffic_config(parsed)), start=1):
+    for judged, (act, number, specimens) in enumerate(traffic(config), start=1):
         if number == 1:
             console.rule(f"[bold]{act.name}[/bold]: {act.text}", align="left")
         for name, slices in specimens:

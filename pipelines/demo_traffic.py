@@ -8,7 +8,6 @@ from pathlib import Path
 from components.ingest.cut import CutJob, cut_volume
 from components.ingest.parts import in_turns
 from components.ingest.planes import Schedule
-from components.phantoms.forms import FORMS
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen
@@ -28,7 +27,7 @@ class Act:
     Attributes:
         name: on the screen.
         text: what is sent.
-        species: taken in turn.
+        species: taken in turn; none stands for all that the model knows.
         artefacts: of the scanner.
         windows: how many windows of traffic.
         alert: whether the alert has to fire by the end of it.
@@ -43,9 +42,9 @@ class Act:
 
 
 ACTS = (
-    Act("clean", "new specimens, scanned as usual", tuple(FORMS), USUAL, 2, alert=False),
-    Act("artefact", "the same species by a noisy detector", tuple(FORMS), NOISY, 2, alert=True),
-    Act("mended", "the detector is mended", tuple(FORMS), USUAL, 1, alert=False),
+    Act("clean", "new specimens, scanned as usual", (), USUAL, 2, alert=False),
+    Act("artefact", "the same species by a noisy detector", (), NOISY, 2, alert=True),
+    Act("mended", "the detector is mended", (), USUAL, 1, alert=False),
     Act("unseen species", f"{UNSEEN_SPECIES}, which the model never saw", (UNSEEN_SPECIES,), USUAL, 2, alert=True),
 )
 
@@ -54,6 +53,7 @@ class TrafficConfig(Frozen):
     """How much is sent, and how it is cut: as the model's training did.
 
     Attributes:
+        species: that the model knows.
         specimens: of a window.
         slices: of a specimen.
         phantom_size: edge of a synthetic volume in voxels.
@@ -62,6 +62,7 @@ class TrafficConfig(Frozen):
         seed: of the specimens.
     """
 
+    species: tuple[str, ...]
     specimens: int
     slices: int
     phantom_size: int
@@ -104,5 +105,6 @@ def _orders(config: TrafficConfig) -> Iterator[Order]:
     index = FIRST_INDEX
     for act in ACTS:
         for _ in range(act.windows * config.specimens):
-            yield Order(act.species[index % len(act.species)], index, act.artefacts, config)
+            species = act.species or config.species
+            yield Order(species[index % len(species)], index, act.artefacts, config)
             index += 1

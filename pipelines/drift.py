@@ -10,7 +10,8 @@ from pipelines.placement import defined_anew
 EVENTS_CLAIM, EVENTS = "taxonflow-events", "/var/taxonflow/events"
 MODELS_CLAIM, MODELS = "taxonflow-models", "/var/taxonflow/models"
 
-training = defined_anew("training")["training"]
+_TRAINING = defined_anew("training")
+training, GATE = _TRAINING["training"], _TRAINING["GATE"]
 
 
 def beside_the_endpoint(task: dsl.PipelineTask) -> dsl.PipelineTask:
@@ -27,8 +28,8 @@ def drift(
     models: str = MODELS,
     kept_slices: str = f"{EVENTS}/kept",
     windows: int = 6,
-    window_slices: int = 100,
-    window_specimens: int = 10,
+    window_slices: int = 200,
+    window_specimens: int = 20,
     sustained_windows: int = 2,
     most_slices: int = 200,
     most_of_specimen: int = 10,
@@ -40,7 +41,11 @@ def drift(
     image_size: int = 224,
     slices_per_species: int = 10000,
     planes: str = "published",
+    segmentation: str = "specimen",
     threshold: float = 0.95,
+    canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
+    gate: dict[str, Any] = GATE,
+    material: str = "specimens",
     seed: int = 0,
     shards: int = 1,
 ) -> None:
@@ -65,7 +70,11 @@ def drift(
         image_size: Edge of a slice in pixels.
         slices_per_species: Slices to cut for each species, spread evenly over its specimens.
         planes: Cutting planes, published or random.
+        segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
+        canary: How retraining tries the new version on users, as in taxonflow-training.
+        gate: What retraining asks of a model besides, as in taxonflow-training.
+        material: What the images show, as in taxonflow-training.
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time.
     """
@@ -102,7 +111,11 @@ def drift(
                 image_size=image_size,
                 slices_per_species=slices_per_species,
                 planes=planes,
+                segmentation=segmentation,
                 threshold=threshold,
+                canary=canary,
+                gate=gate,
+                material=material,
                 seed=seed,
                 shards=shards,
             )

@@ -173,6 +173,7 @@ class EventRecorder:
                 self._report(f"drift events cannot be written to {self.folder} and are dropped ({error})")
             self._failing = True
             self._count_dropped(len(batch))
+            self._leave_a_torn_file()
             return
         self._keep(events, batch)
 
@@ -196,6 +197,13 @@ class EventRecorder:
         if not path.exists():
             remove_oldest(self.folder, self._max_folder_bytes)
         return path
+
+    def _leave_a_torn_file(self) -> None:
+        """Goes on in another file where a full disk took half a line, which the next one would spoil itself on."""
+        with suppress(OSError), self._file().open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                self._file_number += 1
 
     def _file(self) -> Path:
         return self.folder / f"{self._prefix}-{self._file_number:04d}.jsonl"

@@ -5,6 +5,7 @@ data set of slices, `components.shared.reference` for the reference profile.
 """
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -271,7 +272,7 @@ class DriftEvent(Document):
         embedding: float [D] from the model, or empty.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.drift-event/1"
+    SCHEMA: ClassVar[str] = "taxonflow.drift-event/2"
 
     id: str
     time: float
@@ -285,5 +286,29 @@ class DriftEvent(Document):
     embedding: tuple[float, ...] = ()
 
     def to_line(self) -> str:
-        """Returns the event as one line of JSON without the line's end."""
-        return json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, separators=(",", ":"))
+        """Returns the event as one line of JSON without the line's end; the last key is the CRC-32 of all before it."""
+        body = json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, separators=(",", ":"))[:-1]
+        return body + _seal(body.encode()).decode()
+
+    @classmethod
+    def of_line(cls, line: bytes, source: str) -> Self:
+        """Reads a line that `to_line` made.
+
+        Args:
+            line: without the line's end.
+            source: where it came from, for messages.
+
+        Raises:
+            ContractError: a byte of it is not as it was written, or it is no such event.
+        """
+        body, seal = line[:-SEAL_BYTES], line[-SEAL_BYTES:]
+        if seal != _seal(body):
+            raise ContractError(f"{source} has a damaged line", "one that ends with its CRC-32")
+        return cls.parse(body + b"}", source)
+
+
+def _seal(body: bytes) -> bytes:
+    return b',"crc32":"%08x"}' % zlib.crc32(body)
+
+
+SEAL_BYTES = len(_seal(b""))

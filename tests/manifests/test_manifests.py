@@ -121,6 +121,16 @@ def test_every_pod_mounts_allowed_volumes_only_and_a_writable_tmp(pods: Pods) ->
             assert set(mounts.values()) <= kinds.keys(), where
 
 
+def test_the_monitors_state_outlives_its_pod(pods: Pods, documents: Documents) -> None:
+    (pod,) = (pod for where, pod in pods.items() if where.endswith("taxonflow-monitor"))
+    (container,) = pod["containers"]
+    out = next(argument.partition("=")[2] for argument in container["args"] if argument.startswith("--out="))
+    (mount,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == out)
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == mount)
+    claims = {claim["metadata"]["name"] for claim in of_kind(documents, "PersistentVolumeClaim")}
+    assert volume["persistentVolumeClaim"]["claimName"] in claims
+
+
 def test_every_container_has_probes_requests_and_limits(pods: Pods) -> None:
     for where, pod in pods.items():
         for container in pod["containers"]:

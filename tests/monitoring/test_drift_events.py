@@ -1,13 +1,14 @@
 """Reading drift events: each whole line once, nothing else."""
 
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from components.shared.contracts import DriftEvent
+from components.shared.contracts import SEAL_BYTES, DriftEvent
 from monitoring.events import MAX_LINE_BYTES, EventLog
 
 
@@ -21,7 +22,14 @@ def ids(log: EventLog) -> list[str]:
 
 
 def id_of(line: bytes) -> str:
-    return DriftEvent.parse(line, "a test").id
+    return DriftEvent.of_line(line.rstrip(), "a test").id
+
+
+def sealed(line: bytes, pattern: bytes, replacement: bytes) -> bytes:
+    """Changes a line as somebody does who knows of the checksum."""
+    body, changes = re.subn(pattern, replacement, line.rstrip()[:-SEAL_BYTES])
+    assert changes == 1
+    return body + b',"crc32":"%08x"}\n' % zlib.crc32(body)
 
 
 def test_a_folder_that_does_not_exist_yet_has_no_events(tmp_path: Path) -> None:
@@ -49,6 +57,32 @@ def test_a_log_cut_at_any_byte_gives_exactly_its_whole_lines(tmp_path: Path, lin
         assert ids(EventLog(tmp_path, {}, {})) == expected
 
 
+def test_a_log_cut_at_any_byte_while_it_is_followed_loses_and_repeats_nothing(
+    tmp_path: Path, lines: list[bytes]
+) -> None:
+    whole, path = b"".join(lines[:2]), tmp_path / "events-1.jsonl"
+    for cut in range(len(whole) + 1):
+        path.unlink(missing_ok=True)
+        path.write_bytes(whole[:cut])
+        log = EventLog(tmp_path, {}, {})
+        before = ids(log)
+        with path.open("ab") as file:
+            file.write(whole[cut:])
+        assert before + ids(EventLog(tmp_path, log.positions, {})) == [id_of(line) for line in lines[:2]]
+        assert log.corrupt_lines == log.replaced_files == 0
+
+
+def test_any_flipped_byte_is_counted_and_costs_no_other_line(tmp_path: Path, lines: list[bytes]) -> None:
+    path = tmp_path / "events-1.jsonl"
+    for place in range(len(lines[1])):
+        flipped = lines[1][:place] + bytes([lines[1][place] ^ 0x04]) + lines[1][place + 1 :]
+        path.write_bytes(lines[0] + flipped + lines[2] + lines[3])
+        log = EventLog(tmp_path, {}, {})
+        lost_end = place == len(lines[1]) - 1  # two lines become one
+        assert ids(log) == [id_of(line) for line in (lines[0], *(() if lost_end else lines[2:3]), lines[3])]
+        assert log.corrupt_lines >= 1
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -56,12 +90,12 @@ def test_a_log_cut_at_any_byte_gives_exactly_its_whole_lines(tmp_path: Path, lin
         lambda _: b"\n",
         lambda _: b"\xff\xfe\x00\n",
         lambda _: b"[1, 2]\n",
-        lambda line: line.replace(b"drift-event/1", b"drift-event/9"),
-        lambda line: line.replace(b'"sharpness"', b'"sharpless"'),
-        lambda line: re.sub(rb'"confidence":[^,]+', b'"confidence":NaN', line),
-        lambda line: re.sub(rb'"entropy":[^,]+', b'"entropy":1e300', line),
-        lambda line: re.sub(rb'"time":[^,]+', b'"time":1e300', line),
-        lambda line: line[:-2] + b',"image":"AAAA"}\n',
+        lambda line: sealed(line, b"drift-event/2", b"drift-event/9"),
+        lambda line: sealed(line, b'"sharpness"', b'"sharpless"'),
+        lambda line: sealed(line, rb'"confidence":[^,]+', b'"confidence":NaN'),
+        lambda line: sealed(line, rb'"entropy":[^,]+', b'"entropy":1e300'),
+        lambda line: sealed(line, rb'"time":[^,]+', b'"time":1e300'),
+        lambda line: sealed(line, rb'"version"', b'"image":"AAAA","version"'),
         lambda _: b"[" * 100_000 + b"\n",
         lambda _: b"x" * (MAX_LINE_BYTES * 20) + b"\n",
         lambda _: b'{"specimen":"' + b"x" * MAX_LINE_BYTES + b'"}\n',

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
+from monitoring.drift import FEATURES
 from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS
 from monitoring.monitor import Monitor
-from monitoring.profiles import FEATURES
 from monitoring.web import serve_monitor
 
 Make = Callable[..., list[DriftEvent]]

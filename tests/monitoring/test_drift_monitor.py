@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from components.shared.contracts import DriftEvent
@@ -105,8 +106,13 @@ def test_answers_of_a_model_without_a_reference_are_counted_and_the_others_are_w
     assert capsys.readouterr().err.count("are not watched") == 2
 
 
-def test_corrupt_lines_are_counted_and_the_rest_is_judged(
-    config: MonitorConfig, log: Path, clean: pd.DataFrame, make_events: Make, append: Append
+def test_corrupt_lines_are_counted_and_said_and_the_rest_is_judged(
+    config: MonitorConfig,
+    log: Path,
+    clean: pd.DataFrame,
+    make_events: Make,
+    append: Append,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     append(log, make_events(clean.head(30)))
     with log.open("a") as file:
@@ -115,6 +121,7 @@ def test_corrupt_lines_are_counted_and_the_rest_is_judged(
     monitor = Monitor(config)
     assert len(monitor.poll()) == 1
     assert faults(monitor)["corrupt_line"] == 1
+    assert "1 damaged lines of" in capsys.readouterr().err
 
 
 def test_a_disk_that_cannot_be_written_does_not_stop_the_watch(
@@ -129,13 +136,61 @@ def test_a_disk_that_cannot_be_written_does_not_stop_the_watch(
     assert monitor.status.models[0].state == NO_DRIFT
 
 
-def test_clocks_that_go_back_do_not_matter(
-    config: MonitorConfig, log: Path, clean: pd.DataFrame, make_events: Make, append: Append
+def test_a_clock_that_goes_back_is_counted_and_said_and_changes_no_window(
+    config: MonitorConfig,
+    log: Path,
+    clean: pd.DataFrame,
+    make_events: Make,
+    append: Append,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     append(log, make_events(clean.head(30), start=2e9))
     append(log, make_events(clean.iloc[30:64], start=1e9))
-    (result,) = Monitor(config).poll()
+    monitor = Monitor(config)
+    (result,) = monitor.poll()
     assert (result.begin, result.end) == (1e9, 2e9 + 29)
+    assert faults(monitor)["clock_back"] == 1
+    assert capsys.readouterr().err.count("went back by 1000000029 s") == 1
+    assert faults(Monitor(config))["clock_back"] == 0
+
+
+def test_answers_that_overtake_one_another_are_no_clock_that_goes_back(
+    config: MonitorConfig, log: Path, clean: pd.DataFrame, make_events: Make, append: Append
+) -> None:
+    events = make_events(clean.head(30))
+    append(log, [events[number ^ 1] for number in range(30)])
+    monitor = Monitor(config)
+    monitor.poll()
+    assert faults(monitor)["clock_back"] == 0
+
+
+def test_a_version_with_a_reference_of_another_schema_is_said_and_watched_once_it_is_mended(
+    config: MonitorConfig,
+    log: Path,
+    tmp_path: Path,
+    repository: Path,
+    clean: pd.DataFrame,
+    make_events: Make,
+    append: Append,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(repository, models)
+    monitor = Monitor(config.model_copy(update={"repository": models}))
+    shutil.copytree(models / "forams" / "2", models / "forams" / "3")
+    path = models / "forams" / "3" / "reference.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"schema": "taxonflow.reference/9"}), path)
+    for _ in range(2):
+        append(log, make_events(clean.head(2), version=3))
+        append(log, make_events(clean.head(3), version=2))
+        monitor.poll()
+    assert faults(monitor)["no_reference"] == 4
+    assert (monitor.status.models[0].version, monitor.status.models[0].pending_slices) == (2, 6)
+    assert capsys.readouterr().err.count("has schema 'taxonflow.reference/9'") == 1
+    shutil.copyfile(models / "forams" / "2" / "reference.parquet", path)
+    append(log, make_events(clean.head(2), version=3))
+    monitor.poll()
+    assert (monitor.status.models[0].version, monitor.status.models[0].pending_slices) == (3, 2)
 
 
 def test_without_a_served_model_the_monitor_says_what_to_do(config: MonitorConfig, tmp_path: Path) -> None:

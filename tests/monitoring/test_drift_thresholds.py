@@ -9,16 +9,11 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from components.shared.contracts import DriftEvent
-from monitoring.drift import compare
-from monitoring.profiles import CATEGORICAL, FEATURES, Profile
-from monitoring.thresholds import (
-    SMALLEST_THRESHOLD,
-    PseudoWindows,
-    calibrate,
-    draw,
-    jensen_shannon,
-    normed_wasserstein,
-)
+from monitoring.contrasts import CONTRASTS, DOMINANT, STRANGE, TOGETHER, Contrasts
+from monitoring.distances import PseudoWindows, jensen_shannon, normed_wasserstein
+from monitoring.drift import FEATURES, compare
+from monitoring.profiles import NAMES, SLICE_FEATURES, Profile
+from monitoring.thresholds import SMALLEST_THRESHOLD, calibrate, common_thresholds, draw
 
 WINDOW = (8,) * 10
 
@@ -66,15 +61,53 @@ def test_the_fast_scores_are_evidentlys(features: pd.DataFrame) -> None:
     drawn = draw(features["specimen"], WINDOW, 1, np.random.default_rng(1))
     repeats = np.round(drawn.window[0] * sum(WINDOW)).astype(int)
     window, rest = features.loc[features.index.repeat(repeats)], features[drawn.rest[0] > 0]
-    snapshot = compare(window, rest, dict.fromkeys(FEATURES, 0.1), "a test")
-    scores = {m["config"]["column"]: m["value"] for m in snapshot.dict()["metrics"] if "column" in m["config"]}
-    assert set(scores) == set(FEATURES)
+    scores = evidently_scores(window, rest, SLICE_FEATURES)
     for name, score in scores.items():
-        if name in CATEGORICAL:
+        if name in NAMES:
             expected = jensen_shannon(features[name].to_numpy(str), drawn)[0]
         else:
             expected = normed_wasserstein(features[name].to_numpy(float), drawn)[0]
         assert score == pytest.approx(expected, rel=1e-6), name
+
+
+def evidently_scores(window: pd.DataFrame, reference: pd.DataFrame, names: tuple[str, ...]) -> dict[str, float]:
+    snapshot = compare(window, reference, dict.fromkeys(names, 0.1), "a test")
+    scores = {m["config"]["column"]: m["value"] for m in snapshot.dict()["metrics"] if "column" in m["config"]}
+    assert set(scores) == set(names)
+    return scores
+
+
+def test_the_fast_scores_of_the_window_as_a_whole_are_evidentlys(features: pd.DataFrame) -> None:
+    """A window of traffic that holds the reference's own slices scores what the same pseudo-window does."""
+    contrasts, drawn = Contrasts(features), draw(features["specimen"], WINDOW, 1, np.random.default_rng(1))
+    repeats = np.round(drawn.window[0] * sum(WINDOW)).astype(int)
+    window = features.loc[features.index.repeat(repeats)].reset_index(drop=True)
+    whole = PseudoWindows(drawn.window, np.full_like(drawn.rest, 1 / len(features)))
+    fast, columns = contrasts.resampled(whole), contrasts.columns(window)
+    scores = evidently_scores(*columns, CONTRASTS)
+    assert list(fast) == list(CONTRASTS)
+    for name, score in scores.items():
+        assert score == pytest.approx(fast[name][0], rel=1e-6), name
+
+
+def test_the_window_as_a_whole_shows_what_no_single_slice_does(features: pd.DataFrame) -> None:
+    rng = np.random.default_rng(5)
+    specimens = rng.choice(features["specimen"].unique(), 20, replace=False)
+    window = features[features["specimen"].isin(specimens)].reset_index(drop=True)
+    often = window["species"].value_counts().index[0]
+    changed = window.assign(
+        species=np.where(rng.random(len(window)) < 0.6, often, window["species"]),
+        embedding_distance=window["embedding_distance"] * np.where(window["specimen"].isin(specimens[:5]), 9, 1),
+        noise_level=window["noise_level"] + 0.4 * features["noise_level"].std(),
+        sharpness=window["sharpness"] - 0.4 * features["sharpness"].std(),
+    )
+    contrasts = Contrasts(features)
+    (found, reference), (usual, _) = contrasts.columns(changed), contrasts.columns(window)
+    assert set(found[DOMINANT]) == {often, "the others"}
+    assert found.loc[changed["specimen"].isin(specimens[:5]), STRANGE].eq("strange").all()
+    assert usual[STRANGE].eq("strange").mean() < 0.2
+    shift = (found[TOGETHER].mean() - reference[TOGETHER].mean()) / reference[TOGETHER].std()
+    assert shift > 0.6
 
 
 def test_the_same_seed_gives_the_same_thresholds_and_another_seed_nearly_the_same(features: pd.DataFrame) -> None:
@@ -95,6 +128,19 @@ def test_a_feature_that_never_varies_gets_evidentlys_threshold(features: pd.Data
     assert calibrate(features.assign(unknown="known"), WINDOW, 0.01, 200, 0)["unknown"] == SMALLEST_THRESHOLD
 
 
+def test_thresholds_are_reached_by_no_more_rows_than_asked_however_many_scores_are_equal() -> None:
+    rng = np.random.default_rng(0)
+    fine, counts = rng.normal(1, 0.1, (2000, 5)), rng.binomial(12, 0.05, (2000, 3)) / 12
+    scores = np.column_stack([fine, counts])
+    thresholds = common_thresholds(scores, 0.01)
+    alarms = (scores >= thresholds).any(axis=1).mean()
+    assert 0.005 <= alarms <= 0.01
+    shares = (scores >= thresholds).mean(axis=0)
+    assert shares.max() <= 0.004
+    assert (shares[:5] > 0).all()
+    assert (scores[:100] < common_thresholds(scores[:100], 0.01)).all()
+
+
 def clean_windows(profile: Profile, clean: pd.DataFrame, count: int) -> Iterator[pd.DataFrame]:
     rng = np.random.default_rng(2)
     events = clean.assign(id="", time=0.0, model="forams", version=1)
@@ -110,8 +156,8 @@ def _event(row: dict[str, object]) -> DriftEvent:
     return DriftEvent.model_validate({**fields, "descriptors": descriptors})
 
 
-def score(name: str, reference: pd.Series, window: pd.Series) -> float:
-    if name in CATEGORICAL:
+def score(reference: pd.Series, window: pd.Series) -> float:
+    if window.dtype == object:
         names = sorted({*reference, *window})
         return float(jensenshannon(*([(side == each).mean() for each in names] for side in (reference, window))))
     return float(wasserstein_distance(reference, window) / np.std(reference))
@@ -120,10 +166,12 @@ def score(name: str, reference: pd.Series, window: pd.Series) -> float:
 def test_clean_windows_of_new_specimens_raise_hardly_any_false_alarm_where_usual_thresholds_nearly_always_do(
     profile: Profile, features: pd.DataFrame, clean: pd.DataFrame
 ) -> None:
-    thresholds = calibrate(features, WINDOW, 0.01, 1000, 0)
+    thresholds, contrasts = calibrate(features, WINDOW, 0.01, 1000, 0), Contrasts(features)
     alarms = usual = 0
-    for window in clean_windows(profile, clean, 40):
-        scores = {name: score(name, features[name], window[name]) for name in FEATURES}
+    for traffic in clean_windows(profile, clean, 40):
+        found, beside = contrasts.columns(traffic)
+        window, reference = traffic.join(found), features.join(beside)
+        scores = {name: score(reference[name], window[name]) for name in FEATURES}
         alarms += any(scores[name] >= thresholds[name] for name in FEATURES)
         usual += any(scores[name] >= SMALLEST_THRESHOLD for name in FEATURES)
     assert alarms <= 2

@@ -11,8 +11,8 @@ import pytest
 from components.shared.contracts import DriftEvent
 from components.shared.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
-from monitoring.drift import Judgement, judge
-from monitoring.profiles import FEATURES, Profile
+from monitoring.drift import FEATURES, Judgement, judge
+from monitoring.profiles import Profile
 from monitoring.report import write_window
 from monitoring.results import read_result
 from monitoring.windows import Window
@@ -61,7 +61,8 @@ def test_one_dominant_species_is_drift_of_the_predictions(verdict: Judge, clean:
 
 def test_events_without_embeddings_are_compared_by_everything_else(verdict: Judge, clean: pd.DataFrame) -> None:
     result = verdict(clean.head(96).assign(embedding=[[] for _ in range(96)])).result
-    assert {feature.feature for feature in result.features} == set(FEATURES) - {"embedding_distance"}
+    without = {"embedding_distance", "neighbour_distance", "strange_specimens"}
+    assert {feature.feature for feature in result.features} == set(FEATURES) - without
 
 
 def test_a_window_of_black_slices_is_drift_not_an_accident(verdict: Judge, clean: pd.DataFrame) -> None:

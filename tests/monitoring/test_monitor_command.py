@@ -1,6 +1,8 @@
 """The command that a person starts."""
 
+import multiprocessing
 import os
+import random
 import re
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import pytest
 from components.shared.contracts import DriftEvent
 from monitoring.__main__ import EXIT_DRIFT, EXIT_TOO_LITTLE, main
 from monitoring.config import MonitorConfig
+from monitoring.state import STATE_FILE
 
 Make = Callable[..., list[DriftEvent]]
 Append = Callable[[Path, Iterable[DriftEvent]], None]
@@ -111,13 +114,21 @@ def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
 def test_a_monitor_killed_at_any_moment_judges_each_window_once(
     config: MonitorConfig, clean: pd.DataFrame, make_events: Make, append: Append
 ) -> None:
-    events, command = make_events(clean), [sys.executable, "-m", "monitoring", *arguments_of(config)]
-    for number, start in enumerate(range(0, 480, 24)):
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
-        append(config.events / "events-1.jsonl", events[start : start + 24])
-        time.sleep(1.0 + 0.37 * (number % 9))
-        process.kill()
-        process.wait()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["monitoring.report", "monitoring.workspace"])  # so that a life takes no seconds
+    events, moments = make_events(clean), random.Random(0)
+    for start in range(0, 480, 24):
+        state = state_of(config)
+        process = context.Process(target=main, args=(arguments_of(config),))
+        process.start()
+        try:
+            append(config.events / "events-1.jsonl", events[start : start + 12])
+            wait_until(lambda before=state: state_of(config) != before)
+            append(config.events / "events-1.jsonl", events[start + 12 : start + 24])
+            time.sleep(moments.uniform(0, 2))
+        finally:
+            process.kill()
+            process.join()
     assert main([*arguments_of(config), "--once"]) in (0, EXIT_DRIFT)
     undisturbed = config.model_copy(update={"out": config.out.with_name("undisturbed")})
     assert main([*arguments_of(undisturbed), "--once"]) in (0, EXIT_DRIFT)
@@ -126,3 +137,36 @@ def test_a_monitor_killed_at_any_moment_judges_each_window_once(
     )
     assert len(expected) >= 7
     assert left == expected
+
+
+def state_of(config: MonitorConfig) -> bytes:
+    path = config.out / STATE_FILE
+    return path.read_bytes() if path.exists() else b""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_a_full_disk_is_said_and_once_there_is_room_again_no_window_is_missing(
+    config: MonitorConfig, clean: pd.DataFrame, make_events: Make, append: Append
+) -> None:
+    append(config.events / "events-1.jsonl", make_events(clean.head(64)))
+    command = [sys.executable, "-m", "monitoring", *arguments_of(config), "--once"]
+    full = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command],  # no file may grow beyond a block or two
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 0, full.stderr
+    assert "no drift after 1 windows" in full.stdout
+    assert f"{config.out} cannot be written (File too large)" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert list(config.out.glob("*.html")) == []
+    assert main([*arguments_of(config), "--once"]) == 0
+    assert len(list(config.out.glob("window-*.json"))) == 1

@@ -21,6 +21,7 @@ from components.shared.reference import write_reference
 from pipelines.compile import compile_pipeline
 from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM, drift
 from pipelines.placement import Placement, TrainingResources, cluster_pipelines
+from pipelines.training import GATE
 
 SPECIES = ("Alveolina", "Fallotia")
 Rows = list[dict[str, Any]]
@@ -85,7 +86,8 @@ def run(tmp_path: Path, models: Path) -> Callable[..., Path]:
         root = tmp_path / "root"
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
         folders = {"events": tmp_path / "events", "models": models, "kept_slices": tmp_path / "kept"}
-        drift(name="forams", **{name: str(folder) for name, folder in folders.items()}, **parameters)
+        sizes = {"window_slices": 100, "window_specimens": 10}
+        drift(name="forams", **{name: str(folder) for name, folder in folders.items()}, **sizes, **parameters)
         return root
 
     return run_pipeline
@@ -122,6 +124,23 @@ def test_sustained_drift_leaves_the_slices_to_label_and_a_proposal(tmp_path: Pat
     assert "Collected 30 of 200 drifted slices" in proposal.read_text()
     (report,) = root.glob("**/check-drift/report")
     assert "intensity_mean" in report.read_text()
+
+
+@pytest.mark.slow
+def test_with_retrain_sustained_drift_ends_with_a_new_version_where_the_old_one_was(
+    tmp_path: Path, run: Callable[..., Path], volumes: Path
+) -> None:
+    store(tmp_path / "events", answered(range(200, 220), 4))
+    lenient = {"threshold": 0.0, "gate": {**GATE, "smallest_recall": 0.0}}
+    small: dict[str, Any] = {"image_size": 32, "slices_per_species": 40, "planes": "random", **lenient}
+    target = f"file://{tmp_path / 'models'}"
+    recipe = {"epochs": 2, "batch_size": 16, "ema_momentum": 0.9}
+    root = run(retrain=True, volumes=str(volumes), target=target, backbones=["cnn_small"], recipe=recipe, **small)
+    assert state(root) == "sustained_drift"
+    (proposal,) = root.glob("**/collect-for-labelling/proposal")
+    assert "A training run was started." in proposal.read_text()
+    card = ModelCard.read(tmp_path / "models" / "forams" / "4" / "model.json")
+    assert (card.name, card.classes) == ("forams", ("Baculogypsina", "Coskinolina", "Fallotia"))
 
 
 def test_clean_traffic_ends_with_the_check(tmp_path: Path, run: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from components.shared.contracts import DriftEvent
 from components.shared.descriptors import describe
 from components.shared.imaging import decode_image
+from monitoring.events import EventLog
 from serving.events import AnsweredSlice, EventRecorder, remove_oldest
 
 Body = Callable[..., dict[str, Any]]
@@ -22,7 +24,7 @@ Body = Callable[..., dict[str, Any]]
 
 def events_of(folder: Path) -> list[DriftEvent]:
     lines = [line for file in sorted(folder.glob("events-*.jsonl")) for line in file.read_text().splitlines()]
-    return [DriftEvent.parse(line, "a test") for line in lines]
+    return [DriftEvent.of_line(line.encode(), "a test") for line in lines]
 
 
 def wait_for_events(folder: Path, specimen: str, count: int) -> list[DriftEvent]:
@@ -154,6 +156,33 @@ def test_a_folder_that_cannot_be_written_is_reported_once_and_events_are_counted
     assert recorder.dropped == 200
     assert len(reports) == 1
     assert "cannot be written" in reports[0]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_spoils_no_later_event(
+    recorder_of: Any, tmp_path: Path, reports: list[str]
+) -> None:
+    recorder = recorder_of()
+    recorder.start()
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (1000, unlimited[1])
+        )  # a file takes no more, as a full disk would not
+        for number in range(4):
+            recorder.record(answered(number))
+        for _ in range(1000):
+            time.sleep(0 if recorder.dropped == 4 else 0.01)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    recorder.record(answered(9))
+    recorder.close()
+    assert len(reports) == 1
+    files = sorted((tmp_path / "events").iterdir())
+    assert [file.stat().st_size == 1000 for file in files] == [True, False]
+    assert not files[0].read_bytes().endswith(b"\n")
+    log = EventLog(tmp_path / "events", {}, {})
+    assert [item.event.specimen for item in log.read()][-1] == "specimen-9"
+    assert log.corrupt_lines == 0
 
 
 def test_events_recorded_by_many_threads_are_all_written_whole(recorder_of: Any, tmp_path: Path) -> None:

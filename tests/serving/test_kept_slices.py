@@ -27,7 +27,7 @@ def record(recorder: EventRecorder, count: int) -> list[DriftEvent]:
         recorder.record(answered(seed))
     recorder.close()
     lines = [line for path in recorder.folder.glob("events-*.jsonl") for line in path.read_text().splitlines()]
-    return [DriftEvent.parse(line, "test") for line in lines]
+    return [DriftEvent.of_line(line.encode(), "test") for line in lines]
 
 
 def test_each_event_finds_its_slice_by_its_id_bit_by_bit(tmp_path: Path) -> None:

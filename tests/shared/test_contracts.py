@@ -114,4 +114,21 @@ def test_a_drift_event_is_one_line() -> None:
     event = DOCUMENTS[-1]
     assert isinstance(event, DriftEvent)
     assert "\n" not in event.to_line()
-    assert DriftEvent.parse(event.to_line(), "line 1") == event
+    assert DriftEvent.of_line(event.to_line().encode(), "line 1") == event
+
+
+def test_any_flipped_bit_of_a_drift_events_line_is_noticed() -> None:
+    event = DOCUMENTS[-1]
+    assert isinstance(event, DriftEvent)
+    line = event.to_line().encode()
+    for place in range(len(line)):
+        for bit in range(8):
+            flipped = line[:place] + bytes([line[place] ^ 1 << bit]) + line[place + 1 :]
+            with pytest.raises(ContractError, match="CRC-32"):
+                DriftEvent.of_line(flipped, "line 1")
+
+
+@pytest.mark.parametrize("line", [b"", b"}", b'{"crc32":"00000000"}', b"x" * 1000])
+def test_a_line_without_a_checksum_is_no_drift_event(line: bytes) -> None:
+    with pytest.raises(ContractError, match="CRC-32"):
+        DriftEvent.of_line(line, "line 1")

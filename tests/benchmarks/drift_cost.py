@@ -1,0 +1,123 @@
+"""What the watch costs: the monitor for a large window, the server for the descriptors and the event of a slice."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tests.benchmarks.measurement import Measurement
+
+WINDOW_SLICES, WINDOW_SPECIMENS, REFERENCE_SPECIMENS, EMBEDDING = 5000, 100, 96, 240
+ANSWERED, EDGE = 1280, 224
+MOST_SECONDS, MOST_MIB, MOST_MS = 5.0, 700.0, 2.0
+NAME = "forams"
+
+
+def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
+    """Returns described and answered slices whose specimens differ."""
+    from components.shared.descriptors import DESCRIPTORS
+
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(specimens), slices)
+    values = rng.normal(0, 1, (specimens, len(DESCRIPTORS)))[owner] + rng.normal(0, 1, (len(owner), len(DESCRIPTORS)))
+    return pd.DataFrame(values, columns=list(DESCRIPTORS)).assign(
+        specimen=[f"specimen-{seed}-{number}" for number in owner],
+        species=[f"species-{number % 12}" for number in owner],
+        confidence=rng.uniform(0.5, 1, len(owner)),
+        unknown=rng.random(len(owner)) < 0.05,
+        embedding=list(rng.normal(0, 1, (len(owner), EMBEDDING)).astype(np.float32)),
+    )
+
+
+def _store(slices: pd.DataFrame, path: Path) -> None:
+    from components.shared.contracts import DriftEvent
+    from components.shared.descriptors import DESCRIPTORS
+
+    with path.open("w") as file:
+        for number, row in enumerate(slices.to_dict("records")):
+            event = DriftEvent(
+                id=f"{path.name}-{number}",
+                time=1.8e9 + number,
+                model=NAME,
+                version=1,
+                descriptors={name: row[name] for name in DESCRIPTORS},
+                embedding=tuple(map(float, row["embedding"])),
+                **{name: row[name] for name in ("specimen", "species", "confidence", "unknown")},
+            )
+            file.write(event.to_line() + "\n")
+
+
+def watch_two_windows(folder: str) -> dict[str, Any]:
+    """Judges two windows and returns the seconds of the second one, for which nothing is left to import."""
+    from components.shared.reference import write_reference
+    from monitoring.config import MonitorConfig
+    from monitoring.monitor import Monitor
+    from tests.serving.conftest import card_of
+
+    models, events = Path(folder) / "models", Path(folder) / "events"
+    for path in (models / NAME / "1", events):
+        path.mkdir(parents=True)
+    card_of(NAME).write(models / NAME / "1" / "model.json")
+    write_reference(models / NAME / "1" / "reference.parquet", _described(REFERENCE_SPECIMENS, 30, 0))
+    sizes = {"window_slices": WINDOW_SLICES, "window_specimens": WINDOW_SPECIMENS}
+    monitor = Monitor(MonitorConfig(events=events, repository=models, out=Path(folder) / "out", **sizes))
+    seconds = []
+    for number in (1, 2):
+        _store(
+            _described(WINDOW_SPECIMENS, WINDOW_SLICES // WINDOW_SPECIMENS, number), events / f"events-{number}.jsonl"
+        )
+        began = time.perf_counter(), time.process_time()
+        (result,) = monitor.poll()
+        seconds.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+        assert result.slices == WINDOW_SLICES
+    return {"seconds": seconds[1][0], "cpu": seconds[1][1], "mib": _most_resident_mib()}
+
+
+def _most_resident_mib() -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def _window(scratch: Path) -> Iterator[Measurement]:
+    program = (
+        f"import json, tests.benchmarks.drift_cost as it; print(json.dumps(it.watch_two_windows({str(scratch)!r})))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    taken = json.loads(run.stdout.splitlines()[-1])
+    unit = f"s for a window of {WINDOW_SLICES} slices, {taken['cpu']:.1f} s of them computing"
+    bar = "<= 5 s"
+    yield Measurement(
+        "drift-window-seconds", taken["seconds"], unit, MOST_SECONDS, taken["seconds"] / MOST_SECONDS, bar
+    )
+    yield Measurement("drift-window-memory", taken["mib"], "MiB", MOST_MIB, taken["mib"] / MOST_MIB, "<= 700 MB")
+
+
+def _slice(scratch: Path) -> Iterator[Measurement]:
+    """Records answered slices as the server does and takes the computing of the thread that writes."""
+    from components.shared.imaging import decode_image, segment_slice
+    from serving.events import AnsweredSlice, EventRecorder
+    from tests.serving.conftest import raw_slice
+
+    rng = np.random.default_rng(0)
+    pixels = segment_slice(decode_image(raw_slice(0, (EDGE, EDGE)), 1))
+    embedding = tuple(rng.normal(size=EMBEDDING).tolist())
+    recorder = EventRecorder(scratch, print)
+    answered = AnsweredSlice(1.8e9, NAME, 1, "specimen", "species", 0.9, False, embedding, pixels)
+    for _ in range(ANSWERED):
+        recorder.record(answered)
+    began = time.process_time()
+    recorder.start()
+    recorder.close(60)
+    taken = (time.process_time() - began) / ANSWERED * 1e3
+    assert recorder.dropped == 0
+    unit = f"ms for descriptors and event of a slice of {EDGE} px"
+    yield Measurement("drift-slice-cost", taken, unit, MOST_MS, taken / MOST_MS, "<= 2 ms")
+
+
+BENCHMARKS = {"drift-window": _window, "drift-slice": _slice}

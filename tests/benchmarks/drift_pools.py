@@ -1,0 +1,152 @@
+"""Answered slices of specimens that neither training nor the reference saw, by what is wrong with their scans.
+
+Each slice is cut, segmented, described and named once; windows are then drawn from these pools.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from components.ingest.cut import CutJob, cut_volume
+from components.ingest.parts import in_turns
+from components.phantoms.forms import FORMS
+from components.phantoms.growth import UNSEEN_FORMS
+from components.phantoms.physics import Artefacts
+from components.phantoms.specimen import Specimen, make_specimen
+from components.phantoms.writer import volume_path, write_specimen
+from components.shared.descriptors import describe
+from components.shared.imaging import Pixels, decode_image, encode_png, segment_slice
+from components.shared.workers import in_order
+
+FIRST_INDEX = 200_000
+"""Training counts its specimens from 0, the demonstration from 100,000."""
+SLICES, EDGE, SEED = 10, 64, 0
+CLEAN_OF_SPECIES, OTHERS_OF_SPECIES, UNSEEN_OF_SPECIES = 25, 5, 12
+SEVERITIES: dict[str, tuple[float, float, float]] = {
+    "noise": (2, 3, 6),
+    "blur": (2, 3, 5),
+    "rings": (2, 3, 6),
+    "coarser": (1.5, 2, 3),
+    "contrast": (0.8, 0.6, 0.4),
+    "offset": (10, 20, 40),
+}
+"""Artefacts in usual scans (3 is a bad one), voxels in usual ones, contrast as a factor, offset in grey levels."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A specimen and how it is scanned.
+
+    Attributes:
+        species: of ALL_FORMS.
+        index: of the specimen.
+        kind: a key of SEVERITIES, or `clean`.
+        severity: of it.
+    """
+
+    species: str
+    index: int
+    kind: str = "clean"
+    severity: float = 0.0
+
+
+def scans() -> Iterator[Scan]:
+    """Yields the specimens of all pools; no two pools share one."""
+    index = FIRST_INDEX
+    for kind, severity, of_species in _conditions():
+        for species in UNSEEN_FORMS if kind == "unseen" else FORMS:
+            for _ in range(of_species):
+                yield Scan(species, index, kind, severity)
+                index += 1
+
+
+def _conditions() -> Iterator[tuple[str, float, int]]:
+    yield "clean", 0.0, CLEAN_OF_SPECIES
+    yield "unseen", 0.0, UNSEEN_OF_SPECIES
+    for kind, severities in SEVERITIES.items():
+        for severity in severities:
+            yield kind, severity, OTHERS_OF_SPECIES
+
+
+def sliced(scan: Scan) -> list[dict[str, object]]:
+    """Returns a row for each slice of a scan: what is known of it, its descriptors, and `png` as the predictor's."""
+    rows = []
+    for raw in _cut(_scanned(scan)):
+        image = segment_slice(_regreyed(decode_image(raw, 1), scan))
+        known = {"truth": scan.species, "specimen": f"{scan.species}-{scan.index}"}
+        rows.append(
+            {**known, "kind": scan.kind, "severity": scan.severity, **describe(image), "png": encode_png(image)}
+        )
+    return rows
+
+
+def _scanned(scan: Scan) -> Specimen:
+    strengths = {scan.kind: scan.severity} if scan.kind in Artefacts.model_fields else {}
+    specimen = make_specimen(scan.species, scan.index, EDGE, SEED, Artefacts(**strengths))
+    return _coarser(specimen, scan.severity) if scan.kind == "coarser" else specimen
+
+
+def _coarser(specimen: Specimen, factor: float) -> Specimen:
+    """Scans with voxels that are so many times as wide, each the mean of what it covers."""
+    averaged = ndimage.uniform_filter(specimen.volume.astype(np.float32), round(factor), mode="nearest")
+    volume = np.round(ndimage.zoom(averaged, 1 / factor, order=1, grid_mode=True, mode="nearest")).astype(np.uint8)
+    affine = specimen.affine @ np.diag([factor, factor, factor, 1.0])
+    return dataclasses.replace(specimen, volume=volume, mask=volume > 0, affine=affine)
+
+
+def _cut(specimen: Specimen) -> list[bytes]:
+    """Cuts by the ingest step's own work."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_specimen(Path(folder), specimen, "volumes")
+        path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
+        result = cut_volume(CutJob(path, Path(folder) / path, part, SLICES, "random", EDGE, SEED))
+        if result.refused:
+            raise ValueError(f"{specimen.name} is refused: {result.refused}")
+        return [row["png"] for _, _, row in in_turns([part])]
+
+
+def _regreyed(image: Pixels, scan: Scan) -> Pixels:
+    """Changes the grey values of a raw slice, as another export from the scanner would."""
+    if scan.kind == "contrast":
+        return np.round(image.mean() + scan.severity * (image - image.mean())).astype(np.uint8)
+    if scan.kind == "offset":
+        return np.clip(image.astype(np.int16) + int(scan.severity), 0, 255).astype(np.uint8)
+    return image
+
+
+def answered_pools(model: Path) -> pd.DataFrame:
+    """Makes the pools and names every slice with a served model.
+
+    Args:
+        model: folder of the SavedModel, `<repository>/<name>/<version>`.
+
+    Returns:
+        A row for each slice: `kind`, `severity`, `truth`, and what a drift event holds.
+    """
+    slices = pd.DataFrame([row for _, rows in in_order(sliced, scans()) for row in rows])
+    return slices.drop(columns="png").join(_answers(model, slices["png"].to_list()))
+
+
+def _answers(model: Path, images: list[bytes]) -> pd.DataFrame:
+    import tensorflow as tf
+
+    answer = tf.saved_model.load(str(model)).signatures["serving_default"]
+    parts = []
+    for start in range(0, len(images), 256):
+        found = answer(image_bytes=tf.constant(images[start : start + 256]))
+        parts.append({name: value.numpy() for name, value in found.items()})
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return pd.DataFrame(
+        {
+            "species": [name.decode() for name in columns["species"]],
+            "confidence": columns["confidence"].astype(np.float64),
+            "unknown": columns["unknown"].astype(bool),
+            "embedding": list(columns["embedding"].astype(np.float64)),
+        }
+    )
