@@ -120,7 +120,9 @@ SERVING_ALERTS = (
     ),
     Alert(
         "TaxonflowModelLoadFailed",
-        "sum by (model) (increase(taxonflow_failed_loads_total[15m])) > 0",
+        # a model's first failure makes the series, and nothing has increased yet
+        "sum by (model) (increase(taxonflow_failed_loads_total[15m])) > 0 or "
+        "sum by (model) (taxonflow_failed_loads_total unless taxonflow_failed_loads_total offset 15m) > 0",
         "0m",
         "critical",
         "A new version of {{ $labels.model }} could not be loaded; the old one keeps answering.",

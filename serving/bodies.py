@@ -25,7 +25,7 @@ class Bodies:
         self._held_bytes = 0
 
     @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
+    async def read(self, request: Request) -> AsyncIterator[bytearray]:
         """Yields a body, announced in `Content-Length` or not; it is held until the block ends.
 
         Raises:
@@ -35,7 +35,7 @@ class Bodies:
         body = bytearray()
         try:
             await self._receive(request, body)
-            yield bytes(body)
+            yield body
         finally:
             self._held_bytes -= len(body)
 

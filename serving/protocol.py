@@ -154,7 +154,7 @@ class Outputs:
         return {name: values for name, values in vars(self).items() if name != "answered_by"}
 
 
-def parse_predict(body: bytes, limits: Limits, version: int | None = None) -> PredictRequest:
+def parse_predict(body: bytes | bytearray, limits: Limits, version: int | None = None) -> PredictRequest:
     """Reads a predict request.
 
     Args:
@@ -188,8 +188,8 @@ def _bad(found: str, expected: str = "", remedy: str = "") -> RequestError:
     return RequestError(400, found, expected, remedy)
 
 
-def _parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
-    if not body.strip():
+def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
+    if not body or body.isspace():
         raise _bad("an empty body", f'{{"instances": [{_B64_FORM}]}}')
     # Base64 has no brackets: counting them bounds the memory and the depth of the parsed document beforehand.
     brackets = body.count(b"[") + body.count(b"{")
