@@ -25,7 +25,7 @@ AnswerWith = Callable[[str], RemotePredictor]
 @pytest.fixture
 def predictor_that_says() -> Iterator[AnswerWith]:
     """A TensorFlow Serving that answers every slice with one number: as scores, confidence and embedding."""
-    servers = []
+    servers: list[ThreadingHTTPServer] = []
 
     def started(number: str) -> RemotePredictor:
         row = f'"confidence": {number}, "scores": [{number}], "embedding": [{number}], "unknown": false'
