@@ -16,7 +16,7 @@ from tests.benchmarks.class_weights import f1_of
 from tests.benchmarks.measurement import Measurement
 
 NETWORK, EDGE, SEEDS = "resnet_small", 48, (0, 1)
-MOST_SPECIMENS, IMBALANCE, TEST_SPECIMENS = 200, 11, 40
+MOST_SPECIMENS, IMBALANCE, TEST_SPECIMENS = 100, 11, 40
 COMMON = {"epochs": 40, "batch_size": 16, "rotation": 0.04, "shift": 0.05, "flips": "horizontal", "ema_momentum": 0.95}
 RECIPES: dict[str, dict[str, Any]] = {
     "scratch": {},
