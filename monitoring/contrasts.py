@@ -79,10 +79,11 @@ class Contrasts:
         return str((shares - usual.reindex(shares.index, fill_value=0.0)).idxmax())
 
     def _dominance(self, drawn: PseudoWindows) -> Floats:
+        """Compares with the whole reference: of a species that a pseudo-window takes much of, too little is left."""
         member = np.eye(len(self._names))[self._species]
-        window, rest = drawn.window @ member, drawn.rest @ member
-        rows, chosen = np.arange(len(window)), (window - rest).argmax(axis=1)
-        return shares_distance(_and_others(window[rows, chosen]), _and_others(rest[rows, chosen]))
+        window, usual = drawn.window @ member, member.mean(axis=0)
+        rows, chosen = np.arange(len(window)), (window - usual).argmax(axis=1)
+        return shares_distance(_and_others(window[rows, chosen]), _and_others(usual[chosen]))
 
     def _strangeness_of(self, slices: pd.DataFrame) -> Floats:
         """Returns float64 [N]: how far slices are from what is known, in the reference's standard deviations."""
@@ -97,7 +98,7 @@ class Contrasts:
         return shares_distance(_and_others(strange), _and_others(drawn.rest @ self._strange[self._codes]))
 
     def _together(self, drawn: PseudoWindows) -> Floats:
-        directions = self._directions((drawn.window - drawn.rest) @ self._scaled)
+        directions = self._directions(drawn.difference @ self._scaled)
         return np.array(
             [
                 normed_wasserstein(self._scaled @ direction, drawn.row(number))[0]
