@@ -35,7 +35,7 @@ class Contrasts:
     """
 
     def __init__(self, reference: pd.DataFrame) -> None:
-        self._reference = reference
+        self._reference, self._rng = reference, np.random.default_rng(0)
         self._codes, self._specimens = pd.factorize(reference["specimen"])
         self._species, self._names = pd.factorize(reference["species"])
         self._descriptors = [name for name in (*DESCRIPTORS, *COLOUR_DESCRIPTORS) if name in reference]
@@ -79,10 +79,13 @@ class Contrasts:
         return str((shares - usual.reindex(shares.index, fill_value=0.0)).idxmax())
 
     def _dominance(self, drawn: PseudoWindows) -> Floats:
-        member = np.eye(len(self._names))[self._species]
-        window, rest = drawn.window @ member, drawn.rest @ member
-        rows, chosen = np.arange(len(window)), (window - rest).argmax(axis=1)
-        return shares_distance(_and_others(window[rows, chosen]), _and_others(rest[rows, chosen]))
+        """Draws the mix of species anew, with replacement: without, a small reference leaves hardly a choice."""
+        answered = _means(np.eye(len(self._names))[self._species], self._codes)
+        slices = drawn.window @ np.eye(len(self._specimens))[self._codes]
+        mixes = np.stack([_mix(sizes[sizes > 0], answered, self._rng) for sizes in slices])
+        usual = np.bincount(self._species) / len(self._species)
+        rows, chosen = np.arange(len(mixes)), (mixes - usual).argmax(axis=1)
+        return shares_distance(_and_others(mixes[rows, chosen]), _and_others(usual[chosen]))
 
     def _strangeness_of(self, slices: pd.DataFrame) -> Floats:
         """Returns float64 [N]: how far slices are from what is known, in the reference's standard deviations."""
@@ -97,7 +100,7 @@ class Contrasts:
         return shares_distance(_and_others(strange), _and_others(drawn.rest @ self._strange[self._codes]))
 
     def _together(self, drawn: PseudoWindows) -> Floats:
-        directions = self._directions((drawn.window - drawn.rest) @ self._scaled)
+        directions = self._directions(drawn.difference @ self._scaled)
         return np.array(
             [
                 normed_wasserstein(self._scaled @ direction, drawn.row(number))[0]
@@ -115,6 +118,11 @@ def _means(values: Floats, codes: NDArray[np.intp]) -> Floats:
     """Returns the means [S, D] of values [N, D] by code."""
     member = np.eye(codes.max() + 1)[codes]
     return np.asarray(member.T @ values / member.sum(axis=0)[:, None])
+
+
+def _mix(sizes: Floats, answered: Floats, rng: np.random.Generator) -> Floats:
+    """Returns the shares [K] of species in M specimens drawn from S, whose own shares are `answered` [S, K]."""
+    return np.asarray(sizes @ answered[rng.integers(len(answered), size=len(sizes))])
 
 
 def _strange_signs(slices: pd.DataFrame) -> Floats:

@@ -1,6 +1,7 @@
 """Evidently's drift scores, of many pseudo-windows of the reference at once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ class PseudoWindows:
     window: Floats
     rest: Floats
 
+    @cached_property
+    def difference(self) -> Floats:
+        """Window less rest, float64 [R, N]."""
+        return self.window - self.rest
+
     def row(self, number: int) -> "PseudoWindows":
         """Returns one of them."""
         return PseudoWindows(self.window[number : number + 1], self.rest[number : number + 1])
@@ -32,7 +38,7 @@ def normed_wasserstein(values: Floats, drawn: PseudoWindows) -> Floats:
     """Returns float64 [R]: Wasserstein distance over the rest's standard deviation, as Evidently defines it."""
     order = np.argsort(values)
     gaps = np.diff(values[order])
-    distance = np.cumsum((drawn.window - drawn.rest)[:, order], axis=1)[:, :-1]
+    distance = np.cumsum(drawn.difference[:, order], axis=1)[:, :-1]
     mean = drawn.rest @ values
     deviation = np.sqrt(np.maximum(drawn.rest @ values**2 - mean**2, 0))
     return np.asarray(np.abs(distance) @ gaps / np.maximum(deviation, SMALLEST_NORM))

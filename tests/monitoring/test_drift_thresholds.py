@@ -86,8 +86,30 @@ def test_the_fast_scores_of_the_window_as_a_whole_are_evidentlys(features: pd.Da
     fast, columns = contrasts.resampled(whole), contrasts.columns(window)
     scores = evidently_scores(*columns, CONTRASTS)
     assert list(fast) == list(CONTRASTS)
-    for name, score in scores.items():
-        assert score == pytest.approx(fast[name][0], rel=1e-6), name
+    for name in (STRANGE, TOGETHER):
+        assert scores[name] == pytest.approx(fast[name][0], rel=1e-6), name
+    shares = window["species"].value_counts(normalize=True), features["species"].value_counts(normalize=True)
+    most = (shares[0] - shares[1]).idxmax()
+    pair = ([side[most], 1 - side[most]] for side in shares)
+    assert scores[DOMINANT] == pytest.approx(jensenshannon(*pair), rel=1e-6)
+
+
+@pytest.mark.parametrize("specimens", [12, 42])
+def test_mixes_drawn_at_random_are_no_dominant_species_however_small_the_reference(
+    features: pd.DataFrame, specimens: int
+) -> None:
+    few = features[features["specimen"].isin(features["specimen"].unique()[:specimens])].reset_index(drop=True)
+    drawn = draw(few["specimen"], (8,) * 6, 2000, np.random.default_rng(0))
+    threshold = np.quantile(Contrasts(few).resampled(drawn)[DOMINANT], 0.98)
+    rng, by_specimen = np.random.default_rng(1), [found for _, found in few.groupby("specimen")]
+    usual = few["species"].value_counts(normalize=True)
+    alarms = 0
+    for _ in range(300):
+        mix = pd.concat([by_specimen[number] for number in rng.integers(specimens, size=6)])["species"]
+        shares = mix.value_counts(normalize=True)
+        most = (shares - usual.reindex(shares.index)).idxmax()
+        alarms += jensenshannon([shares[most], 1 - shares[most]], [usual[most], 1 - usual[most]]) > threshold
+    assert alarms <= 15
 
 
 def test_the_window_as_a_whole_shows_what_no_single_slice_does(features: pd.DataFrame) -> None:
