@@ -126,7 +126,7 @@ def test_a_monitor_killed_at_any_moment_judges_each_window_once(
             append(config.events / "events-1.jsonl", events[start : start + 12])
             wait_until(lambda before=state: state_of(config) != before)
             append(config.events / "events-1.jsonl", events[start + 12 : start + 24])
-            time.sleep(moments.uniform(0, 2))
+            time.sleep(moments.uniform(0, 1.2))
         finally:
             process.kill()
             process.join()
