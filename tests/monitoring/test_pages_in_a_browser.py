@@ -136,7 +136,7 @@ def test_the_page_shows_the_state_its_reasons_and_the_windows_before(laptop: Lap
     expect(page.locator("p.state.bad")).to_contain_text("SUSTAINED DRIFT (2 windows in a row) after 4 windows")
     first = page.locator("table").first.locator("tr").nth(1)
     expect(first.locator("td").first).to_have_class("bad")
-    assert page.locator("table").first.locator("tr").count() == 15
+    assert page.locator("table").first.locator("tr").count() == 19
     assert page.locator("figure svg polyline").count() == 6
     figures = page.locator("figure").all()
     assert [is_drawn(figure, f"page-{number}") for number, figure in enumerate(figures)] == [True] * 3
