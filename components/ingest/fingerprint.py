@@ -50,7 +50,7 @@ def fingerprint(specimen: Specimen) -> str:
     centre = [float((share.sum(axis=_others(axis)) * places[axis]).sum() / share.sum()) for axis in range(3)]
     distance = np.sqrt(sum(np.ix_(*((at - mid) ** 2 for at, mid in zip(places, centre, strict=True)))))
     radii = _radii_of_equal_mass(distance.ravel(), share.ravel())
-    smooth = gaussian_filter(share, _SMOOTHING * radii[-1] / zooms_mm, mode="constant")
+    smooth = gaussian_filter(share, _SMOOTHING * radii[-1] / zooms_mm, mode="constant", truncate=3.0)
     directions, project = _harmonics()
     points = (np.array(centre) + radii[:, None, None] * directions) / zooms_mm
     seen = map_coordinates(smooth, points.reshape(-1, 3).T, order=1, mode="constant").reshape(SPHERES, -1)

@@ -48,10 +48,11 @@ def _joined_numbers(bright: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
         for b in range(bright.shape[1]):
             left = np.uint32(0)
             for c in range(bright.shape[2]):
-                above, behind = layer[b, c], layer[b - 1, c] if b else np.uint32(0)
                 if not bright[a, b, c]:
-                    left = np.uint32(0)
-                elif left or behind or above:
+                    left = layer[b, c] = np.uint32(0)
+                    continue
+                above, behind = layer[b, c], layer[b - 1, c] if b else np.uint32(0)
+                if left or behind or above:
                     left = np.uint32(_joined_neighbours(joined, int(left), int(behind), int(above)))
                 else:
                     if count == joined.size:
@@ -60,7 +61,6 @@ def _joined_numbers(bright: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
                     count += 1
                 layer[b, c] = left
                 voxels[left] += 1
-    voxels[0] = 0
     return joined[:count], voxels[:count]
 
 
@@ -104,13 +104,14 @@ def _clear_others(bright: NDArray[np.bool_], joined: Numbers, largest: int) -> N
         for b in range(bright.shape[1]):
             left = np.uint32(0)
             for c in range(bright.shape[2]):
-                behind = layer[b - 1, c] if b else np.uint32(0)
                 if not bright[a, b, c]:
-                    left = np.uint32(0)
-                elif left or behind or layer[b, c]:
+                    left = layer[b, c] = np.uint32(0)
+                    continue
+                behind = layer[b - 1, c] if b else np.uint32(0)
+                if left or behind or layer[b, c]:
                     left = left or behind or layer[b, c]
                 else:
                     left = np.uint32(count)
                     count += 1
                 layer[b, c] = left
-                bright[a, b, c] = left and joined[left] == largest
+                bright[a, b, c] = joined[left] == largest

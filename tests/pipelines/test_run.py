@@ -157,7 +157,7 @@ def test_an_order_that_cannot_be_carried_out_is_bad_input(
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_run_that_was_ended_in_the_middle_leaves_no_process_and_does_not_trip_the_next(
     how: signal.Signals, volumes: Path, tmp_path: Path
 ) -> None:
