@@ -10,8 +10,9 @@ from typing import Any
 TABLE = Path(__file__).with_name("FIGURES.md")
 HEAD = """# Measured figures
 
-All taken on one machine ({machine}) with `make figures`, on synthetic specimens and photographs. A ratio compares ours
-with the reference of the same run; a bar says what it has to reach.
+All taken on one machine ({machine}) on synthetic specimens and photographs, each row as
+last measured; `make figures` measures all of them anew. A ratio compares ours with the reference of the same run; a
+bar says what it has to reach.
 
 | benchmark | ours | reference | ratio | unit; bar |
 |---|---:|---:|---:|---|
