@@ -96,7 +96,7 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     _write_split(folder / SPLIT_FILE, named, [splits[scan.specimen] for scan in cutting.scans], near_copies)
     thumbnails = Thumbnails()
     info = _write_slices(cutting, splits, near_copies, folder, thumbnails)
-    page = reader.page(info, thumbnails, cutting)
+    page = reader.page(info, thumbnails, cutting.outcomes())
     shutil.rmtree(folder / PARTS_FOLDER)
     return IngestResult(info, page)
 

@@ -1,9 +1,11 @@
 """The page that explores a data set of photographs: balance, sizes, samples, near-duplicates, refused files."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from components.ingest.balance import balance_chart, balance_table, near_copies_table, splits_of
+from components.ingest.cut import CutResult
+from components.ingest.manifest import Scan
 from components.shared.contact_sheet import Thumbnails, figures, refused_table
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph, table
@@ -12,15 +14,15 @@ _SHAPES = ((0.75, "upright"), (0.95, "nearly square, upright"), (1.05, "square")
 _WIDEST = "wider"
 
 
-def exploration_html(info: SlicesInfo, thumbnails: Thumbnails, sizes: Sequence[tuple[int, int]]) -> str:
+def exploration_html(info: SlicesInfo, thumbnails: Thumbnails, outcomes: Iterable[tuple[Scan, CutResult]]) -> str:
     """Returns a self-contained page; views as training augments them are on the page of `train`.
 
     Args:
         info: `dataset.json`.
         thumbnails: photographs to show.
-        sizes: width and height of the originals in pixels.
+        outcomes: the photographs and what came of each.
     """
-    splits = splits_of(info.counts)
+    splits, sizes = splits_of(info.counts), sorted((result.size for _, result in outcomes), key=_long_and_short)
     parts = [
         paragraph(_summary(info)),
         heading("Photographs of each species"),
@@ -40,6 +42,10 @@ def exploration_html(info: SlicesInfo, thumbnails: Thumbnails, sizes: Sequence[t
     for name in sorted({count.species for count in info.counts}):
         parts += [heading(name), figures(thumbnails.chosen.get(name, []))]
     return page("Photographs", parts)
+
+
+def _long_and_short(size: tuple[int, int]) -> tuple[int, int]:
+    return max(size), min(size)
 
 
 def imbalance_ratio(info: SlicesInfo) -> float:
@@ -70,8 +76,7 @@ def _imbalance(info: SlicesInfo) -> str:
 
 
 def _extremes(sizes: Sequence[tuple[int, int]]) -> str:
-    ranked = sorted(sizes, key=max)
-    smallest, median, largest = ranked[0], ranked[len(ranked) // 2], ranked[-1]
+    smallest, median, largest = sizes[0], sizes[len(sizes) // 2], sizes[-1]
     words = (f"{width} x {height}" for width, height in (smallest, median, largest))
     return "Smallest {}, median {}, largest {} pixels.".format(*words)
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.ingest.endings import ENDINGS, VOLUMES, ending_of, kind_of
-from components.ingest.sources import Place, Source, open_source
+from components.ingest.place import Place, Source
+from components.ingest.sources import open_source
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadVolumeError
 

@@ -6,13 +6,10 @@ seeds, so the result does not depend on how the volumes were spread over shards.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from components.ingest.cut import CutResult
 from components.ingest.cutting import cut_scans, part_file
@@ -71,14 +68,12 @@ class Cutting:
         )
         return (*self.plan.refused, *later)
 
-    def grey_counts(self) -> dict[str, NDArray[np.int64]]:
-        """Returns the windowed volumes' histogram for each species, int64 [256]."""
-        counts: defaultdict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(256, np.int64))
+    def outcomes(self) -> Iterator[tuple[Scan, CutResult]]:
+        """Yields the usable scans and what came of each as the shards noted it, with its histogram."""
         for folder in self.shards:
             for number, result in read_results(folder):
                 if number not in self.refused:
-                    counts[self.plan.scans[number].species] += np.array(result.grey_counts, dtype=np.int64)
-        return dict(counts)
+                    yield self.plan.scans[number], result
 
 
 def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Cutting:

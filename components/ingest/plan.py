@@ -16,8 +16,9 @@ from typing import ClassVar
 from components.ingest.config import IngestConfig
 from components.ingest.endings import VOLUMES
 from components.ingest.manifest import Scan, list_volumes
+from components.ingest.place import Source
 from components.ingest.readers import READERS
-from components.ingest.sources import Source, open_source
+from components.ingest.sources import open_source
 from components.ingest.split import assign_splits
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadVolumeError

@@ -1,9 +1,8 @@
 """What is done with each kind of source file: the one place where volumes and photographs differ in this step."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.ingest.config import IngestConfig
 from components.ingest.cut import SMALLEST_COVERAGE, CutJob, CutResult, cut_volume
@@ -20,8 +19,7 @@ from components.ingest.volume import read_header
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
 
-if TYPE_CHECKING:
-    from components.ingest.merging import Cutting
+Outcomes = Iterable[tuple[Scan, CutResult]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Reader:
     near: Pairs
     left_out: Callable[[Sequence[Scan], Sequence[NearCopies]], list[tuple[Scan, str]]]
     parameters: Callable[[IngestConfig], Mapping[str, object]]
-    page: Callable[[SlicesInfo, Thumbnails, "Cutting"], str]
+    page: Callable[[SlicesInfo, Thumbnails, Outcomes], str]
 
 
 def _bytes_of_volume(file: Path) -> int:
@@ -70,14 +68,6 @@ def _parameters_of_photographs(config: IngestConfig) -> dict[str, object]:
     return {"largest_distance_of_copies": LARGEST_DISTANCE}
 
 
-def _page_of_volumes(info: SlicesInfo, thumbnails: Thumbnails, cutting: "Cutting") -> str:
-    return report_html(info, thumbnails, cutting.grey_counts())
-
-
-def _page_of_photographs(info: SlicesInfo, thumbnails: Thumbnails, cutting: "Cutting") -> str:
-    return exploration_html(info, thumbnails, [cutting.results[scan.path].size for scan in cutting.scans])
-
-
 READERS: dict[str, Reader] = {
     VOLUMES: Reader(
         channels=1,
@@ -88,7 +78,7 @@ READERS: dict[str, Reader] = {
         near=near_pairs,
         left_out=keep_all,
         parameters=_parameters_of_volumes,
-        page=_page_of_volumes,
+        page=report_html,
     ),
     PHOTOGRAPHS: Reader(
         channels=3,
@@ -99,6 +89,6 @@ READERS: dict[str, Reader] = {
         near=near_photographs,
         left_out=leave_out_of_training,
         parameters=_parameters_of_photographs,
-        page=_page_of_photographs,
+        page=exploration_html,
     ),
 }

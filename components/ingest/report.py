@@ -1,11 +1,14 @@
 """The page that shows a data set: slices of each species, balance, grey values, near-copies, refused files."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.ingest.balance import balance_chart, balance_table, near_copies_table, splits_of
+from components.ingest.cut import CutResult
+from components.ingest.manifest import Scan
 from components.shared.contact_sheet import Thumbnails, figures, refused_table
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph
@@ -14,15 +17,15 @@ _BARS = 64
 _BAR_WIDTH, _HEIGHT = 4, 60
 
 
-def report_html(info: SlicesInfo, thumbnails: Thumbnails, grey_counts: Mapping[str, NDArray[np.int64]]) -> str:
+def report_html(info: SlicesInfo, thumbnails: Thumbnails, outcomes: Iterable[tuple[Scan, CutResult]]) -> str:
     """Returns a self-contained page.
 
     Args:
         info: `dataset.json`.
         thumbnails: slices to show.
-        grey_counts: int64 [256] for each species, the histogram of its windowed volumes.
+        outcomes: the volumes and what came of each, with its histogram.
     """
-    splits = splits_of(info.counts)
+    splits, counts = splits_of(info.counts), grey_counts(outcomes)
     parts = [
         paragraph(_summary(info)),
         heading("Specimens and slices in each split"),
@@ -35,8 +38,16 @@ def report_html(info: SlicesInfo, thumbnails: Thumbnails, grey_counts: Mapping[s
         refused_table(info.refused),
     ]
     for name in sorted({count.species for count in info.counts}):
-        parts += [heading(name), figures(thumbnails.chosen.get(name, [])), "<br>", _histogram(grey_counts[name])]
+        parts += [heading(name), figures(thumbnails.chosen.get(name, [])), "<br>", _histogram(counts[name])]
     return page("Slices", parts)
+
+
+def grey_counts(outcomes: Iterable[tuple[Scan, CutResult]]) -> dict[str, NDArray[np.int64]]:
+    """Returns the histogram of each species' windowed volumes, int64 [256]."""
+    counts: defaultdict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(256, np.int64))
+    for scan, result in outcomes:
+        counts[scan.species] += np.array(result.grey_counts, dtype=np.int64)
+    return dict(counts)
 
 
 def _summary(info: SlicesInfo) -> str:

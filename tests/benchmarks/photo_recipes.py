@@ -18,11 +18,12 @@ from tests.benchmarks.measurement import Measurement
 NETWORK, EDGE, SEEDS = "resnet_small", 48, (0, 1)
 MOST_SPECIMENS, IMBALANCE, TEST_SPECIMENS = 100, 11, 40
 COMMON = {"epochs": 40, "batch_size": 16, "rotation": 0.04, "shift": 0.05, "flips": "horizontal", "ema_momentum": 0.95}
+STAGE_1 = {"class_weights": "balanced", "frozen_epochs": 20, "frozen_learning_rate": 0.01}
 RECIPES: dict[str, dict[str, Any]] = {
     "scratch": {},
     "scratch, balanced": {"class_weights": "balanced"},
-    "transfer, stage 1": {"class_weights": "balanced", "epochs": 0, "frozen_epochs": 20},
-    "transfer, both stages": {"class_weights": "balanced", "epochs": 20, "frozen_epochs": 20, "learning_rate": 0.001},
+    "transfer, stage 1": STAGE_1 | {"epochs": 0},
+    "transfer, both stages": STAGE_1 | {"epochs": 20},
 }
 COMPARED = (
     ("scratch, balanced", "scratch", "class weights"),

@@ -23,6 +23,7 @@ from components.ingest.dataset import make_dataset, merge_dataset
 from components.ingest.manifest import Scan
 from components.ingest.merging import merge_shards
 from components.ingest.plan import IngestPlan, make_plan, read_plan, write_plan
+from components.ingest.report import grey_counts
 from components.ingest.shard import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_shard
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
@@ -157,7 +158,7 @@ def test_the_merge_holds_little_more_than_the_names_of_the_volumes(tmp_path: Pat
     (tmp_path / "again").mkdir()
     tracemalloc.start()
     cutting = merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
-    counts = cutting.grey_counts()
+    counts = grey_counts(cutting.outcomes())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sum(int(count.sum()) for count in counts.values()) == 256 * sum(10**6 + n for n in range(2000))
