@@ -24,7 +24,10 @@ def show_outcome(summary: Summary, path: Path, out: Path, console: Console) -> N
     console.print()
     console.print(Panel(f"[bold]{_VERDICT[summary.outcome]}[/bold]\n{summary.message}", border_style=colour))
     if summary.ensemble:
+        source = "synthetic test specimens" if summary.synthetic else "test specimens"
+        console.print(f"On {source} that neither training nor validation saw:")
         console.print(_figures(summary, summary.ensemble))
+        console.print(_findings(summary.ensemble), highlight=False)
     if summary.answer:
         console.print(_answer(summary.answer), highlight=False)
     if summary.seconds:
@@ -35,8 +38,7 @@ def show_outcome(summary: Summary, path: Path, out: Path, console: Console) -> N
 
 
 def _figures(summary: Summary, ensemble: dict[str, Any]) -> Table:
-    source = "synthetic test specimens" if summary.synthetic else "test specimens"
-    table = Table(title=f"On {source} that neither training nor validation saw", title_justify="left")
+    table = Table()
     for column in ("model", "accuracy", "top-3", "macro F1"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for name, found in summary.backbones.items():
@@ -45,19 +47,22 @@ def _figures(summary: Summary, ensemble: dict[str, Any]) -> Table:
     table.add_row(
         "[bold]ensemble[/bold]", *(f"[bold]{ensemble[key]:.1%}[/bold]" for key in ("accuracy", "top3", "macro_f1"))
     )
-    low, high = ensemble["accuracy_interval"]
-    table.caption = (
-        f"{ensemble['rule']}; 95 % interval {low:.1%} to {high:.1%}; "
-        f"specimens right by vote {ensemble['specimen_accuracy']:.1%}; calibration error {ensemble['ece']:.3f}"
-    )
-    if ensemble.get("unknown_auroc") is not None:
-        table.caption += (
-            f"; species outside the model told by an AUROC of {ensemble['unknown_auroc']:.2f}, "
-            f"{ensemble['unknown_flagged_unseen']:.0%} of their slices called unknown "
-            f"and {ensemble['unknown_flagged_known']:.1%} of known ones"
-        )
-    table.caption_justify = "left"
     return table
+
+
+def _findings(ensemble: dict[str, Any]) -> Table:
+    """Lists what else was measured of the ensemble, a name and a sentence in each line."""
+    low, high = ensemble["accuracy_interval"]
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row("ensemble", ensemble["rule"])
+    lines.add_row("accuracy", f"95 % interval {low:.1%} to {high:.1%}")
+    lines.add_row("specimens", f"{ensemble['specimen_accuracy']:.1%} named right by the vote of their slices")
+    lines.add_row("confidence", f"calibration error {ensemble['ece']:.3f}")
+    if ensemble.get("unknown_auroc") is not None:
+        noticed, wrongly = ensemble["unknown_flagged_unseen"], ensemble["unknown_flagged_known"]
+        found = f"{noticed:.0%} of the slices of species outside the model noticed, {wrongly:.1%} of known ones wrongly"
+        lines.add_row("unknown", f"{found} (AUROC {ensemble['unknown_auroc']:.2f})")
+    return lines
 
 
 def _answer(answer: dict[str, Any]) -> str:
@@ -79,6 +84,7 @@ def _next_steps(summary: Summary, path: Path, out: Path) -> list[str]:
         steps += [
             f"Next: [bold]make serve{own}[/bold] serves the model on http://127.0.0.1:8080",
             f"      [bold]make monitor{own}[/bold] watches its answers for drift",
-            f"      [bold]make run{own} VOLUMES=folder[/bold] takes your own species/specimen.nii.gz files",
+            f"      [bold]make run{own} VOLUMES=folder[/bold] takes your own species/specimen.nii.gz files,",
+            f"      [bold]make run{own} PHOTOS=folder[/bold] your own species/photograph.jpg",
         ]
     return steps

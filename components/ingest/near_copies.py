@@ -21,6 +21,8 @@ from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
 
 SPLIT_OF_CONTRADICTIONS = "train"
+MOST_TOLD = 5
+"""Groups that are named while the step runs; its page has all."""
 
 Pairs = Callable[[Sequence[str]], Iterator[tuple[int, int, float]]]
 """From fingerprints to (first, second, distance) of those that are near."""
@@ -124,9 +126,13 @@ def leave_out_of_training(scans: Sequence[Scan], near_copies: Sequence[NearCopie
 
 
 def tell(near_copies: Sequence[NearCopies]) -> None:
-    """Says what was found as soon as it is known."""
-    for group in near_copies:
+    """Says what was found as soon as it is known: the first groups in full, those under two names before the others."""
+    ranked = sorted(near_copies, key=lambda group: len(group.species) == 1)
+    for group in ranked[:MOST_TOLD]:
         sys.stdout.write(f"[ingest] near-copies {_listed(group)}: {verdict(group)}\n")
+    if len(ranked) > MOST_TOLD:
+        more = len(ranked) - MOST_TOLD
+        sys.stdout.write(f"[ingest] near-copies: {more} more groups, all of them on the page of the slices\n")
     sys.stdout.flush()
 
 
@@ -134,7 +140,8 @@ def verdict(group: NearCopies) -> str:
     """Returns in words what becomes of near-copies."""
     if len(group.species) == 1:
         return f"they count as one specimen, {group.specimens[0]}"
-    return f"they are said to be {' and '.join(group.species)}: one of them is wrong; they share a split"
+    said = f"they are said to be {' and '.join(group.species)}"
+    return f"{said}: a name is wrong, or they are merely alike; they share a split"
 
 
 def _joined(pairs: Sequence[tuple[int, int, float]], count: int) -> list[tuple[list[int], float]]:

@@ -14,7 +14,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
 from components.ingest.fingerprint import LARGEST_DISTANCE, fingerprint, near_pairs
 from components.ingest.manifest import Scan
-from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies
+from components.ingest.near_copies import MOST_TOLD, as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.specimen import find_specimen
 from components.ingest.volume import Volume
 from components.phantoms.physics import Artefacts
@@ -109,7 +109,7 @@ def test_a_rescan_under_another_species_is_reported_and_trains(own_phantoms: Pat
     assert result.info.near_copies[0].species == ("Orbitoides", "Lockhartia")
     index = read_index(tmp_path / "slices").set_index("specimen")
     assert set(index.loc[["orbitoides-001", "Lockhartia-again"], "split"]) == {"train"}
-    assert "one of them is wrong" in result.html
+    assert "a name is wrong, or they are merely alike" in result.html
 
 
 def test_a_later_run_takes_the_saved_split_and_makes_the_same_slices(own_phantoms: Path, tmp_path: Path) -> None:
@@ -195,3 +195,12 @@ def test_scans_of_a_known_specimen_are_no_near_copies(specimen: Specimen) -> Non
     mark = _fingerprint(specimen.volume, specimen.zooms)
     scans = [replace(SCANS[0], path=f"{number}.nii") for number in range(3)]
     assert find_near_copies(scans, [mark] * 3) == ()
+
+
+def test_of_many_groups_those_under_two_names_are_told_first(capsys: pytest.CaptureFixture[str]) -> None:
+    alike = [NearCopies(specimens=(f"{n}", f"{n}b"), species=("One",), distance=0.1) for n in range(MOST_TOLD + 1)]
+    torn = NearCopies(specimens=("x", "y"), species=("One", "Two"), distance=0.1)
+    tell([*alike, torn])
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert "near-copies x, y" in first
+    assert last == "[ingest] near-copies: 2 more groups, all of them on the page of the slices"
