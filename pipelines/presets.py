@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
+from components.evaluate.gate import GateConfig
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone, find_published
@@ -69,9 +70,11 @@ def check_training(parameters: Mapping[str, Any]) -> None:
         parameters: of a pipeline, of the right types; those that are left out are the pipeline's own.
 
     Raises:
-        BadConfigError: no backbone, an unknown one, a recipe that one of them cannot have, or an impossible seed.
+        BadConfigError: no backbone, an unknown one, a recipe that one of them cannot have, an
+            impossible seed, or a gate with an unknown key or an impossible value.
     """
     check_seed(parameters.get("seed", 0))
+    GateConfig.parse(parameters.get("threshold", 0.0), parameters.get("gate", {}))
     for key in ("backbones", "large_backbones"):
         if parameters.get(key) == []:
             raise BadConfigError(f"{key} is empty", "at least one backbone", "Name one of the registry.")

@@ -6,7 +6,7 @@ from kfp import dsl, kubernetes
 
 from components.deploy.component import deploy, refuse
 from components.evaluate.component import evaluate
-from components.evaluate.gate import GateConfig
+from components.evaluate.gate import GateConditions
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.phantoms.component import phantoms
 from components.segment.component import segment
@@ -18,7 +18,7 @@ VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name
 SIGNING_SECRET, VERIFICATION_MAP = "taxonflow-signing-key", "taxonflow-verification-key"
 _STORE_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
 
-GATE = GateConfig().model_dump()
+GATE = GateConditions().model_dump()
 
 
 def reading_volumes(task: dsl.PipelineTask) -> dsl.PipelineTask:
@@ -109,10 +109,7 @@ def training(
         segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
-        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
-            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
-            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
-            be worse than by more than champion_margin).
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
         material: What the specimens are, as the report calls them.
@@ -170,10 +167,7 @@ def phantom_training(
         segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
-        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
-            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
-            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
-            be worse than by more than champion_margin).
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
     """
@@ -240,10 +234,7 @@ def large_training(
         segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
         canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
-        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
-            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
-            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
-            be worse than by more than champion_margin).
+        gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.
         material: What the specimens are, as the report calls them.

@@ -92,13 +92,15 @@ class Choice:
         ensemble: rule and temperature.
         unknown: score and threshold of unknown species.
         candidates: the rules that were tried, the simplest first.
+        validation: the validation slices and what every member says about them.
         seconds: that the networks worked on further slices than the validation split's.
     """
 
     ensemble: Ensemble
     unknown: UnknownScore
     candidates: Sequence[Candidate]
-    seconds: float = 0.0
+    validation: HeldOut
+    seconds: float
 
     def calls_unknown(self, held_out: HeldOut, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether some slices are taken for species that the model never saw, bool [len(rows)]."""
@@ -106,13 +108,13 @@ class Choice:
         return np.asarray(self.unknown.of_answers(answers) > self.unknown.threshold)
 
 
-def choose_on_validation(source: Source, validation: HeldOut) -> Choice:
+def choose_on_validation(source: Source) -> Choice:
     """Chooses rule, temperature, score of unknown species and its threshold; no test slice is read.
 
     Args:
         source: data set and members; only slices of its training and validation split are read.
-        validation: what the members say about the validation slices.
     """
+    validation = source.predict("validation")
     labels, specimens = validation.slices.labels, validation.slices.specimens
     candidates = compare_rules(validation.logits, labels, specimens)
     ensemble = choose_ensemble(candidates, validation.logits, labels)
@@ -123,4 +125,4 @@ def choose_on_validation(source: Source, validation: HeldOut) -> Choice:
     swapped = predict_swapped(source.folder, "validation", some, voting, source.scratch)
     unknown = fit_unknown(ensemble, known, training.labels[rows], validation.predictions, swapped)
     seconds = sum(said.seconds for sample in (known, swapped) for said in sample.values())
-    return Choice(ensemble, unknown, candidates, seconds)
+    return Choice(ensemble, unknown, candidates, validation, seconds)

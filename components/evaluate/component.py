@@ -42,21 +42,17 @@ def evaluate(
     """
     from pathlib import Path
 
+    from components.evaluate.config import EvaluationConfig
     from components.evaluate.evaluation import evaluate_models
-    from components.evaluate.gate import GateConfig
     from components.evaluate.report.folder import write_report
     from components.shared.errors import one_sentence
 
     with one_sentence("evaluate"):
-        conditions = GateConfig.parse(gate)
+        config = EvaluationConfig.parse(threshold, gate, name=name, seed=seed, material=material)
         folders = [Path(model.path) for model in [*models, *(large_models or [])]]
-        found = evaluate_models(
-            Path(slices.path), folders, name, threshold, seed, Path(served.path), conditions, material
-        )
-        page = write_report(Path(findings.path), found.findings, found.pictures)
-        Path(report.path).write_text(page, encoding="utf-8")
-        for key, value in found.card.metrics.items():
-            if isinstance(value, float):
-                metrics.log_metric(key, value)
+        found = evaluate_models(Path(slices.path), folders, Path(served.path), config)
+        Path(report.path).write_text(write_report(Path(findings.path), found.findings, found.pictures), "utf-8")
+        for key, value in found.numbers().items():
+            metrics.log_metric(key, value)
         confusion.log_confusion_matrix(list(found.card.classes), found.measured.confusion.tolist())
         return found.card.gate.passed, " ".join(found.card.gate.reasons)

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from components.shared.contracts import Frozen, GateVerdict
-from components.shared.errors import BadConfigError
+from components.shared.parameters import checked
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class GateConfig(Frozen):
-    """What the gate asks for besides the accuracy.
+class GateConditions(Frozen):
+    """What the gate asks for besides the accuracy: the keys of the pipelines' parameter `gate`.
 
     Attributes:
         smallest_recall: share of every species' test slices that must be recognised.
@@ -34,23 +34,25 @@ class GateConfig(Frozen):
     champion: str = ""
     champion_margin: Share = 0.0
 
+
+class GateConfig(GateConditions):
+    """All that the gate asks for.
+
+    Attributes:
+        threshold: slice accuracy to reach on the test specimens.
+    """
+
+    threshold: Share = 0.95
+
     @classmethod
-    def parse(cls, fields: Mapping[str, Any]) -> Self:
-        """Checks a configuration as given by a user.
+    def parse(cls, threshold: float, conditions: Mapping[str, Any]) -> Self:
+        """Checks the pipelines' parameters `threshold` and `gate`.
 
         Raises:
             BadConfigError: an unknown key or an impossible value.
         """
-        try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise BadConfigError(
-                f"gate key {key!r} with value {first['input']!r} ({first['msg']})",
-                f"one of {', '.join(cls.model_fields)}",
-                "Mend the gate parameter.",
-            ) from error
+        given = checked(GateConditions, conditions, "gate key")
+        return checked(cls, {"threshold": threshold, **given.model_dump()}, "parameter")
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,19 @@ class Evidence:
     champion: Champion | None = None
 
 
-def judge(evidence: Evidence, threshold: float, config: GateConfig) -> GateVerdict:
+def judge(evidence: Evidence, config: GateConfig) -> GateVerdict:
     """Judges a model; whatever is missing or not a number fails.
 
     Args:
         evidence: what was measured on the test specimens.
-        threshold: accuracy to reach.
-        config: what else is asked for.
+        config: what is asked for.
 
     Returns:
         The verdict with its reasons in sentences.
     """
     against = [
         *_untested(evidence),
-        *_too_inaccurate(evidence, threshold, config),
+        *_too_inaccurate(evidence, config),
         *_badly_recognised(evidence, config),
         *_too_few_specimens(evidence, config),
         *_worse_than_champion(evidence, config),
@@ -112,8 +113,8 @@ def judge(evidence: Evidence, threshold: float, config: GateConfig) -> GateVerdi
     return GateVerdict(
         passed=not against,
         accuracy=evidence.accuracy,
-        threshold=threshold,
-        reasons=tuple(against or _praise(evidence, threshold, config)),
+        threshold=config.threshold,
+        reasons=tuple(against or _praise(evidence, config)),
     )
 
 
@@ -123,16 +124,15 @@ def _untested(evidence: Evidence) -> Iterator[str]:
         yield f"No test slices of {', '.join(unknown) or 'any species'}."
 
 
-def _too_inaccurate(evidence: Evidence, threshold: float, config: GateConfig) -> Iterator[str]:
+def _too_inaccurate(evidence: Evidence, config: GateConfig) -> Iterator[str]:
     reached = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
     what = "lower bound of the accuracy" if config.use_lower_bound else "accuracy"
-    if not math.isfinite(threshold):
-        yield "The threshold is not a number."
-    elif not math.isfinite(evidence.accuracy) or not math.isfinite(reached):
+    if not math.isfinite(evidence.accuracy) or not math.isfinite(reached):
         yield f"The {what} is not a number."
-    elif not reached >= threshold:
-        found = f"The ensemble reaches {_short(reached, threshold)} of the {threshold:.4f} slice accuracy required"
-        yield f"{found}, at the lower bound of the 95 % interval." if config.use_lower_bound else f"{found}."
+    elif not reached >= config.threshold:
+        found = f"{_short(reached, config.threshold)} of the {config.threshold:.4f} slice accuracy required"
+        where = ", at the lower bound of the 95 % interval" if config.use_lower_bound else ""
+        yield f"The ensemble reaches {found}{where}."
 
 
 def _badly_recognised(evidence: Evidence, config: GateConfig) -> Iterator[str]:
@@ -166,9 +166,9 @@ def _worse_than_champion(evidence: Evidence, config: GateConfig) -> Iterator[str
         )
 
 
-def _praise(evidence: Evidence, threshold: float, config: GateConfig) -> Iterator[str]:
+def _praise(evidence: Evidence, config: GateConfig) -> Iterator[str]:
     reached = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
-    yield f"The ensemble reaches {reached:.4f}; {threshold:.4f} is required."
+    yield f"The ensemble reaches {reached:.4f}; {config.threshold:.4f} is required."
     if evidence.champion:
         yield f"The model now served reaches {evidence.champion.accuracy:.4f} on the same test set."
 

@@ -42,16 +42,16 @@ class Measured:
     test: HeldOut
 
 
-def measure_on_test(source: Source, choice: Choice, test: HeldOut, claim: float, seed: int) -> Measured:
+def measure_on_test(source: Source, choice: Choice, claim: float, seed: int) -> Measured:
     """Measures what was chosen on the test slices, and on those of species outside the model if there are any.
 
     Args:
         source: data set and members.
         choice: made on validation.
-        test: what the members say about the test slices.
         claim: accuracy that shall be shown.
         seed: of the permutations of the paired tests.
     """
+    test = source.predict("test")
     classes, labels = source.info.classes, test.slices.labels
     scores = choice.ensemble.scores(test.logits)
     confusion = metrics.confusion(scores, labels)

@@ -2,11 +2,11 @@
 
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from components.ingest.planes import Schedule
 from components.shared.contracts import Frozen
-from components.shared.errors import BadConfigError
+from components.shared.parameters import checked
 
 
 class IngestConfig(Frozen):
@@ -37,9 +37,4 @@ class IngestConfig(Frozen):
         Raises:
             BadConfigError: a value that cannot work.
         """
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise BadConfigError(f"parameter {name} = {first['input']!r}", first["msg"].lower()) from error
+        return checked(cls, fields, "parameter")

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 
-_PICTURES_THAT_CANNOT_BE_READ = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")  # refused, not overlooked
+from components.shared.imaging import IMAGE_ENDINGS
+
+_OTHER_PICTURES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+"""Refused by name rather than overlooked, unless they are among the formats that are read."""
 VOLUMES, PHOTOGRAPHS = "volumes", "photographs"
 ENDINGS: dict[str, tuple[str, ...]] = {
     VOLUMES: (".nii.gz", ".nii"),
-    PHOTOGRAPHS: (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", *_PICTURES_THAT_CANNOT_BE_READ),
+    PHOTOGRAPHS: (*IMAGE_ENDINGS, *_OTHER_PICTURES),
 }
 """In order of precedence: pictures beside volumes are no specimens."""
 

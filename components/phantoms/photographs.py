@@ -17,14 +17,14 @@ from components.phantoms.writer import MANIFEST_COLUMNS, SPLIT_COLUMN, UNSEEN, w
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
 from components.shared.files import folder_made_whole
+from components.shared.imaging import FORMATS
 from components.shared.progress import Progress
 from components.shared.workers import in_order
 
 MANIFEST = "manifest.csv"
 SECOND_VIEW_EVERY, COPY_EVERY = 6, 40
 _SIDES = (0.5, 1.6)
-_FORMATS = ("JPEG",) * 7 + ("PNG", "WEBP", "BMP")
-_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
+_CHOICE = ("JPEG",) * 7 + ("PNG", "WEBP", "BMP")
 _ORIENTATION, _TURNED_RIGHT = 0x0112, 6
 
 Pixels = NDArray[np.uint8]
@@ -98,8 +98,8 @@ def write_photographs(task: PhotoTask) -> list[Row]:
     rows = []
     for view in range(1, 3 if task.index % SECOND_VIEW_EVERY == 1 else 2):
         picture = photograph(canvas, round(config.size * rng.uniform(*_SIDES)), rng)
-        ending = _FORMATS[int(rng.integers(len(_FORMATS)))]
-        rows.append(_written(task, picture, f"{name}_view{view}", name, ending, rng))
+        format_ = _CHOICE[int(rng.integers(len(_CHOICE)))]
+        rows.append(_written(task, picture, f"{name}_view{view}", name, format_, rng))
     if task.index % COPY_EVERY == 2:
         smaller = Image.fromarray(picture).resize((picture.shape[1] * 3 // 4, picture.shape[0] * 3 // 4))
         rows.append(_written(task, np.asarray(smaller), f"{name}-again", f"{name}-again", "JPEG", rng))
@@ -120,7 +120,7 @@ def _tasks(folder: Path, config: PhotoConfig) -> list[PhotoTask]:
 
 
 def _written(task: PhotoTask, picture: Pixels, file: str, specimen: str, format_: str, rng: np.random.Generator) -> Row:
-    path = f"photographs/{task.species}/{file}{_ENDINGS[format_]}"
+    path = f"photographs/{task.species}/{file}{FORMATS[format_][0]}"
     (task.folder / path).write_bytes(_encoded(picture, format_, rng))
     return path, task.species, specimen
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from components.shared.descriptors import describe
-from components.shared.imaging import decode_image, encode_png, segment_slice
+from components.shared.imaging import decode_image, encode_png
+from components.shared.segmentation import segment_slice
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from components.segment.batch import METHODS, Batch, SegmentedSlice
-from components.shared import imaging
+from components.shared import segmentation
 from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, ContractError
@@ -23,10 +23,10 @@ from components.shared.workers import in_order
 BATCH_SLICES = 64
 SPECIMEN = "specimen"
 _SPECIMEN_PARAMETERS = {
-    "published_edge": imaging.PUBLISHED_EDGE,
-    "smallest_object": imaging.SMALLEST_OBJECT,
-    "largest_hole": imaging.LARGEST_HOLE,
-    "closing_radius": imaging.CLOSING_RADIUS,
+    "published_edge": segmentation.PUBLISHED_EDGE,
+    "smallest_object": segmentation.SMALLEST_OBJECT,
+    "largest_hole": segmentation.LARGEST_HOLE,
+    "closing_radius": segmentation.CLOSING_RADIUS,
 }
 
 

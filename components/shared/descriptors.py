@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.imaging import Bits, Pixels
+from components.shared.imaging import Pixels
+from components.shared.segmentation import Bits
 
 Counts = NDArray[np.int64]
 """A histogram of 256 grey levels without the black pixels."""

@@ -3,16 +3,15 @@
 Ingest and serving call the same function, so that what is answered is what was trained on.
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from components.shared.errors import BadImageError
-from components.shared.imaging import FORMATS, Pixels
+from components.shared.imaging import Pixels, eight_bit, opened
 
 MAX_FILE_BYTES = 128 * 2**20
 MAX_PIXELS = 64 * 2**20
@@ -20,7 +19,6 @@ MAX_SIDE = 16384
 _SPARE = 2
 """A JPEG is decoded at a fraction of its size, but at this many times the frame: the rest is averaged by area."""
 _ORIENTATION = 0x0112
-_SEVERAL_PICTURES_OF_A_SCENE = "MPO"
 
 Turn = Callable[[Pixels], Pixels]
 
@@ -37,7 +35,7 @@ class Photograph:
     content: Pixels
     size: tuple[int, int]
 
-    @property
+    @cached_property
     def framed(self) -> Pixels:
         """The photograph in the middle of a square, uint8 [edge, edge, 3]; what it does not fill is black."""
         edge = max(self.content.shape)
@@ -55,46 +53,24 @@ def read_photograph(encoded: bytes, edge: int, max_pixels: int = MAX_PIXELS) -> 
     pixels become black, 16-bit values keep their high byte, of a camera's several pictures of a scene the first counts.
 
     Args:
-        encoded: a PNG, JPEG, BMP, GIF or WebP file.
+        encoded: a file of one of `components.shared.imaging.FORMATS`.
         edge: of the slice in pixels.
         max_pixels: the most pixels that are decoded; the header is checked first.
 
     Raises:
-        BadImageError: not such an image, too many pixels, animated, or truncated.
+        BadImageError: see `opened`.
     """
-    if not encoded:
-        raise BadImageError("the file is empty", "a photograph", "Copy it again.")
-    try:
-        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-        _check_header(image, max_pixels)
+    with opened(encoded, max_pixels, MAX_SIDE) as image:
         turn, (width, height) = _turn_of(image), image.size
         upright = turn(_scaled(_decoded(image, edge), _size_in_frame(width, height, edge)))
-    except BadImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise BadImageError(f"an image that promises too much ({error})", f"at most {max_pixels} pixels") from error
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to, IndexError for one
-        expected = f"a whole file of {', '.join(FORMATS)}"
-        raise BadImageError("a photograph that cannot be read", expected, "Copy or export it again.") from error
     return Photograph(np.ascontiguousarray(upright), (height, width) if turn in _ON_ITS_SIDE else (width, height))
-
-
-def _check_header(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if max(width, height) > MAX_SIDE:
-        raise BadImageError(f"an image of {width} x {height} pixels", f"at most {MAX_SIDE} a side", "Scale it down.")
-    if width * height > max_pixels:
-        raise BadImageError(f"an image of {width} x {height} pixels", f"at most {max_pixels} pixels", "Scale it down.")
-    if image.format != _SEVERAL_PICTURES_OF_A_SCENE and getattr(image, "n_frames", 1) > 1:
-        raise BadImageError("an animated image", "a single frame", "Save the frame that shows the specimen.")
 
 
 def _decoded(image: Image.Image, edge: int) -> Pixels:
     """Decodes to uint8 [H, W, 3], a JPEG at the smallest fraction of its size that still has _SPARE frames' edges."""
     image.draft(image.mode, (_SPARE * edge, _SPARE * edge))
     image.load()
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    image = eight_bit(image)
     if image.has_transparency_data:
         over = image.convert("RGBA")
         image = Image.new("RGB", image.size)

@@ -1,19 +1,17 @@
 """How a backbone is trained: the recipe, as configuration."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import ConfigDict, Field, model_validator
 
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
+from components.shared.parameters import checked, shown
 from components.train.backbones.registry import find_backbone
 
 LARGEST_SEED = 2**32 - 1
 PER_BACKBONE = "backbones"
-_SHOWN = 80
 
 
 class Recipe(Frozen):
@@ -131,10 +129,7 @@ class Recipe(Frozen):
         Raises:
             BadConfigError: an unknown key, an impossible value, or values that contradict one another.
         """
-        try:
-            return cls.model_validate(_of_backbone(fields, backbone))
-        except ValidationError as error:
-            raise _refusal(error.errors(), list(cls.model_fields)) from error
+        return checked(cls, _of_backbone(fields, backbone), "recipe key")
 
 
 def check_seed(seed: int) -> int:
@@ -158,33 +153,10 @@ def _of_backbone(fields: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     different = common.pop(PER_BACKBONE, {})
     if not isinstance(different, Mapping) or not all(isinstance(own, Mapping) for own in different.values()):
         raise BadConfigError(
-            f"recipe key {PER_BACKBONE!r} with value {_shown(different)}",
+            f"recipe key {PER_BACKBONE!r} with value {shown(different)}",
             "a recipe for each backbone that has one of its own, such as {mobilenet: {weights: imagenet}}",
             "Mend the recipe parameter.",
         )
     for name in different:
         find_backbone(name)
     return {**common, **different.get(backbone, {})}
-
-
-def _refusal(errors: Sequence[ErrorDetails], keys: Sequence[str]) -> BadConfigError:
-    """Makes one sentence of the first key that is wrong, or of how the keys contradict one another."""
-    first, remedy = errors[0], "Mend the recipe parameter."
-    if not first["loc"]:
-        contradiction = first["msg"].removeprefix("Value error, ")
-        return BadConfigError(f"the recipe ({contradiction})", "keys that fit one another", remedy)
-    key = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        return BadConfigError(f"recipe key {key!r}", f"one of {', '.join(keys)}", remedy)
-    wanted = dict.fromkeys(_wanted(error["msg"]) for error in errors if error["loc"][:1] == first["loc"][:1])
-    return BadConfigError(f"recipe key {key!r} with value {_shown(first['input'])}", " or ".join(wanted), remedy)
-
-
-def _wanted(message: str) -> str:
-    """Returns what pydantic wanted, without what it says of the attempt."""
-    return re.sub(r"^Input should be |^String should have |, (unable|got) .*", "", message)
-
-
-def _shown(value: object) -> str:
-    written = repr(value)
-    return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}..."

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInputError, BadVolumeError, TaxonflowError
+from components.shared.imaging import IMAGE_ENDINGS
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, AnsweredSlice, render
 from serving.client.volumes import (
@@ -24,7 +25,6 @@ from serving.client.volumes import (
     specimen_of,
 )
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 LARGEST_FILE_BYTES = 11 * 2**20  # base64 makes it a third larger, and a server takes 16 MiB
 
 
@@ -56,7 +56,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
         BadInputError: a path does not exist, or there is neither image nor volume.
     """
     found: list[Path] = []
-    suffixes = (*IMAGE_SUFFIXES, *VOLUME_SUFFIXES)
+    suffixes = (*IMAGE_ENDINGS, *VOLUME_SUFFIXES)
     for path in paths:
         if not path.exists():
             raise BadInputError(f"{path} does not exist", "an image, a volume, or a folder of them")

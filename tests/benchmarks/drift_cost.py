@@ -100,7 +100,8 @@ def _window(scratch: Path) -> Iterator[Measurement]:
 
 def _slice(scratch: Path) -> Iterator[Measurement]:
     """Records answered slices as the server does and takes the computing of the thread that writes."""
-    from components.shared.imaging import decode_image, segment_slice
+    from components.shared.imaging import decode_image
+    from components.shared.segmentation import segment_slice
     from serving.events import AnsweredSlice, EventRecorder
     from tests.serving.conftest import raw_slice
 

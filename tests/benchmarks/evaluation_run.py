@@ -113,6 +113,7 @@ def make_members(folder: Path, edge: int) -> list[Path]:
 
 def main() -> None:
     """Makes the slices and the networks, evaluates, and prints what that took."""
+    from components.evaluate.config import EvaluationConfig
     from components.evaluate.evaluation import evaluate_models
     from components.evaluate.report.folder import write_report
 
@@ -120,8 +121,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         make_slices(Path(scratch) / "slices", slices, edge)
         members = make_members(Path(scratch) / "members", edge)
-        began = time.perf_counter()
-        found = evaluate_models(Path(scratch) / "slices", members, "made-up", 0.95, 0, Path(scratch) / "served")
+        config, began = EvaluationConfig(name="made-up"), time.perf_counter()
+        found = evaluate_models(Path(scratch) / "slices", members, Path(scratch) / "served", config)
         write_report(Path(scratch) / "report", found.findings, found.pictures)
         seconds = time.perf_counter() - began
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

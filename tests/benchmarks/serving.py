@@ -124,7 +124,8 @@ def _raw(edges: tuple[int, int]) -> bytes:
 
 
 def _segmented(image: bytes) -> bytes:
-    from components.shared.imaging import decode_image, encode_png, segment_slice
+    from components.shared.imaging import decode_image, encode_png
+    from components.shared.segmentation import segment_slice
 
     return encode_png(segment_slice(decode_image(image, 1)))
 

@@ -16,7 +16,9 @@ from components.evaluate.assessment import accuracy_of
 from components.evaluate.champion import ask_champion
 from components.evaluate.choosing import Choice, Source, choose_on_validation
 from components.evaluate.component import evaluate
+from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import Evaluation, evaluate_models
+from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member
 from components.evaluate.served_model import WARMUP_FILE
 from components.shared.contracts import ModelCard
@@ -26,13 +28,15 @@ from components.shared.imaging import decode_image, encode_png
 from components.shared.reference import read_reference
 from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, iterate_split, read_index, read_info
 
+CONFIG = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.5))
+
 
 @pytest.fixture(scope="module")
 def evaluated(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Evaluation, Path]:
     folder = tmp_path_factory.mktemp("served") / "model"
-    return evaluate_models(segmented_slices, trained_backbones, "forams", 0.5, 0, folder), folder / "1"
+    return evaluate_models(segmented_slices, trained_backbones, folder, CONFIG), folder / "1"
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +121,7 @@ def test_permuted_test_labels_do_not_change_what_is_chosen(
     test = index["split"] == "test"
     index.loc[test, "species"] = index.loc[test, "species"].sample(frac=1, random_state=5).to_numpy()
     index.to_parquet(permuted / "index.parquet")
-    other = evaluate_models(permuted, trained_backbones, "forams", 0.5, 0, tmp_path / "served")
+    other = evaluate_models(permuted, trained_backbones, tmp_path / "served", CONFIG)
     assert (other.card.rule, other.card.thresholds) == (evaluated[0].card.rule, evaluated[0].card.thresholds)
     assert as_bytes(other.choice) == as_bytes(evaluated[0].choice)
     assert other.card.metrics["accuracy"] < evaluated[0].card.metrics["accuracy"]
@@ -147,7 +151,7 @@ def test_permuted_validation_labels_do_change_what_is_chosen(
     info = read_info(permuted)
     members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
     source = Source(permuted, info, members, tmp_path)
-    choice = choose_on_validation(source, source.predict("validation"))
+    choice = choose_on_validation(source)
     assert choice.ensemble.temperature > evaluated[0].choice.ensemble.temperature
     assert as_bytes(choice) != as_bytes(evaluated[0].choice)
 
@@ -163,7 +167,7 @@ def test_what_is_chosen_needs_no_test_slices(
     info = read_info(without)
     members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
     source = Source(without, info, members, tmp_path)
-    assert as_bytes(choose_on_validation(source, source.predict("validation"))) == as_bytes(evaluated[0].choice)
+    assert as_bytes(choose_on_validation(source)) == as_bytes(evaluated[0].choice)
 
 
 def with_strangers(source: Path, folder: Path) -> Path:
@@ -188,7 +192,7 @@ def test_species_outside_the_model_are_measured_and_change_nothing_else(
     evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     slices = with_strangers(segmented_slices, tmp_path / "slices")
-    found = evaluate_models(slices, trained_backbones, "forams", 0.5, 0, tmp_path / "served")
+    found = evaluate_models(slices, trained_backbones, tmp_path / "served", CONFIG)
     told, untold = found.card.metrics, evaluated[0].card.metrics
     assert told["unknown_auroc"] > 0.9
     assert told["unknown_auroc_by_species"] == {"Noise": told["unknown_auroc"]}
@@ -229,7 +233,7 @@ def test_a_model_of_other_data_is_refused(
     other = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
     read_info(other).model_copy(update={"sources_hash": "other"}).write(other / "dataset.json")
     with pytest.raises(ContractError, match="cnn_small was trained on other data"):
-        evaluate_models(other, trained_backbones, "forams", 0.5, 0, tmp_path / "served")
+        evaluate_models(other, trained_backbones, tmp_path / "served", CONFIG)
     assert not (tmp_path / "served").exists()
 
 
@@ -237,7 +241,7 @@ def test_the_same_backbone_twice_is_refused(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(ContractError, match="2 models of 1 backbones"):
-        evaluate_models(segmented_slices, [trained_backbones[0]] * 2, "forams", 0.5, 0, tmp_path / "served")
+        evaluate_models(segmented_slices, [trained_backbones[0]] * 2, tmp_path / "served", CONFIG)
 
 
 def test_the_component_leaves_verdict_metrics_matrix_and_report(

@@ -60,35 +60,38 @@ GOOD = Evidence(
 def test_the_gate_gives_its_reason(
     change: dict[str, object], config: dict[str, object], passed: bool, reason: str
 ) -> None:
-    verdict = judge(replace(GOOD, **change), 0.95, GateConfig.parse(config))
+    verdict = judge(replace(GOOD, **change), GateConfig.parse(0.95, config))
     assert verdict.passed is passed
     assert reason in " ".join(verdict.reasons)
 
 
 def test_all_reasons_are_given_at_once() -> None:
     bad = replace(GOOD, accuracy=0.5, recall={"a": 0.1, "b": 0.2}, test_specimens={"a": 1, "b": 1})
-    verdict = judge(bad, 0.95, GateConfig(fewest_test_specimens=3))
+    verdict = judge(bad, GateConfig(fewest_test_specimens=3))
     assert len(verdict.reasons) == 5
 
 
 def test_the_published_model_with_a_recall_of_sixty_percent_is_refused() -> None:
-    verdict = judge(replace(GOOD, accuracy=0.9564, recall={"a": 0.60, "b": 0.99}), 0.95, GateConfig())
+    verdict = judge(replace(GOOD, accuracy=0.9564, recall={"a": 0.60, "b": 0.99}), GateConfig())
     assert verdict.reasons == ("0.6000 of the test slices of a are recognised; 0.7000 is required.",)
 
 
-def test_a_threshold_that_is_not_a_number_refuses() -> None:
-    assert judge(GOOD, NAN, GateConfig()).reasons == ("The threshold is not a number.",)
+@pytest.mark.parametrize("threshold", [1.01, -0.1, NAN])
+def test_a_threshold_that_is_no_share_is_refused(threshold: float) -> None:
+    with pytest.raises(BadConfigError, match=f"parameter 'threshold' with value {threshold}: expected"):
+        GateConfig.parse(threshold, {})
 
 
 def test_a_threshold_and_floor_of_nothing_let_everything_measured_through() -> None:
     nothing = replace(GOOD, accuracy=0.0, recall={"a": 0.0, "b": 0.0})
-    assert judge(nothing, 0.0, GateConfig(smallest_recall=0.0)).passed
+    assert judge(nothing, GateConfig(threshold=0.0, smallest_recall=0.0)).passed
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"smallest_recal": 0.7}, "'smallest_recal'"),
+        ({"smallest_recal": 0.7}, "'smallest_recal': expected one of smallest_recall, "),
+        ({"threshold": 0.7}, "'threshold': expected one of smallest_recall, "),
         ({"smallest_recall": 1.2}, "'smallest_recall' with value 1.2"),
         ({"smallest_recall": NAN}, "'smallest_recall'"),
         ({"recall_by_species": {"a": 7}}, "'recall_by_species.a' with value 7"),
@@ -97,8 +100,8 @@ def test_a_threshold_and_floor_of_nothing_let_everything_measured_through() -> N
 )
 def test_an_impossible_condition_is_refused_by_name(fields: dict[str, object], words: str) -> None:
     with pytest.raises(BadConfigError, match=words):
-        GateConfig.parse(fields)
+        GateConfig.parse(0.95, fields)
 
 
 def test_numbers_that_the_ui_sends_as_floats_are_taken() -> None:
-    assert GateConfig.parse({"fewest_test_specimens": 3.0}).fewest_test_specimens == 3
+    assert GateConfig.parse(0.95, {"fewest_test_specimens": 3.0}).fewest_test_specimens == 3

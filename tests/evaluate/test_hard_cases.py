@@ -12,11 +12,14 @@ import tensorflow as tf
 from kfp import dsl
 
 from components.evaluate.component import evaluate
+from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import evaluate_models
 from components.evaluate.gate import GateConfig
 from components.evaluate.report.folder import write_report
 from components.shared.contracts import ModelCard
-from components.shared.errors import BadConfigError, ContractError
+from components.shared.errors import ContractError
+
+ASKS_NOTHING = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.0))
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_a_test_split_of_one_specimen_is_measured_reported_and_refused(
     segmented_slices: Path, backbone: Path, tmp_path: Path
 ) -> None:
     slices = with_index(segmented_slices, tmp_path / "slices", one_test_specimen)
-    found = evaluate_models(slices, [backbone], "forams", 0.0, 0, tmp_path / "served")
+    found = evaluate_models(slices, [backbone], tmp_path / "served", ASKS_NOTHING)
     assert found.card.gate.reasons[0] == f"No test slices of {', '.join(found.card.classes[1:])}."
     assert found.card.metrics["accuracy_interval"] == [0.0, 1.0]
     assert found.card.metrics["auc"] is None
@@ -59,8 +62,8 @@ def test_one_specimen_of_each_species_can_pass_but_shows_little(
     segmented_slices: Path, backbone: Path, tmp_path: Path
 ) -> None:
     slices = with_index(segmented_slices, tmp_path / "slices", one_specimen_of_each_species)
-    gate = GateConfig(smallest_recall=0.0, use_lower_bound=True)
-    found = evaluate_models(slices, [backbone], "forams", 0.95, 0, tmp_path / "served", gate)
+    gate = GateConfig(threshold=0.95, smallest_recall=0.0, use_lower_bound=True)
+    found = evaluate_models(slices, [backbone], tmp_path / "served", EvaluationConfig(name="forams", gate=gate))
     assert found.card.metrics["specimens"] == 3
     assert found.card.metrics["specimens_needed"] >= 56  # 59 without an error show 95 %
     assert found.card.metrics["accuracy_interval"][0] < 0.6
@@ -74,16 +77,8 @@ def test_a_network_that_answers_nan_is_refused_by_name(segmented_slices: Path, b
     model.set_weights([*weights[:-1], np.full_like(weights[-1], np.nan)])
     model.save(broken / "model.keras")
     with pytest.raises(ContractError, match="cnn_small answers slices with NaN"):
-        evaluate_models(segmented_slices, [broken], "forams", 0.0, 0, tmp_path / "served")
+        evaluate_models(segmented_slices, [broken], tmp_path / "served", ASKS_NOTHING)
     assert not (tmp_path / "served").exists()
-
-
-@pytest.mark.parametrize("threshold", [1.01, -0.1, float("nan")])
-def test_a_threshold_that_is_no_share_is_refused(
-    threshold: float, segmented_slices: Path, backbone: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(BadConfigError, match=r"threshold .*expected a number from 0 to 1"):
-        evaluate_models(segmented_slices, [backbone], "forams", threshold, 0, tmp_path / "served")
 
 
 def model_of_another_kind(folder: Path) -> None:
@@ -111,8 +106,9 @@ def test_a_champion_that_cannot_be_asked_refuses_the_model(
 ) -> None:
     if make:
         make(tmp_path / "champion")
-    gate = GateConfig(smallest_recall=0.0, champion=str(tmp_path / "champion"))
-    verdict = evaluate_models(segmented_slices, [backbone], "forams", 0.0, 0, tmp_path / "served", gate).card.gate
+    gate = GateConfig(threshold=0.0, smallest_recall=0.0, champion=str(tmp_path / "champion"))
+    config = EvaluationConfig(name="forams", gate=gate)
+    verdict = evaluate_models(segmented_slices, [backbone], tmp_path / "served", config).card.gate
     assert not verdict.passed
     assert verdict.reasons[0].startswith(f"The model now served, {tmp_path / 'champion'}, cannot be compared: ")
     assert words in verdict.reasons[0]

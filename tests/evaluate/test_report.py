@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.evaluate.choosing import HeldOut
 from components.evaluate.predictions import Prediction, SplitSlices, StoredRows
 from components.evaluate.report import tables, words
 from components.evaluate.report.findings import (
@@ -78,7 +79,7 @@ def findings() -> Findings:
     other = Prediction(np.log(answers_to(TRUTHS, TRUTHS)), StoredRows(Path("none"), (12, 1)), 0.6)
     made = Provenance(info, (), {}, "c" * 64, 7, "synthetic specimens")
     curve = unknown_curve(np.array([0.1, 0.2, 0.3]), np.array([0.25, 0.8, 0.9, 0.95]), 0.5)
-    return collect_findings(card(), made, made_up_slices(TRUTHS), scores, {"a": said, "b": other}, curve)
+    return collect_findings(card(), made, HeldOut(made_up_slices(TRUTHS), {"a": said, "b": other}), scores, curve)
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def test_without_unseen_species_the_report_says_so(findings: Findings, pictures:
 def test_a_model_without_a_mistake_is_reported(findings: Findings) -> None:
     scores = answers_to(TRUTHS, TRUTHS)
     said = Prediction(np.log(scores), StoredRows(Path("none"), (12, 1)), 1.2)
-    clean = collect_findings(findings.card, findings.provenance, made_up_slices(TRUTHS), scores, {"a": said})
+    clean = collect_findings(findings.card, findings.provenance, HeldOut(made_up_slices(TRUTHS), {"a": said}), scores)
     page = report_page(clean, Pictures())
     assert "every test slice was named right" in page
     assert Reader(page).open == []
@@ -239,7 +240,8 @@ def test_a_model_without_a_mistake_is_reported(findings: Findings) -> None:
 def test_a_species_without_test_slices_is_shown_as_missing(findings: Findings) -> None:
     scores = answers_to(TRUTHS[:8], ANSWERS[:8])
     said = Prediction(np.log(scores), StoredRows(Path("none"), (8, 1)), 1.2)
-    found = collect_findings(findings.card, findings.provenance, made_up_slices(TRUTHS[:8]), scores, {"a": said})
+    test = HeldOut(made_up_slices(TRUTHS[:8]), {"a": said})
+    found = collect_findings(findings.card, findings.provenance, test, scores)
     assert math.isnan(found.species[2].recall)
     assert tables.species_table(found).shown()[2][2] == "-"
     assert tables.species_table(found).records()[2]["found %"] is None

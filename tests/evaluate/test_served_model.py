@@ -11,7 +11,9 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
+from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import Evaluation, evaluate_models
+from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member, predict_split
 from components.evaluate.served_model import WARMUP_FILE
 from components.shared.descriptors import DESCRIPTORS
@@ -28,7 +30,8 @@ def evaluated(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Evaluation, Path]:
     folder = tmp_path_factory.mktemp("served") / "model"
-    return evaluate_models(segmented_slices, trained_backbones, "forams", 0.5, 0, folder), folder / "1"
+    config = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.5))
+    return evaluate_models(segmented_slices, trained_backbones, folder, config), folder / "1"
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.shared.contracts import DriftEvent, GateVerdict, ModelCard
 from components.shared.descriptors import DESCRIPTORS, describe
-from components.shared.imaging import Pixels, segment_slice
+from components.shared.imaging import Pixels
 from components.shared.reference import write_reference
+from components.shared.segmentation import segment_slice
 from monitoring.config import MonitorConfig
 from monitoring.profiles import Profile, load_profile
 from monitoring.windows import Stream, Window

@@ -74,6 +74,8 @@ def test_fish_has_the_published_views_and_callbacks(backbone: str) -> None:
         ({"backbones": ["cnn"], "recipe": {"weights": "imagenet"}}, "imagenet' of cnn, which nobody has published"),
         ({"backbones": ["cnn"], "recipe": {"epochs": "ten"}}, "recipe key 'epochs' with value 'ten'"),
         ({"backbones": ["cnn"], "recipe": {"backbones": {"cnn": {"epochs": 0}}}}, "both 0"),
+        ({"gate": {"smallest_recal": 0.9}}, "gate key 'smallest_recal': expected one of smallest_recall"),
+        ({"threshold": 1.5}, "parameter 'threshold' with value 1.5"),
         ({"seed": -3}, "seed -3: expected a whole number"),
     ],
 )

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from components.shared.contracts import GateVerdict, ModelCard
-from components.shared.imaging import encode_png, segment_slice
+from components.shared.imaging import encode_png
+from components.shared.segmentation import segment_slice
 from components.shared.signatures import sign_folder
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")

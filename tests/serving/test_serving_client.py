@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BadInputError, BadVolumeError, DeployError
-from components.shared.imaging import decode_image, encode_png, segment_slice
+from components.shared.imaging import decode_image, encode_png
+from components.shared.segmentation import segment_slice
 from serving.client import Client, Prediction, volumes
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, pauses
 from serving.client.volumes import Cutting, cut_volume

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from components.shared.errors import BadImageError
-from components.shared.imaging import decode_image, encode_png
+from components.shared.imaging import FORMATS, decode_image, encode_png
 from components.shared.photographs import read_photograph
 
 EDGE = 32
@@ -45,7 +45,7 @@ def test_a_photograph_is_turned_as_its_camera_noted(orientation: int) -> None:
     assert near(found.content, expected.content, 6)
 
 
-@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_gives_the_same_photograph(format_: str) -> None:
     assert near(read_photograph(encoded(quarters(), format_), EDGE).framed, framed_quarters(), 8)
 
@@ -128,7 +128,7 @@ def promising(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (lambda: b"", "the file is empty"),
+        (lambda: b"", "an empty image"),
         (lambda: b"<!doctype html><title>404</title>" * 20, "cannot be read"),
         (lambda: encoded(quarters(), "JPEG")[:-300], "cannot be read"),
         (lambda: encoded(quarters())[:120], "cannot be read"),

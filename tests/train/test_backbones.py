@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from components.shared.errors import BadConfigError
 from components.train.backbones.build import build_backbone
 from components.train.backbones.registry import BACKBONES, Backbone
+from components.train.backbones.scaling import normalised
 from components.train.phases import freeze, phases_of
 from components.train.recipe import Recipe
 
@@ -104,6 +105,26 @@ def test_cnn_is_the_network_of_the_fish_system() -> None:
         ("Dropout", 0.4),
         ("Dense", 31),
     ]
+
+
+def published_scaling(backbone: Backbone, slices: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the authors of the weights do with RGB slices in 0..255."""
+    if backbone.family == "dinov2":
+        return np.asarray(keras.applications.imagenet_utils.preprocess_input(slices, mode="torch"))
+    modules = [module for module in vars(keras.applications).values() if hasattr(module, "preprocess_input")]
+    its_own = next(module for module in modules if hasattr(module, backbone.network))
+    return np.asarray(its_own.preprocess_input(slices.copy()))
+
+
+@pytest.mark.parametrize("name", [name for name, backbone in BACKBONES.items() if backbone.published])
+def test_slices_are_scaled_as_for_the_published_weights(name: str) -> None:
+    backbone = BACKBONES[name]
+    for channels in (1, 3):
+        slices = slices_for(backbone, channels)
+        given = keras.Input(slices.shape[1:])
+        scaled = keras.Model(given, normalised(backbone, given))(slices)
+        rgb = np.repeat(slices, 3, axis=-1) if channels == 1 else slices
+        np.testing.assert_allclose(scaled, published_scaling(backbone, rgb), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "mobilenet"])

@@ -7,16 +7,16 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from components.evaluate.choosing import HeldOut
 from components.evaluate.comparisons import Comparison
 from components.evaluate.measuring import ENSEMBLE
-from components.evaluate.predictions import Prediction, SplitSlices
+from components.evaluate.predictions import SplitSlices
 from components.evaluate.report.unknown_curve import UnknownCurve
 from components.evaluate.selection import Candidate
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.metrics import Labels, Scores
 
-MATERIAL = "specimens"
 MOST_MISTAKES, MOST_PAIRS, MISTAKES_PER_SPECIMEN = 12, 6, 2
 RELIABILITY_BINS = 10
 
@@ -147,7 +147,7 @@ class Provenance:
     digests: Mapping[str, str]
     code: str
     seed: int
-    material: str = MATERIAL
+    material: str
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,8 @@ class Findings:
 def collect_findings(
     card: ModelCard,
     provenance: Provenance,
-    slices: SplitSlices,
+    test: HeldOut,
     scores: Scores,
-    predictions: Mapping[str, Prediction],
     unknown: UnknownCurve | None = None,
     comparisons: Sequence[Comparison] = (),
     candidates: Sequence[Candidate] = (),
@@ -182,13 +181,13 @@ def collect_findings(
     Args:
         card: of the served model.
         provenance: what it was made of.
-        slices: of the test split.
+        test: the test slices and what every backbone says about them.
         scores: of the ensemble, float32 [N, K].
-        predictions: of every backbone, by name.
         unknown: the curve of unseen species, where there are some.
         comparisons: paired tests between the models.
         candidates: the rules that were tried on validation.
     """
+    slices, predictions = test.slices, test.predictions
     seconds = sum(predictions[name].seconds for name in card.members)
     members = [model_findings(name, said.logits, slices.labels, said.seconds) for name, said in predictions.items()]
     return Findings(

@@ -3,8 +3,9 @@
 import html
 from collections.abc import Iterator, Sequence
 
+from components.evaluate.config import MATERIAL
 from components.evaluate.report import charts, tables, words
-from components.evaluate.report.findings import MATERIAL, Findings, Mistake
+from components.evaluate.report.findings import Findings, Mistake
 from components.evaluate.report.pictures import Pictures
 from components.shared.pages import heading, page, paragraph, picture
 

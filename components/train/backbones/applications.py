@@ -3,10 +3,9 @@
 import keras
 import numpy as np
 
-layers = keras.layers
+from components.train.backbones.scaling import IMAGENET_DEVIATION, IMAGENET_MEAN
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_INCLUDE_NORMALISATION = ("ConvNeXt", "EfficientNet")
+layers = keras.layers
 
 
 def features(network: str, image_size: int, channels: int) -> keras.Model:
@@ -15,14 +14,6 @@ def features(network: str, image_size: int, channels: int) -> keras.Model:
     model = _application(network, image_size, weights=None)
     finish_weights(model)
     return model
-
-
-def normalised(network: str, slices: keras.KerasTensor) -> keras.KerasTensor:
-    """Makes grey slices RGB and scales 0..255 to -1..1 for the networks that do not normalise by themselves."""
-    rgb = layers.Concatenate(name="rgb")([slices] * 3) if slices.shape[-1] == 1 else slices
-    if network.startswith(_INCLUDE_NORMALISATION):
-        return rgb
-    return layers.Rescaling(1 / 127.5, offset=-1.0, name="normalisation")(rgb)
 
 
 def embedded(feature_map: keras.KerasTensor) -> keras.KerasTensor:

@@ -11,6 +11,7 @@ import keras
 
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import Backbone, find_backbone
+from components.train.backbones.scaling import normalised
 
 layers = keras.layers
 
@@ -20,9 +21,6 @@ class Family(Protocol):
 
     def features(self, network: str, image_size: int, channels: int) -> keras.Model:
         """Builds the network with random weights and the name `features`."""
-
-    def normalised(self, network: str, slices: keras.KerasTensor) -> keras.KerasTensor:
-        """Maps slices in 0..255 to what the network expects."""
 
     def embedded(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """Maps the network's output to a vector, in a layer named `embedding`."""
@@ -62,7 +60,7 @@ def build_backbone(name: str, image_size: int, channels: int, classes: int) -> k
     family = family_of(backbone)
     slices = keras.Input((image_size, image_size, channels), name="slices")
     features = family.features(backbone.network, image_size, channels)
-    embedding = family.embedded(_applied(features, family.normalised(backbone.network, slices)))
+    embedding = family.embedded(_applied(features, normalised(backbone, slices)))
     return keras.Model(slices, _head(backbone, embedding, classes), name=name)
 
 

@@ -6,9 +6,9 @@ Self-supervised on LVD-142M: its frozen features with a linear probe rival fine-
 import keras
 import keras_hub
 
-from components.train.backbones.applications import IMAGENET_DEVIATION, IMAGENET_MEAN, finish_weights
+from components.train.backbones.applications import finish_weights
 
-__all__ = ["embedded", "features", "finish_weights", "normalised", "published"]
+__all__ = ["embedded", "features", "finish_weights", "published"]
 layers = keras.layers
 
 PATCH, REGISTERS = 14, 4
@@ -29,15 +29,6 @@ def features(network: str, image_size: int, channels: int) -> keras.Model:
         antialias_in_interpolation=True,
         name="features",
     )
-
-
-def normalised(network: str, slices: keras.KerasTensor) -> keras.KerasTensor:
-    """Makes grey slices RGB and subtracts ImageNet's mean, in units of its deviation."""
-    del network
-    rgb = layers.Concatenate(name="rgb")([slices] * 3) if slices.shape[-1] == 1 else slices
-    scale = [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION]
-    offset = [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)]
-    return layers.Rescaling(scale, offset=offset, name="normalisation")(rgb)
 
 
 def embedded(tokens: keras.KerasTensor) -> keras.KerasTensor:

@@ -36,6 +36,8 @@ class Backbone(Frozen):
     Attributes:
         family: the module of this folder that builds its features.
         network: its name in that family.
+        scaling: of grey values before the network: to 0..1, to -1..1, to ImageNet's mean and deviation, or none,
+            since it is inside the network.
         native_size: edge of the input in pixels that the published weights were trained at.
         smallest_size: smallest legal edge of the input in pixels.
         published: whether its authors publish weights.
@@ -47,6 +49,7 @@ class Backbone(Frozen):
 
     family: Literal["scratch", "applications", "dinov2"]
     network: str
+    scaling: Literal["0..1", "-1..1", "imagenet", "inside"]
     native_size: int = 224
     smallest_size: int = 32
     published: bool = True
@@ -61,29 +64,49 @@ _PHOTO_EFFICIENTNET_HEAD = (DenseLayer(units=512, dropout=0.5), DenseLayer(units
 _LARGE = Gpu(memory_gb=40, pod_memory_gb=32)
 
 BACKBONES: dict[str, Backbone] = {
-    "cnn_small": Backbone(family="scratch", network="cnn_small", native_size=64, smallest_size=16, published=False),
+    "cnn_small": Backbone(
+        family="scratch", network="cnn_small", scaling="-1..1", native_size=64, smallest_size=16, published=False
+    ),
     "resnet_small": Backbone(
-        family="scratch", network="resnet_small", native_size=64, smallest_size=16, published=False
+        family="scratch", network="resnet_small", scaling="-1..1", native_size=64, smallest_size=16, published=False
     ),
     "cnn": Backbone(
-        family="scratch", network="cnn", smallest_size=16, published=False, head=_PHOTO_CNN_HEAD, dropout=0.0
+        family="scratch",
+        network="cnn",
+        scaling="0..1",
+        smallest_size=16,
+        published=False,
+        head=_PHOTO_CNN_HEAD,
+        dropout=0.0,
     ),
-    "mobilenet": Backbone(family="applications", network="MobileNet"),
+    "mobilenet": Backbone(family="applications", network="MobileNet", scaling="-1..1"),
     "efficientnetb0": Backbone(
-        family="applications", network="EfficientNetB0", unfreeze=50, head=_PHOTO_EFFICIENTNET_HEAD, dropout=0.0
+        family="applications",
+        network="EfficientNetB0",
+        scaling="inside",
+        unfreeze=50,
+        head=_PHOTO_EFFICIENTNET_HEAD,
+        dropout=0.0,
     ),
-    "efficientnetv2_s": Backbone(family="applications", network="EfficientNetV2S", unfreeze=60),
+    "efficientnetv2_s": Backbone(family="applications", network="EfficientNetV2S", scaling="inside", unfreeze=60),
     "efficientnetv2_l": Backbone(
-        family="applications", network="EfficientNetV2L", native_size=384, unfreeze=80, gpu=_LARGE
+        family="applications", network="EfficientNetV2L", scaling="inside", native_size=384, unfreeze=80, gpu=_LARGE
     ),
-    "resnet101v2": Backbone(family="applications", network="ResNet101V2", unfreeze=60),
-    "nasnet_large": Backbone(family="applications", network="NASNetLarge", native_size=331, unfreeze=60, gpu=_LARGE),
-    "convnext_base": Backbone(family="applications", network="ConvNeXtBase", unfreeze=80),
+    "resnet101v2": Backbone(family="applications", network="ResNet101V2", scaling="-1..1", unfreeze=60),
+    "nasnet_large": Backbone(
+        family="applications", network="NASNetLarge", scaling="-1..1", native_size=331, unfreeze=60, gpu=_LARGE
+    ),
+    "convnext_base": Backbone(family="applications", network="ConvNeXtBase", scaling="inside", unfreeze=80),
     "convnext_large": Backbone(
-        family="applications", network="ConvNeXtLarge", native_size=384, unfreeze=120, gpu=_LARGE
+        family="applications", network="ConvNeXtLarge", scaling="inside", native_size=384, unfreeze=120, gpu=_LARGE
     ),
     "dinov2_small": Backbone(
-        family="dinov2", network="dinov2_with_registers_small", smallest_size=14, unfreeze=0, dropout=0.0
+        family="dinov2",
+        network="dinov2_with_registers_small",
+        scaling="imagenet",
+        smallest_size=14,
+        unfreeze=0,
+        dropout=0.0,
     ),
 }
 

@@ -15,12 +15,6 @@ def features(network: str, image_size: int, channels: int) -> keras.Model:
     return keras.Model(slices, NETWORKS[network](slices), name="features")
 
 
-def normalised(network: str, slices: keras.KerasTensor) -> keras.KerasTensor:
-    """Scales 0..255 to -1..1, for the published network of photographs to 0..1."""
-    scale, offset = (1 / 255, 0.0) if network == "cnn" else (1 / 127.5, -1.0)
-    return layers.Rescaling(scale, offset=offset, name="normalisation")(slices)
-
-
 def embedded(feature_map: keras.KerasTensor) -> keras.KerasTensor:
     """Averages a feature map over its positions."""
     return layers.GlobalAveragePooling2D(name="embedding")(feature_map)
