@@ -14,11 +14,10 @@ from typing import Any, Protocol
 
 import kserve
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.events import AnsweredSlice, EventRecorder
 from serving.preparation import Expectation, PreparedSlice, prepare_slices
-from serving.protocol import Limits, Outputs, PredictRequest, predict_answer
+from serving.protocol import Input, Limits, Outputs, PredictRequest, predict_answer
 from serving.telemetry import SLICES
 
 
@@ -26,18 +25,11 @@ class PredictorVersion(Protocol):
     """One version of a model that stays usable as long as somebody holds it."""
 
     @property
-    def version(self) -> int:
-        """Its number."""
-
-    @property
     def expectation(self) -> Expectation:
         """What it wants to see."""
 
-    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
-        """Answers for encoded images; raises RequestError."""
-
-    async def predict_crops(self, crops: NDArray[np.uint8]) -> Outputs:
-        """Answers for uint8 [N, S, S, C] as they are; raises RequestError."""
+    async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
+        """Answers, and says the number of the version that did; raises RequestError."""
 
 
 class Predictor(Protocol):
@@ -65,6 +57,7 @@ class Prepared:
 
     request: PredictRequest
     slices: list[PreparedSlice]
+    given: Input
     answering: PredictorVersion
 
 
@@ -74,6 +67,7 @@ class Answered:
 
     prepared: Prepared
     outputs: Outputs
+    version: int
 
 
 class SliceTransformer(kserve.Model):
@@ -98,24 +92,20 @@ class SliceTransformer(kserve.Model):
         """Prepares the slices for the version that will answer; raises RequestError."""
         answering = await self.predictor.version_of(self.name, request.version)
         if request.crops is not None:
-            return Prepared(request, [], answering)
+            return Prepared(request, [], request.crops, answering)
         slices = await asyncio.get_running_loop().run_in_executor(
             self.workers, prepare_slices, request.instances, answering.expectation, self.limits.max_pixels
         )
-        return Prepared(request, slices, answering)
+        return Prepared(request, slices, [prepared.image for prepared in slices], answering)
 
     async def predict(self, prepared: Prepared, _headers: dict[str, str] | None = None) -> Answered:
         """Asks the predictor; raises RequestError."""
-        if prepared.request.crops is not None:
-            return Answered(prepared, await prepared.answering.predict_crops(prepared.request.crops))
-        images = [prepared_slice.image for prepared_slice in prepared.slices]
-        return Answered(prepared, await prepared.answering.predict(images, prepared.request.signature_name))
+        return Answered(prepared, *await prepared.answering.predict(prepared.given, prepared.request.signature_name))
 
     async def postprocess(self, answered: Answered, _headers: dict[str, str] | None = None) -> dict[str, Any]:
         """Builds the answer and leaves the drift events; crops leave none, since a descriptor wants the whole slice."""
         prepared, outputs = answered.prepared, answered.outputs
-        version = outputs.answered_by or prepared.answering.version
-        SLICES.labels(self.name, str(version)).inc(len(outputs.species))
+        SLICES.labels(self.name, str(answered.version)).inc(len(outputs.species))
         if self.recorder:
             self._record(answered, self.recorder)
         votes = specimen_votes(
@@ -129,7 +119,7 @@ class SliceTransformer(kserve.Model):
             event = AnsweredSlice(
                 time=now,
                 model=self.name,
-                version=outputs.answered_by or answered.prepared.answering.version,
+                version=answered.version,
                 specimen=prepared_slice.specimen or request_id,
                 species=outputs.species[row],
                 confidence=float(outputs.confidence[row]),

@@ -77,7 +77,7 @@ def divided(port: int, percent: int, canary: str = "") -> DividingPredictor:
 def answers(predictor: RemotePredictor, count: int, version: int | None = None) -> list[str]:
     async def ask() -> list[str]:
         asked = [await predictor.version_of("forams", version) for _ in range(count)]
-        return [(await found.predict([b"png"], SIGNATURE)).species[0] for found in asked]
+        return [(await found.predict([b"png"], SIGNATURE))[0].species[0] for found in asked]
 
     return asyncio.run(ask())
 
