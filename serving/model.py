@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import kserve
 import numpy as np
 
+from components.shared.contracts import DriftEvent
 from serving.events import AnsweredSlice, EventRecorder
 from serving.preparation import Expectation, PreparedSlice, prepare_slices
 from serving.protocol import Input, Limits, Outputs, PredictRequest, predict_answer
@@ -116,7 +117,8 @@ class SliceTransformer(kserve.Model):
     def _record(self, answered: Answered, recorder: EventRecorder) -> None:
         now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", answered.outputs
         for row, prepared_slice in enumerate(answered.prepared.slices):
-            event = AnsweredSlice(
+            event = DriftEvent(
+                id=uuid.uuid4().hex,
                 time=now,
                 model=self.name,
                 version=answered.version,
@@ -124,10 +126,10 @@ class SliceTransformer(kserve.Model):
                 species=outputs.species[row],
                 confidence=float(outputs.confidence[row]),
                 unknown=bool(outputs.unknown[row]),
+                descriptors={},
                 embedding=tuple(outputs.embedding[row].tolist()),
-                pixels=prepared_slice.pixels,
             )
-            recorder.record(event)
+            recorder.record(AnsweredSlice(event, prepared_slice.pixels))
 
 
 def specimen_votes(specimens: list[str | None], outputs: Outputs, classes: tuple[str, ...]) -> dict[str, Any]:

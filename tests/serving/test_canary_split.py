@@ -138,7 +138,7 @@ def test_drift_events_name_the_version_that_answered(
     with ThreadPoolExecutor(1) as workers:
         transformer = SliceTransformer("forams", predictor, workers, Limits(), SimpleNamespace(record=recorded.append))
         asyncio.run(answered(transformer, PredictRequest((Instance(encode_png(np.full((16, 16), 9, np.uint8))),))))
-    assert [event.version for event in recorded] == [version]
+    assert [answer.event.version for answer in recorded] == [version]
 
 
 async def answered(transformer: SliceTransformer, request: PredictRequest) -> dict[str, Any]:
