@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import kserve
-import numpy as np
 
 from components.shared.contracts import DriftEvent
 from serving.events import AnsweredSlice, EventRecorder
 from serving.preparation import Expectation, PreparedSlice, prepare_slices
 from serving.protocol import Input, Limits, Outputs, PredictRequest, predict_answer
 from serving.telemetry import SLICES
+from serving.votes import specimen_votes
 
 
 class PredictorVersion(Protocol):
@@ -110,7 +110,7 @@ class SliceTransformer(kserve.Model):
         if self.recorder:
             self._record(answered, self.recorder)
         votes = specimen_votes(
-            [item.specimen for item in prepared.slices], outputs, prepared.answering.expectation.classes
+            [item.specimen or "" for item in prepared.slices], outputs, prepared.answering.expectation.classes
         )
         return predict_answer(outputs, prepared.request.columns, votes)
 
@@ -130,31 +130,3 @@ class SliceTransformer(kserve.Model):
                 embedding=tuple(outputs.embedding[row].tolist()),
             )
             recorder.record(AnsweredSlice(event, prepared_slice.pixels))
-
-
-def specimen_votes(specimens: list[str | None], outputs: Outputs, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Answers for each named specimen by the mean of its slices' scores, as the evaluation does.
-
-    Args:
-        specimens: N names; slices without one take part in no vote.
-        outputs: of the N slices.
-        classes: species in the order of the scores; where they are not known, only species that were answered can win.
-
-    Returns:
-        species, confidence (the mean score), agreement (share of slices with that answer), slices and unknown (whether
-        more than half of them are) for each specimen.
-    """
-    names = dict(enumerate(classes)) or dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
-    votes = {}
-    for specimen in dict.fromkeys(filter(None, specimens)):
-        rows = [row for row, name in enumerate(specimens) if name == specimen]
-        scores = outputs.scores[rows].mean(axis=0)
-        best = max(names, key=lambda index: scores[index])
-        votes[specimen] = {
-            "species": names[best],
-            "confidence": float(scores[best]),
-            "agreement": sum(outputs.species[row] == names[best] for row in rows) / len(rows),
-            "slices": len(rows),
-            "unknown": bool(np.mean(outputs.unknown[rows]) > 0.5),
-        }
-    return votes

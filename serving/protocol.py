@@ -279,13 +279,13 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "number")
 
 
-def predict_answer(outputs: Outputs, columns: bool, specimens: dict[str, Any] | None = None) -> dict[str, Any]:
+def predict_answer(outputs: Outputs, columns: bool, specimens: Mapping[str, Any]) -> dict[str, Any]:
     """Builds the answer to a predict request.
 
     Args:
         outputs: of every slice.
         columns: whether it was asked column by column.
-        specimens: the answer for each specimen that the request named, or None.
+        specimens: the vote for each specimen that the request named.
     """
     answer: dict[str, Any] = {"outputs": outputs.columns()} if columns else {"predictions": outputs.rows()}
     return {**answer, "specimens": specimens} if specimens else answer
