@@ -41,7 +41,7 @@ class LoadedVersion:
         verify_folder(stored.folder, public_key)  # a SavedModel is a program: nothing of it is read before
         card = stored.card()
         self.stored, self.version, self.workers = stored, stored.version, workers
-        self.expectation = Expectation(card.channels, card.segmented, card.classes, card.image_size)
+        self.expectation, self.classes = Expectation(card.channels, card.segmented, card.image_size), card.classes
         self._graph = tf.saved_model.load(str(stored.folder))
         self._signatures = dict(self._graph.signatures)
         self.signature_def = _signature_def(stored)

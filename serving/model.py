@@ -29,6 +29,10 @@ class PredictorVersion(Protocol):
     def expectation(self) -> Expectation:
         """What it wants to see."""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Species in the order of the scores, or () where they are not known."""
+
     async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
         """Answers, and says the number of the version that did; raises RequestError."""
 
@@ -109,9 +113,7 @@ class SliceTransformer(kserve.Model):
         SLICES.labels(self.name, str(answered.version)).inc(len(outputs.species))
         if self.recorder:
             self._record(answered, self.recorder)
-        votes = specimen_votes(
-            [item.specimen or "" for item in prepared.slices], outputs, prepared.answering.expectation.classes
-        )
+        votes = specimen_votes([item.specimen or "" for item in prepared.slices], outputs, prepared.answering.classes)
         return predict_answer(outputs, prepared.request.columns, votes)
 
     def _record(self, answered: Answered, recorder: EventRecorder) -> None:

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import orjson
 
+from components.shared.named_scores import named_scores
 from serving.preparation import Expectation
 from serving.protocol import INPUT, OUTPUTS, Input, Outputs, RequestError
 
@@ -36,6 +37,11 @@ class RemoteVersion:
         """What the model wants to see."""
         return self.predictor.expectation
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Species in the order of the newest version's scores, or () where it does not name them."""
+        return self.predictor.classes
+
     async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
         """Answers, and says with which version; raises RequestError."""
         request = {"signature_name": signature_name, "instances": _instances_of(given)}
@@ -61,6 +67,7 @@ class RemotePredictor:
     ) -> None:
         self.model, self.url, self.expectation, self.version = model, url, expectation, version
         self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers={"Content-Type": "application/json"})
+        self.classes: tuple[str, ...] = ()
         self._newest = 0
         self._newest_at = -STATUS_LIFETIME_S
 
@@ -83,6 +90,7 @@ class RemotePredictor:
             return RemoteVersion(self, version, pinned=True)
         if time.monotonic() - self._newest_at >= STATUS_LIFETIME_S:
             self._newest = _newest_available(await self.status(model, None))
+            self.classes = _classes_of(await self.metadata(model, None))
             self._newest_at = time.monotonic()
         return RemoteVersion(self, self.version or self._newest, pinned=False)
 
@@ -155,6 +163,13 @@ def _newest_available(status: dict[str, Any]) -> int:
     if not versions:
         raise RequestError(503, "the predictor has no version loaded", "", "Ask again in a few seconds.")
     return max(versions)
+
+
+def _classes_of(metadata: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        return named_scores(metadata["metadata"]["signature_def"]["signature_def"])
+    except (KeyError, TypeError):
+        return ()
 
 
 def _outputs_of(answer: dict[str, Any]) -> Outputs:

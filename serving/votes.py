@@ -31,13 +31,16 @@ def specimen_votes(specimens: Sequence[str], outputs: Outputs, classes: Sequence
     Args:
         specimens: N names; slices with an empty one take part in no vote.
         outputs: of the N slices.
-        classes: species in the order of the scores; where they are not known, only species that were answered can win.
+        classes: species in the order of the scores; where they are not known, or are those of a model that another has
+            just replaced, only species that were answered can win.
     """
     rows_of: dict[str, list[int]] = {}
     for row, specimen in enumerate(specimens):
         if specimen:
             rows_of.setdefault(specimen, []).append(row)
-    names = dict(enumerate(classes)) or dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
+    answered = dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
+    fits = len(classes) == outputs.scores.shape[1] and all(classes[place] == name for place, name in answered.items())
+    names = dict(enumerate(classes)) if fits else answered
     return {specimen: _vote(outputs, rows, names) for specimen, rows in rows_of.items()}
 
 

@@ -36,18 +36,18 @@ class AnsweredSlice:
     plane: str = ""
 
 
-def votes_of(answered: Sequence[AnsweredSlice]) -> dict[str, Vote]:
-    """Returns the answer for each named specimen of which any slice was answered."""
+def votes_of(answered: Sequence[AnsweredSlice], classes: Sequence[str]) -> dict[str, Vote]:
+    """Returns the answer for each named specimen of which any slice was answered; `classes` as in `specimen_votes`."""
     told = [(row.specimen, row.prediction) for row in answered if row.specimen and row.prediction]
     if not told:
         return {}
     outputs = Outputs.of({name: [getattr(prediction, name) for _, prediction in told] for name in OUTPUTS})
-    return specimen_votes([specimen for specimen, _ in told], outputs)
+    return specimen_votes([specimen for specimen, _ in told], outputs, classes)
 
 
-def render(answered: Sequence[AnsweredSlice], form: str) -> str:
+def render(answered: Sequence[AnsweredSlice], form: str, classes: Sequence[str]) -> str:
     """Returns the answers in one of FORMATS, ending with a newline."""
-    return _RENDERERS[form](answered, votes_of(answered))
+    return _RENDERERS[form](answered, votes_of(answered, classes))
 
 
 def _as_table(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> str:

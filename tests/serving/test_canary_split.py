@@ -71,7 +71,7 @@ def predictors() -> Iterator[tuple[Predictors, int]]:
 
 def divided(port: int, percent: int, canary: str = "") -> DividingPredictor:
     urls = f"http://localhost:{port}", canary or f"http://127.0.0.1:{port}"
-    return DividingPredictor("forams", urls, percent, Expectation(1, True, ()), timeout_s=5.0)
+    return DividingPredictor("forams", urls, percent, Expectation(1, True), timeout_s=5.0)
 
 
 def answers(predictor: RemotePredictor, count: int, version: int | None = None) -> list[str]:
