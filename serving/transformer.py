@@ -102,7 +102,7 @@ def transform(options: argparse.Namespace) -> None:
     listener = listen(options.host, options.http_port)
     recorder = started_recorder(options, say)
     with ThreadPoolExecutor(cores(), "worker") as workers:
-        server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
+        server = LocalServer(listener, Transformers(predictor, workers, limits, recorder))
         host, port = listener.getsockname()[:2]
         say(f"listening on http://{host}:{port}; {options.model_name} is answered by {predictor.url}")
         try:
