@@ -48,7 +48,7 @@ def serve(options: argparse.Namespace) -> None:
     """
     listener = listen(options.host, options.port)
     recorder = started_recorder(options, say)
-    limits, public_key = Limits(), key_path(VERIFICATION_KEY)
+    public_key = key_path(VERIFICATION_KEY)
     with ThreadPoolExecutor(cores(), "worker") as workers:
         say(f"loading TensorFlow and the models of {options.repository}")
         with silent_stderr():  # TensorFlow and kserve take seconds: first the address, then these
@@ -57,7 +57,7 @@ def serve(options: argparse.Namespace) -> None:
 
         predictor = LocalPredictor(Repository(options.repository), workers, say, public_key)
         watcher = RepositoryWatcher(predictor.refresh, say, options.poll)
-        server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
+        server = LocalServer(listener, Transformers(predictor, workers, Limits(), recorder))
         announce(options, *listener.getsockname()[:2])
         watcher.start()
         try:

@@ -6,10 +6,10 @@ come together are voted on by one. What the canary does not answer, for whatever
 """
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from serving.preparation import Expectation
-from serving.protocol import Outputs, RequestError
+from serving.protocol import Input, Outputs, RequestError
 from serving.remote import RemotePredictor, RemoteVersion
 
 
@@ -23,13 +23,13 @@ class CanaryVersion(RemoteVersion):
 
     canary: RemotePredictor
 
-    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
-        """Answers for encoded images; raises the stable model's RequestError."""
+    async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
+        """Answers, and says with which version; raises the stable model's RequestError."""
+        first = RemoteVersion(self.canary, self.canary.version or self.version, self.pinned)
         try:
-            outputs = await RemoteVersion(self.canary, self.version, self.pinned).predict(images, signature_name)
-            return replace(outputs, answered_by=self.canary.version)
+            return await first.predict(given, signature_name)
         except RequestError:
-            return await super().predict(images, signature_name)
+            return await super().predict(given, signature_name)
 
 
 class DividingPredictor(RemotePredictor):

@@ -37,25 +37,11 @@ class AnsweredSlice:
     """A slice that was answered.
 
     Attributes:
-        time: seconds since 1970, UTC.
-        model: name of the model.
-        version: that answered.
-        specimen: the specimen's id as the client gave it, or an id of the request.
-        species: the answer.
-        confidence: of the answer, 0..1.
-        unknown: whether the model takes it for a species it never saw.
-        embedding: from the model.
+        event: what it leaves, but for the descriptors: they take longer than the answer may wait.
         pixels: uint8 [H, W] or [H, W, 3] as the model saw it.
     """
 
-    time: float
-    model: str
-    version: int
-    specimen: str
-    species: str
-    confidence: float
-    unknown: bool
-    embedding: tuple[float, ...]
+    event: DriftEvent
     pixels: Pixels
 
 
@@ -160,8 +146,7 @@ class EventRecorder:
     def _append(self, batch: list[AnsweredSlice]) -> None:
         if not batch:
             return
-        events = [_event_of(answered) for answered in batch]
-        lines = "".join(event.to_line() + "\n" for event in events)
+        lines = "".join(_described(answered).to_line() + "\n" for answered in batch)
         self._release(sum(answered.pixels.nbytes for answered in batch))
         try:
             with self._current_file().open("a", encoding="utf-8") as file:
@@ -175,14 +160,14 @@ class EventRecorder:
             self._count_dropped(len(batch))
             self._leave_a_torn_file()
             return
-        self._keep(events, batch)
+        self._keep(batch)
 
-    def _keep(self, events: list[DriftEvent], batch: list[AnsweredSlice]) -> None:
+    def _keep(self, batch: list[AnsweredSlice]) -> None:
         if self._kept is None:
             return
         try:
-            for event, answered in zip(events, batch, strict=True):
-                self._kept.keep(event.id, event.time, answered.pixels)
+            for answered in batch:
+                self._kept.keep(answered.event.id, answered.event.time, answered.pixels)
             self._keeping_fails = False
         except OSError as error:
             if not self._keeping_fails:
@@ -224,19 +209,8 @@ def _sizes(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
             yield file.stat(), file
 
 
-def _event_of(answered: AnsweredSlice) -> DriftEvent:
-    return DriftEvent(
-        id=uuid.uuid4().hex,
-        time=answered.time,
-        model=answered.model,
-        version=answered.version,
-        specimen=answered.specimen,
-        species=answered.species,
-        confidence=answered.confidence,
-        unknown=answered.unknown,
-        descriptors=describe(answered.pixels),
-        embedding=answered.embedding,
-    )
+def _described(answered: AnsweredSlice) -> DriftEvent:
+    return answered.event.model_copy(update={"descriptors": describe(answered.pixels)})
 
 
 def add_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
-from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.shared.contracts import ModelCard
@@ -17,10 +16,9 @@ from components.shared.errors import ContractError
 from components.shared.imaging import encode_png
 from components.shared.signatures import verify_folder
 from serving.preparation import Expectation
-from serving.protocol import CROPS, INPUT, SIGNATURE, Outputs, RequestError
+from serving.protocol import OUTPUTS, SIGNATURE, Input, Outputs, RequestError
 from serving.repository import GRAPH_FILE, StoredVersion
 
-_OUTPUTS = frozenset({"species", "confidence", "scores", "unknown", "embedding"})
 _WARM_UP_BATCHES = (1, 2, 1)
 TOLERANCE = 0.01
 
@@ -43,62 +41,37 @@ class LoadedVersion:
         verify_folder(stored.folder, public_key)  # a SavedModel is a program: nothing of it is read before
         card = stored.card()
         self.stored, self.version, self.workers = stored, stored.version, workers
-        self.expectation = Expectation(card.channels, card.segmented, card.classes, card.image_size)
+        self.expectation, self.classes = Expectation(card.channels, card.segmented, card.image_size), card.classes
         self._graph = tf.saved_model.load(str(stored.folder))
         self._signatures = dict(self._graph.signatures)
         self.signature_def = _signature_def(stored)
         self._warm_up()
         self._check_known_answers(card)
 
-    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
-        """Answers for encoded images.
+    async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
+        """Answers, and says with which version, which is this one; raises RequestError as `run` does."""
+        outputs = await asyncio.get_running_loop().run_in_executor(self.workers, self.run, given, signature_name)
+        return outputs, self.version
+
+    def run(self, given: Input, signature_name: str = SIGNATURE) -> Outputs:
+        """Answers, and blocks until then.
+
+        Args:
+            given: what the signature takes.
+            signature_name: of the signature.
 
         Raises:
-            RequestError: 400 for an unknown signature or an image that the graph cannot decode.
+            RequestError: 400 for an unknown signature, another shape, or an image that the graph cannot decode.
         """
         if signature_name not in self._signatures:
             raise RequestError(400, f"the signature {signature_name[:64]!r}", f"one of {sorted(self._signatures)}")
-        return await asyncio.get_running_loop().run_in_executor(self.workers, self.run, images, signature_name)
-
-    async def predict_crops(self, crops: NDArray[np.uint8]) -> Outputs:
-        """Answers for decoded and cropped slices.
-
-        Args:
-            crops: uint8 [N, S, S, C] as the signature wants it.
-
-        Raises:
-            RequestError: 400 for another shape, or if the model has no such signature.
-        """
-        signature = self._signatures.get(CROPS)
-        if signature is None:
-            raise RequestError(400, f"the signature {CROPS!r}", f"one of {sorted(self._signatures)}")
-        shape = signature.structured_input_signature[1][CROPS].shape
-        if not shape.is_compatible_with(crops.shape):
-            raise RequestError(400, f"crops of the shape {list(crops.shape)}", f"{list(shape)}")
-        tensor = tf.constant(crops)
-        return await asyncio.get_running_loop().run_in_executor(
-            self.workers, lambda: _outputs_of(signature(**{CROPS: tensor}))
-        )
-
-    def run(self, images: list[bytes], signature_name: str = SIGNATURE) -> Outputs:
-        """Answers for encoded images, and blocks until then; raises RequestError 400 that names a bad one."""
+        signature = self._signatures[signature_name]
         try:
-            return self._call(images, signature_name)
+            return _call(signature, given)
         except tf.errors.InvalidArgumentError as error:
-            if len(images) == 1:
+            if len(given) == 1:
                 raise RequestError(400, "instance 0 is an image that the model cannot decode") from error
-        return self._name_the_bad_one(images, signature_name)
-
-    def _call(self, images: list[bytes], signature_name: str) -> Outputs:
-        return _outputs_of(self._signatures[signature_name](**{INPUT: tf.constant(images, tf.string)}))
-
-    def _name_the_bad_one(self, images: list[bytes], signature_name: str) -> Outputs:
-        for number, image in enumerate(images):
-            try:
-                self._call([image], signature_name)
-            except tf.errors.InvalidArgumentError as error:
-                raise RequestError(400, f"instance {number} is an image that the model cannot decode") from error
-        raise RequestError(400, "a batch that the model refuses although it takes each image alone")
+        return _name_the_bad_one(signature, given)
 
     def _check_known_answers(self, card: ModelCard) -> None:
         if not card.examples:
@@ -117,14 +90,22 @@ class LoadedVersion:
             self.run([encode_png(image)] * count)
 
 
-def _outputs_of(tensors: dict[str, tf.Tensor]) -> Outputs:
-    return Outputs.of(
-        (name.decode() for name in tensors["species"].numpy().tolist()),
-        tensors["confidence"].numpy(),
-        tensors["scores"].numpy(),
-        tensors["unknown"].numpy(),
-        tensors["embedding"].numpy(),
-    )
+def _call(signature: Any, given: Input) -> Outputs:
+    ((name, wanted),) = signature.structured_input_signature[1].items()
+    tensor = tf.constant(given, wanted.dtype)
+    if not wanted.shape.is_compatible_with(tensor.shape):
+        raise RequestError(400, f"{name} of the shape {list(tensor.shape)}", f"{list(wanted.shape)}")
+    said = {output: values.numpy() for output, values in signature(**{name: tensor}).items()}
+    return Outputs.of({**said, "species": [species.decode() for species in said["species"]]})
+
+
+def _name_the_bad_one(signature: Any, given: Input) -> Outputs:
+    for number in range(len(given)):
+        try:
+            _call(signature, given[number : number + 1])
+        except tf.errors.InvalidArgumentError as error:
+            raise RequestError(400, f"instance {number} is an image that the model cannot decode") from error
+    raise RequestError(400, "a batch that the model refuses although it takes each image alone")
 
 
 def _signature_def(stored: StoredVersion) -> dict[str, Any]:
@@ -137,6 +118,6 @@ def _signature_def(stored: StoredVersion) -> dict[str, Any]:
         for name, signature in document.meta_graphs[0].signature_def.items()
         if not name.startswith("__")
     }
-    if SIGNATURE not in signatures or not set(signatures[SIGNATURE]["outputs"]) >= _OUTPUTS:
-        raise ContractError(f"{stored.folder} without the outputs {sorted(_OUTPUTS)}", f"a signature {SIGNATURE}")
+    if SIGNATURE not in signatures or not set(OUTPUTS) <= set(signatures[SIGNATURE]["outputs"]):
+        raise ContractError(f"{stored.folder} without the outputs {', '.join(OUTPUTS)}", f"a signature {SIGNATURE}")
     return signatures

@@ -13,31 +13,28 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import kserve
-import numpy as np
-from numpy.typing import NDArray
 
+from components.shared.contracts import DriftEvent
 from serving.events import AnsweredSlice, EventRecorder
 from serving.preparation import Expectation, PreparedSlice, prepare_slices
-from serving.protocol import Limits, Outputs, PredictRequest, predict_answer
+from serving.protocol import Input, Limits, Outputs, PredictRequest, predict_answer
 from serving.telemetry import SLICES
+from serving.votes import specimen_votes
 
 
 class PredictorVersion(Protocol):
     """One version of a model that stays usable as long as somebody holds it."""
 
     @property
-    def version(self) -> int:
-        """Its number."""
-
-    @property
     def expectation(self) -> Expectation:
         """What it wants to see."""
 
-    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
-        """Answers for encoded images; raises RequestError."""
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Species in the order of the scores, or () where they are not known."""
 
-    async def predict_crops(self, crops: NDArray[np.uint8]) -> Outputs:
-        """Answers for uint8 [N, S, S, C] as they are; raises RequestError."""
+    async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
+        """Answers, and says the number of the version that did; raises RequestError."""
 
 
 class Predictor(Protocol):
@@ -65,6 +62,7 @@ class Prepared:
 
     request: PredictRequest
     slices: list[PreparedSlice]
+    given: Input
     answering: PredictorVersion
 
 
@@ -74,6 +72,7 @@ class Answered:
 
     prepared: Prepared
     outputs: Outputs
+    version: int
 
 
 class SliceTransformer(kserve.Model):
@@ -98,71 +97,38 @@ class SliceTransformer(kserve.Model):
         """Prepares the slices for the version that will answer; raises RequestError."""
         answering = await self.predictor.version_of(self.name, request.version)
         if request.crops is not None:
-            return Prepared(request, [], answering)
+            return Prepared(request, [], request.crops, answering)
         slices = await asyncio.get_running_loop().run_in_executor(
             self.workers, prepare_slices, request.instances, answering.expectation, self.limits.max_pixels
         )
-        return Prepared(request, slices, answering)
+        return Prepared(request, slices, [prepared.image for prepared in slices], answering)
 
     async def predict(self, prepared: Prepared, _headers: dict[str, str] | None = None) -> Answered:
         """Asks the predictor; raises RequestError."""
-        if prepared.request.crops is not None:
-            return Answered(prepared, await prepared.answering.predict_crops(prepared.request.crops))
-        images = [prepared_slice.image for prepared_slice in prepared.slices]
-        return Answered(prepared, await prepared.answering.predict(images, prepared.request.signature_name))
+        return Answered(prepared, *await prepared.answering.predict(prepared.given, prepared.request.signature_name))
 
     async def postprocess(self, answered: Answered, _headers: dict[str, str] | None = None) -> dict[str, Any]:
         """Builds the answer and leaves the drift events; crops leave none, since a descriptor wants the whole slice."""
         prepared, outputs = answered.prepared, answered.outputs
-        version = outputs.answered_by or prepared.answering.version
-        SLICES.labels(self.name, str(version)).inc(len(outputs.species))
+        SLICES.labels(self.name, str(answered.version)).inc(len(outputs.species))
         if self.recorder:
             self._record(answered, self.recorder)
-        votes = specimen_votes(
-            [item.specimen for item in prepared.slices], outputs, prepared.answering.expectation.classes
-        )
+        votes = specimen_votes([item.specimen or "" for item in prepared.slices], outputs, prepared.answering.classes)
         return predict_answer(outputs, prepared.request.columns, votes)
 
     def _record(self, answered: Answered, recorder: EventRecorder) -> None:
         now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", answered.outputs
         for row, prepared_slice in enumerate(answered.prepared.slices):
-            event = AnsweredSlice(
+            event = DriftEvent(
+                id=uuid.uuid4().hex,
                 time=now,
                 model=self.name,
-                version=outputs.answered_by or answered.prepared.answering.version,
+                version=answered.version,
                 specimen=prepared_slice.specimen or request_id,
                 species=outputs.species[row],
                 confidence=float(outputs.confidence[row]),
                 unknown=bool(outputs.unknown[row]),
+                descriptors={},
                 embedding=tuple(outputs.embedding[row].tolist()),
-                pixels=prepared_slice.pixels,
             )
-            recorder.record(event)
-
-
-def specimen_votes(specimens: list[str | None], outputs: Outputs, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Answers for each named specimen by the mean of its slices' scores, as the evaluation does.
-
-    Args:
-        specimens: N names; slices without one take part in no vote.
-        outputs: of the N slices.
-        classes: species in the order of the scores; where they are not known, only species that were answered can win.
-
-    Returns:
-        species, confidence (the mean score), agreement (share of slices with that answer), slices and unknown (whether
-        more than half of them are) for each specimen.
-    """
-    names = dict(enumerate(classes)) or dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
-    votes = {}
-    for specimen in dict.fromkeys(filter(None, specimens)):
-        rows = [row for row, name in enumerate(specimens) if name == specimen]
-        scores = outputs.scores[rows].mean(axis=0)
-        best = max(names, key=lambda index: scores[index])
-        votes[specimen] = {
-            "species": names[best],
-            "confidence": float(scores[best]),
-            "agreement": sum(outputs.species[row] == names[best] for row in rows) / len(rows),
-            "slices": len(rows),
-            "unknown": bool(np.mean(outputs.unknown[rows]) > 0.5),
-        }
-    return votes
+            recorder.record(AnsweredSlice(event, prepared_slice.pixels))

@@ -21,13 +21,11 @@ class Expectation:
     Attributes:
         channels: 1 for grey, 3 for colour.
         segmented: whether everything but the specimen has to be black.
-        classes: species in the order of the scores, or empty where they are not known.
         image_size: edge of the slices in pixels that photographs are scaled to, 0 where it is not known.
     """
 
     channels: int
     segmented: bool
-    classes: tuple[str, ...] = ()
     image_size: int = 0
 
 

@@ -6,8 +6,8 @@ with `predictions`, `inputs` asks column by column and is answered with `outputs
 
 import base64
 import binascii
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +21,8 @@ SIGNATURE = "serving_default"
 INPUT = "image_bytes"
 CROPS = "crops"
 """The signature that takes pixels, and its input: uint8 [N, S, S, C] as `components.shared.preprocessing` crops."""
+Input = list[bytes] | NDArray[np.uint8]
+"""What a signature takes: encoded images, or the crops."""
 MAX_SPECIMEN_CHARACTERS = 256
 _BRACKETS_OF_AN_INSTANCE = 4
 _REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
@@ -106,7 +108,6 @@ class Outputs:
         scores: float32 [N, K].
         unknown: bool [N].
         embedding: float32 [N, D].
-        answered_by: the version that answered, where it may be another than the one that was asked.
     """
 
     species: tuple[str, ...]
@@ -114,44 +115,34 @@ class Outputs:
     scores: NDArray[np.float32]
     unknown: NDArray[np.bool_]
     embedding: NDArray[np.float32]
-    answered_by: int | None = None
 
     @classmethod
-    def of(cls, species: Iterable[str], confidence: Any, scores: Any, unknown: Any, embedding: Any) -> Self:
+    def of(cls, said: Mapping[str, Any]) -> Self:
         """Takes what a model says; a slice with a number that is not finite is unknown, whatever the model says.
 
         Args:
-            species: N names.
-            confidence: N numbers.
-            scores: N rows of K numbers.
-            unknown: N truth values.
-            embedding: N rows of D numbers.
+            said: N values, or rows of them, by each name of OUTPUTS.
 
         Raises:
+            KeyError: an output is missing.
             TypeError: something is no number.
             ValueError: they are not as many.
         """
-        numbers = [np.asarray(values, np.float32) for values in (confidence, scores, embedding)]
-        finite = [np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in numbers]
-        flags = np.asarray(unknown, np.bool_) | ~np.logical_and.reduce(finite)
-        return cls(tuple(species), numbers[0], numbers[1], flags, numbers[2])
+        numbers = {name: np.asarray(said[name], np.float32) for name in ("confidence", "scores", "embedding")}
+        finite = [np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in numbers.values()]
+        unknown = np.asarray(said["unknown"], np.bool_) | ~np.logical_and.reduce(finite)
+        return cls(species=tuple(map(str, said["species"])), unknown=unknown, **numbers)
+
+    def columns(self) -> dict[str, Any]:
+        """Returns the values of all slices by output."""
+        return {name: getattr(self, name) for name in OUTPUTS}
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns one object of outputs for each slice."""
-        return [
-            {
-                "species": self.species[row],
-                "confidence": self.confidence[row],
-                "scores": self.scores[row],
-                "unknown": self.unknown[row],
-                "embedding": self.embedding[row],
-            }
-            for row in range(len(self.species))
-        ]
+        return [dict(zip(OUTPUTS, values, strict=True)) for values in zip(*self.columns().values(), strict=True)]
 
-    def columns(self) -> dict[str, Any]:
-        """Returns one list for each output."""
-        return {name: values for name, values in vars(self).items() if name != "answered_by"}
+
+OUTPUTS = tuple(field.name for field in fields(Outputs))
 
 
 def parse_predict(body: bytes | bytearray, limits: Limits, version: int | None = None) -> PredictRequest:
@@ -288,13 +279,13 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "number")
 
 
-def predict_answer(outputs: Outputs, columns: bool, specimens: dict[str, Any] | None = None) -> dict[str, Any]:
+def predict_answer(outputs: Outputs, columns: bool, specimens: Mapping[str, Any]) -> dict[str, Any]:
     """Builds the answer to a predict request.
 
     Args:
         outputs: of every slice.
         columns: whether it was asked column by column.
-        specimens: the answer for each specimen that the request named, or None.
+        specimens: the vote for each specimen that the request named.
     """
     answer: dict[str, Any] = {"outputs": outputs.columns()} if columns else {"predictions": outputs.rows()}
     return {**answer, "specimens": specimens} if specimens else answer

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from components.shared.named_scores import named_scores
 from serving.preparation import Expectation
-from serving.protocol import CROPS, INPUT, Outputs, RequestError
+from serving.protocol import INPUT, OUTPUTS, Input, Outputs, RequestError
 
 STATUS_LIFETIME_S = 2.0
 _READY_TIMEOUT_S = 3.0
@@ -37,19 +37,17 @@ class RemoteVersion:
         """What the model wants to see."""
         return self.predictor.expectation
 
-    async def predict(self, images: list[bytes], signature_name: str) -> Outputs:
-        """Answers for encoded images; raises RequestError."""
-        return await self._ask(signature_name, [{INPUT: {"b64": base64.b64encode(image).decode()}} for image in images])
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Species in the order of the newest version's scores, or () where it does not name them."""
+        return self.predictor.classes
 
-    async def predict_crops(self, crops: NDArray[np.uint8]) -> Outputs:
-        """Answers for uint8 [N, S, S, C] as they are; raises RequestError."""
-        return await self._ask(CROPS, crops.tolist())
-
-    async def _ask(self, signature_name: str, instances: list[Any]) -> Outputs:
-        body = orjson.dumps({"signature_name": signature_name, "instances": instances})
+    async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
+        """Answers, and says with which version; raises RequestError."""
+        request = {"signature_name": signature_name, "instances": _instances_of(given)}
         path = self.predictor.path(self.version if self.pinned else None) + ":predict"
-        answer = await self.predictor.request("POST", path, body)
-        return _outputs_of(answer)
+        answer = await self.predictor.request("POST", path, orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
+        return _outputs_of(answer), self.version
 
 
 class RemotePredictor:
@@ -69,6 +67,7 @@ class RemotePredictor:
     ) -> None:
         self.model, self.url, self.expectation, self.version = model, url, expectation, version
         self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers={"Content-Type": "application/json"})
+        self.classes: tuple[str, ...] = ()
         self._newest = 0
         self._newest_at = -STATUS_LIFETIME_S
 
@@ -91,6 +90,7 @@ class RemotePredictor:
             return RemoteVersion(self, version, pinned=True)
         if time.monotonic() - self._newest_at >= STATUS_LIFETIME_S:
             self._newest = _newest_available(await self.status(model, None))
+            self.classes = _classes_of(await self.metadata(model, None))
             self._newest_at = time.monotonic()
         return RemoteVersion(self, self.version or self._newest, pinned=False)
 
@@ -138,6 +138,12 @@ class RemotePredictor:
             raise RequestError(404, f"the model {model[:64]!r}", f"{self.model!r}")
 
 
+def _instances_of(given: Input) -> Any:
+    if isinstance(given, np.ndarray):
+        return given
+    return [{INPUT: {"b64": base64.b64encode(image).decode()}} for image in given]
+
+
 def _object_of(response: httpx.Response) -> dict[str, Any]:
     try:
         answer = orjson.loads(response.content)
@@ -159,12 +165,16 @@ def _newest_available(status: dict[str, Any]) -> int:
     return max(versions)
 
 
+def _classes_of(metadata: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        return named_scores(metadata["metadata"]["signature_def"]["signature_def"])
+    except (KeyError, TypeError):
+        return ()
+
+
 def _outputs_of(answer: dict[str, Any]) -> Outputs:
     try:
         rows = answer["predictions"]
-        species = [str(row["species"]) for row in rows]
-        return Outputs.of(
-            species, *([row[name] for row in rows] for name in ("confidence", "scores", "unknown", "embedding"))
-        )
+        return Outputs.of({name: [row[name] for row in rows] for name in OUTPUTS})
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(502, f"the predictor's answer lacks an output of the contract ({error})") from error

@@ -5,9 +5,9 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from kserve.errors import ModelNotFound
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import metrics_handler
 from starlette.requests import ClientDisconnect, Request
@@ -43,25 +43,18 @@ class Routes:
         self.dataplane, self.predictor, self.limits = dataplane, predictor, limits
         self.bodies = Bodies(limits)
         self._in_flight = 0
+        IN_FLIGHT.set_function(lambda: self._in_flight)
 
     def all(self) -> list[BaseRoute]:
         """Returns the routes; the last one takes whatever no other takes, so kserve's own are out of reach."""
         model = "/v1/models/{model}"
-        paths: list[BaseRoute] = [
-            Route("/metrics", metrics_handler),
-            Route("/", self.live),
-            Route("/healthz", self.live),
-        ]
-        paths += [
-            Route("/v2/health/live", self.live),
-            Route("/v2/health/ready", self.ready),
-            Route("/readyz", self.ready),
-        ]
-        paths += [Route("/v1/models", self.models)]
+        paths: list[BaseRoute] = [Route("/metrics", metrics_handler), Route("/v1/models", self.models)]
+        paths += [Route(path, self.live) for path in ("/", "/healthz", "/v2/health/live")]
+        paths += [Route(path, self.ready) for path in ("/readyz", "/v2/health/ready")]
         for versioned in (model, model + "/versions/{version}", model + "/labels/{label}"):
             paths.append(Route(versioned + ":predict", self.predict, methods=["POST"]))
-            paths.append(Route(versioned + "/metadata", self.metadata))
-            paths.append(Route(versioned, self.status))
+            paths.append(Route(versioned + "/metadata", partial(self._guarded, self.metadata)))
+            paths.append(Route(versioned, partial(self._guarded, self.status)))
         return [*paths, NoSuchPath()]
 
     async def live(self, _request: Request) -> Response:
@@ -79,18 +72,12 @@ class Routes:
         """Names the models."""
         return answer_with({"models": self.predictor.names()})
 
-    async def status(self, request: Request) -> Response:
-        """Answers with the state of a model's versions."""
-        return await self._guarded(self._status, request)
-
-    async def _status(self, request: Request) -> Any:
+    async def status(self, request: Request) -> Any:
+        """Returns the state of a model's versions; raises RequestError."""
         return await self.predictor.status(request.path_params["model"], _version_of(request))
 
-    async def metadata(self, request: Request) -> Response:
-        """Answers with a model's signatures."""
-        return await self._guarded(self._metadata, request)
-
-    async def _metadata(self, request: Request) -> Any:
+    async def metadata(self, request: Request) -> Any:
+        """Returns a model's signatures; raises RequestError."""
         return await self.predictor.metadata(request.path_params["model"], _version_of(request))
 
     async def predict(self, request: Request) -> Response:
@@ -110,12 +97,10 @@ class Routes:
             if self._in_flight >= self.limits.max_in_flight:
                 raise RequestError(503, f"{self._in_flight} requests at a time", "", "Ask again in a second.")
             self._in_flight += 1
-            IN_FLIGHT.inc()
             try:
                 return await self._answer(request.path_params["model"], parsed)
             finally:
                 self._in_flight -= 1
-                IN_FLIGHT.dec()
 
     async def _answer(self, model: str, parsed: PredictRequest) -> Any:
         try:
@@ -133,8 +118,6 @@ class Routes:
             return answer_with({"error": str(error)}, error.status)
         except TaxonflowError as error:
             return answer_with({"error": str(error)}, 400)
-        except ModelNotFound:
-            return answer_with({"error": f"the model {request.path_params['model'][:64]!r} is not known"}, 404)
         except ClientDisconnect:
             return answer_with({"error": "the client went away"}, 400)
         except Exception:  # the server goes on; the cause is for its log, not for the client

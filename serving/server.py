@@ -51,10 +51,9 @@ class LocalServer(kserve.ModelServer):
     Args:
         listener: from `listen`.
         transformers: the models.
-        limits: of a request.
     """
 
-    def __init__(self, listener: socket.socket, transformers: Transformers, limits: Limits) -> None:
+    def __init__(self, listener: socket.socket, transformers: Transformers) -> None:
         super().__init__(
             http_port=listener.getsockname()[1],
             workers=1,
@@ -64,8 +63,8 @@ class LocalServer(kserve.ModelServer):
             grace_period=GRACE_S,
             timeout_keep_alive=KEEP_ALIVE_S,
         )
-        self.listener, self.limits = listener, limits
-        self.routes = Routes(self.dataplane, transformers.predictor, limits)
+        self.listener, self.limits = listener, transformers.limits
+        self.routes = Routes(self.dataplane, transformers.predictor, self.limits)
 
     def run(self) -> None:
         """Answers requests until SIGTERM or SIGINT; requests in flight are finished first.

@@ -50,14 +50,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         default=int(told) if told.isdecimal() else None,
         help="what drift events call the predictor's model",
     )
-    parser.add_argument("--classes", default="", help="species in the order of the scores, with commas")
     return parser.parse_args(arguments)
 
 
 def expectation_of(options: argparse.Namespace) -> Expectation:
     """Returns what the model wants to see."""
-    classes = tuple(filter(None, options.classes.split(",")))
-    return Expectation(options.channels, options.segmented, classes, options.image_size)
+    return Expectation(options.channels, options.segmented, options.image_size)
 
 
 def predictor_url(options: argparse.Namespace) -> str:
@@ -104,7 +102,7 @@ def transform(options: argparse.Namespace) -> None:
     listener = listen(options.host, options.http_port)
     recorder = started_recorder(options, say)
     with ThreadPoolExecutor(cores(), "worker") as workers:
-        server = LocalServer(listener, Transformers(predictor, workers, limits, recorder), limits)
+        server = LocalServer(listener, Transformers(predictor, workers, limits, recorder))
         host, port = listener.getsockname()[:2]
         say(f"listening on http://{host}:{port}; {options.model_name} is answered by {predictor.url}")
         try:

@@ -20,6 +20,7 @@ from components.evaluate.predictions import Member
 from components.evaluate.selection import SMALLEST_SHARE
 from components.evaluate.served_rule import ServedUnknown, combined_shares
 from components.evaluate.unknown import UnknownScore
+from components.shared.named_scores import name_scores
 from components.shared.preprocessing import decode_and_crop
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -50,7 +51,7 @@ class ServedModel(tf.Module):
         self.networks = [members[name].network for name in ensemble.members]
         self._sizes = [members[name].card.image_size for name in ensemble.members]
         self._ensemble, self.unknown = ensemble, ServedUnknown(unknown)
-        self._classes, self.channels = tf.constant(list(classes)), channels
+        self.classes, self._names, self.channels = tuple(classes), tf.constant(list(classes)), channels
         self.crop_size = max(self._sizes)
         self.crops = tf.function(self._answer_crops, input_signature=[self._crop_spec()])
 
@@ -85,7 +86,7 @@ class ServedModel(tf.Module):
         logarithms = tf.math.log(tf.maximum(shares, SMALLEST_SHARE))
         scores = tf.nn.softmax(logarithms / self._ensemble.temperature)
         return {
-            "species": tf.gather(self._classes, tf.argmax(scores, axis=1)),
+            "species": tf.gather(self._names, tf.argmax(scores, axis=1)),
             "confidence": tf.reduce_max(scores, axis=1),
             "scores": scores,
             "unknown": self.unknown.flags(shares, logits, embeddings),
@@ -120,6 +121,7 @@ def export_served_model(model: ServedModel, folder: Path) -> None:
     """Writes a model as TensorFlow Serving loads it."""
     signatures = {IMAGE_SIGNATURE: model.serving_default, CROP_SIGNATURE: model.crops}
     tf.saved_model.save(model, str(folder), signatures=signatures)
+    name_scores(folder, model.classes)
 
 
 def write_warmup_requests(folder: Path, name: str, model: ServedModel, slices: Sequence[bytes]) -> None:

@@ -77,7 +77,8 @@ def cut_volume(job: CutJob) -> CutResult:
         if _state_of(job.file) != state:
             raise BadVolumeError("the file changed while it was read", remedy="Leave volumes alone during a run.")
         del volume  # its grey values are not needed beside the windowed ones
-        slices = write_part(job.part, slices_of(specimen, job))
+        rng = planes_rng(job.path, job.seed)
+        slices = write_part(job.part, slices_of(specimen, job.schedule, job.quota, job.image_size, rng))
     except BadVolumeError as error:
         return CutResult(refused=str(error))
     except MemoryError:
@@ -97,21 +98,39 @@ def _state_of(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a volume's slices, each with its `png` and its `plane` in words."""
-    rng = np.random.default_rng(_seed_of(job))
+def planes_rng(path: str, seed: int) -> np.random.Generator:
+    """Returns what chooses a volume's planes: by its name, so that other volumes change nothing, and a seed."""
+    digest = hashlib.sha256(f"{seed}\0{path}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def slices_of(
+    specimen: Specimen, schedule: Schedule, quota: int, image_size: int, rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """Cuts a specimen.
+
+    Args:
+        specimen: found in its volume.
+        schedule: how planes are chosen.
+        quota: at most so many slices.
+        image_size: their edge in pixels.
+        rng: chooses the planes; of `planes_rng`.
+
+    Yields:
+        The rows of the slices, each with its `png` and its `plane` in words.
+    """
     attempts = found = 0
-    cuts = CUTS[job.schedule](specimen, rng)
-    while found < job.quota and attempts < most_attempts(job.schedule, job.quota):
+    cuts = CUTS[schedule](specimen, rng)
+    while found < quota and attempts < most_attempts(schedule, quota):
         cut = next(cuts, None)
         if cut is None:
             return
         attempts += 1
-        frame = frame_of(cut, specimen, job.image_size)
-        coverage = mask_coverage(specimen.mask, *_every_second_pixel(frame, job.image_size))
+        frame = frame_of(cut, specimen, image_size)
+        coverage = mask_coverage(specimen.mask, *_every_second_pixel(frame, image_size))
         if coverage >= SMALLEST_COVERAGE:
             found += 1
-            place = (frame.corner, frame.down, frame.across, job.image_size)
+            place = (frame.corner, frame.down, frame.across, image_size)
             plane = sample_plane(specimen.grey, *place, float(specimen.background))
             yield _row(np.rint(plane).astype(np.uint8), cut.words, coverage, frame.spacing_mm)
 
@@ -119,10 +138,6 @@ def slices_of(specimen: Specimen, job: CutJob) -> Iterator[dict[str, Any]]:
 def _every_second_pixel(frame: Frame, edge: int) -> tuple[Vector, Vector, Vector, int]:
     """Returns a frame of half as many rows and columns: enough to measure how much of it the specimen covers."""
     return frame.corner + (frame.down + frame.across) / 2, 2 * frame.down, 2 * frame.across, max(1, edge // 2)
-
-
-def _seed_of(job: CutJob) -> int:
-    return int.from_bytes(hashlib.sha256(f"{job.seed}\0{job.path}".encode()).digest()[:16], "big")
 
 
 def _row(image: np.ndarray[Any, np.dtype[np.uint8]], words: str, coverage: float, spacing_mm: float) -> dict[str, Any]:

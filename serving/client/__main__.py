@@ -2,15 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInputError, BadVolumeError, TaxonflowError
 from components.shared.imaging import IMAGE_ENDINGS
+from components.shared.named_scores import named_scores
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, AnsweredSlice, render
 from serving.client.volumes import (
@@ -127,9 +129,8 @@ class Questions:
             yield [AnsweredSlice(str(file), None, str(error), specimen)]
 
 
-def edge_of_slices(client: Client, model: str) -> int:
-    """Returns the edge of the slices that the model was trained on, in pixels, if its metadata say so."""
-    signatures = client.signatures(model)
+def edge_of_slices(signatures: Mapping[str, Any]) -> int:
+    """Returns the edge of the slices that a model was trained on, in pixels, if its signatures say so."""
     try:
         return int(signatures["crops"]["inputs"]["crops"]["tensor_shape"]["dim"][1]["size"])
     except (LookupError, TypeError, ValueError):
@@ -177,13 +178,13 @@ def main(arguments: list[str]) -> int:
         files = files_of(options.paths)
         with Client(options.url, options.timeout) as client:
             model = options.model or only_model(client)
-            edge = edge_of_slices(client, model) if any(map(is_volume, files)) else DEFAULT_EDGE
-            cutting = Cutting(options.slices, edge, options.planes)
+            signatures = client.signatures(model)
+            cutting = Cutting(options.slices, edge_of_slices(signatures), options.planes)
             answered = Questions(client, model, options.specimen, cutting).ask(files)
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
-    sys.stdout.write(render(answered, options.format))
+    sys.stdout.write(render(answered, options.format, named_scores(signatures)))
     return EXIT_BAD_INPUT if any(row.error for row in answered) else 0
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import httpx
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from components.shared.errors import BadInputError, DeployError
 
@@ -36,6 +37,9 @@ class Prediction:
     scores: tuple[float, ...]
     unknown: bool
     embedding: tuple[float, ...]
+
+
+_PREDICTIONS = TypeAdapter(list[Prediction])
 
 
 class Client:
@@ -131,9 +135,11 @@ class Client:
         instances = [{"image_bytes": {"b64": base64.b64encode(image).decode()}, **extra} for image in images]
         answer = self._ask("POST", f"/v1/models/{model}:predict", orjson.dumps({"instances": instances}))
         try:
-            predictions = [_prediction_of(row) for row in answer["predictions"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DeployError(f"{self.url} answered without {error}", "the outputs of a served model") from error
+            predictions = _PREDICTIONS.validate_python(answer.get("predictions"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, ("predictions", *first["loc"])))
+            raise DeployError(f"{self.url} answers as no served model does ({where}: {first['msg']})") from error
         if len(predictions) != len(images):
             raise DeployError(f"{self.url} gave {len(predictions)} answers for {len(images)} slices")
         return predictions
@@ -189,13 +195,3 @@ def batches(images: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         size += len(image)
     if start < len(images):
         yield images[start:]
-
-
-def _prediction_of(row: dict[str, Any]) -> Prediction:
-    return Prediction(
-        species=str(row["species"]),
-        confidence=float(row["confidence"]),
-        scores=tuple(float(score) for score in row["scores"]),
-        unknown=bool(row["unknown"]),
-        embedding=tuple(float(value) for value in row["embedding"]),
-    )

@@ -3,14 +3,15 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from serving.client.endpoint import Prediction
-from serving.client.votes import Vote, vote
+from serving.protocol import OUTPUTS, Outputs
+from serving.votes import Vote, specimen_votes
 
 _COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error")
 _UNKNOWN = "perhaps a species the model never saw"
@@ -35,21 +36,21 @@ class AnsweredSlice:
     plane: str = ""
 
 
-def votes_of(answered: Sequence[AnsweredSlice]) -> list[Vote]:
-    """Returns the answer for each named specimen of which any slice was answered."""
-    slices: dict[str, list[Prediction]] = {}
-    for row in answered:
-        if row.specimen and row.prediction:
-            slices.setdefault(row.specimen, []).append(row.prediction)
-    return [vote(specimen, predictions) for specimen, predictions in slices.items()]
+def votes_of(answered: Sequence[AnsweredSlice], classes: Sequence[str]) -> dict[str, Vote]:
+    """Returns the answer for each named specimen of which any slice was answered; `classes` as in `specimen_votes`."""
+    told = [(row.specimen, row.prediction) for row in answered if row.specimen and row.prediction]
+    if not told:
+        return {}
+    outputs = Outputs.of({name: [getattr(prediction, name) for _, prediction in told] for name in OUTPUTS})
+    return specimen_votes([specimen for specimen, _ in told], outputs, classes)
 
 
-def render(answered: Sequence[AnsweredSlice], form: str) -> str:
+def render(answered: Sequence[AnsweredSlice], form: str, classes: Sequence[str]) -> str:
     """Returns the answers in one of FORMATS, ending with a newline."""
-    return _RENDERERS[form](answered, votes_of(answered))
+    return _RENDERERS[form](answered, votes_of(answered, classes))
 
 
-def _as_table(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
+def _as_table(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> str:
     slices = Table(Column("slice", overflow="fold"), "species", "confidence", "")
     for row in answered:
         name = f"{row.file} ({row.plane})" if row.plane else row.file
@@ -59,10 +60,10 @@ def _as_table(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
             remark = _UNKNOWN if row.prediction.unknown else ""
             slices.add_row(name, row.prediction.species, f"{row.prediction.confidence:.1%}", remark)
     specimens = Table(Column("specimen", overflow="fold"), "species", "confidence", "slices", "of them so", "")
-    for found in votes:
+    for specimen, found in votes.items():
         agreement, remark = f"{found.agreement:.0%}", _UNKNOWN if found.unknown else ""
         cells = (f"{found.confidence:.1%}", str(found.slices), agreement, remark)
-        specimens.add_row(found.specimen, found.species, *cells)
+        specimens.add_row(specimen, found.species, *cells)
     console = Console()
     with console.capture() as captured:
         console.print(slices)
@@ -71,7 +72,7 @@ def _as_table(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
     return captured.get()
 
 
-def _as_json(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
+def _as_json(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> str:
     slices = [
         {
             "file": row.file,
@@ -81,10 +82,11 @@ def _as_json(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
         }
         for row in answered
     ]
-    return json.dumps({"slices": slices, "specimens": [asdict(found) for found in votes]}, indent=1) + "\n"
+    specimens = [{"specimen": specimen, **asdict(found)} for specimen, found in votes.items()]
+    return json.dumps({"slices": slices, "specimens": specimens}, indent=1) + "\n"
 
 
-def _as_csv(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
+def _as_csv(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> str:
     """A row for each slice, then one for each specimen, which has no file and the number of its slices."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -92,8 +94,8 @@ def _as_csv(answered: Sequence[AnsweredSlice], votes: Sequence[Vote]) -> str:
     for row in answered:
         place = (row.specimen, row.file, row.plane, int(row.prediction is not None))
         writer.writerow((*place, *_cells(row.prediction), row.error))
-    for found in votes:
-        writer.writerow((found.specimen, "", "", found.slices, *_cells(found), ""))
+    for specimen, found in votes.items():
+        writer.writerow((specimen, "", "", found.slices, *_cells(found), ""))
     return text.getvalue()
 
 
@@ -101,7 +103,7 @@ def _cells(found: Prediction | Vote | None) -> tuple[str, str, str]:
     return (found.species, f"{found.confidence:.6f}", str(found.unknown).lower()) if found else ("", "", "")
 
 
-_RENDERERS: dict[str, Callable[[Sequence[AnsweredSlice], Sequence[Vote]], str]] = {
+_RENDERERS: dict[str, Callable[[Sequence[AnsweredSlice], Mapping[str, Vote]], str]] = {
     "table": _as_table,
     "json": _as_json,
     "csv": _as_csv,

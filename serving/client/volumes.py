@@ -58,22 +58,13 @@ def cut_volume(file: Path, cutting: Cutting) -> Iterator[CutSlice]:
     Raises:
         BadVolumeError: it is no volume, too large, or shows no specimen.
     """
-    from components.ingest.cut import CutJob, slices_of
+    from components.ingest.cut import planes_rng, slices_of
     from components.ingest.specimen import find_specimen
     from components.ingest.volume import read_header, read_volume
 
     size = read_header(file).size
     if size > LARGEST_VOLUME_BYTES:
         raise BadVolumeError(f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume.")
-    specimen = find_specimen(read_volume(file))
-    job = CutJob(
-        path=file.name,
-        file=file,
-        part=file,  # nothing is written
-        quota=cutting.slices,
-        schedule=cutting.planes,
-        image_size=cutting.edge,
-        seed=cutting.seed,
-    )
-    for row in slices_of(specimen, job):
+    specimen, rng = find_specimen(read_volume(file)), planes_rng(file.name, cutting.seed)
+    for row in slices_of(specimen, cutting.planes, cutting.slices, cutting.edge, rng):
         yield CutSlice(row["png"], row["plane"])

@@ -100,6 +100,7 @@ def _window(scratch: Path) -> Iterator[Measurement]:
 
 def _slice(scratch: Path) -> Iterator[Measurement]:
     """Records answered slices as the server does and takes the computing of the thread that writes."""
+    from components.shared.contracts import DriftEvent
     from components.shared.imaging import decode_image
     from components.shared.segmentation import segment_slice
     from serving.events import AnsweredSlice, EventRecorder
@@ -109,7 +110,9 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     pixels = segment_slice(decode_image(raw_slice(0, (EDGE, EDGE)), 1))
     embedding = tuple(rng.normal(size=EMBEDDING).tolist())
     recorder = EventRecorder(scratch, print)
-    answered = AnsweredSlice(1.8e9, NAME, 1, "specimen", "species", 0.9, False, embedding, pixels)
+    said = {"model": NAME, "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
+    event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **said)
+    answered = AnsweredSlice(event, pixels)
     for _ in range(ANSWERED):
         recorder.record(answered)
     began = time.process_time()

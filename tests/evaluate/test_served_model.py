@@ -1,6 +1,7 @@
 """What is served answers as the evaluation did, in whatever form a slice comes."""
 
 import io
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.evaluate.config import EvaluationConfig
@@ -115,6 +117,13 @@ def test_both_signatures_give_the_same_answers(
     assert set(from_images) == set(from_crops) == {"species", "confidence", "scores", "unknown", "embedding"}
     np.testing.assert_allclose(from_images["scores"], from_crops["scores"], atol=1e-6, rtol=0)
     assert from_images["species"].numpy().tolist() == from_crops["species"].numpy().tolist()
+
+
+def test_the_signatures_name_the_scores(evaluated: tuple[Evaluation, Path]) -> None:
+    document = saved_model_pb2.SavedModel.FromString((evaluated[1] / "saved_model.pb").read_bytes())
+    for name in ("serving_default", "crops"):
+        scores = document.meta_graphs[0].signature_def[name].outputs["scores"]
+        assert json.loads(scores.tensor_shape.dim[1].name) == list(evaluated[0].card.classes)
 
 
 def test_no_slice_gets_no_answer(saved_model: tf.types.experimental.GenericFunction) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.imaging import encode_png
+from components.shared.named_scores import name_scores
 from components.shared.segmentation import segment_slice
 from components.shared.signatures import sign_folder
 
@@ -72,6 +73,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     classifier = Classifier()
     signatures = {"serving_default": classifier.serve, "crops": classifier.serve_crops}
     tf.saved_model.save(classifier, str(folder), signatures=signatures)
+    name_scores(folder, CLASSES)
 
 
 def card_of(name: str, **changes: Any) -> ModelCard:

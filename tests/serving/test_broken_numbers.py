@@ -55,7 +55,7 @@ def predictor_that_says() -> Iterator[AnswerWith]:
 
 def answer_of(predictor: RemotePredictor) -> Outputs:
     async def ask() -> Outputs:
-        return await (await predictor.version_of("forams", 1)).predict([b"png"], SIGNATURE)
+        return (await (await predictor.version_of("forams", 1)).predict([b"png"], SIGNATURE))[0]
 
     return asyncio.run(ask())
 

@@ -71,13 +71,13 @@ def predictors() -> Iterator[tuple[Predictors, int]]:
 
 def divided(port: int, percent: int, canary: str = "") -> DividingPredictor:
     urls = f"http://localhost:{port}", canary or f"http://127.0.0.1:{port}"
-    return DividingPredictor("forams", urls, percent, Expectation(1, True, ()), timeout_s=5.0)
+    return DividingPredictor("forams", urls, percent, Expectation(1, True), timeout_s=5.0)
 
 
 def answers(predictor: RemotePredictor, count: int, version: int | None = None) -> list[str]:
     async def ask() -> list[str]:
         asked = [await predictor.version_of("forams", version) for _ in range(count)]
-        return [(await found.predict([b"png"], SIGNATURE)).species[0] for found in asked]
+        return [(await found.predict([b"png"], SIGNATURE))[0].species[0] for found in asked]
 
     return asyncio.run(ask())
 
@@ -138,7 +138,7 @@ def test_drift_events_name_the_version_that_answered(
     with ThreadPoolExecutor(1) as workers:
         transformer = SliceTransformer("forams", predictor, workers, Limits(), SimpleNamespace(record=recorded.append))
         asyncio.run(answered(transformer, PredictRequest((Instance(encode_png(np.full((16, 16), 9, np.uint8))),))))
-    assert [event.version for event in recorded] == [version]
+    assert [answer.event.version for answer in recorded] == [version]
 
 
 async def answered(transformer: SliceTransformer, request: PredictRequest) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def wait_for_events(folder: Path, specimen: str, count: int) -> list[DriftEvent]
 
 
 def answered(number: int = 0, pixels: Any = None) -> AnsweredSlice:
-    return AnsweredSlice(
+    event = DriftEvent(
+        id=str(number),
         time=float(number),
         model="forams",
         version=1,
@@ -45,9 +46,10 @@ def answered(number: int = 0, pixels: Any = None) -> AnsweredSlice:
         species="fallotia",
         confidence=0.5,
         unknown=False,
+        descriptors={},
         embedding=(0.25, -1.0),
-        pixels=np.full((16, 16), 9, np.uint8) if pixels is None else pixels,
     )
+    return AnsweredSlice(event, np.full((16, 16), 9, np.uint8) if pixels is None else pixels)
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ def noise(seed: int) -> np.ndarray:
 
 
 def answered(seed: int) -> AnsweredSlice:
-    return AnsweredSlice(1e9 + seed, "forams", 1, "a", "Fallotia", 0.5, False, (), noise(seed))
+    said = {"model": "forams", "version": 1, "species": "Fallotia", "confidence": 0.5, "unknown": False}
+    event = DriftEvent(id=f"number{seed}", time=1e9 + seed, specimen="a", descriptors={}, **said)
+    return AnsweredSlice(event, noise(seed))
 
 
 def record(recorder: EventRecorder, count: int) -> list[DriftEvent]:

@@ -143,7 +143,8 @@ def test_the_number_of_json_values_is_bounded_before_parsing() -> None:
 
 
 def test_numbers_that_are_no_numbers_become_null_and_their_slice_unknown() -> None:
-    outputs = Outputs.of(["a"], [np.inf], [[np.nan, 1.0]], [False], np.zeros((1, 0)))
-    answer = encode_answer(predict_answer(outputs, columns=False))
+    said = {"species": ["a"], "confidence": [np.inf], "scores": [[np.nan, 1.0]], "embedding": np.zeros((1, 0))}
+    outputs = Outputs.of({**said, "unknown": [False]})
+    answer = encode_answer(predict_answer(outputs, columns=False, specimens={}))
     expected = b'{"species":"a","confidence":null,"scores":[null,1.0],"unknown":true,"embedding":[]}'
     assert answer == b'{"predictions":[' + expected + b"]}"

@@ -14,13 +14,14 @@ import pytest
 from components.shared.errors import BadConfigError
 from components.shared.imaging import encode_png
 from serving.transformer import parse_arguments, predictor_url
+from tests.serving.conftest import CLASSES, raw_slice
 
 Body = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def transformer(server: Any, start_transformer: Any) -> Iterator[Any]:
-    return start_transformer(urlsplit(server.url).netloc, "--classes", "alveolina,fallotia,lockhartia,orbitoides")
+    return start_transformer(urlsplit(server.url).netloc)
 
 
 def post(url: str, body: Any) -> httpx.Response:
@@ -39,6 +40,22 @@ def test_it_answers_as_the_one_command_server_does(
     for row, expected in zip(transformed.json()["predictions"], direct.json()["predictions"], strict=True):
         assert row["species"] == expected["species"]
         np.testing.assert_allclose(row["scores"], expected["scores"], atol=1e-6)
+
+
+def test_it_votes_among_all_species_of_the_model(server: Any, transformer: Any, instances_of: Body) -> None:
+    slices = [raw_slice(seed) for seed in range(40)]
+    rows = post(server.url, instances_of(slices)).json()["predictions"]
+    scores = np.array([row["scores"] for row in rows])
+    pairs = ((one, two) for two in range(len(rows)) for one in range(two))
+    one, two = next(pair for pair in pairs if CLASSES[scores[list(pair)].mean(0).argmax()] not in named(rows, pair))
+    body = instances_of([slices[one], slices[two]], "between-two")
+    vote = post(transformer.url, body).json()["specimens"]["between-two"]
+    assert (vote["agreement"], vote["slices"]) == (0.0, 2)
+    assert vote == pytest.approx(post(server.url, body).json()["specimens"]["between-two"], abs=1e-6)
+
+
+def named(rows: list[dict[str, Any]], places: tuple[int, int]) -> set[str]:
+    return {rows[place]["species"] for place in places}
 
 
 def test_it_segments_before_it_forwards(

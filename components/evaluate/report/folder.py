@@ -37,7 +37,6 @@ def report_json(findings: Findings) -> str:
 def report_markdown(findings: Findings) -> str:
     """Returns the report without pictures as Markdown."""
     unseen = [tables.strangers_table(findings)] if findings.unknown else []
-    origin = (tables.origin_table, tables.networks_table, tables.data_table)
     sections: dict[str, Sequence[str | Table]] = {
         f"Evaluation of {findings.card.name}: {words.headline(findings).lower()}": [
             "\n".join(f"- {reason}" for reason in findings.card.gate.reasons),
