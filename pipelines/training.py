@@ -1,5 +1,6 @@
 """The training pipeline: the one definition that the cluster, a laptop and the tests run."""
 
+from functools import partial
 from typing import Any
 
 from kfp import dsl, kubernetes
@@ -12,6 +13,7 @@ from components.phantoms.component import phantoms
 from components.segment.component import segment
 from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
 from components.train.component import train
+from pipelines.nesting import Nesting
 from pipelines.placement import Size, checkpoints, place
 
 VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name
@@ -133,24 +135,16 @@ def training(
 
 
 @dsl.pipeline(name="taxonflow-phantom-training", description="The training pipeline on synthetic specimens.")
+@partial(
+    Nesting, nested=training, given=("volumes", "material"), image_size=64, slices_per_species=600, planes="random"
+)
 def phantom_training(
     specimens_per_species: int = 20,
     phantom_size: int = 64,
     phantom_kind: str = "volumes",
     phantom_imbalance: float = 1.0,
-    name: str = "foraminifera",
-    target: str = "kserve://taxonflow/foraminifera",
-    backbones: list[str] = ["cnn_small", "resnet_small"],  # noqa: B006 kfp reads the default as the UI's
-    recipe: dict[str, Any] = {"epochs": 20},  # noqa: B006 kfp reads the default as the UI's
-    image_size: int = 64,
-    slices_per_species: int = 600,
-    planes: str = "random",
-    segmentation: str = "specimen",
-    threshold: float = 0.95,
-    canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
-    gate: dict[str, Any] = GATE,
     seed: int = 0,
-    shards: int = 1,
+    **of_training: Any,
 ) -> None:
     """Makes synthetic specimens of twelve forms and runs the training pipeline on them.
 
@@ -159,23 +153,8 @@ def phantom_training(
         phantom_size: Edge of a synthetic volume in voxels, or long side of the larger photographs in pixels.
         phantom_kind: What is made, volumes or photographs.
         phantom_imbalance: How many times more specimens the most frequent form has than the rarest.
-        name: Name of the model, as in the endpoint's address.
-        target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
-        backbones: Networks to train, one task and one GPU each.
-        recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
-            dictionary under backbones says what is different for some of them.
-        image_size: Edge of a slice in pixels.
-        slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
-        planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
-        segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
-        threshold: Slice accuracy that the ensemble must reach on the test specimens.
-        canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
-        gate: What else the gate requires. Keys as in components/evaluate/gate.py, smallest_recall of every species,
-            recall_by_species for another floor of some, use_lower_bound of the 95 % interval in place of the accuracy,
-            fewest_test_specimens of each species, champion (folder of the model now served, which the new one must not
-            be worse than by more than champion_margin).
         seed: Seed of every random choice.
-        shards: Pods that cut volumes at the same time. The slices do not depend on it.
+        **of_training: What training takes besides.
     """
     made = phantoms(
         specimens_per_species=specimens_per_species,
@@ -184,23 +163,7 @@ def phantom_training(
         kind=phantom_kind,
         imbalance=phantom_imbalance,
     )
-    training(
-        volumes=made.outputs["Output"],
-        name=name,
-        target=target,
-        backbones=backbones,
-        recipe=recipe,
-        image_size=image_size,
-        slices_per_species=slices_per_species,
-        planes=planes,
-        segmentation=segmentation,
-        threshold=threshold,
-        canary=canary,
-        gate=gate,
-        seed=seed,
-        shards=shards,
-        material="synthetic specimens",
-    )
+    training(volumes=made.outputs["Output"], material="synthetic specimens", seed=seed, **of_training)
 
 
 @dsl.pipeline(name="taxonflow-large-training", description="The training pipeline with some backbones on large GPUs.")
