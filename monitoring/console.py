@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from components.shared.pages import heading, line_chart, page, paragraph, table
 from monitoring.config import MonitorConfig
+from monitoring.features import explanation
 from monitoring.results import FeatureDrift, WindowResult, read_result, report_path, window_name
 from monitoring.status import DRIFT, NO_DRIFT, SUSTAINED, TOO_LITTLE, ModelStatus, MonitorStatus
 from monitoring.wording import describe_model
@@ -69,7 +70,8 @@ def _feature(feature: FeatureDrift, in_a_row: int) -> str:
         f'<td class="number">{value}</td>' for value in (f"{feature.score:.3f}", f"{feature.threshold:.3f}")
     )
     return (
-        f'<tr><td class="{tone[1]}">{html.escape(feature.feature)}</td><td><div class="scale">'
+        f'<tr><td class="{tone[1]}" title="{explanation(feature.feature)}">{html.escape(feature.feature)}</td>'
+        '<td><div class="scale">'
         f'<span class="bar {tone[0]}" style="width:{width:.1f}%"></span><span class="limit"></span></div></td>'
         f'{numbers}<td class="number">{in_a_row}</td></tr>'
     )

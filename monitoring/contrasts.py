@@ -9,12 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from monitoring.distances import Floats, PseudoWindows, normed_wasserstein, shares_distance
-from monitoring.profiles import DISTANCES
+from monitoring.features import ANSWERS, DISTANCES, DOMINANT, STRANGE, TOGETHER
 
-DOMINANT, STRANGE, TOGETHER = "dominant_species", "strange_specimens", "descriptors_together"
-CONTRASTS = (DOMINANT, STRANGE, TOGETHER)
 OTHERS = "the others"
 STRANGE_SHARE = 0.01
 _SHRINKAGE = 0.05
@@ -38,7 +35,7 @@ class Contrasts:
         self._reference, self._rng = reference, np.random.default_rng(0)
         self._codes, self._specimens = pd.factorize(reference["specimen"])
         self._species, self._names = pd.factorize(reference["species"])
-        self._descriptors = [name for name in (*DESCRIPTORS, *COLOUR_DESCRIPTORS) if name in reference]
+        self._descriptors = [name for name in reference if name not in ("specimen", *ANSWERS)]
         values = reference[self._descriptors].to_numpy(np.float64)
         deviation = values.std(axis=0)
         self._deviation = np.where(deviation > 0, deviation, 1.0)

@@ -10,13 +10,12 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
 from monitoring.config import MonitorConfig
-from monitoring.contrasts import CONTRASTS, TOGETHER, Contrasts
-from monitoring.profiles import NAMES, SLICE_FEATURES, Profile
+from monitoring.contrasts import Contrasts
+from monitoring.features import NAMES
+from monitoring.profiles import Profile
 from monitoring.results import FeatureDrift, WindowResult
 from monitoring.thresholds import calibrate
 from monitoring.windows import Window
-
-FEATURES = (*SLICE_FEATURES, *CONTRASTS)
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,10 @@ def compare(
         Evidently's snapshot.
     """
     columns = list(thresholds)
-    names = [column for column in columns if column in (*NAMES, *CONTRASTS) and column != TOGETHER]
-    numbers = [column for column in columns if column not in names]
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=names)
+    definition = DataDefinition(
+        numerical_columns=[column for column in columns if column not in NAMES],
+        categorical_columns=[column for column in columns if column in NAMES],
+    )
     preset = DataDriftPreset(
         columns=columns,
         num_method="wasserstein",

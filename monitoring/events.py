@@ -1,6 +1,5 @@
 """Drift events read from the files that the server appends to, each line once."""
 
-import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from components.shared.contracts import DriftEvent, Frozen
-from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from components.shared.errors import ContractError
 
 PATTERN = "events-*.jsonl"
@@ -138,16 +136,15 @@ def _whole_lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
 
 
 def _parse(content: bytes, source: str) -> DriftEvent | None:
-    """Returns the event of a line, or None where the line is damaged, overlong, or lacks a sane number."""
+    """Returns the event of a line, or None where the line is damaged or overlong, or a number is not sane."""
     if len(content) > MAX_LINE_BYTES:
         return None
     try:
         event = DriftEvent.of_line(content, source)
     except (ContractError, RecursionError):
         return None
-    in_colour = (event.descriptors[name] for name in COLOUR_DESCRIPTORS if name in event.descriptors)
-    numbers = (*(event.descriptors.get(name, math.nan) for name in DESCRIPTORS), *in_colour, *event.embedding)
     sane = 0 <= event.time < LATEST_TIME and 0 <= event.confidence <= 1 and event.version >= 0
+    numbers = (*event.descriptors.values(), *event.embedding)
     return event if sane and all(abs(number) <= LARGEST_NUMBER for number in numbers) else None
 
 

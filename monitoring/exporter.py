@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.config import MonitorConfig
 from monitoring.results import WindowResult
-from monitoring.status import STATES, ModelStatus, MonitorStatus
+from monitoring.status import FAULTS, STATES, ModelStatus, MonitorStatus
 
 PREFIX = "taxonflow_drift"
 Sample = tuple[tuple[str, ...], float]
@@ -185,7 +185,7 @@ MONITOR_METRICS = (
     ),
     MonitorMetric(
         "faults_total",
-        "What went wrong, by kind: corrupt_line, replaced_file, no_reference (an event), disk (a write), clock_back.",
+        f"What went wrong, by kind: {', '.join(FAULTS)}; the runbook's TaxonflowMonitorFaults says what each is.",
         ("kind",),
         lambda status, _: [((kind,), count) for kind, count in status.faults],
     ),

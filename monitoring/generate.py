@@ -9,6 +9,7 @@ import yaml
 from components.shared.files import write_atomically
 from monitoring.dashboards.catalogue import BOARDS
 from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, PREFIX
+from monitoring.features import FEATURES, REASONS, by_group
 from monitoring.rules import prometheus_rule, rule_groups
 
 NOTE = "made by python -m monitoring.generate"
@@ -20,7 +21,7 @@ def generated() -> dict[Path, str]:
     return {
         Path("monitoring/rules.yaml"): _yaml(rule_groups()),
         Path("manifests/components/alerts/prometheus-rule.yaml"): _yaml(prometheus_rule()),
-        Path("monitoring/metrics.md"): metrics_table(),
+        Path("monitoring/metrics.md"): metrics_page(),
         CONFIG_MAPS: f"# {NOTE}\n" + yaml.safe_dump_all(dashboard_config_maps(), sort_keys=False, width=10**6),
         **{DASHBOARDS / f"{board.name}.json": board.to_json() + "\n" for board in BOARDS},
     }
@@ -42,8 +43,8 @@ def dashboard_config_maps() -> list[dict[str, Any]]:
     ]
 
 
-def metrics_table() -> str:
-    """Returns the monitor's metrics as a Markdown table."""
+def metrics_page() -> str:
+    """Returns the monitor's metrics and features as Markdown tables."""
     rows = [
         *((each.name, "gauge", ("model", *each.labels), each.help) for each in MODEL_METRICS),
         *(
@@ -53,7 +54,18 @@ def metrics_table() -> str:
     ]
     lines = [f"| `{PREFIX}_{name}` | {kind} | {', '.join(labels)} | {text} |" for name, kind, labels, text in rows]
     head = ["# Metrics of the monitor", "", f"<!-- {NOTE} -->", "", "| metric | type | labels | meaning |"]
-    return "\n".join([*head, "|---|---|---|---|", *lines, ""])
+    return "\n".join([*head, "|---|---|---|---|", *lines, "", *_features_table(), ""])
+
+
+def _features_table() -> list[str]:
+    rows = [
+        f"| {group} | `{name}` | {FEATURES[name].meaning} | {REASONS[group]} |"
+        for group, names in by_group(FEATURES).items()
+        for name in names
+    ]
+    said = "Values of the label `feature`; slices in grey have no colour, and not every model gives embeddings."
+    head = "| group | feature | what it says of a slice | usual reason to drift |"
+    return ["# Features", "", said, "", head, "|---|---|---|---|", *rows]
 
 
 def _yaml(content: dict[str, Any]) -> str:

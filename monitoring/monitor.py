@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.shared.contracts import DriftEvent
 from components.shared.errors import ContractError
 from monitoring.config import MonitorConfig
 from monitoring.events import EventAt, EventLog
@@ -30,6 +31,7 @@ class Watched:
     drifted_in_a_row: int = 0
     features_in_a_row: dict[str, int] = field(default_factory=dict)
     latest: WindowResult | None = None
+    missing: frozenset[str] = frozenset()
 
     def take(self, result: WindowResult) -> None:
         """Makes a window the latest one."""
@@ -131,6 +133,7 @@ class Monitor:
             return None
         self._events += 1
         self._answering[stream.model] = stream
+        self._look_for_descriptors(item.event, watched)
         window = watched.pending.add(item, self.config)
         return self._judge(window, watched) if window else None
 
@@ -142,6 +145,17 @@ class Monitor:
             _warn(f"the clock of {item.file} went back by {latest - now:.0f} s; windows follow the order of its lines")
         if abs(now - latest) > LATE_S or now > latest:
             self._latest_times[item.file] = now
+
+    def _look_for_descriptors(self, event: DriftEvent, watched: Watched) -> None:
+        """Notices a server that measures less than the reference: its windows are judged by what all slices have."""
+        missing = frozenset(watched.profile.described) - event.descriptors.keys()
+        if not missing:
+            return
+        self._faults["missing_descriptor"] += 1
+        if not missing <= watched.missing:
+            watched.missing |= missing
+            named = ", ".join(sorted(missing))
+            _warn(f"answers of {watched.pending.stream} lack {named}, which the reference has: not watched meanwhile")
 
     def _watch(self, stream: Stream) -> Watched | None:
         if stream in self._watched:

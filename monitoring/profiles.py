@@ -13,16 +13,11 @@ import numpy as np
 import pandas as pd
 
 from components.shared.contracts import DriftEvent, ModelCard
-from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from components.shared.errors import BadInputError, ContractError
 from components.shared.reference import COLUMNS, read_reference
 from monitoring.centres import EmbeddingDistances, Floats, Names, SpeciesCentres
+from monitoring.features import DISTANCES
 
-NAMES = ("species", "unknown")
-DISTANCES = ("embedding_distance", "neighbour_distance")
-NUMBERS = (*DESCRIPTORS, *COLOUR_DESCRIPTORS, "confidence", *DISTANCES)
-SLICE_FEATURES = (*DESCRIPTORS, "confidence", *DISTANCES, *NAMES)
-"""Of slices in grey; slices in colour have COLOUR_DESCRIPTORS besides."""
 MIN_SPECIMENS = 6
 
 
@@ -32,7 +27,7 @@ class Profile:
 
     Attributes:
         card: the model card.
-        slices: a row per held-out slice with exactly the columns of `components.shared.reference.COLUMNS`.
+        slices: a row per held-out slice, as `components.shared.reference` says.
     """
 
     card: ModelCard
@@ -40,15 +35,14 @@ class Profile:
 
     @cached_property
     def described(self) -> list[str]:
-        """The names of the descriptors that the reference has."""
-        return [*DESCRIPTORS, *(name for name in COLOUR_DESCRIPTORS if name in self.slices)]
+        """The descriptors that the reference has: traffic is watched on these, whatever else its events hold."""
+        return [str(name) for name in self.slices.select_dtypes("number") if name not in COLUMNS]
 
     @cached_property
     def descriptors(self) -> SpeciesCentres:
         """Where the reference's descriptors lie."""
-        return SpeciesCentres(
-            _descriptors(self.slices, self.described), _names(self.slices, "species"), _names(self.slices, "specimen")
-        )
+        values = self.slices[self.described].to_numpy(np.float64)
+        return SpeciesCentres(values, _names(self.slices, "species"), _names(self.slices, "specimen"))
 
     @cached_property
     def embeddings(self) -> EmbeddingDistances | None:
@@ -61,24 +55,34 @@ class Profile:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """A row per slice: `specimen` and SLICE_FEATURES.
+        """A row per slice: `specimen`, `described`, and `monitoring.features.ANSWERS`.
 
-        Without DISTANCES where the model gives no embedding; slices in colour have COLOUR_DESCRIPTORS too.
+        Without DISTANCES where the model gives no embedding.
         """
         found = self.embeddings
         distances = (found.of_reference(), found.neighbours_of_reference()) if found else ()
-        return _features(self.slices, self.described, self.descriptors.reference_differences(), distances)
+        return self._features(self.slices, self.descriptors.reference_differences(), distances)
 
     def traffic_features(self, events: Sequence[DriftEvent]) -> pd.DataFrame:
-        """Returns `specimen` and SLICE_FEATURES of answered slices; embedding and colour only where all have it."""
-        slices = pd.DataFrame([_row(event) for event in events])
-        species = _names(slices, "species")
+        """Returns the same of answered slices; descriptors and embedding only where all slices have them."""
+        answers = pd.DataFrame([{name: getattr(event, name) for name in COLUMNS} for event in events])
+        species = _names(answers, "species")
         distances: tuple[Floats, ...] = ()
         if self.embeddings and all(len(event.embedding) == self.embeddings.length for event in events):
             embeddings = np.array([event.embedding for event in events])
             distances = self.embeddings.of(embeddings, species), self.embeddings.neighbours_of(embeddings)
-        differences = self.descriptors.differences(_descriptors(slices, self.described), species)
-        return _features(slices, self.described, differences, distances).dropna(axis=1)
+        values = np.array([[event.descriptors.get(name, np.nan) for name in self.described] for event in events])
+        return self._features(answers, self.descriptors.differences(values, species), distances).dropna(axis=1)
+
+    def _features(self, answers: pd.DataFrame, differences: Floats, distances: Sequence[Floats]) -> pd.DataFrame:
+        frame = pd.DataFrame(differences, columns=self.described)
+        frame["confidence"] = answers["confidence"].to_numpy(np.float64)
+        for name, distance in zip(DISTANCES, distances, strict=False):
+            frame[name] = distance
+        frame["species"] = _names(answers, "species")
+        frame["unknown"] = np.where(answers["unknown"].to_numpy(bool), "unknown", "known")
+        frame.insert(0, "specimen", _names(answers, "specimen"))
+        return frame
 
 
 def find_models(repository: Path) -> dict[str, list[int]]:
@@ -142,32 +146,5 @@ def _thinned(slices: pd.DataFrame, most: int) -> pd.DataFrame:
     return slices[slices.groupby("specimen").cumcount() % step == 0].reset_index(drop=True)
 
 
-def _row(event: DriftEvent) -> dict[str, object]:
-    return {
-        "specimen": event.specimen,
-        "species": event.species,
-        "confidence": event.confidence,
-        "unknown": event.unknown,
-        **event.descriptors,
-    }
-
-
-def _descriptors(slices: pd.DataFrame, names: Sequence[str]) -> Floats:
-    return slices.reindex(columns=list(names)).to_numpy(np.float64)
-
-
 def _names(slices: pd.DataFrame, column: str) -> Names:
     return slices[column].to_numpy(str)
-
-
-def _features(
-    slices: pd.DataFrame, names: Sequence[str], descriptors: Floats, distances: Sequence[Floats]
-) -> pd.DataFrame:
-    frame = pd.DataFrame(descriptors, columns=list(names))
-    frame["confidence"] = slices["confidence"].to_numpy(np.float64)
-    for name, distance in zip(DISTANCES, distances, strict=False):
-        frame[name] = distance
-    frame["species"] = _names(slices, "species")
-    frame["unknown"] = np.where(slices["unknown"].to_numpy(bool), "unknown", "known")
-    frame.insert(0, "specimen", _names(slices, "specimen"))
-    return frame

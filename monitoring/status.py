@@ -6,7 +6,7 @@ from monitoring.results import WindowResult
 
 TOO_LITTLE, NO_DRIFT, DRIFT, SUSTAINED = "too_little_data", "no_drift", "drift", "sustained_drift"
 STATES = (TOO_LITTLE, NO_DRIFT, DRIFT, SUSTAINED)
-FAULTS = ("corrupt_line", "replaced_file", "no_reference", "disk", "clock_back")
+FAULTS = ("corrupt_line", "replaced_file", "no_reference", "missing_descriptor", "disk", "clock_back")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from monitoring.contrasts import Contrasts
 from monitoring.distances import Floats, PseudoWindows, jensen_shannon, normed_wasserstein
-from monitoring.profiles import NAMES, NUMBERS
+from monitoring.features import NAMES
 
 SMALLEST_THRESHOLD = 0.1
 _BLOCK_NUMBERS = 4_000_000
@@ -91,7 +91,6 @@ def draw(
 def _scores(values: pd.Series, drawn: PseudoWindows) -> Floats:
     if values.name in NAMES:
         return jensen_shannon(values.to_numpy(str), drawn)
-    assert values.name in NUMBERS
     return normed_wasserstein(values.to_numpy(np.float64), drawn)
 
 

@@ -8,16 +8,9 @@ from evidently.sdk.panels import line_plot_panel
 from evidently.ui.workspace import Project, Workspace
 
 from monitoring.config import MonitorConfig
-from monitoring.contrasts import CONTRASTS
-from monitoring.drift import FEATURES, Judgement
-from monitoring.results import WORKSPACE
-
-PANELS = {
-    "Image quality": ("foreground_ratio", "sharpness", "noise_level", "entropy", "box_aspect", "texture"),
-    "Grey levels": ("intensity_mean", "intensity_contrast", "intensity_p05", "intensity_p95"),
-    "Answers": ("confidence", "embedding_distance", "neighbour_distance", "species", "unknown"),
-    "Window as a whole": CONTRASTS,
-}
+from monitoring.drift import Judgement
+from monitoring.features import FEATURES, by_group
+from monitoring.results import WORKSPACE, WindowResult
 
 
 def record_window(judgement: Judgement, config: MonitorConfig) -> None:
@@ -28,21 +21,21 @@ def record_window(judgement: Judgement, config: MonitorConfig) -> None:
     """
     workspace = Workspace.create(str(config.out / WORKSPACE))
     result = judgement.result
-    project = _project(workspace, result.model)
+    project = _project(workspace, result)
     snapshot = uuid.uuid5(uuid.NAMESPACE_OID, result.name)
     workspace.state.write_snapshot(project.id, snapshot, judgement.snapshot.to_snapshot_model())
     _keep_newest(config.out / WORKSPACE / str(project.id) / "snapshots", config.kept_snapshots)
 
 
-def _project(workspace: Workspace, model: str) -> Project:
-    found = workspace.search_project(model)
+def _project(workspace: Workspace, result: WindowResult) -> Project:
+    found = workspace.search_project(result.model)
     if found:
         return found[0]
-    project = workspace.create_project(model, description="Drift of the slices that the model answers")
-    for title, features in PANELS.items():
-        assert set(features) <= set(FEATURES)
+    project = workspace.create_project(result.model, description="Drift of the slices that the model answers")
+    for title in by_group(each.feature for each in result.features):
         lines = [
-            PanelMetric(legend=feature, metric="ValueDrift", metric_labels={"column": feature}) for feature in features
+            PanelMetric(legend=feature, metric="ValueDrift", metric_labels={"column": feature})
+            for feature in by_group(FEATURES)[title]
         ]
         project.dashboard.add_panel(line_plot_panel(f"Drift score: {title.lower()}", lines), tab=title)
     return project

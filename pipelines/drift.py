@@ -1,17 +1,18 @@
 """The recurring pipeline: the monitor's check on stored traffic, and what follows sustained drift."""
 
+from functools import partial
 from typing import Any
 
 from kfp import dsl, kubernetes
 
 from monitoring.component import check_drift, collect_for_labelling
+from pipelines.nesting import Nesting
 from pipelines.placement import defined_anew
 
 EVENTS_CLAIM, EVENTS = "taxonflow-events", "/var/taxonflow/events"
 MODELS_CLAIM, MODELS = "taxonflow-models", "/var/taxonflow/models"
 
-_TRAINING = defined_anew("training")
-training, GATE = _TRAINING["training"], _TRAINING["GATE"]
+training = defined_anew("training")["training"]
 
 
 def beside_the_endpoint(task: dsl.PipelineTask) -> dsl.PipelineTask:
@@ -22,6 +23,7 @@ def beside_the_endpoint(task: dsl.PipelineTask) -> dsl.PipelineTask:
 
 
 @dsl.pipeline(name="taxonflow-drift", description="Checks stored traffic for drift; made to run again and again.")
+@partial(Nesting, nested=training)
 def drift(
     name: str = "foraminifera",
     events: str = EVENTS,
@@ -35,19 +37,8 @@ def drift(
     most_of_specimen: int = 10,
     retrain: bool = False,
     volumes: str = "",
-    target: str = "kserve://taxonflow/foraminifera",
-    backbones: list[str] = ["cnn_small", "resnet_small"],  # noqa: B006 kfp reads the default as the UI's
-    recipe: dict[str, Any] = {"epochs": 20},  # noqa: B006 kfp reads the default as the UI's
-    image_size: int = 224,
-    slices_per_species: int = 10000,
-    planes: str = "published",
-    segmentation: str = "specimen",
-    threshold: float = 0.95,
-    canary: dict[str, Any] = {"percent": 10},  # noqa: B006 kfp reads the default as the UI's
-    gate: dict[str, Any] = GATE,
-    material: str = "specimens",
     seed: int = 0,
-    shards: int = 1,
+    **of_training: Any,
 ) -> None:
     """Judges the latest windows of the stored traffic; after sustained drift it collects slices and proposes training.
 
@@ -64,58 +55,19 @@ def drift(
         most_of_specimen: Most of them from one specimen.
         retrain: Start a training on volumes when drift is sustained, without waiting for labels.
         volumes: What retraining takes, as in taxonflow-training. Only needed with retrain.
-        target: Where retraining deploys to.
-        backbones: Networks that retraining trains.
-        recipe: How retraining trains. Keys as in components/train/recipe.py.
-        image_size: Edge of a slice in pixels.
-        slices_per_species: Slices to cut for each species, spread evenly over its specimens.
-        planes: Cutting planes, published or random.
-        segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
-        threshold: Slice accuracy that the ensemble must reach on the test specimens.
-        canary: How retraining tries the new version on users, as in taxonflow-training.
-        gate: What retraining asks of a model besides, as in taxonflow-training.
-        material: What the images show, as in taxonflow-training.
         seed: Seed of every random choice.
-        shards: Pods that cut volumes at the same time.
+        **of_training: What retraining takes besides.
     """
-    checked = beside_the_endpoint(
-        check_drift(
-            events=events,
-            models=models,
-            name=name,
-            windows=windows,
-            window_slices=window_slices,
-            window_specimens=window_specimens,
-            sustained_windows=sustained_windows,
-            seed=seed,
-        )
+    size = {"windows": windows, "window_slices": window_slices, "window_specimens": window_specimens}
+    checked = check_drift(
+        events=events, models=models, name=name, sustained_windows=sustained_windows, seed=seed, **size
     )
+    beside_the_endpoint(checked)
     with dsl.If(checked.outputs["Output"] == True, name="drift-sustained"):  # noqa: E712 kfp builds the condition
-        beside_the_endpoint(
-            collect_for_labelling(
-                drifted=checked.outputs["drifted"],
-                kept_slices=kept_slices,
-                name=name,
-                most_slices=most_slices,
-                most_of_specimen=most_of_specimen,
-                retrain=retrain,
-            )
+        most = {"most_slices": most_slices, "most_of_specimen": most_of_specimen}
+        collected = collect_for_labelling(
+            drifted=checked.outputs["drifted"], kept_slices=kept_slices, name=name, retrain=retrain, **most
         )
+        beside_the_endpoint(collected)
         with dsl.If(retrain == True, name="retrain"):  # noqa: E712 kfp builds the condition
-            training(
-                volumes=volumes,
-                name=name,
-                target=target,
-                backbones=backbones,
-                recipe=recipe,
-                image_size=image_size,
-                slices_per_species=slices_per_species,
-                planes=planes,
-                segmentation=segmentation,
-                threshold=threshold,
-                canary=canary,
-                gate=gate,
-                material=material,
-                seed=seed,
-                shards=shards,
-            )
+            training(volumes=volumes, name=name, seed=seed, **of_training)

@@ -4,6 +4,7 @@
 """
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,20 +16,41 @@ from components.shared.segmentation import Bits
 Counts = NDArray[np.int64]
 """A histogram of 256 grey levels without the black pixels."""
 
-DESCRIPTORS = (
-    "foreground_ratio",
-    "intensity_mean",
-    "intensity_contrast",
-    "intensity_p05",
-    "intensity_p95",
-    "sharpness",
-    "noise_level",
-    "entropy",
-    "box_aspect",
-    "texture",
-)
 
-COLOUR_DESCRIPTORS = ("saturation", "saturation_contrast", "red_over_green", "yellow_over_blue", "colourfulness")
+class Feature(NamedTuple):
+    """What drift is watched on.
+
+    Attributes:
+        group: features that usually drift for one reason (`monitoring.features.REASONS`) share a panel.
+        meaning: what it says of a slice.
+    """
+
+    group: str
+    meaning: str
+
+
+GREY_FEATURES = {
+    "foreground_ratio": Feature("Shape", "share of the slice that the specimen covers"),
+    "intensity_mean": Feature("Grey levels", "mean grey value of the specimen"),
+    "intensity_contrast": Feature("Grey levels", "standard deviation of its grey values"),
+    "intensity_p05": Feature("Grey levels", "grey value that 5 % of its pixels stay below"),
+    "intensity_p95": Feature("Grey levels", "grey value that 95 % of its pixels stay below"),
+    "sharpness": Feature("Sharpness and noise", "standard deviation of the Laplacian"),
+    "noise_level": Feature("Sharpness and noise", "estimated standard deviation of the noise"),
+    "entropy": Feature("Grey levels", "entropy of the grey histogram in bits"),
+    "box_aspect": Feature("Shape", "short over long side of the specimen's bounding box"),
+    "texture": Feature("Sharpness and noise", "mean length of the gradient"),
+}
+COLOUR_FEATURES = {
+    "saturation": Feature("Colour", "mean saturation"),
+    "saturation_contrast": Feature("Colour", "standard deviation of the saturation"),
+    "red_over_green": Feature("Colour", "mean of red less green"),
+    "yellow_over_blue": Feature("Colour", "mean of yellow less blue"),
+    "colourfulness": Feature("Colour", "how much colours vary and how strong they are"),
+}
+
+DESCRIPTORS = tuple(GREY_FEATURES)
+COLOUR_DESCRIPTORS = tuple(COLOUR_FEATURES)
 """What a slice in colour has besides."""
 
 _LEVELS = 256

@@ -1,7 +1,7 @@
 """The reference profile: what held-out slices look like, for the monitor to compare traffic with.
 
-A parquet file, a row per slice: `specimen`, `species` (as the model answered), `confidence`, `unknown`, the
-descriptors, and `embedding` (a list of floats).
+A parquet file, a row per slice: `specimen`, `species` (as the model answered), `confidence`, `unknown`, `embedding` (a
+list of floats), and the descriptors. Those that a profile has are the ones that its model's traffic is watched on.
 """
 
 from pathlib import Path
@@ -14,12 +14,13 @@ from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from components.shared.errors import ContractError
 
 SCHEMA = "taxonflow.reference/1"
-COLUMNS = ("specimen", "species", "confidence", "unknown", *DESCRIPTORS, "embedding")
+COLUMNS = ("specimen", "species", "confidence", "unknown", "embedding")
+"""What every profile has besides its descriptors."""
 
 
 def write_reference(path: Path, profile: pd.DataFrame) -> None:
-    """Writes a profile with exactly COLUMNS, and COLOUR_DESCRIPTORS where it has them."""
-    columns = [*COLUMNS, *(name for name in COLOUR_DESCRIPTORS if name in profile)]
+    """Writes a profile with exactly COLUMNS and DESCRIPTORS, and COLOUR_DESCRIPTORS where it has them."""
+    columns = [*COLUMNS, *DESCRIPTORS, *(name for name in COLOUR_DESCRIPTORS if name in profile)]
     table = pa.Table.from_pandas(profile[columns], preserve_index=False)
     pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"schema": SCHEMA.encode()}), path)
 

@@ -1,10 +1,13 @@
 """The dashboards of what comes in and what is answered."""
 
-from components.shared.descriptors import DESCRIPTORS
-from monitoring.dashboards.alerts import ALERTS, MODEL
-from monitoring.dashboards.panels import FULL, HALF, QUARTER, THIRD, Board, Chart, Query, bars, lines, number, stack
+from collections.abc import Iterable
 
-_ANSWERS = ("confidence", "unknown", "species", "embedding_distance")
+from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
+from monitoring.dashboards.alerts import ALERTS, MODEL
+from monitoring.dashboards.panels import FULL, QUARTER, THIRD, Board, Chart, Query, bars, lines, number, stack
+from monitoring.features import ANSWERS, CONTRASTS, FEATURES, by_group
+
+_EVERY_DESCRIPTOR = (*DESCRIPTORS, *COLOUR_DESCRIPTORS)
 
 
 def _relative_score(features: str) -> str:
@@ -13,7 +16,7 @@ def _relative_score(features: str) -> str:
     return f"taxonflow_drift_score{chosen} / taxonflow_drift_threshold{chosen}"
 
 
-def _scores(title: str, features: tuple[str, ...], span: int = HALF) -> Chart:
+def _scores(title: str, features: Iterable[str], span: int = FULL) -> Chart:
     return Chart(
         title,
         "Drift score over its calibrated threshold in the latest window. From 1 on the feature drifts.",
@@ -28,7 +31,7 @@ def _score_and_threshold(feature: str) -> Chart:
     chosen = f'{{{MODEL}, feature="{feature}"}}'
     return Chart(
         feature.replace("_", " "),
-        "Drift score of the latest window, and the score from which on the feature drifts.",
+        f"{FEATURES[feature].meaning.capitalize()}: score in the latest window, and from which score on it drifts.",
         (
             Query(f"taxonflow_drift_score{chosen}", "{{model}} score"),
             Query(f"taxonflow_drift_threshold{chosen}", "{{model}} threshold"),
@@ -107,7 +110,7 @@ DRIFT = Board(
                 limit=2,
                 height=12,
             ),
-            _scores("All features over time", (".+",), FULL),
+            _scores("All features over time", (".+",)),
         ),
     },
 )
@@ -140,7 +143,10 @@ PREDICTIONS = Board(
                 height=10,
             ),
         ),
-        "Drift of the answers": (_scores("Answers over their thresholds", _ANSWERS, FULL),),
+        "Drift of the answers": tuple(
+            _scores(f"{group} over thresholds", features, THIRD)
+            for group, features in by_group((*ANSWERS, *CONTRASTS)).items()
+        ),
         "Traffic": (
             Chart(
                 "Slices answered",
@@ -172,7 +178,7 @@ IMAGE_QUALITY = Board(
     "Taxonflow: image quality",
     "Descriptors of the slices, relative to what is usual for the species answered.",
     {
-        "All": (_scores("Descriptors over their thresholds", DESCRIPTORS, FULL),),
-        "Each": tuple(_score_and_threshold(name) for name in DESCRIPTORS),
+        "All": (_scores("Descriptors over their thresholds", _EVERY_DESCRIPTOR),),
+        **{group: tuple(map(_score_and_threshold, names)) for group, names in by_group(_EVERY_DESCRIPTOR).items()},
     },
 )

@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.shared.contracts import DriftEvent
-from components.shared.descriptors import DESCRIPTORS
 from tests.benchmarks.drift_pools import SEVERITIES, SLICES, answered_pools
 from tests.benchmarks.measurement import Measurement
+from tests.monitoring.drift_traffic import SLICE_FEATURES, events_of, window_of
 
 CLEAN_WINDOWS, RUNS, REAL_WINDOWS = 200, 100, 3
 SHARES = {"unseen": (0.1, 0.3, 0.5), "dominant": (0.5, 0.7, 0.9)}
@@ -60,7 +59,7 @@ class Watch:
         repository = model.parents[1]
         self.config = MonitorConfig(events=repository, repository=repository, out=repository)
         self.profile = load_profile(repository, model.parent.name, int(model.name), self.config.reference_slices)
-        self.events = dict(zip(pools["specimen"].unique(), _events(pools), strict=True))
+        self.events = {str(name): events_of(slices) for name, slices in pools.groupby("specimen")}
         slices = self.profile.traffic_features([event for found in self.events.values() for event in found])
         self._slices = {str(name): found for name, found in slices.groupby("specimen")}
         self._contrasts = Contrasts(self.profile.features)
@@ -71,8 +70,6 @@ class Watch:
 
     def judge(self, specimens: Specimens) -> Verdict:
         """Judges the window of these specimens."""
-        from monitoring.profiles import SLICE_FEATURES
-
         scores = self.scores(specimens)
         usual = np.mean([scores[name] >= USUAL_THRESHOLD for name in SLICE_FEATURES]) >= USUAL_SHARE
         return Verdict(any(scores[name] >= threshold for name, threshold in self.thresholds.items()), bool(usual))
@@ -93,26 +90,6 @@ def _distance(reference: pd.Series, window: pd.Series) -> float:
         names = sorted({*reference, *window})
         return float(jensenshannon(*([(side == name).mean() for name in names] for side in (reference, window))))
     return float(wasserstein_distance(reference, window) / max(float(np.std(reference)), 0.001))
-
-
-def _events(pools: pd.DataFrame) -> Iterator[list[DriftEvent]]:
-    """Yields the drift events of each specimen."""
-    for _, slices in pools.groupby("specimen", sort=False):
-        yield [
-            DriftEvent(
-                id=f"{number}",
-                time=1.8e9,
-                model="forams",
-                version=1,
-                specimen=row["specimen"],
-                species=row["species"],
-                confidence=row["confidence"],
-                unknown=row["unknown"],
-                descriptors={name: row[name] for name in DESCRIPTORS},
-                embedding=tuple(row["embedding"]),
-            )
-            for number, row in slices.reset_index().iterrows()
-        ]
 
 
 def _runs(pools: pd.DataFrame, size: int) -> Iterator[tuple[str, float, list[Run]]]:
@@ -180,10 +157,9 @@ def _false_alarms(watch: Watch, pools: pd.DataFrame) -> Iterator[Measurement]:
 def _apart(watch: Watch, specimens: Specimens) -> float:
     """Returns how far the monitor's real verdict is from the one of this benchmark, in score or threshold."""
     from monitoring.drift import judge
-    from monitoring.windows import Stream, Window
 
-    events = tuple(event for name in specimens for event in watch.events[name])
-    result = judge(Window(Stream("forams", 1), 1, events), watch.profile, watch.config).result
+    window = window_of([event for name in specimens for event in watch.events[name]])
+    result = judge(window, watch.profile, watch.config).result
     scores = watch.scores(specimens)
     assert [each.feature for each in result.features] == list(watch.thresholds)
     return max(

@@ -16,7 +16,6 @@ from tests.benchmarks.measurement import Measurement
 WINDOW_SLICES, WINDOW_SPECIMENS, REFERENCE_SPECIMENS, EMBEDDING = 5000, 100, 96, 240
 ANSWERED, EDGE = 1280, 224
 MOST_SECONDS, MOST_MIB, MOST_MS = 5.0, 700.0, 2.0
-NAME = "forams"
 
 
 def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
@@ -35,43 +34,25 @@ def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
     )
 
 
-def _store(slices: pd.DataFrame, path: Path) -> None:
-    from components.shared.contracts import DriftEvent
-    from components.shared.descriptors import DESCRIPTORS
-
-    with path.open("w") as file:
-        for number, row in enumerate(slices.to_dict("records")):
-            event = DriftEvent(
-                id=f"{path.name}-{number}",
-                time=1.8e9 + number,
-                model=NAME,
-                version=1,
-                descriptors={name: row[name] for name in DESCRIPTORS},
-                embedding=tuple(map(float, row["embedding"])),
-                **{name: row[name] for name in ("specimen", "species", "confidence", "unknown")},
-            )
-            file.write(event.to_line() + "\n")
-
-
 def watch_two_windows(folder: str) -> dict[str, Any]:
     """Judges two windows and returns the seconds of the second one, for which nothing is left to import."""
     from components.shared.reference import write_reference
     from monitoring.config import MonitorConfig
     from monitoring.monitor import Monitor
+    from tests.monitoring.drift_traffic import MODEL, append_events, events_of
     from tests.serving.conftest import card_of
 
     models, events = Path(folder) / "models", Path(folder) / "events"
-    for path in (models / NAME / "1", events):
-        path.mkdir(parents=True)
-    card_of(NAME).write(models / NAME / "1" / "model.json")
-    write_reference(models / NAME / "1" / "reference.parquet", _described(REFERENCE_SPECIMENS, 30, 0))
+    (models / MODEL / "1").mkdir(parents=True)
+    card_of(MODEL).write(models / MODEL / "1" / "model.json")
+    write_reference(models / MODEL / "1" / "reference.parquet", _described(REFERENCE_SPECIMENS, 30, 0))
     sizes = {"window_slices": WINDOW_SLICES, "window_specimens": WINDOW_SPECIMENS}
     monitor = Monitor(MonitorConfig(events=events, repository=models, out=Path(folder) / "out", **sizes))
     seconds = []
     for number in (1, 2):
-        _store(
-            _described(WINDOW_SPECIMENS, WINDOW_SLICES // WINDOW_SPECIMENS, number), events / f"events-{number}.jsonl"
-        )
+        answers = _described(WINDOW_SPECIMENS, WINDOW_SLICES // WINDOW_SPECIMENS, number)
+        append_events(events / f"events-{number}.jsonl", events_of(answers))
+        del answers
         began = time.perf_counter(), time.process_time()
         (result,) = monitor.poll()
         seconds.append((time.perf_counter() - began[0], time.process_time() - began[1]))
@@ -110,7 +91,7 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     pixels = segment_slice(decode_image(raw_slice(0, (EDGE, EDGE)), 1))
     embedding = tuple(rng.normal(size=EMBEDDING).tolist())
     recorder = EventRecorder(scratch, print)
-    said = {"model": NAME, "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
+    said = {"model": "forams", "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
     event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **said)
     answered = AnsweredSlice(event, pixels)
     for _ in range(ANSWERED):

@@ -1,6 +1,5 @@
 """Real slices of phantoms, answered by a small real classifier: a reference, and traffic to compare with it."""
 
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +15,18 @@ from sklearn.preprocessing import StandardScaler
 
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
-from components.shared.contracts import DriftEvent, GateVerdict, ModelCard
+from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.imaging import Pixels
 from components.shared.reference import write_reference
 from components.shared.segmentation import segment_slice
 from monitoring.config import MonitorConfig
 from monitoring.profiles import Profile, load_profile
-from monitoring.windows import Stream, Window
+from tests.monitoring.drift_traffic import MODEL
 
 SPECIES = ("Alveolina", "Baculogypsina", "Coskinolina", "Lockhartia", "Orbitoides", "Rhapydionina")
 EDGE = 40
 SLICES = 8
-MODEL = "forams"
 Change = Callable[[Pixels], Pixels]
 
 
@@ -150,35 +148,6 @@ def corrupted(answerer: Answerer) -> dict[str, pd.DataFrame]:
     return {name: answerer.answer(found) for name, found in slices.items()}
 
 
-def events_of(answers: pd.DataFrame, version: int = 1, start: float = 1_800_000_000.0) -> list[DriftEvent]:
-    """Returns an event for each answer, a second apart."""
-    return [
-        DriftEvent(
-            id=uuid.uuid4().hex,
-            time=start + number,
-            model=MODEL,
-            version=version,
-            specimen=row["specimen"],
-            species=row["species"],
-            confidence=row["confidence"],
-            unknown=row["unknown"],
-            descriptors={name: row[name] for name in DESCRIPTORS},
-            embedding=tuple(row["embedding"]),
-        )
-        for number, row in enumerate(answers.to_dict("records"))
-    ]
-
-
-def append_events(path: Path, events: Iterable[DriftEvent]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(event.to_line() + "\n" for event in events)
-
-
-def window_of(events: Sequence[DriftEvent]) -> Window:
-    return Window(Stream(events[0].model, events[0].version), 1, tuple(events))
-
-
 @pytest.fixture
 def config(tmp_path: Path, repository: Path) -> MonitorConfig:
     """A monitor's configuration: windows of 60 slices of 8 specimens, in folders that do not exist yet."""
@@ -191,18 +160,3 @@ def config(tmp_path: Path, repository: Path) -> MonitorConfig:
         resamples=500,
         port=0,
     )
-
-
-@pytest.fixture(scope="session")
-def make_events() -> Callable[..., list[DriftEvent]]:
-    return events_of
-
-
-@pytest.fixture(scope="session")
-def append() -> Callable[[Path, Iterable[DriftEvent]], None]:
-    return append_events
-
-
-@pytest.fixture(scope="session")
-def make_window() -> Callable[[Sequence[DriftEvent]], Window]:
-    return window_of

@@ -11,10 +11,11 @@ import promql_parser
 import pytest
 import yaml
 
-from components.shared.descriptors import DESCRIPTORS
-from monitoring.dashboards.catalogue import BOARDS, DRIFT, IMAGE_QUALITY
+from components.shared.descriptors import COLOUR_FEATURES, GREY_FEATURES
+from monitoring.dashboards.catalogue import BOARDS, DRIFT, IMAGE_QUALITY, PREDICTIONS
 from monitoring.dashboards.panels import Board, Chart, Query, lines
 from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, PREFIX
+from monitoring.features import ANSWERS, CONTRASTS, FEATURES, REASONS
 from monitoring.generate import CONFIG_MAPS, DASHBOARDS
 from monitoring.rules import rule_groups
 
@@ -109,9 +110,12 @@ def test_every_metric_of_the_monitor_is_on_a_dashboard() -> None:
     assert lacking == {f"{PREFIX}_detected"}  # drifted_features says more
 
 
-def test_every_descriptor_has_a_chart_of_its_own() -> None:
+def test_every_feature_has_a_reason_to_drift_and_is_shown_a_descriptor_by_itself() -> None:
+    assert {feature.group for feature in FEATURES.values()} == set(REASONS)
     titles = {chart.title for chart in IMAGE_QUALITY.charts}
-    assert {name.replace("_", " ") for name in DESCRIPTORS} <= titles
+    assert {name.replace("_", " ") for name in (*GREY_FEATURES, *COLOUR_FEATURES)} <= titles
+    shown = {name for query in asked(PREDICTIONS) for name in re.findall(r"\w+", query.expr)}
+    assert {*ANSWERS, *CONTRASTS} <= shown
 
 
 @boards

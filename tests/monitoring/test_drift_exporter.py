@@ -2,23 +2,19 @@
 
 import socket
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
-from monitoring.drift import FEATURES
 from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS
 from monitoring.monitor import Monitor
 from monitoring.web import serve_monitor
+from tests.monitoring.drift_traffic import FEATURES, append_events, events_of
 
-Make = Callable[..., list[DriftEvent]]
-Append = Callable[[Path, Iterable[DriftEvent]], None]
 Labels = frozenset[tuple[str, str]]
 
 
@@ -62,10 +58,8 @@ def test_the_gauges_hold_the_latest_windows_numbers(
     monitor: Monitor,
     address: str,
     corrupted: dict[str, pd.DataFrame],
-    make_events: Make,
-    append: Append,
 ) -> None:
-    append(monitor.config.events / "events-1.jsonl", make_events(corrupted["noise"].head(70)))
+    append_events(monitor.config.events / "events-1.jsonl", events_of(corrupted["noise"].head(70)))
     (result,) = monitor.poll()
     found = scrape(address)
     for feature in result.features:
@@ -83,10 +77,10 @@ def test_the_gauges_hold_the_latest_windows_numbers(
 
 
 def test_metrics_and_their_table_agree_and_labels_are_bounded(
-    monitor: Monitor, address: str, clean: pd.DataFrame, make_events: Make, append: Append
+    monitor: Monitor, address: str, clean: pd.DataFrame
 ) -> None:
-    strange = [event.model_copy(update={"species": event.id}) for event in make_events(clean.head(70))]
-    append(monitor.config.events / "events-1.jsonl", strange)
+    strange = [event.model_copy(update={"species": event.id}) for event in events_of(clean.head(70))]
+    append_events(monitor.config.events / "events-1.jsonl", strange)
     assert len(monitor.poll()) == 1
     found = scrape(address)
     assert {name for name, _ in found} == {metric.name for metric in (*MODEL_METRICS, *MONITOR_METRICS)}

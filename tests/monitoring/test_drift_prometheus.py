@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer
@@ -15,19 +15,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
 from monitoring.rules import rule_groups
 from monitoring.web import serve_monitor
+from tests.monitoring.drift_traffic import append_events, events_of
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
 ]
-
-Make = Callable[..., list[DriftEvent]]
-Append = Callable[[Path, Iterable[DriftEvent]], None]
 
 
 @dataclass(frozen=True)
@@ -107,13 +104,13 @@ def _is_ready(watch: Watch) -> bool:
 
 
 def test_two_drifted_windows_fire_one_does_not_a_clean_one_resolves_and_a_lost_monitor_is_noticed(
-    watch: Watch, clean: pd.DataFrame, corrupted: dict[str, pd.DataFrame], make_events: Make, append: Append
+    watch: Watch, clean: pd.DataFrame, corrupted: dict[str, pd.DataFrame]
 ) -> None:
     blurred = corrupted["blur"]
     traffic = [clean.head(64), blurred.head(64), clean.iloc[64:128], blurred.iloc[64:128], blurred.iloc[128:192]]
     fired = []
     for number, answers in enumerate([*traffic, clean.iloc[128:192]], start=1):
-        append(watch.monitor.config.events / f"events-{number}.jsonl", make_events(answers))
+        append_events(watch.monitor.config.events / f"events-{number}.jsonl", events_of(answers))
         assert len(watch.monitor.poll()) == 1
         watch.wait_until_windows(number)
         fired.append("TaxonflowDriftSustained" in watch.firing())

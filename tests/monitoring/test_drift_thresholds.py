@@ -8,12 +8,13 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from components.shared.contracts import DriftEvent
-from monitoring.contrasts import CONTRASTS, DOMINANT, STRANGE, TOGETHER, Contrasts
+from monitoring.contrasts import Contrasts
 from monitoring.distances import PseudoWindows, jensen_shannon, normed_wasserstein
-from monitoring.drift import FEATURES, compare
-from monitoring.profiles import NAMES, SLICE_FEATURES, Profile
+from monitoring.drift import compare
+from monitoring.features import CONTRASTS, DOMINANT, NAMES, STRANGE, TOGETHER
+from monitoring.profiles import Profile
 from monitoring.thresholds import SMALLEST_THRESHOLD, calibrate, common_thresholds, draw
+from tests.monitoring.drift_traffic import FEATURES, SLICE_FEATURES, events_of
 
 WINDOW = (8,) * 10
 
@@ -84,7 +85,7 @@ def test_the_fast_scores_of_the_window_as_a_whole_are_evidentlys(features: pd.Da
     window = features.loc[features.index.repeat(repeats)].reset_index(drop=True)
     whole = PseudoWindows(drawn.window, np.full_like(drawn.rest, 1 / len(features)))
     fast, columns = contrasts.resampled(whole), contrasts.columns(window)
-    scores = evidently_scores(*columns, CONTRASTS)
+    scores = evidently_scores(*columns, tuple(CONTRASTS))
     assert list(fast) == list(CONTRASTS)
     for name in (STRANGE, TOGETHER):
         assert scores[name] == pytest.approx(fast[name][0], rel=1e-6), name
@@ -165,17 +166,9 @@ def test_thresholds_are_reached_by_no_more_rows_than_asked_however_many_scores_a
 
 def clean_windows(profile: Profile, clean: pd.DataFrame, count: int) -> Iterator[pd.DataFrame]:
     rng = np.random.default_rng(2)
-    events = clean.assign(id="", time=0.0, model="forams", version=1)
     for _ in range(count):
         chosen = rng.choice(clean["specimen"].unique(), len(WINDOW), replace=False)
-        rows = events[events["specimen"].isin(chosen)]
-        yield profile.traffic_features([_event(row) for row in rows.to_dict("records")])
-
-
-def _event(row: dict[str, object]) -> DriftEvent:
-    fields = {name: value for name, value in row.items() if name in DriftEvent.model_fields}
-    descriptors = {name: value for name, value in row.items() if name not in {*fields, "truth"}}
-    return DriftEvent.model_validate({**fields, "descriptors": descriptors})
+        yield profile.traffic_features(events_of(clean[clean["specimen"].isin(chosen)]))
 
 
 def score(reference: pd.Series, window: pd.Series) -> float:

@@ -8,29 +8,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.shared.contracts import DriftEvent
 from components.shared.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
-from monitoring.drift import FEATURES, Judgement, judge
+from monitoring.drift import Judgement, judge
 from monitoring.profiles import Profile
 from monitoring.report import write_window
 from monitoring.results import read_result
-from monitoring.windows import Window
+from tests.monitoring.drift_traffic import FEATURES, events_of, window_of
 
-Make = Callable[..., list[DriftEvent]]
-MakeWindow = Callable[[list[DriftEvent]], Window]
 Judge = Callable[[pd.DataFrame], Judgement]
 
 
 @pytest.fixture
-def verdict(profile: Profile, config: MonitorConfig, make_events: Make, make_window: MakeWindow) -> Judge:
-    return partial(judge_answers, make_events=make_events, make_window=make_window, profile=profile, config=config)
+def verdict(profile: Profile, config: MonitorConfig) -> Judge:
+    return partial(judge_answers, profile=profile, config=config)
 
 
-def judge_answers(
-    answers: pd.DataFrame, make_events: Make, make_window: MakeWindow, profile: Profile, config: MonitorConfig
-) -> Judgement:
-    return judge(make_window(make_events(answers)), profile, config)
+def judge_answers(answers: pd.DataFrame, profile: Profile, config: MonitorConfig) -> Judgement:
+    return judge(window_of(events_of(answers)), profile, config)
 
 
 def test_new_specimens_scanned_as_usual_are_no_drift(verdict: Judge, clean: pd.DataFrame) -> None:

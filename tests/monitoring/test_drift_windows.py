@@ -1,7 +1,5 @@
 """Windows: enough slices of enough specimens, each event once."""
 
-from collections.abc import Callable
-
 import pandas as pd
 import pytest
 
@@ -9,11 +7,12 @@ from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
 from monitoring.events import EventAt
 from monitoring.windows import PendingWindow, Stream, Window
+from tests.monitoring.drift_traffic import events_of
 
 
 @pytest.fixture(scope="module")
-def events(clean: pd.DataFrame, make_events: Callable[..., list[DriftEvent]]) -> list[DriftEvent]:
-    return make_events(clean)
+def events(clean: pd.DataFrame) -> list[DriftEvent]:
+    return events_of(clean)
 
 
 def fill(pending: PendingWindow, events: list[DriftEvent], config: MonitorConfig) -> list[Window]:

@@ -1,18 +1,16 @@
 """Evidently's workspace: every window once, and not more of them than are kept."""
 
-from collections.abc import Callable
-
 import pandas as pd
 import pytest
 from evidently.ui.workspace import Workspace
 
-from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
+from monitoring.features import by_group
 from monitoring.profiles import Profile
 from monitoring.results import WORKSPACE
-from monitoring.windows import Window
-from monitoring.workspace import PANELS, record_window
+from monitoring.workspace import record_window
+from tests.monitoring.drift_traffic import FEATURES, events_of, window_of
 
 
 @pytest.fixture
@@ -20,10 +18,8 @@ def judgement(
     profile: Profile,
     config: MonitorConfig,
     clean: pd.DataFrame,
-    make_events: Callable[..., list[DriftEvent]],
-    make_window: Callable[[list[DriftEvent]], Window],
 ) -> Judgement:
-    return judge(make_window(make_events(clean.head(96))), profile, config)
+    return judge(window_of(events_of(clean.head(96))), profile, config)
 
 
 def numbered(judgement: Judgement, number: int) -> Judgement:
@@ -44,4 +40,6 @@ def test_a_window_is_recorded_once_with_its_scores_and_the_oldest_make_room(
     recorded = workspace.get_run(project.id, runs[0])
     assert recorded is not None
     assert recorded.timestamp.timestamp() == judgement.result.end
-    assert len(workspace.get_dashboard(project.id).panels) == len(PANELS)
+    panels = workspace.get_dashboard(project.id).panels
+    assert [panel.title.partition(": ")[2] for panel in panels] == [group.lower() for group in by_group(FEATURES)]
+    assert {value.legend for panel in panels for value in panel.values} == set(FEATURES)

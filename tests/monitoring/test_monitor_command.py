@@ -10,19 +10,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from components.shared.contracts import DriftEvent
 from monitoring.__main__ import EXIT_DRIFT, EXIT_TOO_LITTLE, main
 from monitoring.config import MonitorConfig
 from monitoring.state import STATE_FILE
-
-Make = Callable[..., list[DriftEvent]]
-Append = Callable[[Path, Iterable[DriftEvent]], None]
+from tests.monitoring.drift_traffic import append_events, events_of
 
 
 def arguments_of(config: MonitorConfig) -> list[str]:
@@ -39,11 +36,9 @@ def arguments_of(config: MonitorConfig) -> list[str]:
 def test_a_single_slice_is_too_little_and_the_message_says_how_to_go_on(
     config: MonitorConfig,
     clean: pd.DataFrame,
-    make_events: Make,
-    append: Append,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    append(config.events / "events-1.jsonl", make_events(clean.head(1)))
+    append_events(config.events / "events-1.jsonl", events_of(clean.head(1)))
     assert main([*arguments_of(config), "--once"]) == EXIT_TOO_LITTLE
     said = capsys.readouterr().out
     assert "too little data to judge, 1 of 60 slices and 1 of 8 specimens so far. Send more slices" in said
@@ -53,14 +48,12 @@ def test_once_says_no_drift_then_drift_and_ends_with_the_verdict_as_exit_code(
     config: MonitorConfig,
     clean: pd.DataFrame,
     corrupted: dict[str, pd.DataFrame],
-    make_events: Make,
-    append: Append,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    append(config.events / "events-1.jsonl", make_events(clean.head(64)))
+    append_events(config.events / "events-1.jsonl", events_of(clean.head(64)))
     assert main([*arguments_of(config), "--once"]) == 0
     assert "no drift (nearest to its threshold" in capsys.readouterr().out
-    append(config.events / "events-1.jsonl", make_events(corrupted["blur"].head(64)))
+    append_events(config.events / "events-1.jsonl", events_of(corrupted["blur"].head(64)))
     assert main([*arguments_of(config), "--once"]) == EXIT_DRIFT
     said = capsys.readouterr().out
     assert "DRIFT in" in said
@@ -87,7 +80,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(
 
 
 def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
-    config: MonitorConfig, clean: pd.DataFrame, make_events: Make, append: Append
+    config: MonitorConfig, clean: pd.DataFrame
 ) -> None:
     command = [sys.executable, "-m", "monitoring", *arguments_of(config)]
     root = Path(__file__).parents[2]
@@ -99,7 +92,7 @@ def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
         (address,) = re.findall(r"http://\S+/metrics", process.stdout.readline())
         assert "evidently ui --workspace" in process.stdout.readline()
         assert "too little data" in process.stdout.readline()
-        append(config.events / "events-1.jsonl", make_events(clean.head(64)))
+        append_events(config.events / "events-1.jsonl", events_of(clean.head(64)))
         assert "no drift" in process.stdout.readline()
         with urllib.request.urlopen(address, timeout=5) as answer:
             assert 'taxonflow_drift_detected{model="forams"} 0.0' in answer.read().decode()
@@ -112,20 +105,18 @@ def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
 
 
 @pytest.mark.slow
-def test_a_monitor_killed_at_any_moment_judges_each_window_once(
-    config: MonitorConfig, clean: pd.DataFrame, make_events: Make, append: Append
-) -> None:
+def test_a_monitor_killed_at_any_moment_judges_each_window_once(config: MonitorConfig, clean: pd.DataFrame) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["monitoring.report", "monitoring.workspace"])  # so that a life takes no seconds
-    events, moments = make_events(clean), random.Random(0)
+    events, moments = events_of(clean), random.Random(0)
     for start in range(0, 480, 24):
         state = state_of(config)
         process = context.Process(target=main, args=(arguments_of(config),))
         process.start()
         try:
-            append(config.events / "events-1.jsonl", events[start : start + 12])
+            append_events(config.events / "events-1.jsonl", events[start : start + 12])
             wait_until(lambda before=state: state_of(config) != before)
-            append(config.events / "events-1.jsonl", events[start + 12 : start + 24])
+            append_events(config.events / "events-1.jsonl", events[start + 12 : start + 24])
             time.sleep(moments.uniform(0, 1.2))
         finally:
             process.kill()
@@ -158,9 +149,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
 
 
 def test_a_full_disk_is_said_and_once_there_is_room_again_no_window_is_missing(
-    config: MonitorConfig, clean: pd.DataFrame, make_events: Make, append: Append
+    config: MonitorConfig, clean: pd.DataFrame
 ) -> None:
-    append(config.events / "events-1.jsonl", make_events(clean.head(64)))
+    append_events(config.events / "events-1.jsonl", events_of(clean.head(64)))
     command = [sys.executable, "-m", "monitoring", *arguments_of(config), "--once"]
     full = subprocess.run(
         ["/bin/sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command],  # no file may grow beyond a block or two

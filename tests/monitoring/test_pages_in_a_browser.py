@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
+from tests.monitoring.drift_traffic import append_events, events_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,8 +31,6 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 PICTURES = os.environ.get("TAXONFLOW_PICTURES")
 PATIENCE_MS = 120_000
-Make = Callable[..., list[DriftEvent]]
-Append = Callable[[Path, Iterable[DriftEvent]], None]
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,6 @@ def watched(
     repository: Path,
     clean: pd.DataFrame,
     corrupted: dict[str, pd.DataFrame],
-    make_events: Make,
-    append: Append,
 ) -> MonitorConfig:
     """A monitor's folder after four windows: two clean ones and two of blurred slices."""
     folder = tmp_path_factory.mktemp("watched")
@@ -60,7 +56,7 @@ def watched(
     monitor = Monitor(config)
     parts = [clean.head(64), clean.iloc[64:128], corrupted["blur"].head(64), corrupted["blur"].iloc[64:128]]
     for number, answers in enumerate(parts):
-        append(config.events / f"events-{number}.jsonl", make_events(answers, start=1_800_000_000.0 + 600 * number))
+        append_events(config.events / f"events-{number}.jsonl", events_of(answers, start=1.8e9 + 600 * number))
     assert [bool(result.drifted) for result in monitor.poll()] == [False, False, True, True]
     return config
 
@@ -136,6 +132,7 @@ def test_the_page_shows_the_state_its_reasons_and_the_windows_before(laptop: Lap
     expect(page.locator("p.state.bad")).to_contain_text("SUSTAINED DRIFT (2 windows in a row) after 4 windows")
     first = page.locator("table").first.locator("tr").nth(1)
     expect(first.locator("td").first).to_have_class("bad")
+    expect(first.locator("td").first).to_have_attribute("title", re.compile("Usual reason to drift: "))
     assert page.locator("table").first.locator("tr").count() == 19
     assert page.locator("figure svg polyline").count() == 6
     figures = page.locator("figure").all()

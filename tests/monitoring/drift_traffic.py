@@ -1,0 +1,45 @@
+"""Traffic as the server leaves it: drift events of described and answered slices, and the files that hold them."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from components.shared.contracts import DriftEvent
+from components.shared.descriptors import DESCRIPTORS
+from monitoring.features import ANSWERS, CONTRASTS
+from monitoring.windows import Stream, Window
+
+MODEL = "forams"
+SLICE_FEATURES = (*DESCRIPTORS, *ANSWERS)
+FEATURES = (*SLICE_FEATURES, *CONTRASTS)
+"""Of slices in grey, in the order of the results."""
+
+
+def events_of(answers: pd.DataFrame, version: int = 1, start: float = 1.8e9) -> list[DriftEvent]:
+    """Returns an event for each answer, a second apart."""
+    return [
+        DriftEvent(
+            id=uuid.uuid4().hex,
+            time=start + number,
+            model=MODEL,
+            version=version,
+            descriptors={name: row[name] for name in DESCRIPTORS},
+            embedding=tuple(map(float, row["embedding"])),
+            **{name: row[name] for name in ("specimen", "species", "confidence", "unknown")},
+        )
+        for number, row in enumerate(answers.to_dict("records"))
+    ]
+
+
+def append_events(path: Path, events: Iterable[DriftEvent]) -> None:
+    """Appends events to a file as the server does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(event.to_line() + "\n" for event in events)
+
+
+def window_of(events: Sequence[DriftEvent]) -> Window:
+    """Makes a window of exactly these events."""
+    return Window(Stream(events[0].model, events[0].version), 1, tuple(events))
