@@ -1,8 +1,9 @@
-"""`python -m serving.client slice.png scan.nii.gz ...`: asks an endpoint what slices and volumes show."""
+"""`python -m serving.client slice.png scan.nii.gz ...`: asks a server what slices and volumes show."""
 
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from serving.client.volumes import (
     is_volume,
     specimen_of,
 )
+from serving.process import number
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 LARGEST_FILE_BYTES = 11 * 2**20  # base64 makes it a third larger, and a server takes 16 MiB
@@ -34,20 +36,19 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"the server's address (default {DEFAULT_URL})")
+    parser.add_argument("--url", default=DEFAULT_URL, help="the server's address (%(default)s)")
     parser.add_argument("--model", help="the model's name; may be left out where the server has one")
     parser.add_argument("--specimen", help="the specimen that all slices are from; a volume is one by itself")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of what is printed")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for one request")
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the answers (%(default)s)")
+    seconds = partial(number, kind=float, least=0.1, most=3600)
+    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="for one request (%(default)s s)")
+    count, bounds = partial(number, kind=int, least=1, most=MOST_SLICES), f"1 to {MOST_SLICES}"
     parser.add_argument(
-        "--slices",
-        type=int,
-        choices=range(1, MOST_SLICES + 1),
-        default=DEFAULT_SLICES,
-        metavar="N",
-        help=f"to cut from each volume, 1 to {MOST_SLICES} (default {DEFAULT_SLICES})",
+        "--slices", type=count, default=DEFAULT_SLICES, metavar="N", help=f"cut of each volume, {bounds} (%(default)s)"
     )
-    parser.add_argument("--planes", choices=PLANES, default=PLANES[0], help="how volumes are cut")
+    parser.add_argument(
+        "--planes", choices=PLANES, default=PLANES[0], help="at random through the middle, or the published schedule"
+    )
     return parser.parse_args(arguments)
 
 
@@ -160,10 +161,10 @@ def only_model(client: Client) -> str:
         DeployError: the server cannot be reached or fails.
     """
     names = client.models()
-    if len(names) != 1:
-        raise BadInputError(
-            f"{client.url} has {len(names)} models ({', '.join(names)})", "one", "Choose it with --model."
-        )
+    if not names:
+        raise BadInputError(f"{client.url} serves no model yet", "", "Ask again when it has loaded one of `make run`.")
+    if len(names) > 1:
+        raise BadInputError(f"{client.url} serves {', '.join(names)}", "one", "Choose it with --model.")
     return names[0]
 
 
