@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInputError, BadVolumeError, TaxonflowError
-from components.shared.named_scores import named_scores
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, AnsweredSlice, render
 from serving.client.volumes import (
@@ -27,6 +26,8 @@ from serving.client.volumes import (
     specimen_of,
 )
 from serving.process import number
+from serving.protocol import CROPS
+from serving.votes import classes_of
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 LARGEST_FILE_BYTES = 11 * 2**20  # base64 makes it a third larger, and a server takes 16 MiB
@@ -130,10 +131,11 @@ class Questions:
             yield [AnsweredSlice(str(file), None, str(error), specimen)]
 
 
-def edge_of_slices(signatures: Mapping[str, Any]) -> int:
-    """Returns the edge of the slices that a model was trained on, in pixels, if its signatures say so."""
+def edge_of_slices(metadata: Mapping[str, Any]) -> int:
+    """Returns the edge of the slices that a model was trained on, in pixels, if its metadata say so."""
     try:
-        return int(signatures["crops"]["inputs"]["crops"]["tensor_shape"]["dim"][1]["size"])
+        crops = metadata["metadata"]["signature_def"]["signature_def"][CROPS]["inputs"][CROPS]
+        return int(crops["tensor_shape"]["dim"][1]["size"])
     except (LookupError, TypeError, ValueError):
         return DEFAULT_EDGE
 
@@ -179,13 +181,13 @@ def main(arguments: list[str]) -> int:
         files = files_of(options.paths)
         with Client(options.url, options.timeout) as client:
             model = options.model or only_model(client)
-            signatures = client.signatures(model)
-            cutting = Cutting(options.slices, edge_of_slices(signatures), options.planes)
+            metadata = client.metadata(model)
+            cutting = Cutting(options.slices, edge_of_slices(metadata), options.planes)
             answered = Questions(client, model, options.specimen, cutting).ask(files)
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
-    sys.stdout.write(render(answered, options.format, named_scores(signatures)))
+    sys.stdout.write(render(answered, options.format, classes_of(metadata)))
     return EXIT_BAD_INPUT if any(row.error for row in answered) else 0
 
 
