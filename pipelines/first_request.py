@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.contracts import ModelCard
+from components.shared.contracts import Example, ModelCard
 from components.shared.errors import DeployError, one_sentence
 from components.shared.slices import iterate_split
-from serving.client import Client
+from serving.client import Client, Prediction
 
 STEP = "serve"
 READY_WITHIN_S = 120.0
@@ -57,20 +57,23 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
     card = ModelCard.read(models / name / str(version) / "model.json")
     known = {example.id: example for example in card.examples}
     identifier, encoded = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in known)
-    example = known[identifier]
-    with _server(models, events, log) as url:
-        client = Client(url, timeout_s=30)
+    with _server(models, events, log) as url, Client(url, timeout_s=30) as client:
         client.wait_until_ready(name, READY_WITHIN_S, version=version)
-        answer = client.predict(name, [encoded], specimen=f"first-request-{identifier}")[0]
+        (answer,) = client.predict(name, [encoded], specimen=f"first-request-{identifier}")
+    return _compared(answer, known[identifier], log)
+
+
+def _compared(answer: Prediction, example: Example, log: Path) -> dict[str, Any]:
+    """Returns what `ask_first_question` does; raises DeployError for another answer than the evaluation's."""
     difference = float(np.abs(np.subtract(answer.scores, example.scores)).max())
     if difference > TOLERANCE:
         raise DeployError(
-            f"the served scores of slice {identifier} differ by {difference:.2g} from the evaluation's",
+            f"the served scores of slice {example.id} differ by {difference:.2g} from the evaluation's",
             f"at most {TOLERANCE:g}",
             f"Look at {log}.",
         )
     return {
-        "id": identifier,
+        "id": example.id,
         "truth": example.species,
         "species": answer.species,
         "confidence": answer.confidence,
@@ -82,17 +85,8 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
 def _server(models: Path, events: Path, log: Path) -> Iterator[str]:
     """Runs the local server on a free port for the length of the block; yields its address."""
     port = _free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "serving",
-        "--repository",
-        str(models),
-        "--events",
-        str(events),
-        "--port",
-        str(port),
-    ]
+    options = {"--repository": models, "--events": events, "--port": port}
+    command = [sys.executable, "-m", "serving", *(str(word) for option in options.items() for word in option)]
     with log.open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -1,14 +1,16 @@
-"""`python -m serving --repository DIR`: predictor and transformer in one process."""
+"""`python -m serving --repository DIR`: serves the newest version of every model of a folder over HTTP."""
 
 import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+from components.shared.errors import BadConfigError
 from components.shared.keys import VERIFICATION_KEY, key_path
 from components.shared.workers import cores
 from serving.events import add_options, started_recorder
-from serving.process import end_in_one_sentence, listen, say, silent_stderr
+from serving.process import end_in_one_sentence, listen, number, say, silent_stderr
 from serving.protocol import Limits
 from serving.repository import Repository
 from serving.watcher import POLL_S, RepositoryWatcher
@@ -17,12 +19,13 @@ from serving.watcher import POLL_S, RepositoryWatcher
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser("python -m serving", description=__doc__)
-    parser.add_argument("--repository", type=Path, required=True, help="folder with <model>/<version>/")
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--repository", type=Path, required=True, metavar="DIR", help="holds <model>/<version>/")
+    parser.add_argument("--port", type=int, default=8080, help="to listen on, 0 for any free one (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add_options(parser)
+    seconds = partial(number, kind=float, least=0.01, most=3600)
     parser.add_argument(
-        "--poll", type=float, default=POLL_S, metavar="S", help="seconds between looks at the repository"
+        "--poll", type=seconds, default=POLL_S, metavar="S", help="seconds between looks at the folder (%(default)s)"
     )
     return parser.parse_args(arguments)
 
@@ -42,10 +45,12 @@ def serve(options: argparse.Namespace) -> None:
     A repository without a model is waited for: `make serve` may be started before the first `make run` has ended.
 
     Raises:
-        BadConfigError: the address is taken, the events' folder cannot be written, or there is no key where one is
-            said to be.
+        BadConfigError: the repository is a file, the address is taken, the events' folder cannot be written, or there
+            is no key where one is said to be.
         SystemExit: 0 after SIGTERM or SIGINT.
     """
+    if options.repository.is_file():
+        raise BadConfigError(f"--repository {options.repository} is a file", "a folder of <model>/<version>/")
     listener = listen(options.host, options.port)
     recorder = started_recorder(options, say)
     public_key = key_path(VERIFICATION_KEY)

@@ -215,7 +215,9 @@ def _described(answered: AnsweredSlice) -> DriftEvent:
 
 def add_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Adds what a server can be told about events and kept slices."""
-    parser.add_argument("--events", type=Path, default=default, help="folder that drift events are written to")
+    parser.add_argument(
+        "--events", type=Path, default=default, metavar="DIR", help="write a drift event for each slice; off by default"
+    )
     parser.add_argument(
         "--keep_slices", type=Path, metavar="DIR", help="keep the latest slices as images; off by default"
     )

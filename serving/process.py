@@ -1,10 +1,11 @@
-"""What the serving commands share as processes: how they speak, listen and end.
+"""What the serving commands share as processes: how they are told numbers, speak, listen and end.
 
 Nothing slow is imported here, so that a signal or an occupied port is met before it.
 """
 
 import argparse
 import logging
+import math
 import os
 import signal
 import socket
@@ -16,6 +17,17 @@ from types import FrameType
 from typing import Any
 
 from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, BadInputError, TaxonflowError
+
+
+def number(text: str, kind: type[int] | type[float], least: float, most: float) -> float:
+    """Reads a number of the command line; raises ArgumentTypeError for one that is none or beyond its bounds."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {least:g} to {most:g}")
+    return value
 
 
 def say(sentence: str) -> None:

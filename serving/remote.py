@@ -10,9 +10,9 @@ import httpx
 import numpy as np
 import orjson
 
-from components.shared.named_scores import named_scores
 from serving.preparation import Expectation
 from serving.protocol import INPUT, OUTPUTS, Input, Outputs, RequestError
+from serving.votes import classes_of
 
 STATUS_LIFETIME_S = 2.0
 _READY_TIMEOUT_S = 3.0
@@ -90,7 +90,7 @@ class RemotePredictor:
             return RemoteVersion(self, version, pinned=True)
         if time.monotonic() - self._newest_at >= STATUS_LIFETIME_S:
             self._newest = _newest_available(await self.status(model, None))
-            self.classes = _classes_of(await self.metadata(model, None))
+            self.classes = classes_of(await self.metadata(model, None))
             self._newest_at = time.monotonic()
         return RemoteVersion(self, self.version or self._newest, pinned=False)
 
@@ -163,13 +163,6 @@ def _newest_available(status: dict[str, Any]) -> int:
     if not versions:
         raise RequestError(503, "the predictor has no version loaded", "", "Ask again in a few seconds.")
     return max(versions)
-
-
-def _classes_of(metadata: dict[str, Any]) -> tuple[str, ...]:
-    try:
-        return named_scores(metadata["metadata"]["signature_def"]["signature_def"])
-    except (KeyError, TypeError):
-        return ()
 
 
 def _outputs_of(answer: dict[str, Any]) -> Outputs:

@@ -31,17 +31,17 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--host", default=EVERY_ADDRESS, help="address to listen on")
     add_options(parser, os.environ.get("TAXONFLOW_EVENTS"))
     parser.add_argument(
-        "--segmented", action=argparse.BooleanOptionalAction, default=True, help="whether raw slices are segmented"
+        "--segmented", action=argparse.BooleanOptionalAction, default=True, help="segment raw slices, as training did"
     )
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="1 for grey, 3 for colour")
     parser.add_argument(
         "--image_size",
         type=int,
         default=0,
-        help="edge that photographs are scaled to; 0 leaves them as they are, unlike in training",
+        help="edge in pixels that photographs are scaled to; 0 leaves them as they are, unlike in training",
     )
     parser.add_argument("--canary_host", default="", help="host:port of a canary beside the predictor")
-    parser.add_argument("--canary_percent", type=int, default=0, help="share of the requests that it answers")
+    parser.add_argument("--canary_percent", type=int, default=0, help="percent of the requests that it answers")
     parser.add_argument("--canary_version", type=int, help="what drift events call the canary's model")
     told = os.environ.get("TAXONFLOW_MODEL_VERSION", "")  # from the pod's annotation, which the deploy step writes
     parser.add_argument(

@@ -1,9 +1,11 @@
 """What a specimen is, by all of its slices together: in an answer, and in the client for more slices than one holds."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from serving.protocol import Outputs
+from serving.protocol import SIGNATURE, Outputs
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ def specimen_votes(specimens: Sequence[str], outputs: Outputs, classes: Sequence
     fits = len(classes) == outputs.scores.shape[1] and all(classes[place] == name for place, name in answered.items())
     names = dict(enumerate(classes)) if fits else answered
     return {specimen: _vote(outputs, rows, names) for specimen, rows in rows_of.items()}
+
+
+def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Reads the species in the order of the scores from the answer to a metadata request.
+
+    Returns:
+        What `components.evaluate.named_scores` wrote, or () where it did not.
+    """
+    try:
+        signature = metadata["metadata"]["signature_def"]["signature_def"][SIGNATURE]
+        return tuple(json.loads(signature["outputs"]["scores"]["tensor_shape"]["dim"][1]["name"]))
+    except (LookupError, TypeError, ValueError):
+        return ()
 
 
 def _vote(outputs: Outputs, rows: list[int], names: dict[int, str]) -> Vote:

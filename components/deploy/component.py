@@ -34,25 +34,17 @@ def deploy(
     from pathlib import Path
 
     from components.deploy.canary_settings import read_settings
-    from components.deploy.rollout_report import RolledBackError
     from components.deploy.targets import deploy_model
     from components.shared.errors import one_sentence
 
     with one_sentence("deploy"):
-        settings = read_settings(canary)
-        try:
-            done, outcome = (
-                deploy_model(Path(served.path), served.uri, name, target, settings, Path(slices.path)),
-                "deployed",
-            )
-        except RolledBackError as error:
-            done, outcome = error.still, "rolled_back"
-    for key, value in {"version": done.version, **done.story.metrics()}.items():
+        done = deploy_model(Path(served.path), served.uri, name, target, read_settings(canary), Path(slices.path))
+    for key, value in done.metrics().items():
         metrics.log_metric(key, value)
-    metrics.metadata.update(address=done.address, outcome=outcome)
-    Path(report.path).write_text(done.story.markdown(f"{name}: {outcome.replace('_', ' ')}"))
-    print(f"[deploy] {outcome}: {name} version {done.version} is at {done.address}", flush=True)  # noqa: T201 the task's log
-    return done.version, done.address, outcome
+    metrics.metadata.update(address=done.address, outcome=done.outcome)
+    Path(report.path).write_text(done.markdown(name))
+    print(f"[deploy] {done.outcome}: {name} version {done.version} is at {done.address}", flush=True)  # noqa: T201 the task's log
+    return done.version, done.address, done.outcome
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)

@@ -24,6 +24,7 @@ _PREVIOUS_VERSION = "taxonflow.dev/previous-model-version"
 _PREVIOUS_URI = "taxonflow.dev/previous-model-uri"
 _PREVIOUS_DIGEST = "taxonflow.dev/previous-model-digest"
 _HTTP_PORT = 8080
+_EVENTS = "/var/taxonflow/events"
 _PAUSE_S = 10
 _GRACE_S = 60
 """More than the pause and the 30 s that the transformer gives requests in flight."""
@@ -160,36 +161,41 @@ def as_yaml(service: dict[str, Any]) -> str:
 
 
 def _predictor(name: str) -> dict[str, Any]:
-    """Returns TensorFlow Serving with one GPU; KServe mounts the model and adds the runtime's arguments."""
+    """Returns the predictor; KServe mounts the model."""
     return {
         "minReplicas": 1,
         "terminationGracePeriodSeconds": _GRACE_S,
         "serviceAccountName": "taxonflow-model-reader",
         "automountServiceAccountToken": False,
         "securityContext": _copied(_POD_SECURITY),
-        "model": {
-            "modelFormat": {"name": "tensorflow", "version": "2"},
-            "protocolVersion": "v1",
-            "runtime": "kserve-tensorflow-serving",
-            "runtimeVersion": TENSORFLOW_SERVING_VERSION,
-            "command": list(START_COMMAND),
-            "args": [],  # components of the manifests add to them
-            "terminationMessagePolicy": "FallbackToLogsOnError",  # so that KServe's status says why it does not start
-            "lifecycle": _leaving(),
-            "env": [
-                {"name": "CUDA_CACHE_PATH", "value": "/tmp/cuda"},  # noqa: S108 a path inside the container
-                _annotation(DIGEST_VARIABLE, _DIGEST),
-            ],
-            "resources": {
-                "requests": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
-                "limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"},
-            },
-            "readinessProbe": {"httpGet": _path(f"/v1/models/{name}"), "periodSeconds": 5, "timeoutSeconds": 2},
-            "livenessProbe": {"tcpSocket": {"port": _HTTP_PORT}, "initialDelaySeconds": 60, "periodSeconds": 10},
-            "securityContext": _copied(_CONTAINER_SECURITY),
-            "volumeMounts": [_mount("temporary", "/tmp")],  # noqa: S108 a path inside the container
-        },
+        "model": _tensorflow_serving(name),
         "volumes": [_temporary("1Gi")],
+    }
+
+
+def _tensorflow_serving(name: str) -> dict[str, Any]:
+    """Returns TensorFlow Serving with one GPU; KServe adds the runtime's arguments."""
+    return {
+        "modelFormat": {"name": "tensorflow", "version": "2"},
+        "protocolVersion": "v1",
+        "runtime": "kserve-tensorflow-serving",
+        "runtimeVersion": TENSORFLOW_SERVING_VERSION,
+        "command": list(START_COMMAND),
+        "args": [],  # components of the manifests add to them
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # so that KServe's status says why it does not start
+        "lifecycle": _leaving(),
+        "env": [
+            {"name": "CUDA_CACHE_PATH", "value": "/tmp/cuda"},  # noqa: S108 a path inside the container
+            _annotation(DIGEST_VARIABLE, _DIGEST),
+        ],
+        "resources": {
+            "requests": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
+            "limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"},
+        },
+        "readinessProbe": {"httpGet": _path(f"/v1/models/{name}"), "periodSeconds": 5, "timeoutSeconds": 2},
+        "livenessProbe": {"tcpSocket": {"port": _HTTP_PORT}, "initialDelaySeconds": 60, "periodSeconds": 10},
+        "securityContext": _copied(_CONTAINER_SECURITY),
+        "volumeMounts": [_mount("temporary", "/tmp")],  # noqa: S108 a path inside the container
     }
 
 
@@ -200,38 +206,35 @@ def transformer_options(card: ModelCard) -> list[str]:
 
 
 def _transformer(expects: Sequence[str]) -> dict[str, Any]:
-    """Returns the transformer; KServe adds `--model_name` and `--predictor_host`."""
+    """Returns the transformer with its folder of drift events."""
     return {
         "minReplicas": 1,
         "terminationGracePeriodSeconds": _GRACE_S,
         "automountServiceAccountToken": False,
         "securityContext": _copied(_POD_SECURITY),
-        "containers": [
-            {
-                "name": "kserve-container",
-                "image": SERVING_IMAGE,
-                "command": ["python", "-m", "serving.transformer"],
-                "args": ["--events", "/var/taxonflow/events", "--workers", "1", *expects],
-                "env": [_annotation("TAXONFLOW_MODEL_VERSION", VERSION_ANNOTATION)],
-                "lifecycle": _leaving(),
-                "ports": [{"containerPort": _HTTP_PORT, "protocol": "TCP"}],
-                "resources": {
-                    "requests": {"cpu": "1", "memory": "1Gi"},
-                    "limits": {"cpu": "2", "memory": "2Gi"},
-                },
-                "readinessProbe": {"httpGet": _path("/readyz"), "periodSeconds": 5, "timeoutSeconds": 2},
-                "livenessProbe": {"httpGet": _path("/healthz"), "initialDelaySeconds": 20, "timeoutSeconds": 2},
-                "securityContext": _copied(_CONTAINER_SECURITY),
-                "volumeMounts": [
-                    _mount("temporary", "/tmp"),  # noqa: S108 a path inside the container
-                    _mount("events", "/var/taxonflow/events"),
-                ],
-            }
-        ],
+        "containers": [_transformer_container(expects)],
         "volumes": [
             _temporary("256Mi"),
             {"name": "events", "persistentVolumeClaim": {"claimName": "taxonflow-events"}},
         ],
+    }
+
+
+def _transformer_container(expects: Sequence[str]) -> dict[str, Any]:
+    """Returns our server's container; KServe adds `--model_name` and `--predictor_host`."""
+    return {
+        "name": "kserve-container",
+        "image": SERVING_IMAGE,
+        "command": ["python", "-m", "serving.transformer"],
+        "args": ["--events", _EVENTS, "--workers", "1", *expects],
+        "env": [_annotation("TAXONFLOW_MODEL_VERSION", VERSION_ANNOTATION)],
+        "lifecycle": _leaving(),
+        "ports": [{"containerPort": _HTTP_PORT, "protocol": "TCP"}],
+        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}},
+        "readinessProbe": {"httpGet": _path("/readyz"), "periodSeconds": 5, "timeoutSeconds": 2},
+        "livenessProbe": {"httpGet": _path("/healthz"), "initialDelaySeconds": 20, "timeoutSeconds": 2},
+        "securityContext": _copied(_CONTAINER_SECURITY),
+        "volumeMounts": [_mount("temporary", "/tmp"), _mount("events", _EVENTS)],  # noqa: S108 a path inside the container
     }
 
 

@@ -44,7 +44,7 @@ def publish(publication: Publication, target: SplitResult) -> tuple[int, str]:
             _discard_unfinished(versions)
             folder = _put(publication.folder, versions)
     except OSError as error:
-        raise DeployError(f"{versions} could not be written ({error})", remedy="Free space or give rights") from error
+        raise DeployError(f"{versions} could not be written ({error})", remedy="Free space or give rights.") from error
     return int(folder.name), folder.as_uri()
 
 

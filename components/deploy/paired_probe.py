@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import httpx
 
@@ -31,23 +31,31 @@ def judge_in_pairs(
         DeployError: the canary is worse or answers less than half of the time, the time was too short, or there is
             nothing to ask.
     """
+    progress, unanswered = Progress("deploy", pairs, "pairs of known slices"), 0
+    for stable, canary, known in _answers((stable_url, canary_url), slices, pairs, seconds):
+        judge.add(stable, canary, known)
+        progress.advance(remark=canary.trouble[:120])
+        if complaints := judge.complaints():
+            raise DeployError("; ".join(complaints) + _last_trouble(canary))
+        unanswered += canary.species is None
+    if 2 * unanswered > pairs:  # as bad as a stable model that is broken, too, is not good enough
+        raise DeployError(f"the canary answered only {pairs - unanswered} of {pairs} known slices")
+
+
+def _answers(
+    urls: tuple[str, str], slices: Sequence[KnownSlice], pairs: int, seconds: float
+) -> Iterator[tuple[Answer, Answer, str | None]]:
+    """Yields the stable model's and the canary's answer, and the species if the slice is asked for the first time."""
     if not slices:
         raise DeployError("no known slice to judge the canary by", "some", "Deploy a model that carries examples.")
-    until, progress = time.monotonic() + seconds, Progress("deploy", pairs, "pairs of known slices")
-    unanswered = 0
+    until = time.monotonic() + seconds
     with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
         for number in range(pairs):
             if time.monotonic() > until:
                 raise DeployError(f"only {number} of {pairs} pairs were answered within {seconds:g} s")
             known = slices[number % len(slices)]
-            answers = _ask_both(client, (stable_url, canary_url), known.image, canary_first=bool(number % 2))
-            judge.add(*answers, known.species if number < len(slices) else None)
-            progress.advance(remark=answers[1].trouble[:120])
-            if complaints := judge.complaints():
-                raise DeployError("; ".join(complaints) + _last_trouble(answers[1]))
-            unanswered += answers[1].species is None
-    if 2 * unanswered > pairs:  # as bad as a stable model that is broken, too, is not good enough
-        raise DeployError(f"the canary answered only {pairs - unanswered} of {pairs} known slices")
+            answers = _ask_both(client, urls, known.image, canary_first=bool(number % 2))
+            yield *answers, known.species if number < len(slices) else None
 
 
 def _ask_both(client: httpx.Client, urls: tuple[str, str], image: bytes, canary_first: bool) -> tuple[Answer, Answer]:

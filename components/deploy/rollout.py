@@ -246,14 +246,14 @@ class RollOut:
     def _take_back(self, mode: Mode, service: Service) -> None:
         patch = mode.take_back(service)
         if patch is None:
-            raise DeployError(f"{self._refusal} No model was served before")
+            raise DeployError(f"{str(self._refusal).rstrip('.')}. No model was served before")
         self._patch(service, patch)
         self.story.tell("the model before was put back")
 
     def _rolled_back(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
         self.story.tell(f"version {self.model.version} was rolled back: {self._refusal}")
-        still = RolledOut(stable.version if stable else 0, predict_url(service), self.story)
+        still = RolledOut(stable.version if stable else 0, predict_url(service), self.story, "rolled_back")
         return RolledBackError(str(self._refusal), still)
 
     def _patch(self, service: Service, patch: Patch) -> None:

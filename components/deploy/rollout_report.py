@@ -56,11 +56,21 @@ class RolledOut:
         version: the version's number.
         address: the predict URL.
         story: what happened.
+        outcome: "deployed", or "rolled_back" where it is the model from before.
     """
 
     version: int
     address: str
     story: RollOutStory
+    outcome: str = "deployed"
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the version, the counts and the evidence under flat names."""
+        return {"version": self.version, **self.story.metrics()}
+
+    def markdown(self, name: str) -> str:
+        """Returns the report on the model of a name."""
+        return self.story.markdown(f"{name}: {self.outcome.replace('_', ' ')}")
 
 
 class RolledBackError(DeployError):
@@ -72,7 +82,7 @@ class RolledBackError(DeployError):
     """
 
     def __init__(self, reason: str, still: RolledOut) -> None:
-        super().__init__(f"{reason} Version {still.version} is still served")
+        super().__init__(f"{reason.rstrip('.')}. Version {still.version} is still served")
         self.still = still
 
 

@@ -67,7 +67,7 @@ def open(service: Service, settings: CanarySettings) -> Patch:  # noqa: A001 a n
 
 def promote(service: Service, model: ServedModel) -> Patch:
     """Returns the patch that serves the canary's model; its pods go when the stable predictor takes it over."""
-    return _with_canary_and_transformer(service, model_change(model, served_model(service)), None, told=model)
+    return serve(service, model)
 
 
 def roll_back(service: Service) -> Patch:

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from components.deploy import local_repository
 from components.deploy.canary_settings import DEFAULTS, CanarySettings
 from components.deploy.publication import Publication, open_publication
-from components.deploy.rollout_report import RolledOut, RollOutStory
+from components.deploy.rollout_report import RolledBackError, RolledOut, RollOutStory
 from components.shared.errors import BadConfigError
 
 
@@ -21,7 +21,10 @@ def _to_cluster(
 ) -> RolledOut:
     from components.deploy.kserve_target import roll_out  # kserve's client takes two seconds to import
 
-    return roll_out(publication, address, settings, data)
+    try:
+        return roll_out(publication, address, settings, data)
+    except RolledBackError as error:  # a failed task would lose its report
+        return error.still
 
 
 TARGETS: dict[str, Callable[[Publication, SplitResult, CanarySettings, Path | None], RolledOut]] = {
@@ -49,12 +52,11 @@ def deploy_model(
         data: the data set whose test slices the model is judged by there; None takes the model's own examples.
 
     Returns:
-        The version's number, and its folder or predict URL.
+        What users reach now: the model, or the one before if the model was worse.
 
     Raises:
         BadConfigError: the target has no known scheme or is incomplete.
         ContractError: the model card is missing or damaged, or a file is not what was signed.
-        RolledBackError: the model was worse than the one that is still served.
         DeployError: the model must not or could not be deployed; what was served before is still served.
     """
     address = urlsplit(target)

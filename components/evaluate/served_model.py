@@ -16,11 +16,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from components.evaluate.ensemble import Ensemble
+from components.evaluate.named_scores import name_scores
 from components.evaluate.predictions import Member
 from components.evaluate.selection import SMALLEST_SHARE
 from components.evaluate.served_rule import ServedUnknown, combined_shares
 from components.evaluate.unknown import UnknownScore
-from components.shared.named_scores import name_scores
 from components.shared.preprocessing import decode_and_crop
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"

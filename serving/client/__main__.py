@@ -1,8 +1,9 @@
-"""`python -m serving.client slice.png scan.nii.gz ...`: asks an endpoint what slices and volumes show."""
+"""`python -m serving.client slice.png scan.nii.gz ...`: asks a server what slices and volumes show."""
 
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInputError, BadVolumeError, TaxonflowError
 from components.shared.imaging import IMAGE_ENDINGS
-from components.shared.named_scores import named_scores
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, AnsweredSlice, render
 from serving.client.volumes import (
@@ -26,6 +26,9 @@ from serving.client.volumes import (
     is_volume,
     specimen_of,
 )
+from serving.process import number
+from serving.protocol import CROPS
+from serving.votes import classes_of
 
 LARGEST_FILE_BYTES = 11 * 2**20  # base64 makes it a third larger, and a server takes 16 MiB
 
@@ -34,20 +37,19 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"the server's address (default {DEFAULT_URL})")
+    parser.add_argument("--url", default=DEFAULT_URL, help="the server's address (%(default)s)")
     parser.add_argument("--model", help="the model's name; may be left out where the server has one")
     parser.add_argument("--specimen", help="the specimen that all slices are from; a volume is one by itself")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of what is printed")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for one request")
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the answers (%(default)s)")
+    seconds = partial(number, kind=float, least=0.1, most=3600)
+    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="for one request (%(default)s s)")
+    count, bounds = partial(number, kind=int, least=1, most=MOST_SLICES), f"1 to {MOST_SLICES}"
     parser.add_argument(
-        "--slices",
-        type=int,
-        choices=range(1, MOST_SLICES + 1),
-        default=DEFAULT_SLICES,
-        metavar="N",
-        help=f"to cut from each volume, 1 to {MOST_SLICES} (default {DEFAULT_SLICES})",
+        "--slices", type=count, default=DEFAULT_SLICES, metavar="N", help=f"cut of each volume, {bounds} (%(default)s)"
     )
-    parser.add_argument("--planes", choices=PLANES, default=PLANES[0], help="how volumes are cut")
+    parser.add_argument(
+        "--planes", choices=PLANES, default=PLANES[0], help="at random through the middle, or the published schedule"
+    )
     return parser.parse_args(arguments)
 
 
@@ -129,10 +131,11 @@ class Questions:
             yield [AnsweredSlice(str(file), None, str(error), specimen)]
 
 
-def edge_of_slices(signatures: Mapping[str, Any]) -> int:
-    """Returns the edge of the slices that a model was trained on, in pixels, if its signatures say so."""
+def edge_of_slices(metadata: Mapping[str, Any]) -> int:
+    """Returns the edge of the slices that a model was trained on, in pixels, if its metadata say so."""
     try:
-        return int(signatures["crops"]["inputs"]["crops"]["tensor_shape"]["dim"][1]["size"])
+        crops = metadata["metadata"]["signature_def"]["signature_def"][CROPS]["inputs"][CROPS]
+        return int(crops["tensor_shape"]["dim"][1]["size"])
     except (LookupError, TypeError, ValueError):
         return DEFAULT_EDGE
 
@@ -160,10 +163,10 @@ def only_model(client: Client) -> str:
         DeployError: the server cannot be reached or fails.
     """
     names = client.models()
-    if len(names) != 1:
-        raise BadInputError(
-            f"{client.url} has {len(names)} models ({', '.join(names)})", "one", "Choose it with --model."
-        )
+    if not names:
+        raise BadInputError(f"{client.url} serves no model yet", "", "Ask again when it has loaded one of `make run`.")
+    if len(names) > 1:
+        raise BadInputError(f"{client.url} serves {', '.join(names)}", "one", "Choose it with --model.")
     return names[0]
 
 
@@ -178,13 +181,13 @@ def main(arguments: list[str]) -> int:
         files = files_of(options.paths)
         with Client(options.url, options.timeout) as client:
             model = options.model or only_model(client)
-            signatures = client.signatures(model)
-            cutting = Cutting(options.slices, edge_of_slices(signatures), options.planes)
+            metadata = client.metadata(model)
+            cutting = Cutting(options.slices, edge_of_slices(metadata), options.planes)
             answered = Questions(client, model, options.specimen, cutting).ask(files)
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
-    sys.stdout.write(render(answered, options.format, named_scores(signatures)))
+    sys.stdout.write(render(answered, options.format, classes_of(metadata)))
     return EXIT_BAD_INPUT if any(row.error for row in answered) else 0
 
 

@@ -97,10 +97,9 @@ class Client:
         """Returns the names of the server's models; raises as `predict` does."""
         return [str(name) for name in self._ask("GET", "/v1/models").get("models", [])]
 
-    def signatures(self, model: str) -> dict[str, Any]:
-        """Returns the signatures of a model by name, as its metadata describe them; raises as `predict` does."""
-        metadata = self._ask("GET", f"/v1/models/{model}/metadata").get("metadata", {})
-        return dict(metadata.get("signature_def", {}).get("signature_def", {}))
+    def metadata(self, model: str) -> dict[str, Any]:
+        """Returns what a model takes and answers; raises as `predict` does."""
+        return self._ask("GET", f"/v1/models/{model}/metadata")
 
     def wait_until_ready(self, model: str, timeout_s: float, version: int | None = None) -> None:
         """Waits until a model answers.

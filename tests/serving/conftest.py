@@ -18,7 +18,6 @@ import pytest
 
 from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.imaging import encode_png
-from components.shared.named_scores import name_scores
 from components.shared.segmentation import segment_slice
 from components.shared.signatures import sign_folder
 
@@ -31,6 +30,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     """Writes a small model of the contract; its weights are multiplied by a factor, NaN for one that is broken."""
     import tensorflow as tf
 
+    from components.evaluate.named_scores import name_scores
     from components.shared.preprocessing import decode_and_crop
 
     shape = [IMAGE_SIZE, IMAGE_SIZE, channels]

@@ -21,6 +21,7 @@ from components.shared.errors import BadInputError, BadVolumeError, DeployError
 from components.shared.imaging import decode_image, encode_png
 from components.shared.segmentation import segment_slice
 from serving.client import Client, Prediction, volumes
+from serving.client.__main__ import parse_arguments
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, pauses
 from serving.client.volumes import Cutting, cut_volume
 
@@ -231,6 +232,15 @@ def test_a_real_volume_is_cut_and_answered(server: Any) -> None:
     assert ended.returncode == 0, ended.stderr
     (vote,) = json.loads(ended.stdout)["specimens"]
     assert (vote["specimen"], vote["slices"]) == ("shell", 6)
+
+
+@pytest.mark.parametrize("given", [["--slices", "0"], ["--slices", "1001"], ["--timeout", "-1"], ["--timeout", "nan"]])
+def test_a_number_beyond_its_bounds_is_refused_in_a_line(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse_arguments(["slice.png", *given])
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {given[0]}: '{given[1]}', expected " in complaint
+    assert len(complaint) < 100
 
 
 @pytest.mark.parametrize(
