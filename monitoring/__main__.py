@@ -35,25 +35,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    fields = MonitorConfig.model_fields
+    default = {name: field.default for name, field in MonitorConfig.model_fields.items()}
+    verdicts = f"0 no drift, {EXIT_DRIFT} drift, {EXIT_TOO_LITTLE} too little data"
     parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
-    parser.add_argument("--events", type=Path, required=True, help="folder of the drift events")
-    parser.add_argument("--repository", type=Path, required=True, help="model repository")
-    parser.add_argument("--out", type=Path, required=True, help="folder for reports, results and state")
-    parser.add_argument("--host", default=fields["host"].default, help="address of /metrics (%(default)s)")
-    parser.add_argument("--port", type=int, default=fields["port"].default, help="port of /metrics (%(default)s)")
-    parser.add_argument("--link", action="append", default=[], metavar="NAME=URL", help="the page links to it")
-    parser.add_argument("--once", action="store_true", help="judge what is there, print a verdict and end")
-    parser.add_argument(
-        "--window-slices", type=int, default=fields["window_slices"].default, help="fewest slices (%(default)s)"
-    )
-    parser.add_argument(
-        "--window-specimens",
-        type=int,
-        default=fields["window_specimens"].default,
-        help="fewest specimens (%(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the calibration (%(default)s)")
+    add = parser.add_argument
+    add("--events", type=Path, required=True, help="folder of the drift events")
+    add("--repository", type=Path, required=True, help="model repository")
+    add("--out", type=Path, required=True, help="folder for reports, results and state")
+    add("--host", default=default["host"], help="address of the page and /metrics (%(default)s)")
+    add("--port", type=int, default=default["port"], help="port of the page and /metrics (%(default)s)")
+    add("--link", action="append", default=[], metavar="NAME=URL", help="a link on the page; may be repeated")
+    add("--once", action="store_true", help=f"judge what is there and end with an exit code: {verdicts}")
+    add("--window-slices", type=int, default=default["window_slices"], help="fewest slices (%(default)s)")
+    add("--window-specimens", type=int, default=default["window_specimens"], help="fewest specimens (%(default)s)")
+    add("--seed", type=int, default=default["seed"], help="seed of the calibration (%(default)s)")
     return parser.parse_args(arguments)
 
 
@@ -87,7 +82,8 @@ def _follow(config: MonitorConfig) -> int:
     server = serve_monitor(lambda: monitor.status, config)
     address = f"http://{config.host}:{server.server_port}"
     _say(f"watching {config.events}; metrics at {address}/metrics, for people {address}/; Ctrl-C ends it")
-    _say(f"windows over time: evidently ui --workspace {config.out / WORKSPACE}")
+    if not config.links:
+        _say(f"windows over time: evidently ui --workspace {config.out / WORKSPACE}")
     _poll(monitor)
     for model in monitor.status.models:
         _say(describe_model(model, config))

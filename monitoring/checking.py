@@ -13,6 +13,7 @@ from monitoring.config import MonitorConfig
 from monitoring.events import EventLog
 from monitoring.results import result_path
 from monitoring.stored import StoredCheck, check_stored
+from monitoring.wording import counted
 
 DRIFTED_EVENTS = "events-drifted.jsonl"
 
@@ -35,7 +36,9 @@ def check(
         ContractError: its reference cannot be read.
     """
     if not 1 <= sustained_windows <= windows <= 100:
-        raise BadConfigError(f"windows {windows}", f"{sustained_windows} (sustained_windows) to 100")
+        raise BadConfigError(
+            f"windows {windows} and sustained_windows {sustained_windows}", "1 <= sustained_windows <= windows <= 100"
+        )
     try:
         config = MonitorConfig(
             events=Path(events),
@@ -70,12 +73,12 @@ def latest_report(found: StoredCheck) -> str:
     """Returns Evidently's report of the latest window as HTML, or a page that says there is too little data."""
     if found.judgements:
         return str(found.judgements[-1].snapshot.get_html_str(as_iframe=False))
-    said = f"{found.pending} slices are stored of the version that answered last, which fill no window yet."
+    said = f"{counted(found.pending, 'slice')} of the version that answered last are stored, which fill no window yet."
     return page("Too little data to judge", [paragraph(said)])
 
 
 def scores(found: StoredCheck) -> dict[str, float]:
     """Returns each feature's score over its threshold in the latest window, and how many windows drifted in a row."""
     latest = found.judgements[-1].result.features if found.judgements else ()
-    ratios = {each.feature: each.score / each.threshold for each in latest}
+    ratios = {each.feature: each.ratio for each in latest}
     return {**ratios, "windows": float(len(found.judgements)), "drifted_in_a_row": float(found.in_a_row)}

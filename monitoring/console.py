@@ -1,6 +1,7 @@
 """The page for whoever is on duty: what state each model is in, why, and since when."""
 
 import html
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from components.shared.pages import heading, line_chart, page, paragraph, table
@@ -26,8 +27,6 @@ def console_page(status: MonitorStatus, config: MonitorConfig) -> str:
     parts = [_links(config), _watch(status)]
     for model in status.models:
         parts += _model(model, config)
-    if not status.models:
-        parts.append(paragraph("No model is watched yet."))
     return page("Taxonflow drift monitor", parts, _STYLE)
 
 
@@ -38,9 +37,10 @@ def _links(config: MonitorConfig) -> str:
 
 
 def _watch(status: MonitorStatus) -> str:
-    faults = [f"{count} {kind.replace('_', ' ')}" for kind, count in status.faults if count]
+    faults = [f"{count} {kind.replace('_', ' ')}" for kind, count in status.faults.items() if count]
     seen = f"{status.events:,} events read; last look at the traffic {_moment(status.read_at)}."
-    return paragraph(seen) + (paragraph(f"Faults: {', '.join(faults)}.", "bad") if faults else "")
+    said = f"Faults: {', '.join(faults)}. The runbook's TaxonflowMonitorFaults says what to do about each."
+    return paragraph(seen) + (paragraph(said, "bad") if faults else "")
 
 
 def _model(status: ModelStatus, config: MonitorConfig) -> list[str]:
@@ -51,21 +51,21 @@ def _model(status: ModelStatus, config: MonitorConfig) -> list[str]:
     ]
     if status.result:
         windows = _windows(status, config)
-        parts += [_features(status.result, dict(status.features_in_a_row)), _charts(windows), _list(windows, config)]
+        parts += [_features(status.result, status.features_in_a_row), _charts(windows), _list(windows, config)]
     return parts
 
 
-def _features(result: WindowResult, in_a_row: dict[str, int]) -> str:
+def _features(result: WindowResult, in_a_row: Mapping[str, int]) -> str:
     columns = ("feature", "score over its threshold", "score", "threshold", "windows in a row")
     head = f"<tr>{''.join(f'<th>{column}</th>' for column in columns)}</tr>"
-    ordered = sorted(result.features, key=_ratio, reverse=True)
+    ordered = sorted(result.features, key=lambda each: each.ratio, reverse=True)
     rows = "".join(_feature(each, in_a_row.get(each.feature, 0)) for each in ordered)
     return f"<h2>Window {result.number}, by feature</h2><table>{head}{rows}</table>"
 
 
 def _feature(feature: FeatureDrift, in_a_row: int) -> str:
     """Returns a row; the line in the middle of the scale is the threshold."""
-    tone, width = ("drifted", "bad") if feature.drifted else ("", ""), min(100.0, 50 * _ratio(feature))
+    tone, width = ("drifted", "bad") if feature.drifted else ("", ""), min(100.0, 50 * feature.ratio)
     numbers = "".join(
         f'<td class="number">{value}</td>' for value in (f"{feature.score:.3f}", f"{feature.threshold:.3f}")
     )
@@ -89,7 +89,7 @@ def _charts(windows: list[WindowResult]) -> str:
     shown = windows * 2 if len(windows) == 1 else windows
     if not shown:
         return ""
-    strongest = [max(map(_ratio, each.features)) for each in shown]
+    strongest = [max(feature.ratio for feature in each.features) for each in shown]
     return (
         heading("Windows over time")
         + line_chart("Strongest feature over its threshold", {"score": strongest, "threshold": [1.0] * len(shown)})
@@ -124,10 +124,6 @@ def _list(windows: list[WindowResult], config: MonitorConfig) -> str:
         f'<a href="{REPORTS}{html.escape(report_path(config.out, each.name).name)}">{each.number}</a> ' for each in kept
     )
     return table(("window", "until", "slices", "specimens", "drifted"), rows) + f"<p>Reports of windows: {links}</p>"
-
-
-def _ratio(feature: FeatureDrift) -> float:
-    return feature.score / feature.threshold
 
 
 def _moment(seconds: float) -> str:

@@ -73,7 +73,7 @@ MODEL_METRICS = (
         "feature_windows_in_a_row",
         "Windows in a row in which the feature drifted, the latest included.",
         ("feature",),
-        lambda status: [((feature,), count) for feature, count in status.features_in_a_row],
+        lambda status: [((feature,), count) for feature, count in status.features_in_a_row.items()],
     ),
     ModelMetric(
         "state",
@@ -187,7 +187,7 @@ MONITOR_METRICS = (
         "faults_total",
         f"What went wrong, by kind: {', '.join(FAULTS)}; the runbook's TaxonflowMonitorFaults says what each is.",
         ("kind",),
-        lambda status, _: [((kind,), count) for kind, count in status.faults],
+        lambda status, _: [((kind,), count) for kind, count in status.faults.items()],
     ),
 )
 

@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.out.mkdir(parents=True, exist_ok=True)
         parsed.port = free_port(parsed.port)
         companions = companions_of(parsed)
-    except (OSError, BadConfigError) as error:
+    except OSError as error:
+        sys.stderr.write(f"[monitor] --out {parsed.out} cannot be written ({error.strerror})\n")
+        return EXIT_BAD_INPUT
+    except BadConfigError as error:
         sys.stderr.write(f"[monitor] {error}\n")
         return EXIT_BAD_INPUT
     stop = threading.Event()

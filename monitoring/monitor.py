@@ -14,8 +14,9 @@ from monitoring.events import EventAt, EventLog
 from monitoring.profiles import Profile, find_models, load_profile, require_models
 from monitoring.results import WindowResult, read_result, report_path, window_name
 from monitoring.state import STATE_FILE, MonitorState, StreamState
-from monitoring.status import DRIFT, FAULTS, NO_DRIFT, SUSTAINED, TOO_LITTLE, ModelStatus, MonitorStatus
+from monitoring.status import FAULTS, ModelStatus, MonitorStatus, state_of
 from monitoring.windows import PendingWindow, Stream, Window
+from monitoring.wording import counted
 
 MAX_STREAMS = 1000
 LATE_S = 10.0
@@ -86,7 +87,7 @@ class Monitor:
         self._to_try_again = set(self._unwatched)
         results = [result for item in self._log.read() if (result := self._take(item))]
         if self._log.corrupt_lines > damaged:
-            _warn(f"{self._log.corrupt_lines - damaged} damaged lines of {self.config.events} are left out")
+            _warn(f"left out {counted(self._log.corrupt_lines - damaged, 'damaged line')} of {self.config.events}")
         if self._log.positions != before:
             self._save()
         self._publish()
@@ -117,7 +118,7 @@ class Monitor:
             self._answering[stream.model] = stream
         watched.pending.closed = remembered.closed
         watched.drifted_in_a_row = remembered.drifted_in_a_row
-        watched.features_in_a_row = dict(remembered.features_in_a_row)
+        watched.features_in_a_row = remembered.features_in_a_row
         watched.latest = read_result(self.config.out, window_name(stream.model, stream.version, remembered.closed))
 
     def _take(self, item: EventAt) -> WindowResult | None:
@@ -176,7 +177,7 @@ class Monitor:
 
     def _load(self, stream: Stream) -> Profile:
         if stream.version not in find_models(self.config.repository).get(stream.model, []):
-            raise ContractError(f"{self.config.repository} holds no such model")
+            raise ContractError(f"{self.config.repository} holds no {stream}", "every version that answers")
         return load_profile(self.config.repository, stream.model, stream.version, self.config.reference_slices)
 
     def _judge(self, window: Window, watched: Watched) -> WindowResult:
@@ -234,7 +235,7 @@ class Monitor:
             events=self._events,
             duplicates=sum(each.duplicates for each in pending),
             left_out=sum(each.left_out for each in pending),
-            faults=tuple(faults.items()),
+            faults=faults,
         )
 
     def _model_status(self, watched: Watched) -> ModelStatus:
@@ -242,21 +243,14 @@ class Monitor:
         return ModelStatus(
             model=pending.stream.model,
             version=pending.stream.version,
-            state=self._state(watched),
+            state=state_of(pending.closed, watched.drifted_in_a_row, self.config.sustained_windows),
             pending_slices=pending.slices,
             pending_specimens=pending.specimens,
             windows=pending.closed,
             drifted_in_a_row=watched.drifted_in_a_row,
-            features_in_a_row=tuple(watched.features_in_a_row.items()),
+            features_in_a_row=watched.features_in_a_row,
             result=watched.latest,
         )
-
-    def _state(self, watched: Watched) -> str:
-        if watched.pending.closed == 0:
-            return TOO_LITTLE
-        if watched.drifted_in_a_row >= self.config.sustained_windows:
-            return SUSTAINED
-        return DRIFT if watched.drifted_in_a_row else NO_DRIFT
 
 
 def _warn(message: str) -> None:

@@ -26,12 +26,13 @@ def write_window(judgement: Judgement, config: MonitorConfig) -> Path:
     write_atomically(report, html)
     write_atomically(out / LATEST, html)
     result.write(result_path(out, result.name))
-    _keep_newest(out, f"report-{glob.escape(result.model)}-v*.html", config.kept_reports)
-    _keep_newest(out, f"window-{glob.escape(result.model)}-v*.json", config.kept_windows)
+    keep_newest(out, f"report-{glob.escape(result.model)}-v*.html", config.kept_reports)
+    keep_newest(out, f"window-{glob.escape(result.model)}-v*.json", config.kept_windows)
     return report
 
 
-def _keep_newest(out: Path, pattern: str, kept: int) -> None:
-    by_age = sorted(out.glob(pattern), key=lambda path: path.stat().st_mtime)
+def keep_newest(folder: Path, pattern: str, kept: int) -> None:
+    """Removes the oldest files of a pattern beyond so many."""
+    by_age = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     for path in by_age[:-kept]:
         path.unlink(missing_ok=True)

@@ -23,6 +23,11 @@ class FeatureDrift(Frozen):
     threshold: float
 
     @property
+    def ratio(self) -> float:
+        """Score over threshold: from 1 on the feature drifts."""
+        return self.score / self.threshold
+
+    @property
     def drifted(self) -> bool:
         """Whether the score reaches the threshold."""
         return self.score >= self.threshold
@@ -72,7 +77,7 @@ class WindowResult(Document):
     def drifted(self) -> tuple[FeatureDrift, ...]:
         """The features that drifted, the one furthest over its threshold first."""
         over = [feature for feature in self.features if feature.drifted]
-        return tuple(sorted(over, key=lambda feature: feature.threshold / feature.score))
+        return tuple(sorted(over, key=lambda feature: feature.ratio, reverse=True))
 
 
 def result_path(out: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 """What the monitor shows of itself: an immutable snapshot that another thread may read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from monitoring.results import WindowResult
 
@@ -32,7 +33,7 @@ class ModelStatus:
     pending_specimens: int
     windows: int
     drifted_in_a_row: int
-    features_in_a_row: tuple[tuple[str, int], ...]
+    features_in_a_row: Mapping[str, int]
     result: WindowResult | None
 
 
@@ -54,4 +55,13 @@ class MonitorStatus:
     events: int = 0
     duplicates: int = 0
     left_out: int = 0
-    faults: tuple[tuple[str, int], ...] = tuple((fault, 0) for fault in FAULTS)
+    faults: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+
+
+def state_of(windows: int, drifted_in_a_row: int, sustained_windows: int) -> str:
+    """Returns the one of STATES after so many windows, of which the latest ones drifted."""
+    if not windows:
+        return TOO_LITTLE
+    if drifted_in_a_row >= sustained_windows:
+        return SUSTAINED
+    return DRIFT if drifted_in_a_row else NO_DRIFT

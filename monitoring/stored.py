@@ -11,7 +11,7 @@ from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
 from monitoring.events import EventLog
 from monitoring.profiles import load_profile, require_models
-from monitoring.status import DRIFT, NO_DRIFT, SUSTAINED, TOO_LITTLE
+from monitoring.status import state_of
 from monitoring.windows import PendingWindow, Stream, Window
 
 
@@ -71,9 +71,8 @@ def check_stored(config: MonitorConfig, model: str, most_windows: int) -> Stored
     windows = tuple(found.windows)
     judgements = _judged(windows, config)
     in_a_row = _drifted_at_the_end(judgements)
-    return StoredCheck(
-        version, _state(judgements, in_a_row, config), in_a_row, windows, judgements, found.pending.slices
-    )
+    state = state_of(len(judgements), in_a_row, config.sustained_windows)
+    return StoredCheck(version, state, in_a_row, windows, judgements, found.pending.slices)
 
 
 def _stored_traffic(config: MonitorConfig, model: str, most: int) -> tuple[dict[int, _Traffic], int | None]:
@@ -103,11 +102,3 @@ def _judged(windows: Sequence[Window], config: MonitorConfig) -> tuple[Judgement
 
 def _drifted_at_the_end(judgements: Sequence[Judgement]) -> int:
     return len(list(takewhile(lambda each: each.result.drifted, reversed(judgements))))
-
-
-def _state(judgements: Sequence[Judgement], in_a_row: int, config: MonitorConfig) -> str:
-    if not judgements:
-        return TOO_LITTLE
-    if in_a_row >= config.sustained_windows:
-        return SUSTAINED
-    return DRIFT if in_a_row else NO_DRIFT

@@ -59,7 +59,7 @@ class MonitorPages:
         except OSError:
             content = None
         if content is None:
-            return _say("404 Not Found", "No such report; only the latest ones are kept. Look at /.", start)
+            return _say("404 Not Found", "No such report: not written yet, or gone to make room. Look at /.", start)
         start("200 OK", [_HTML, _SAFE])
         return [content]
 

@@ -16,8 +16,8 @@ def describe_window(result: WindowResult) -> str:
     )
     drifted = result.drifted
     if not drifted:
-        nearest = max(result.features, key=lambda feature: feature.score / feature.threshold)
-        return f"{head}no drift (nearest to its threshold: {_feature(nearest)})"
+        nearest = max(result.features, key=lambda feature: feature.ratio)
+        return f"{head}no drift; nearest to its threshold: {_feature(nearest)}"
     named = ", ".join(_feature(feature) for feature in drifted[:_MOST_FEATURES])
     more = f" and {len(drifted) - _MOST_FEATURES} more" if len(drifted) > _MOST_FEATURES else ""
     return f"{head}DRIFT in {len(drifted)} of {len(result.features)} features: {named}{more}"
@@ -33,9 +33,14 @@ def describe_model(status: ModelStatus, config: MonitorConfig) -> str:
     if not status.result:
         remedy = "Send more slices to the server, each with the id of its specimen"
         return f"{head}too little data to judge, {so_far} so far. {remedy}"
-    row = f" ({status.drifted_in_a_row} windows in a row)" if status.drifted_in_a_row else ""
-    return f"{head}{_VERDICTS[status.state]}{row} after {status.windows} windows; {so_far} for the next"
+    row = f" ({status.drifted_in_a_row} windows in a row)" if status.drifted_in_a_row > 1 else ""
+    return f"{head}{_VERDICTS[status.state]}{row} after {counted(status.windows, 'window')}; {so_far} for the next"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun, such as `1 window` and `2 windows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _feature(feature: FeatureDrift) -> str:
-    return f"{feature.feature} {feature.score:.2f} of {feature.threshold:.2f}"
+    return f"{feature.feature} {feature.score:.2f} (threshold {feature.threshold:.2f})"

@@ -1,7 +1,6 @@
 """Evidently's workspace: every window of a model over time, for `evidently ui --workspace <out>/workspace`."""
 
 import uuid
-from pathlib import Path
 
 from evidently.sdk.models import PanelMetric
 from evidently.sdk.panels import line_plot_panel
@@ -10,6 +9,7 @@ from evidently.ui.workspace import Project, Workspace
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement
 from monitoring.features import FEATURES, by_group
+from monitoring.report import keep_newest
 from monitoring.results import WORKSPACE, WindowResult
 
 
@@ -24,7 +24,7 @@ def record_window(judgement: Judgement, config: MonitorConfig) -> None:
     project = _project(workspace, result)
     snapshot = uuid.uuid5(uuid.NAMESPACE_OID, result.name)
     workspace.state.write_snapshot(project.id, snapshot, judgement.snapshot.to_snapshot_model())
-    _keep_newest(config.out / WORKSPACE / str(project.id) / "snapshots", config.kept_snapshots)
+    keep_newest(config.out / WORKSPACE / str(project.id) / "snapshots", "*.json", config.kept_snapshots)
 
 
 def _project(workspace: Workspace, result: WindowResult) -> Project:
@@ -39,9 +39,3 @@ def _project(workspace: Workspace, result: WindowResult) -> Project:
         ]
         project.dashboard.add_panel(line_plot_panel(f"Drift score: {title.lower()}", lines), tab=title)
     return project
-
-
-def _keep_newest(snapshots: Path, kept: int) -> None:
-    by_age = sorted(snapshots.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    for path in by_age[:-kept]:
-        path.unlink(missing_ok=True)

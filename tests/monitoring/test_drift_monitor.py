@@ -108,7 +108,7 @@ def test_corrupt_lines_are_counted_and_said_and_the_rest_is_judged(
     monitor = Monitor(config)
     assert len(monitor.poll()) == 1
     assert faults(monitor)["corrupt_line"] == 1
-    assert "1 damaged lines of" in capsys.readouterr().err
+    assert "left out 1 damaged line of" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_once_says_no_drift_then_drift_and_ends_with_the_verdict_as_exit_code(
 ) -> None:
     append_events(config.events / "events-1.jsonl", events_of(clean.head(64)))
     assert main([*arguments_of(config), "--once"]) == 0
-    assert "no drift (nearest to its threshold" in capsys.readouterr().out
+    assert "no drift; nearest to its threshold: " in capsys.readouterr().out
     append_events(config.events / "events-1.jsonl", events_of(corrupted["blur"].head(64)))
     assert main([*arguments_of(config), "--once"]) == EXIT_DRIFT
     said = capsys.readouterr().out
@@ -161,7 +161,7 @@ def test_a_full_disk_is_said_and_once_there_is_room_again_no_window_is_missing(
         check=False,
     )
     assert full.returncode == 0, full.stderr
-    assert "no drift after 1 windows" in full.stdout
+    assert "no drift after 1 window;" in full.stdout
     assert f"{config.out} cannot be written (File too large)" in full.stderr
     assert "Traceback" not in full.stderr
     assert list(config.out.glob("*.html")) == []

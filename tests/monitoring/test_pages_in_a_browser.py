@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from components.shared.children import free_port
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
 from tests.monitoring.drift_traffic import append_events, events_of
@@ -94,12 +94,6 @@ def page() -> Iterator[Page]:
         expect.set_options(timeout=PATIENCE_MS)
         yield opened
         browser.close()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 LARGEST = """() => {

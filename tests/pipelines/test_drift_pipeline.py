@@ -2,8 +2,8 @@
 
 import csv
 import json
-import uuid
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import yaml
 from kfp import local
 
 from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
-from components.shared.contracts import DriftEvent, GateVerdict, ModelCard
+from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.descriptors import DESCRIPTORS
 from components.shared.imaging import encode_png
 from components.shared.reference import write_reference
@@ -22,6 +22,7 @@ from pipelines.compile import compile_pipeline
 from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM, drift
 from pipelines.placement import Placement, TrainingResources, cluster_pipelines
 from pipelines.training import GATE, PIPELINES
+from tests.monitoring.drift_traffic import append_events, events_of
 
 SPECIES = ("Alveolina", "Fallotia")
 Rows = list[dict[str, Any]]
@@ -63,19 +64,13 @@ def models(tmp_path: Path) -> Path:
 
 def store(folder: Path, rows: Rows, kept: Path | None = None) -> None:
     """Appends events as the server does, and keeps their slices where a folder is given."""
-    for path in (folder, *([kept] if kept else [])):
-        path.mkdir(parents=True, exist_ok=True)
-    with (folder / "events-1.jsonl").open("a") as file:
-        for number, row in enumerate(rows):
-            fields = {key: row[key] for key in ("specimen", "species", "confidence", "unknown", "embedding")}
-            event = DriftEvent(
-                id=uuid.uuid4().hex, time=1e9 + number, model="forams", version=3,
-                descriptors={name: row[name] for name in DESCRIPTORS}, **fields,
-            )  # fmt: skip
-            file.write(event.to_line() + "\n")
-            if kept:
-                image = np.full((4, 4), number % 255, np.uint8)
-                (kept / f"{number:015d}-{event.id}.png").write_bytes(encode_png(image))
+    events = events_of(pd.DataFrame(rows), version=3, start=1e9)
+    append_events(folder / "events-1.jsonl", events)
+    if kept:
+        kept.mkdir(parents=True)
+        for number, event in enumerate(events):
+            image = np.full((4, 4), number % 255, np.uint8)
+            (kept / f"{number:015d}-{event.id}.png").write_bytes(encode_png(image))
 
 
 @pytest.fixture
@@ -155,9 +150,10 @@ def test_too_little_traffic_is_a_state_of_its_own(tmp_path: Path, run: Callable[
     root = run()
     assert (state(root), outputs(root, "check-drift")["Output"]) == ("too_little_data", False)
     (report,) = root.glob("**/check-drift/report")
-    assert "30 slices are stored" in report.read_text()
+    assert "30 slices of the version that answered last are stored" in report.read_text()
 
 
+@cache
 def compiled() -> tuple[dict[str, Any], dict[str, Any]]:
     resources = TrainingResources(standard=Placement(accelerator="example.org/gpu"))
     specification, platform = yaml.safe_load_all(compile_pipeline(cluster_pipelines(resources)["drift"]))
