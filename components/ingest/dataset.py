@@ -21,7 +21,7 @@ from components.ingest.readers import READERS, Reader
 from components.ingest.shard import cut_shard
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
 from components.shared.contact_sheet import Thumbnails
-from components.shared.contracts import NearCopies, Refusal, SlicesInfo
+from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
 from components.shared.files import folder_made_whole
 from components.shared.progress import Progress
 from components.shared.slices import Slice, SlicesWriter
@@ -94,8 +94,7 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     named, near_copies = _join_near_copies(cutting, reader)
     splits = assign_splits(cutting.scans, plan.config.seed)
     _write_split(folder / SPLIT_FILE, named, [splits[scan.specimen] for scan in cutting.scans], near_copies)
-    thumbnails = Thumbnails()
-    info = _write_slices(cutting, splits, near_copies, folder, thumbnails)
+    info, thumbnails = _write_slices(cutting, splits, near_copies, folder)
     page = reader.page(info, thumbnails, cutting)
     shutil.rmtree(folder / PARTS_FOLDER)
     return IngestResult(info, page)
@@ -122,16 +121,11 @@ def _near_copies(cutting: Cutting, reader: Reader) -> tuple[NearCopies, ...]:
 
 
 def _write_slices(
-    cutting: Cutting,
-    splits: dict[str, str],
-    near_copies: Sequence[NearCopies],
-    folder: Path,
-    thumbnails: Thumbnails,
-) -> SlicesInfo:
-    config = cutting.plan.config
+    cutting: Cutting, splits: Mapping[str, str], near_copies: tuple[NearCopies, ...], folder: Path
+) -> tuple[SlicesInfo, Thumbnails]:
     classes = tuple(sorted({scan.species for scan in scans_of_the_model(cutting.scans)}))
-    numbers = _scan_numbers(cutting.scans)
-    by_part = {cutting.part_of[scan.path]: scan for scan in _shuffled(cutting.scans, config.seed)}
+    numbers, thumbnails = _scan_numbers(cutting.scans), Thumbnails()
+    by_part = {cutting.part_of[scan.path]: scan for scan in _shuffled(cutting.scans, cutting.plan.config.seed)}
     progress = Progress("ingest merge", sum(cutting.results[scan.path].slices for scan in cutting.scans), "slices")
     with SlicesWriter(folder, classes) as writer:
         for part, number, row in in_turns(by_part):
@@ -141,19 +135,26 @@ def _write_slices(
             writer.add(item)
             progress.advance()
             thumbnails.consider(item.species, item.split, item.specimen, item.png)
-        info = SlicesInfo(
-            classes=classes,
-            image_size=config.image_size,
-            channels=READERS[cutting.plan.kind].channels,
-            counts=writer.counts(),
-            seed=config.seed,
-            preprocessing={"ingest": _parameters(cutting.plan)},
-            sources_hash=_sources_hash(cutting),
-            refused=cutting.refusals(),
-            near_copies=tuple(near_copies),
-        )
+        info = _description(cutting, classes, writer.counts(), near_copies)
         writer.finish(info)
-    return info
+    return info, thumbnails
+
+
+def _description(
+    cutting: Cutting, classes: tuple[str, ...], counts: tuple[SplitCount, ...], near_copies: tuple[NearCopies, ...]
+) -> SlicesInfo:
+    plan = cutting.plan
+    return SlicesInfo(
+        classes=classes,
+        image_size=plan.config.image_size,
+        channels=READERS[plan.kind].channels,
+        counts=counts,
+        seed=plan.config.seed,
+        preprocessing={"ingest": _parameters(plan)},
+        sources_hash=_sources_hash(cutting),
+        refused=cutting.refusals(),
+        near_copies=near_copies,
+    )
 
 
 def _to_slice(id_: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice:

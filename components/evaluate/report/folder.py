@@ -1,12 +1,14 @@
 """The report as a folder: `report.html`, `report.md`, `report.json` and a CSV file for each table."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.evaluate.report import tables, words
 from components.evaluate.report.findings import Findings
 from components.evaluate.report.html_page import report_page
 from components.evaluate.report.pictures import Pictures
+from components.evaluate.report.tables import Table
 from components.shared.files import folder_made_whole
 
 SCHEMA = "taxonflow.evaluation/1"
@@ -34,41 +36,37 @@ def report_json(findings: Findings) -> str:
 
 def report_markdown(findings: Findings) -> str:
     """Returns the report without pictures as Markdown."""
-    sections = {
+    unseen = [tables.strangers_table(findings)] if findings.unknown else []
+    origin = (tables.origin_table, tables.networks_table, tables.data_table)
+    sections: dict[str, Sequence[str | Table]] = {
         f"Evaluation of {findings.card.name}: {words.headline(findings).lower()}": [
             "\n".join(f"- {reason}" for reason in findings.card.gate.reasons),
             " ".join(words.summary(findings)),
         ],
         "The models compared": [
             f"Served: {findings.card.rule}.",
-            tables.models_table(findings).to_markdown(),
+            tables.models_table(findings),
             " ".join(words.comparison(findings)),
-            tables.figures_table(findings).to_markdown(),
-            tables.recall_table(findings).to_markdown(),
+            tables.figures_table(findings),
+            tables.recall_table(findings),
             words.comparison_words(),
-            tables.comparisons_table(findings).to_markdown(),
+            tables.comparisons_table(findings),
             words.STAGES,
-            tables.stages_table(findings).to_markdown(),
+            tables.stages_table(findings),
             words.candidate_words(),
-            tables.candidates_table(findings).to_markdown(),
+            tables.candidates_table(findings),
         ],
-        "Species by species": [tables.species_table(findings).to_markdown()],
-        "What is taken for what": [tables.pairs_table(findings).to_markdown()],
-        "Can its confidence be trusted?": [
-            words.reliability_words(findings),
-            tables.reliability_table(findings).to_markdown(),
-        ],
-        "The worst mistakes": [tables.mistakes_table(findings).to_markdown()],
-        "Species it never saw": [
-            words.unknown_words(findings),
-            *([tables.strangers_table(findings).to_markdown()] if findings.unknown else []),
-        ],
-        "What it was made of": [
-            tables.origin_table(findings).to_markdown(),
-            tables.networks_table(findings).to_markdown(),
-            tables.data_table(findings).to_markdown(),
-        ],
+        "Species by species": [tables.species_table(findings)],
+        "What is taken for what": [tables.pairs_table(findings)],
+        "Can its confidence be trusted?": [words.reliability_words(findings), tables.reliability_table(findings)],
+        "The worst mistakes": [tables.mistakes_table(findings)],
+        "Species it never saw": [words.unknown_words(findings), *unseen],
+        "What it was made of": [table(findings) for table in origin],
         "Words": ["\n".join(f"- **{name}**: {text}" for name, text in words.GLOSSARY.items())],
     }
-    text = "\n\n".join("\n\n".join([f"## {title}", *parts]) for title, parts in sections.items())
+    text = "\n\n".join("\n\n".join([f"## {title}", *map(_markdown, parts)]) for title, parts in sections.items())
     return text.removeprefix("#") + "\n"
+
+
+def _markdown(part: str | Table) -> str:
+    return part if isinstance(part, str) else part.to_markdown() if part.rows else "None."
