@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from components.ingest.balance import balance_chart, balance_table, near_copies_table, splits_of
-from components.shared.contact_sheet import Thumbnails, figures, refused_table
+from components.ingest.balance import balance_chart, near_copies_table, refused_table
+from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph, table
 
@@ -20,13 +20,12 @@ def exploration_html(info: SlicesInfo, thumbnails: Thumbnails, sizes: Sequence[t
         thumbnails: photographs to show.
         sizes: width and height of the originals in pixels.
     """
-    splits = splits_of(info.counts)
     parts = [
         paragraph(_summary(info)),
         heading("Photographs of each species"),
         paragraph(_imbalance(info)),
-        balance_chart(info.counts, splits),
-        balance_table(info.counts, splits),
+        balance_chart(info.counts),
+        balance_table(info.counts),
         paragraph("To repeat this split, put split.csv of this data set beside the photographs and give it as source."),
         heading("Sizes of the originals"),
         paragraph(_extremes(sizes)),
@@ -57,9 +56,8 @@ def _richest_and_poorest(info: SlicesInfo) -> tuple[tuple[str, int], tuple[str, 
 
 
 def _summary(info: SlicesInfo) -> str:
-    photographs, specimens = (sum(getattr(count, unit) for count in info.counts) for unit in ("slices", "specimens"))
     return (
-        f"{photographs:,} photographs of {specimens:,} specimens of {len(info.classes):,} species, scaled to "
+        f"{info.slices():,} photographs of {info.specimens():,} specimens of {len(info.classes):,} species, scaled to "
         f"{info.image_size} x {info.image_size} pixels. Whole specimens are split, never photographs. Seed {info.seed}."
     )
 

@@ -21,9 +21,8 @@ from components.ingest.endings import ENDINGS, VOLUMES, ending_of, kind_of
 from components.ingest.sources import Place, Source, open_source
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.slices import SPLITS, UNSEEN
 
-SPLITS = ("train", "validation", "test")
-UNSEEN = "unseen"
 MAX_NAME_LENGTH = 120
 _LONGEST_FILE_NAME = 100
 _REQUIRED = ("path", "species", "specimen")
