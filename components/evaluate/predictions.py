@@ -191,7 +191,7 @@ def predict_rows(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
 ) -> dict[str, Prediction]:
     """Runs all members over some slices of a split, as `predict_split`; rows int64 [N], ascending."""
-    return _record(f"{split} sample", _batches_of_rows(folder, split, rows, members), members, len(rows), scratch)
+    return _record(f"sampled {split}", _batches_of_rows(folder, split, rows, members), members, len(rows), scratch)
 
 
 def predict_swapped(
@@ -199,7 +199,7 @@ def predict_swapped(
 ) -> dict[str, Prediction]:
     """Runs all members over some slices of a split whose halves are swapped, as `predict_rows`."""
     batches = _batches_of_rows(folder, split, rows, members).map(swap_halves)
-    return _record(f"{split} swapped", batches, members, len(rows), scratch)
+    return _record(f"swapped {split}", batches, members, len(rows), scratch)
 
 
 def swap_halves(crops: Crops) -> Crops:

@@ -1,11 +1,11 @@
-"""Parts of the pages of both kinds of data sets: how the species and splits are balanced, and near-copies."""
+"""Parts of the pages of both kinds of data sets: how species and splits are balanced, near-copies, refused files."""
 
 import html
 from collections.abc import Mapping, Sequence
 
-from components.ingest.manifest import SPLITS
 from components.ingest.near_copies import verdict
-from components.shared.contracts import NearCopies, SplitCount
+from components.shared.contact_sheet import species_of, splits_of
+from components.shared.contracts import NearCopies, Refusal, SplitCount
 from components.shared.pages import paragraph, table
 
 _BALANCE_WIDTH, _ROW_HEIGHT, _LABEL_WIDTH = 420, 20, 190
@@ -13,45 +13,19 @@ _SPLIT_COLOURS = {"train": "#3b7ea1", "validation": "#e0a030", "test": "#7a4fa3"
 _OTHER_COLOUR = "#8aa0b5"
 
 
-def splits_of(counts: Sequence[SplitCount]) -> list[str]:
-    """Returns the splits that there are, the model's own first."""
-    return [*SPLITS, *sorted({count.split for count in counts} - set(SPLITS))]
-
-
-def balance_table(counts: Sequence[SplitCount], splits: Sequence[str]) -> str:
-    """Returns specimens and slices for each species and split, and of all species together."""
-    header = ["species", *(f"{split}: {unit}" for split in splits for unit in ("specimens", "slices")), "all slices"]
-    rows = [
-        _balance_row(name, [count for count in counts if count.species == name], splits) for name in _species(counts)
-    ]
-    return table(header, [*rows, _balance_row("all", counts, splits)])
-
-
-def _balance_row(name: str, counts: Sequence[SplitCount], splits: Sequence[str]) -> list[object]:
-    numbers = [
-        sum(getattr(count, unit) for count in counts if count.split == split)
-        for split in splits
-        for unit in ("specimens", "slices")
-    ]
-    return [name, *numbers, sum(numbers[1::2])]
-
-
-def _species(counts: Sequence[SplitCount]) -> list[str]:
-    return sorted({count.species for count in counts})
-
-
-def balance_chart(counts: Sequence[SplitCount], splits: Sequence[str]) -> str:
+def balance_chart(counts: Sequence[SplitCount]) -> str:
     """Returns the slices of each species as a bar, in a colour for each split."""
-    most = max(sum(count.slices for count in counts if count.species == name) for name in _species(counts))
+    species, splits = species_of(counts), splits_of(counts)
+    most = max(sum(count.slices for count in counts if count.species == name) for name in species)
     rows = "".join(
         _balance_bar(row, name, {c.split: c.slices for c in counts if c.species == name}, splits, most)
-        for row, name in enumerate(_species(counts))
+        for row, name in enumerate(species)
     )
     legend = " ".join(
         f'<tspan fill="{_SPLIT_COLOURS.get(split, _OTHER_COLOUR)}">&#9632;</tspan> <tspan>{html.escape(split)}</tspan>'
         for split in splits
     )
-    height = _ROW_HEIGHT * len(_species(counts))
+    height = _ROW_HEIGHT * len(species)
     return (
         f'<figure><svg width="{_LABEL_WIDTH + _BALANCE_WIDTH + 60}" height="{height + 24}" font-size="12" role="img" '
         f'aria-label="slices of each species and split">{rows}'
@@ -85,3 +59,10 @@ def near_copies_table(near_copies: Sequence[NearCopies]) -> str:
         return paragraph("None.")
     rows = [(", ".join(group.specimens), group.distance, verdict(group)) for group in near_copies]
     return table(["specimens", "distance", "what is done"], rows)
+
+
+def refused_table(refused: Sequence[Refusal]) -> str:
+    """Returns the files left out and why."""
+    if not refused:
+        return paragraph("None.")
+    return table(["file", "reason"], [(refusal.path, refusal.reason) for refusal in refused])

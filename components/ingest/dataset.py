@@ -39,8 +39,8 @@ class IngestResult:
     def metrics(self) -> dict[str, int]:
         """Returns the counts that the Kubeflow UI shows."""
         return {
-            "slices": sum(count.slices for count in self.info.counts),
-            "specimens": sum(count.specimens for count in self.info.counts),
+            "slices": self.info.slices(),
+            "specimens": self.info.specimens(),
             "classes": len(self.info.classes),
             "refused": len(self.info.refused),
             "near_copies": len(self.info.near_copies),

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from components.ingest.balance import balance_chart, balance_table, near_copies_table, splits_of
+from components.ingest.balance import balance_chart, near_copies_table, refused_table
 from components.ingest.cut import CutResult
 from components.ingest.manifest import Scan
-from components.shared.contact_sheet import Thumbnails, figures, refused_table
+from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph, table
 
@@ -22,13 +22,13 @@ def exploration_html(info: SlicesInfo, thumbnails: Thumbnails, outcomes: Iterabl
         thumbnails: photographs to show.
         outcomes: the photographs and what came of each.
     """
-    splits, sizes = splits_of(info.counts), sorted((result.size for _, result in outcomes), key=_long_and_short)
+    sizes = sorted((result.size for _, result in outcomes), key=_long_and_short)
     parts = [
         paragraph(_summary(info)),
         heading("Photographs of each species"),
         paragraph(_imbalance(info)),
-        balance_chart(info.counts, splits),
-        balance_table(info.counts, splits),
+        balance_chart(info.counts),
+        balance_table(info.counts),
         paragraph("To repeat this split, put split.csv of this data set beside the photographs and give it as source."),
         heading("Sizes of the originals"),
         paragraph(_extremes(sizes)),
@@ -63,9 +63,8 @@ def _richest_and_poorest(info: SlicesInfo) -> tuple[tuple[str, int], tuple[str, 
 
 
 def _summary(info: SlicesInfo) -> str:
-    photographs, specimens = (sum(getattr(count, unit) for count in info.counts) for unit in ("slices", "specimens"))
     return (
-        f"{photographs:,} photographs of {specimens:,} specimens of {len(info.classes):,} species, scaled to "
+        f"{info.slices():,} photographs of {info.specimens():,} specimens of {len(info.classes):,} species, scaled to "
         f"{info.image_size} x {info.image_size} pixels. Whole specimens are split, never photographs. Seed {info.seed}."
     )
 

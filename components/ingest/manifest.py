@@ -22,9 +22,8 @@ from components.ingest.place import Place, Source
 from components.ingest.sources import open_source
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.slices import SPLITS, UNSEEN
 
-SPLITS = ("train", "validation", "test")
-UNSEEN = "unseen"
 MAX_NAME_LENGTH = 120
 _LONGEST_FILE_NAME = 100
 _REQUIRED = ("path", "species", "specimen")

@@ -15,10 +15,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from components.ingest.fingerprint import near_pairs
-from components.ingest.manifest import SPLITS, UNSEEN, Scan
+from components.ingest.manifest import Scan
 from components.ingest.split import check_enough
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
+from components.shared.slices import SPLITS, UNSEEN
 
 SPLIT_OF_CONTRADICTIONS = "train"
 MOST_TOLD = 5

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.balance import balance_chart, balance_table, near_copies_table, splits_of
+from components.ingest.balance import balance_chart, near_copies_table, refused_table
 from components.ingest.cut import CutResult
 from components.ingest.manifest import Scan
-from components.shared.contact_sheet import Thumbnails, figures, refused_table
+from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph
 
@@ -25,12 +25,12 @@ def report_html(info: SlicesInfo, thumbnails: Thumbnails, outcomes: Iterable[tup
         thumbnails: slices to show.
         outcomes: the volumes and what came of each, with its histogram.
     """
-    splits, counts = splits_of(info.counts), grey_counts(outcomes)
+    counts = grey_counts(outcomes)
     parts = [
         paragraph(_summary(info)),
         heading("Specimens and slices in each split"),
-        balance_chart(info.counts, splits),
-        balance_table(info.counts, splits),
+        balance_chart(info.counts),
+        balance_table(info.counts),
         paragraph("To repeat this split, put split.csv of this data set beside the volumes and give it as `volumes`."),
         heading("Near-copies: one individual under several names"),
         near_copies_table(info.near_copies),
@@ -51,10 +51,9 @@ def grey_counts(outcomes: Iterable[tuple[Scan, CutResult]]) -> dict[str, NDArray
 
 
 def _summary(info: SlicesInfo) -> str:
-    slices, specimens = (sum(getattr(count, unit) for count in info.counts) for unit in ("slices", "specimens"))
     return (
-        f"{slices:,} slices of {info.image_size} x {info.image_size} pixels, cut from {specimens:,} specimens of "
-        f"{len(info.classes):,} species. Whole specimens are split, never slices. Seed {info.seed}."
+        f"{info.slices():,} slices of {info.image_size} x {info.image_size} pixels, cut from {info.specimens():,} "
+        f"specimens of {len(info.classes):,} species. Whole specimens are split, never slices. Seed {info.seed}."
     )
 
 

@@ -8,8 +8,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from components.ingest.manifest import SPLITS, UNSEEN, Scan
+from components.ingest.manifest import Scan
 from components.shared.errors import BadManifestError
+from components.shared.slices import SPLITS, UNSEEN
 
 TEST_SHARE = VALIDATION_SHARE = 0.2
 FEWEST_SPECIMENS = len(SPLITS)

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from components.shared.descriptors import describe
 from components.shared.imaging import decode_image, encode_png
 from components.shared.segmentation import segment_slice
@@ -26,12 +24,10 @@ class SegmentedSlice:
 
     Attributes:
         png: the encoded image.
-        foreground_ratio: share of the frame that the specimen covers, 0..1.
-        descriptors: of the segmented slice.
+        descriptors: of it, among them the share of the frame that the specimen covers.
     """
 
     png: bytes
-    foreground_ratio: float
     descriptors: dict[str, float]
 
 
@@ -53,13 +49,9 @@ METHODS: dict[str, Callable[[Batch], list[SegmentedSlice | None]]] = {"specimen"
 
 
 def _as_it_is(png: bytes, channels: int) -> SegmentedSlice:
-    described = describe(decode_image(png, channels))
-    return SegmentedSlice(png, described["foreground_ratio"], described)
+    return SegmentedSlice(png, describe(decode_image(png, channels)))
 
 
 def _segment(png: bytes) -> SegmentedSlice | None:
     segmented = segment_slice(decode_image(png, channels=1))
-    area = int(np.count_nonzero(segmented))
-    if area == 0:
-        return None
-    return SegmentedSlice(encode_png(segmented), area / segmented.size, describe(segmented))
+    return SegmentedSlice(encode_png(segmented), describe(segmented)) if segmented.any() else None

@@ -49,8 +49,8 @@ class SegmentResult:
     def metrics(self) -> dict[str, int]:
         """Returns the counts that the Kubeflow UI shows."""
         return {
-            "slices": sum(count.slices for count in self.info.counts),
-            "specimens": sum(count.specimens for count in self.info.counts),
+            "slices": self.info.slices(),
+            "specimens": self.info.specimens(),
             "classes": len(self.info.classes),
             "dropped": self.dropped.total(),
         }
@@ -60,7 +60,7 @@ class SegmentResult:
         dropped = [(species, split, count) for (species, split), count in sorted(self.dropped.items())]
         parts = [
             heading("Specimens and slices in each split"),
-            balance_table(self.info.counts, (*SPLITS, UNSEEN)),
+            balance_table(self.info.counts),
             heading("Slices without a specimen"),
             table(["species", "split", "dropped"], dropped),
         ]
@@ -86,7 +86,7 @@ def segment_dataset(source: Path, folder: Path, workers: int = 0, method: str = 
     info = read_info(source)
     _check_method(method, info)
     result = SegmentResult(info)
-    progress = Progress("segment", sum(count.slices for count in info.counts), "slices")
+    progress = Progress("segment", info.slices(), "slices")
     with folder_made_whole(folder) as unfinished, SlicesWriter(unfinished, info.classes) as writer:
         for batch, segmented in in_order(METHODS[method], _batches(source, info.channels), workers):
             for row, raw, done in zip(batch.rows, batch.encoded, segmented, strict=True):
@@ -136,7 +136,7 @@ def _add(
     writer.add(
         Slice(
             **known,
-            foreground_ratio=segmented.foreground_ratio,
+            foreground_ratio=segmented.descriptors["foreground_ratio"],
             descriptors=segmented.descriptors,
             png=segmented.png,
         )

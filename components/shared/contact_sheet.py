@@ -1,10 +1,11 @@
-"""Parts of the pages that show a data set: slices of each species, counts, refused files."""
+"""Parts of the pages that show a data set: slices of each species, and how many there are."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from components.shared.contracts import Refusal, SplitCount
-from components.shared.pages import paragraph, picture, table
+from components.shared.contracts import SplitCount
+from components.shared.pages import picture, table
+from components.shared.slices import SPLITS
 
 PER_SPECIES = 12
 MOST_SPECIES = 100
@@ -32,18 +33,30 @@ def figures(pictures: Iterable[tuple[str, bytes]]) -> str:
     return "".join(picture(png, caption, _WIDTH) for caption, png in pictures)
 
 
-def balance_table(counts: Sequence[SplitCount], splits: Sequence[str]) -> str:
-    """Returns specimens and slices for each species and split."""
-    found = {(count.species, count.split): count for count in counts}
-    rows = []
-    for species in sorted({count.species for count in counts}):
-        row = [found.get((species, split)) for split in splits]
-        rows.append([species, *(f"{cell.specimens} / {cell.slices}" if cell else "-" for cell in row)])
-    return table(["species", *(f"{split}: specimens / slices" for split in splits)], rows)
+def splits_of(counts: Sequence[SplitCount]) -> list[str]:
+    """Returns the splits that there are, the model's own first."""
+    return [*SPLITS, *sorted({count.split for count in counts} - set(SPLITS))]
 
 
-def refused_table(refused: Sequence[Refusal]) -> str:
-    """Returns the files left out and why."""
-    if not refused:
-        return paragraph("None.")
-    return table(["file", "reason"], [(refusal.path, refusal.reason) for refusal in refused])
+def species_of(counts: Sequence[SplitCount]) -> list[str]:
+    """Returns the species in alphabetical order."""
+    return sorted({count.species for count in counts})
+
+
+def balance_table(counts: Sequence[SplitCount]) -> str:
+    """Returns specimens and slices for each species and split, and of all species together."""
+    splits = splits_of(counts)
+    header = ["species", *(f"{split}: {unit}" for split in splits for unit in ("specimens", "slices")), "all slices"]
+    rows = [
+        _balance_row(name, [count for count in counts if count.species == name], splits) for name in species_of(counts)
+    ]
+    return table(header, [*rows, _balance_row("all", counts, splits)])
+
+
+def _balance_row(name: str, counts: Sequence[SplitCount], splits: Sequence[str]) -> list[object]:
+    numbers = [
+        sum(getattr(count, unit) for count in counts if count.split == split)
+        for split in splits
+        for unit in ("specimens", "slices")
+    ]
+    return [name, *numbers, sum(numbers[1::2])]

@@ -140,6 +140,14 @@ class SlicesInfo(Document):
     refused: tuple[Refusal, ...] = ()
     near_copies: tuple[NearCopies, ...] = ()
 
+    def slices(self, split: str = "") -> int:
+        """Returns how many slices there are, in one split or in all."""
+        return sum(count.slices for count in self.counts if split in ("", count.split))
+
+    def specimens(self, split: str = "") -> int:
+        """Returns how many specimens there are, in one split or in all."""
+        return sum(count.specimens for count in self.counts if split in ("", count.split))
+
 
 class BackboneCard(Document):
     """`model.json` of a trained backbone.

@@ -60,7 +60,8 @@ def opened(encoded: bytes, max_pixels: int, max_side: int) -> Iterator[Image.Ima
     except BadImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise BadImageError(f"an image that promises too much ({error})", f"at most {max_pixels} pixels") from error
+        promised = str(error).partition(" exceeds")[0]  # Pillow goes on to speak of an attack
+        raise BadImageError(f"an image that promises too much ({promised})", f"at most {max_pixels} pixels") from error
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to, IndexError for one
         expected = f"a whole file of {', '.join(FORMATS)}"
         raise BadImageError("an image that cannot be read", expected, "Copy or export it again.") from error

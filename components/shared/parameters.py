@@ -41,7 +41,7 @@ def _refusal(errors: Sequence[ErrorDetails], keys: Sequence[str], named: str) ->
     first = errors[0]
     if not first["loc"]:
         contradiction = first["msg"].removeprefix("Value error, ")
-        return BadConfigError(f"{named}s that contradict one another ({contradiction})", remedy="Mend one of them.")
+        return BadConfigError(f"{named}s that do not fit: {contradiction}", remedy="Mend one of them.")
     attempts = [error for error in errors if error["loc"][0] == first["loc"][0] and error["input"] is first["input"]]
     key = ".".join(map(str, first["loc"][:-1] if len(attempts) > 1 else first["loc"]))  # each attempt names its type
     if first["type"] == "extra_forbidden":

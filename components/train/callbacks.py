@@ -31,7 +31,8 @@ class EpochProgress(keras.callbacks.Callback):
         an_epoch = (time.monotonic() - self.began) / (epoch + 1 - self.first)
         left = an_epoch * (self.progress.total - epoch - 1)
         accuracy = (logs or {}).get("val_accuracy", float("nan"))
-        self.progress.advance(remark=f"validation accuracy {accuracy:.3f}, {left:.0f} s left")
+        still = f", {left:.0f} s left" if left else ""
+        self.progress.advance(remark=f"validation accuracy {accuracy:.3f}{still}")
 
 
 class SeedOfEpoch(keras.callbacks.Callback):

@@ -98,8 +98,7 @@ def held_out_batches(
         lambda record: _decoded(record, image_size, channels, classes), num_parallel_calls=tf.data.AUTOTUNE
     )
     batches = decoded.batch(batch_size)
-    slices = sum(count.slices for count in read_info(folder).counts if count.split == split)
-    if slices * image_size**2 * channels <= cache_gigabytes * 2**30:
+    if read_info(folder).slices(split) * image_size**2 * channels <= cache_gigabytes * 2**30:
         batches = batches.cache()
     return batches.map(lambda images, labels: (tf.cast(images, tf.float32), tf.one_hot(labels, classes))).prefetch(2)
 

@@ -124,7 +124,7 @@ def _prepared(slices: Path, backbone: str, recipe: Recipe, seed: int) -> Trainin
         raise TrainingError(
             f"no training slices of {', '.join(missing)}", "some of every species", "Add specimens of these species."
         )
-    if not any(count.slices for count in info.counts if count.split == "validation"):
+    if not info.slices("validation"):
         raise TrainingError(
             "no validation slices",
             "some, to choose the best epoch by",

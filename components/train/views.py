@@ -46,9 +46,8 @@ def views_page(folder: Path, recipe: Recipe, image_size: int, seed: int) -> str:
 def _batch(folder: Path, recipe: Recipe, image_size: int, seed: int) -> list[str]:
     """Returns figures of the slices of a batch, read from the shards so that nothing else has to fit into memory."""
     info = read_info(folder)
-    slices = sum(count.slices for count in info.counts if count.split == "train")
     read = recipe.model_copy(update={"cache_gigabytes": 0.0})
-    batches = training_batches(folder, image_size, info.channels, len(info.classes), slices, read, seed)
+    batches = training_batches(folder, image_size, info.channels, len(info.classes), info.slices("train"), read, seed)
     images, labels = next(iter(batches.take(1)))
     return [
         picture(_strip([image]), _shares(share, info.classes))

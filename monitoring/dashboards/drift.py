@@ -31,7 +31,7 @@ def _score_and_threshold(feature: str) -> Chart:
     chosen = f'{{{MODEL}, feature="{feature}"}}'
     return Chart(
         feature.replace("_", " "),
-        f"{FEATURES[feature].meaning.capitalize()}: score in the latest window, and from which score on it drifts.",
+        f"What drifts: {FEATURES[feature].meaning}. The score of the latest window, and from which one on it drifts.",
         (
             Query(f"taxonflow_drift_score{chosen}", "{{model}} score"),
             Query(f"taxonflow_drift_threshold{chosen}", "{{model}} threshold"),

@@ -12,13 +12,13 @@ import pytest
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.manifest import UNSEEN, Scan
+from components.ingest.manifest import Scan
 from components.ingest.plan import make_plan
 from components.ingest.quotas import spread_quota
 from components.shared.descriptors import DESCRIPTORS
 from components.shared.errors import BadConfigError, BadManifestError
 from components.shared.imaging import decode_image
-from components.shared.slices import SPLITS, UNSEEN_LABEL, iterate_split, read_index, read_info
+from components.shared.slices import SPLITS, UNSEEN, UNSEEN_LABEL, iterate_split, read_index, read_info
 
 REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.ingest.manifest import SPLITS, UNSEEN, Scan
+from components.ingest.manifest import Scan
 from components.ingest.near_copies import as_individuals, check_near_copies
 from components.ingest.split import assign_splits, check_split
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
+from components.shared.slices import SPLITS, UNSEEN
 
 
 def _scans(specimens: dict[str, int], scans_each: int = 1) -> list[Scan]:

@@ -96,7 +96,7 @@ def give_weights_that_overflow(slices: Path) -> dict[str, object]:
         (damage_a_validation_shard, 1, "failed: .*slices-validation-00000.tfrecord is damaged"),
         (forget_the_description, 1, "failed: .*dataset.json does not exist"),
         (give_a_batch_of_nothing, 2, "bad_input: recipe key 'batch_size' with value 0"),
-        (give_an_input_larger_than_a_machine, 2, "bad_input: the recipe .image_size is from 8 to 1024 pixels"),
+        (give_an_input_larger_than_a_machine, 2, "bad_input: recipe keys that do not fit: image_size is from 8 to 1024 pixels"),
         (give_weights_of_another_architecture, 2, "bad_input: the weights file does not fit cnn_small"),
         (give_weights_that_overflow, 1, "failed: the loss of cnn_small is not a number any more"),
     ],

@@ -37,6 +37,7 @@ def report_json(findings: Findings) -> str:
 def report_markdown(findings: Findings) -> str:
     """Returns the report without pictures as Markdown."""
     unseen = [tables.strangers_table(findings)] if findings.unknown else []
+    origin = (tables.origin_table, tables.networks_table, tables.data_table)
     sections: dict[str, Sequence[str | Table]] = {
         f"Evaluation of {findings.card.name}: {words.headline(findings).lower()}": [
             "\n".join(f"- {reason}" for reason in findings.card.gate.reasons),
@@ -60,9 +61,7 @@ def report_markdown(findings: Findings) -> str:
         "Can its confidence be trusted?": [words.reliability_words(findings), tables.reliability_table(findings)],
         "The worst mistakes": [tables.mistakes_table(findings)],
         "Species it never saw": [words.unknown_words(findings), *unseen],
-        "What it was made of": [
-            table(findings) for table in (tables.origin_table, tables.networks_table, tables.data_table)
-        ],
+        "What it was made of": [table(findings) for table in origin],
         "Words": ["\n".join(f"- **{name}**: {text}" for name, text in words.GLOSSARY.items())],
     }
     text = "\n\n".join("\n\n".join([f"## {title}", *map(_markdown, parts)]) for title, parts in sections.items())

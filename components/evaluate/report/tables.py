@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 from components.evaluate.report.findings import Findings, ModelFindings, stages_of
+from components.shared.slices import SPLITS, UNSEEN
 
 Cell = str | int | float
 FIGURES = {
@@ -32,7 +33,6 @@ FIGURES = {
 
 LUCK = 0.05
 """Chance of such a difference between equally good models under which it is called more than luck."""
-_SPLITS = ("train", "validation", "test", "unseen")
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ def data_table(findings: Findings) -> Table:
     """Counts specimens and slices of each species in each split."""
     counts = findings.provenance.info.counts
     found = {(count.species, count.split): (count.specimens, count.slices) for count in counts}
-    splits = [split for split in _SPLITS if any(count.split == split for count in counts)]
+    splits = [split for split in (*SPLITS, UNSEEN) if any(count.split == split for count in counts)]
     header = ("species", *(f"{split} {what}" for split in splits for what in ("specimens", "slices")))
     rows: list[tuple[Cell, ...]] = []
     for species in dict.fromkeys(count.species for count in counts):
