@@ -71,6 +71,7 @@ benchmark: $(READY) ## figures beside their references, in one run: [ONLY=prefix
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
 
 figures: $(READY) ## all benchmarks anew, and their table in tests/benchmarks/FIGURES.md: [OUT=runs]
+	@rm -f "$(OUT)/benchmarks.json"
 	@$(BIN)/python -m tests.benchmarks --out "$(OUT)" && $(BIN)/python -m tests.benchmarks.figures "$(OUT)/benchmarks.json"
 
 images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]

@@ -97,8 +97,10 @@ def held_out_batches(
     decoded = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)]).map(
         lambda record: _decoded(record, image_size, channels, classes), num_parallel_calls=tf.data.AUTOTUNE
     )
-    batches = decoded.batch(batch_size)
-    if read_info(folder).slices(split) * image_size**2 * channels <= cache_gigabytes * 2**30:
+    count = read_info(folder).slices(split)
+    # fit warns of a set whose length it does not know
+    batches = decoded.apply(tf.data.experimental.assert_cardinality(count)).batch(batch_size)
+    if count * image_size**2 * channels <= cache_gigabytes * 2**30:
         batches = batches.cache()
     return batches.map(lambda images, labels: (tf.cast(images, tf.float32), tf.one_hot(labels, classes))).prefetch(2)
 
@@ -108,11 +110,12 @@ def readable_shards(folder: Path) -> Iterator[None]:
     """Says which shard is damaged where TensorFlow, reading inside the block, says only that one is.
 
     Raises:
-        TrainingError: a record's checksum does not fit, it holds no such image, or a label outside the classes.
+        TrainingError: a record's checksum does not fit, it holds no such image, or a label outside the classes; or the
+            held-out slices are not as many as described.
     """
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError) as error:
         if "IteratorGetNext" not in str(error):  # the network's own error
             raise
         raise TrainingError(
@@ -136,7 +139,8 @@ def _damage(folder: Path, error: Exception) -> str:
         except tf.errors.DataLossError:
             return f"{shard.name} is damaged"
     said = str(getattr(error, "message", error))
-    return said.partition("[[")[0].rpartition("assertion failed: ")[2].strip()[:200]
+    reason = (said.partition("[[")[0].strip().splitlines() or [""])[-1]
+    return reason.rpartition("assertion failed: ")[2].strip()[:200]
 
 
 def _read_into_memory(folder: Path, image_size: int, channels: int, classes: int, slices: int) -> tuple[Images, Labels]:

@@ -10,9 +10,8 @@ from typing import Any
 TABLE = Path(__file__).with_name("FIGURES.md")
 HEAD = """# Measured figures
 
-All taken on one machine ({machine}) on synthetic specimens and photographs, each row as
-last measured; `make figures` measures all of them anew. A ratio compares ours with the reference of the same run; a
-bar says what it has to reach.
+`make figures` measured all of them in one go on one machine ({machine}), on synthetic
+specimens and photographs. A ratio compares ours with the reference of the same run; a bar says what it has to reach.
 
 | benchmark | ours | reference | ratio | unit; bar |
 |---|---:|---:|---:|---|

@@ -57,6 +57,15 @@ def damage_a_validation_shard(slices: Path) -> dict[str, object]:
     return {}
 
 
+def lose_a_validation_slice(slices: Path) -> dict[str, object]:
+    shard = str(slices / shard_name("validation", 0))
+    records = list(tf.data.TFRecordDataset(shard).as_numpy_iterator())
+    with tf.io.TFRecordWriter(shard) as writer:
+        for record in records[:-1]:
+            writer.write(record)
+    return {}
+
+
 def forget_the_description(slices: Path) -> dict[str, object]:
     (slices / INFO_FILE).unlink()
     return {}
@@ -94,9 +103,14 @@ def give_weights_that_overflow(slices: Path) -> dict[str, object]:
         (leave_a_species_out, 1, "failed: no training slices of Fallotia"),
         (leave_validation_out, 1, "failed: no validation slices: expected some"),
         (damage_a_validation_shard, 1, "failed: .*slices-validation-00000.tfrecord is damaged"),
+        (lose_a_validation_slice, 1, "failed: .*was expected to contain"),
         (forget_the_description, 1, "failed: .*dataset.json does not exist"),
         (give_a_batch_of_nothing, 2, "bad_input: recipe key 'batch_size' with value 0"),
-        (give_an_input_larger_than_a_machine, 2, "bad_input: recipe keys that do not fit: image_size is from 8 to 1024 pixels"),
+        (
+            give_an_input_larger_than_a_machine,
+            2,
+            "bad_input: .*image_size is from 8 to 1024 pixels",
+        ),
         (give_weights_of_another_architecture, 2, "bad_input: the weights file does not fit cnn_small"),
         (give_weights_that_overflow, 1, "failed: the loss of cnn_small is not a number any more"),
     ],

@@ -197,6 +197,7 @@ def test_training_evaluation_and_serving_see_the_same_pixels_bit_by_bit(segmente
 
 def test_held_out_slices_keep_the_order_of_their_records(segmented_slices: Path) -> None:
     batches = held_out_batches(segmented_slices, "validation", 32, 1, 3, 7)
+    assert len(batches) == len(list(batches)), "fit warns of a set whose length it does not know"
     labels = np.concatenate([one_hot.numpy().argmax(axis=1) for _, one_hot in batches])
     assert labels.tolist() == [label for _, label, _ in iterate_split(segmented_slices, "validation")]
 
