@@ -1,6 +1,5 @@
 """What the monitor remembers, so that a restart counts nothing twice and loses nothing."""
 
-from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -48,13 +47,8 @@ class MonitorState(Document):
 
     def resume(self) -> dict[str, int]:
         """Returns where the oldest pending window begins in each file that holds some of one."""
-        return earliest(stream.begins for stream in self.streams)
-
-
-def earliest(begins: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Returns the smallest offset of each file."""
-    found: dict[str, int] = {}
-    for offsets in begins:
-        for file, offset in offsets.items():
-            found[file] = min(offset, found.get(file, offset))
-    return found
+        found: dict[str, int] = {}
+        for stream in self.streams:
+            for file, offset in stream.begins.items():
+                found[file] = min(offset, found.get(file, offset))
+        return found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.drift_pools import SEVERITIES, SLICES, answered_pools
 from tests.benchmarks.measurement import Measurement
-from tests.monitoring.drift_traffic import SLICE_FEATURES, events_of, window_of
+from tests.monitoring.drift_traffic import SLICE_FEATURES, drift_score, events_of, window_of
 
 CLEAN_WINDOWS, RUNS, REAL_WINDOWS = 200, 100, 3
 SHARES = {"unseen": (0.1, 0.3, 0.5), "dominant": (0.5, 0.7, 0.9)}
@@ -79,17 +79,7 @@ class Watch:
         window = pd.concat([self._slices[name] for name in specimens], ignore_index=True)
         found, beside = self._contrasts.columns(window)
         current, reference = window.join(found), self.profile.features.join(beside)
-        return {name: _distance(reference[name], current[name]) for name in self.thresholds}
-
-
-def _distance(reference: pd.Series, window: pd.Series) -> float:
-    from scipy.spatial.distance import jensenshannon
-    from scipy.stats import wasserstein_distance
-
-    if window.dtype == object:
-        names = sorted({*reference, *window})
-        return float(jensenshannon(*([(side == name).mean() for name in names] for side in (reference, window))))
-    return float(wasserstein_distance(reference, window) / max(float(np.std(reference)), 0.001))
+        return {name: drift_score(reference[name], current[name]) for name in self.thresholds}
 
 
 def _runs(pools: pd.DataFrame, size: int) -> Iterator[tuple[str, float, list[Run]]]:

@@ -1,10 +1,13 @@
-"""Traffic as the server leaves it: drift events of described and answered slices, and the files that hold them."""
+"""Traffic as the server leaves it, drift events of described and answered slices, and how far it has drifted."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 
 from components.shared.contracts import DriftEvent
 from components.shared.descriptors import DESCRIPTORS
@@ -43,3 +46,11 @@ def append_events(path: Path, events: Iterable[DriftEvent]) -> None:
 def window_of(events: Sequence[DriftEvent]) -> Window:
     """Makes a window of exactly these events."""
     return Window(Stream(events[0].model, events[0].version), 1, tuple(events))
+
+
+def drift_score(reference: pd.Series, window: pd.Series) -> float:
+    """Returns a feature's score as Evidently defines it, by scipy alone."""
+    if window.dtype == object:
+        names = sorted({*reference, *window})
+        return float(jensenshannon(*([(side == name).mean() for name in names] for side in (reference, window))))
+    return float(wasserstein_distance(reference, window) / max(float(np.std(reference)), 0.001))

@@ -14,7 +14,7 @@ from monitoring.drift import compare
 from monitoring.features import CONTRASTS, DOMINANT, NAMES, STRANGE, TOGETHER
 from monitoring.profiles import Profile
 from monitoring.thresholds import SMALLEST_THRESHOLD, calibrate, common_thresholds, draw
-from tests.monitoring.drift_traffic import FEATURES, SLICE_FEATURES, events_of
+from tests.monitoring.drift_traffic import FEATURES, SLICE_FEATURES, drift_score, events_of
 
 WINDOW = (8,) * 10
 
@@ -171,13 +171,6 @@ def clean_windows(profile: Profile, clean: pd.DataFrame, count: int) -> Iterator
         yield profile.traffic_features(events_of(clean[clean["specimen"].isin(chosen)]))
 
 
-def score(reference: pd.Series, window: pd.Series) -> float:
-    if window.dtype == object:
-        names = sorted({*reference, *window})
-        return float(jensenshannon(*([(side == each).mean() for each in names] for side in (reference, window))))
-    return float(wasserstein_distance(reference, window) / np.std(reference))
-
-
 def test_clean_windows_of_new_specimens_raise_hardly_any_false_alarm_where_usual_thresholds_nearly_always_do(
     profile: Profile, features: pd.DataFrame, clean: pd.DataFrame
 ) -> None:
@@ -186,7 +179,7 @@ def test_clean_windows_of_new_specimens_raise_hardly_any_false_alarm_where_usual
     for traffic in clean_windows(profile, clean, 40):
         found, beside = contrasts.columns(traffic)
         window, reference = traffic.join(found), features.join(beside)
-        scores = {name: score(reference[name], window[name]) for name in FEATURES}
+        scores = {name: drift_score(reference[name], window[name]) for name in FEATURES}
         alarms += any(scores[name] >= thresholds[name] for name in FEATURES)
         usual += any(scores[name] >= SMALLEST_THRESHOLD for name in FEATURES)
     assert alarms <= 2
