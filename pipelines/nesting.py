@@ -1,4 +1,4 @@
-"""A pipeline that nests another one: the parameters that it only hands on are described once, by the other."""
+"""A pipeline that takes what another one takes, as if it nests it: parameters are described once, by the other."""
 
 import inspect
 from collections.abc import Callable, Collection
@@ -8,16 +8,16 @@ from kfp.dsl.base_component import BaseComponent
 
 
 class Nesting:
-    """A pipeline function whose `**` parameters are those of the pipeline that it nests.
+    """A pipeline function whose `**` parameters are those of another pipeline.
 
     kfp takes names, types and defaults from a function's signature and descriptions from its docstring, and calls it
-    with the values in that order: this has both, made of the function's own and the nested pipeline's.
+    with the values in that order: this has both, made of the function's own and the other pipeline's.
 
     Args:
         function: takes its own parameters by name, described at the end of its docstring, and the others as `**`.
-        nested: the pipeline that it hands them on to.
-        given: parameters of the nested pipeline that the function chooses by itself.
-        defaults: of parameters that are handed on, where they differ from the nested pipeline's.
+        nested: the other pipeline.
+        given: parameters of the other pipeline that the function chooses by itself.
+        defaults: of parameters that both have, where they differ.
     """
 
     def __init__(
