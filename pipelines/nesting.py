@@ -1,4 +1,4 @@
-"""A pipeline that takes what another one takes, as if it nests it: parameters are described once, by the other."""
+"""A pipeline that takes what another one takes: those parameters are described once, by the other."""
 
 import inspect
 from collections.abc import Callable, Collection

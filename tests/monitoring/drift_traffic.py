@@ -10,7 +10,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from components.shared.contracts import DriftEvent
-from components.shared.descriptors import DESCRIPTORS
+from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from monitoring.features import ANSWERS, CONTRASTS
 from monitoring.windows import Stream, Window
 
@@ -28,7 +28,7 @@ def events_of(answers: pd.DataFrame, version: int = 1, start: float = 1.8e9) -> 
             time=start + number,
             model=MODEL,
             version=version,
-            descriptors={name: row[name] for name in DESCRIPTORS},
+            descriptors={name: row[name] for name in (*DESCRIPTORS, *COLOUR_DESCRIPTORS) if name in row},
             embedding=tuple(map(float, row["embedding"])),
             **{name: row[name] for name in ("specimen", "species", "confidence", "unknown")},
         )

@@ -1,12 +1,14 @@
 """Evidently's workspace: every window once, and not more of them than are kept."""
 
+import numpy as np
 import pandas as pd
 import pytest
-from evidently.ui.workspace import Workspace
+from evidently.ui.workspace import Project, Workspace
 
+from components.shared.descriptors import COLOUR_DESCRIPTORS
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
-from monitoring.features import by_group
+from monitoring.features import REASONS, by_group
 from monitoring.profiles import Profile
 from monitoring.results import WORKSPACE
 from monitoring.workspace import record_window
@@ -40,6 +42,26 @@ def test_a_window_is_recorded_once_with_its_scores_and_the_oldest_make_room(
     recorded = workspace.get_run(project.id, runs[0])
     assert recorded is not None
     assert recorded.timestamp.timestamp() == judgement.result.end
+    assert lines_by_panel(workspace, project) == by_group(FEATURES)
+
+
+def lines_by_panel(workspace: Workspace, project: Project) -> dict[str, list[str | None]]:
     panels = workspace.get_dashboard(project.id).panels
-    assert [panel.title.partition(": ")[2] for panel in panels] == [group.lower() for group in by_group(FEATURES)]
-    assert {value.legend for panel in panels for value in panel.values} == set(FEATURES)
+    groups = {f"Drift score: {group.lower()}": group for group in REASONS}
+    return {groups[str(panel.title)]: [line.legend for line in panel.values] for panel in panels}
+
+
+def in_colour(slices: pd.DataFrame) -> pd.DataFrame:
+    rng = np.random.default_rng(len(slices))
+    return slices.assign(**{name: rng.normal(size=len(slices)) for name in COLOUR_DESCRIPTORS})
+
+
+def test_slices_in_colour_have_a_panel_of_their_colours(
+    profile: Profile, config: MonitorConfig, clean: pd.DataFrame
+) -> None:
+    reference = Profile(profile.card, in_colour(profile.slices))
+    judgement = judge(window_of(events_of(in_colour(clean.head(96)))), reference, config)
+    record_window(judgement, config)
+    assert {*COLOUR_DESCRIPTORS, *FEATURES} == {each.feature for each in judgement.result.features}
+    workspace = Workspace(str(config.out / WORKSPACE))
+    assert lines_by_panel(workspace, workspace.list_projects()[0])["Colour"] == list(COLOUR_DESCRIPTORS)
