@@ -113,18 +113,20 @@ class SliceTransformer(kserve.Model):
         SLICES.labels(self.name, str(answered.version)).inc(len(outputs.species))
         if self.recorder:
             self._record(answered, self.recorder)
-        votes = specimen_votes([item.specimen or "" for item in prepared.slices], outputs, prepared.answering.classes)
+        specimens = [instance.specimen for instance in prepared.request.instances]
+        votes = specimen_votes(specimens, outputs, prepared.answering.classes)
         return predict_answer(outputs, prepared.request.columns, votes)
 
     def _record(self, answered: Answered, recorder: EventRecorder) -> None:
         now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", answered.outputs
-        for row, prepared_slice in enumerate(answered.prepared.slices):
+        told = zip(answered.prepared.request.instances, answered.prepared.slices, strict=True)
+        for row, (instance, prepared_slice) in enumerate(told):
             event = DriftEvent(
                 id=uuid.uuid4().hex,
                 time=now,
                 model=self.name,
                 version=answered.version,
-                specimen=prepared_slice.specimen or request_id,
+                specimen=instance.specimen or request_id,
                 species=outputs.species[row],
                 confidence=float(outputs.confidence[row]),
                 unknown=bool(outputs.unknown[row]),

@@ -36,13 +36,11 @@ class PreparedSlice:
     Attributes:
         image: an encoded image that every decoder reads alike.
         pixels: uint8 [H, W] or [H, W, 3], the same decoded.
-        specimen: the specimen's id as the client gave it, if at all.
         decoded: how many pixels were decoded for it.
     """
 
     image: bytes
     pixels: Pixels
-    specimen: str | None
     decoded: int
 
 
@@ -77,15 +75,15 @@ def _prepare_slice(instance: Instance, expectation: Expectation, max_pixels: int
     decoded = decode_image(instance.image, channels, max_pixels)
     pixels = segment_slice(decoded) if expectation.segmented else decoded
     if pixels is decoded and _is_plain_png(instance.image, channels):
-        return PreparedSlice(instance.image, pixels, instance.specimen, _area(pixels))
-    return PreparedSlice(encode_png(pixels), pixels, instance.specimen, _area(pixels))
+        return PreparedSlice(instance.image, pixels, _area(pixels))
+    return PreparedSlice(encode_png(pixels), pixels, _area(pixels))
 
 
 def _prepare_photograph(instance: Instance, edge: int, max_pixels: int) -> PreparedSlice:
     """Turns and scales a photograph as ingest does."""
     photograph = read_photograph(instance.image, edge, max_pixels)
     width, height = photograph.size
-    return PreparedSlice(encode_png(photograph.framed), photograph.framed, instance.specimen, width * height)
+    return PreparedSlice(encode_png(photograph.framed), photograph.framed, width * height)
 
 
 def _area(pixels: Pixels) -> int:

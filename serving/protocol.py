@@ -73,10 +73,10 @@ class RequestError(TaxonflowError):
 
 @dataclass(frozen=True)
 class Instance:
-    """One slice of a request: the encoded image as it was sent, and whose it is."""
+    """One slice of a request: the encoded image as it was sent, and whose it is, "" where nobody said."""
 
     image: bytes
-    specimen: str | None = None
+    specimen: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,9 +266,9 @@ def _parse_image(value: Any, name: str) -> bytes:
         raise _bad(f"{name} with text that is not base64 ({error})", "the image file in base64") from error
 
 
-def _parse_specimen(value: Any, name: str) -> str | None:
+def _parse_specimen(value: Any, name: str) -> str:
     if value is None or (isinstance(value, str) and len(value) <= MAX_SPECIMEN_CHARACTERS):
-        return value or None
+        return value or ""
     raise _bad(
         f"{name} with a specimen that is a JSON {_kind(value)}", f"text of 1..{MAX_SPECIMEN_CHARACTERS} characters"
     )

@@ -14,4 +14,4 @@ IN_FLIGHT = Gauge("taxonflow_requests_in_flight", "Predict requests being answer
 VERSION = Gauge("taxonflow_model_version", "The version that requests without one are answered by.", ["model"])
 FAILED_LOADS = Counter("taxonflow_failed_loads", "Versions that could not be loaded.", ["model"])
 EVENTS_WRITTEN = Counter("taxonflow_drift_events_written", "Drift events written.")
-EVENTS_DROPPED = Counter("taxonflow_drift_events_dropped", "Drift events dropped because the queue was full.")
+EVENTS_DROPPED = Counter("taxonflow_drift_events_dropped", "Drift events lost to a full queue or a full disk.")

@@ -36,7 +36,7 @@ def client(server: Any) -> Iterator[Client]:
 
 @pytest.fixture
 def busy_server() -> Iterator[tuple[str, list[int]]]:
-    """A server that answers 503 twice before it answers."""
+    """A server that answers 503 twice before it tells its status, and whose predictions lack an output."""
     statuses: list[int] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,6 +45,12 @@ def busy_server() -> Iterator[tuple[str, list[int]]]:
             self.send_response(statuses[-1])
             self.end_headers()
             self.wfile.write(b'{"model_version_status": []}')
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"predictions": [{"species": "a"}]}')
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -117,6 +123,14 @@ def test_a_server_that_asks_to_come_again_is_asked_again(busy_server: tuple[str,
     with Client(url, 5) as client:
         assert client.status("forams") == {"model_version_status": []}
     assert statuses == [503, 503, 200]
+
+
+def test_an_answer_that_lacks_an_output_is_a_sentence_that_names_it(busy_server: tuple[str, list[int]]) -> None:
+    with (
+        Client(busy_server[0], 5) as client,
+        pytest.raises(DeployError, match=r"\(predictions\.0\.confidence: Field required\)$"),
+    ):
+        client.predict("forams", [b"png"])
 
 
 def test_a_server_that_is_not_there_is_one_sentence_after_retries() -> None:
