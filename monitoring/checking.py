@@ -3,12 +3,11 @@
 import tempfile
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
 from components.shared.files import write_atomically
 from components.shared.pages import page, paragraph
+from components.shared.parameters import checked
 from monitoring.config import MonitorConfig
 from monitoring.events import EventLog
 from monitoring.results import result_path
@@ -39,20 +38,16 @@ def check(
         raise BadConfigError(
             f"windows {windows} and sustained_windows {sustained_windows}", "1 <= sustained_windows <= windows <= 100"
         )
-    try:
-        config = MonitorConfig(
-            events=Path(events),
-            repository=Path(models),
-            out=Path(tempfile.gettempdir()),
-            window_slices=window_slices,
-            window_specimens=window_specimens,
-            sustained_windows=sustained_windows,
-            seed=seed,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadConfigError(f"{first['loc'][0]} {first['input']}: {first['msg']}") from error
-    return check_stored(config, name, windows)
+    given = {
+        "events": events,
+        "repository": models,
+        "out": tempfile.gettempdir(),
+        "window_slices": window_slices,
+        "window_specimens": window_specimens,
+        "sustained_windows": sustained_windows,
+        "seed": seed,
+    }
+    return check_stored(checked(MonitorConfig, given, "parameter"), name, windows)
 
 
 def write_check(found: StoredCheck, folder: Path) -> None:

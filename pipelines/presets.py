@@ -5,11 +5,12 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from components.evaluate.gate import GateConfig
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
+from components.shared.parameters import checked
 from components.train.backbones.registry import find_backbone, find_published
 from components.train.recipe import Recipe, check_seed
 from pipelines.placement import TrainingResources
@@ -56,11 +57,7 @@ def load_preset(name: str) -> Preset:
     if name not in preset_names():
         raise BadConfigError(f"preset {name!r}", f"one of {', '.join(preset_names())}", "Choose one of them.")
     fields = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    try:
-        return Preset.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadConfigError(f"preset {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return checked(Preset, fields, f"preset {name} key")
 
 
 def check_training(parameters: Mapping[str, Any]) -> None:

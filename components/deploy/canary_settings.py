@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from components.deploy.judge import BUDGET
 from components.shared.contracts import Frozen
-from components.shared.errors import BadConfigError
+from components.shared.parameters import checked
 
 
 class CanarySettings(Frozen):
@@ -50,14 +50,7 @@ def read_settings(given: dict[str, Any]) -> CanarySettings:
     Raises:
         BadConfigError: an unknown key or a value that makes no sense.
     """
-    try:
-        return CanarySettings.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadConfigError(
-            f"canary: {where}: {first['msg']}", f"some of {', '.join(CanarySettings.model_fields)}"
-        ) from error
+    return checked(CanarySettings, given, "canary key")
 
 
 DEFAULTS = CanarySettings()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from components.ingest.balance import balance_chart, near_copies_table, refused_table
 from components.ingest.cut import CutResult
 from components.ingest.manifest import Scan
-from components.shared.contact_sheet import Thumbnails, balance_table, figures
+from components.shared.contact_sheet import Thumbnails, balance_table, figures, species_of
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph, table
 
@@ -39,7 +39,7 @@ def exploration_html(info: SlicesInfo, thumbnails: Thumbnails, outcomes: Iterabl
         heading("Refused files"),
         refused_table(info.refused),
     ]
-    for name in sorted({count.species for count in info.counts}):
+    for name in species_of(info.counts):
         parts += [heading(name), figures(thumbnails.chosen.get(name, []))]
     return page("Photographs", parts)
 

@@ -40,16 +40,17 @@ def shown(value: object) -> str:
 def _refusal(errors: Sequence[ErrorDetails], keys: Sequence[str], named: str) -> BadConfigError:
     first = errors[0]
     if not first["loc"]:
-        contradiction = first["msg"].removeprefix("Value error, ")
-        return BadConfigError(f"{named}s that do not fit: {contradiction}", remedy="Mend one of them.")
+        return BadConfigError(f"{named}s that do not fit: {_wanted(first['msg'])}", remedy="Mend one of them.")
     attempts = [error for error in errors if error["loc"][0] == first["loc"][0] and error["input"] is first["input"]]
     key = ".".join(map(str, first["loc"][:-1] if len(attempts) > 1 else first["loc"]))  # each attempt names its type
     if first["type"] == "extra_forbidden":
         return BadConfigError(f"{named} {key!r}", f"one of {', '.join(keys)}", "Mend it.")
+    if first["type"] == "value_error":  # a validator's own sentence
+        return BadConfigError(f"{named} {key!r}: {_wanted(first['msg'])}", remedy="Mend it.")
     wanted = dict.fromkeys(_wanted(error["msg"]) for error in attempts)
     return BadConfigError(f"{named} {key!r} with value {shown(first['input'])}", " or ".join(wanted), "Mend it.")
 
 
 def _wanted(message: str) -> str:
     """Returns what pydantic wanted, without what it says of the attempt."""
-    return re.sub(r"^Input should be |^String should have |, (unable|got) .*", "", message)
+    return re.sub(r"^Input should be |^String should have |^Value error, |, (unable|got) .*", "", message)

@@ -56,8 +56,8 @@ def test_deploy_ends_a_refused_model_with_one_sentence(
 @pytest.mark.parametrize(
     ("canary", "complaint"),
     [
-        ({"percent": 60}, "percent: .*less than or equal to 50"),
-        ({"share": 5}, "share: Extra"),
+        ({"percent": 60}, "'percent' with value 60: expected less than or equal to 50"),
+        ({"share": 5}, "'share': expected one of percent"),
         ({"predictor": "http://same"}, "no address like"),
         ({"predictor": "http://{pod}"}, "other places than"),
     ],
