@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.ingest.cut import CutJob, cut_volume
 from components.ingest.parts import in_turns
-from components.ingest.planes import Schedule
+from components.ingest.volumes.planes import Schedule
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from components.ingest.sources import absolute_address
+from components.ingest.sources.opening import absolute_address
 from components.shared.contracts import Frozen, ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
 from pipelines.local_run import LOG_FILE, Artifacts, run_pipeline

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from components.ingest.planes import Schedule
+from components.ingest.volumes.planes import Schedule
 from components.shared.contracts import Frozen
 from components.shared.parameters import checked
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from components.ingest.fingerprint import fingerprint
 from components.ingest.parts import write_part
-from components.ingest.planes import CUTS, Frame, Schedule, frame_of, most_attempts
-from components.ingest.sampling import Vector, mask_coverage, sample_plane
-from components.ingest.specimen import Specimen, find_specimen
-from components.ingest.volume import read_volume
+from components.ingest.volumes.fingerprint import fingerprint
+from components.ingest.volumes.planes import CUTS, Frame, Schedule, frame_of, most_attempts
+from components.ingest.volumes.sampling import Vector, mask_coverage, sample_plane
+from components.ingest.volumes.specimen import Specimen, find_specimen
+from components.ingest.volumes.volume import read_volume
 from components.shared.errors import BadVolumeError
 from components.shared.imaging import encode_png
 

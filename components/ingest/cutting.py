@@ -8,8 +8,8 @@ from components.ingest.cut import CutJob, CutResult
 from components.ingest.fetching import Scratch, Task, cut_downloaded
 from components.ingest.plan import IngestPlan
 from components.ingest.readers import READERS
-from components.ingest.remote import RemoteSource
-from components.ingest.sources import open_source
+from components.ingest.sources.opening import open_source
+from components.ingest.sources.remote import RemoteSource
 from components.shared.progress import Progress
 from components.shared.workers import affordable_workers, in_order
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from components.ingest.config import IngestConfig
-from components.ingest.manifest import Scan
 from components.ingest.merging import Cutting, merge_shards
 from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.parts import in_turns
 from components.ingest.plan import IngestPlan, make_plan, say
 from components.ingest.readers import READERS, Reader
 from components.ingest.shard import cut_shard
+from components.ingest.sources.manifest import Scan
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
@@ -51,7 +51,7 @@ def make_dataset(source: str | Path, folder: Path, config: IngestConfig, shards:
     """Makes a folder of slices from volumes; bad volumes are refused by name and the rest goes on.
 
     Args:
-        source: a folder of volumes or a manifest, see `components.ingest.sources`.
+        source: a folder of volumes or a manifest, see `components.ingest.sources.opening`.
         folder: becomes the slices folder, or stays as it was when this fails.
         config: everything else.
         shards: how many parts of the work there are; here they are done one after the other.

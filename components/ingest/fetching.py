@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.ingest.cut import CutJob, CutResult
-from components.ingest.manifest import Scan
-from components.ingest.remote import RemoteSource
+from components.ingest.sources.manifest import Scan
+from components.ingest.sources.remote import RemoteSource
 from components.shared.errors import BadVolumeError
 from components.shared.workers import drain, worker_pool
 

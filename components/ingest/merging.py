@@ -13,10 +13,10 @@ from pathlib import Path
 
 from components.ingest.cut import CutResult
 from components.ingest.cutting import cut_scans, part_file
-from components.ingest.manifest import Scan
 from components.ingest.plan import IngestPlan, say
 from components.ingest.readers import READERS
 from components.ingest.shard import check_shards, read_results
+from components.ingest.sources.manifest import Scan
 from components.ingest.split import check_enough
 from components.shared.contracts import Refusal
 

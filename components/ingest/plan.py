@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from components.ingest.config import IngestConfig
-from components.ingest.endings import VOLUMES
-from components.ingest.manifest import Scan, list_volumes
-from components.ingest.place import Source
 from components.ingest.readers import READERS
-from components.ingest.sources import open_source
+from components.ingest.sources.endings import VOLUMES
+from components.ingest.sources.manifest import Scan, list_volumes
+from components.ingest.sources.opening import open_source
+from components.ingest.sources.place import Source
 from components.ingest.split import assign_splits
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadVolumeError
@@ -41,7 +41,7 @@ class IngestPlan(Document):
         shards: for each scan the number of its shard; all scans of a specimen have the same.
         refused: files left out so far.
         largest: bytes that the largest volume's voxels or photograph may take.
-        kind: of the files, see `components.ingest.endings`.
+        kind: of the files, see `components.ingest.sources.endings`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/1"
@@ -67,7 +67,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     """Lists the volumes, refuses those that their header rules out, and spreads the rest over shards.
 
     Args:
-        address: see `components.ingest.sources`.
+        address: see `components.ingest.sources.opening`.
         config: of the data set.
         shards: how many; no more than there are specimens are used.
 

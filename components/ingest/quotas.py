@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from components.ingest.manifest import Scan
+from components.ingest.sources.manifest import Scan
 from components.ingest.split import scans_of_the_model
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from components.ingest.config import IngestConfig
 from components.ingest.cut import SMALLEST_COVERAGE, CutJob, CutResult, cut_volume
-from components.ingest.endings import PHOTOGRAPHS, VOLUMES
-from components.ingest.exploration import exploration_html
-from components.ingest.fingerprint import near_pairs
-from components.ingest.manifest import Scan
 from components.ingest.near_copies import Pairs, keep_all, leave_out_of_training
+from components.ingest.pages.exploration import exploration_html
+from components.ingest.pages.report import report_html
 from components.ingest.photograph import LARGEST_DISTANCE, cut_photograph, memory_of_photograph, near_photographs
 from components.ingest.quotas import one_each, spread_quota
-from components.ingest.report import report_html
-from components.ingest.specimen import WINDOW_PERCENTILES
-from components.ingest.volume import read_header
+from components.ingest.sources.endings import PHOTOGRAPHS, VOLUMES
+from components.ingest.sources.manifest import Scan
+from components.ingest.volumes.fingerprint import near_pairs
+from components.ingest.volumes.specimen import WINDOW_PERCENTILES
+from components.ingest.volumes.volume import read_header
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
 

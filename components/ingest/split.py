@@ -8,7 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from components.ingest.manifest import Scan
+from components.ingest.sources.manifest import Scan
 from components.shared.errors import BadManifestError
 from components.shared.slices import SPLITS, UNSEEN
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.ingest.specimen import find_specimen
-from components.ingest.volume import Volume
+from components.ingest.volumes.specimen import find_specimen
+from components.ingest.volumes.volume import Volume
 from components.phantoms.forms import FORMS
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen

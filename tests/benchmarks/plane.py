@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from components.ingest.planes import CUTS, frame_of
-from components.ingest.sampling import sample_plane
-from components.ingest.specimen import find_specimen
-from components.ingest.volume import Volume
+from components.ingest.volumes.planes import CUTS, frame_of
+from components.ingest.volumes.sampling import sample_plane
+from components.ingest.volumes.specimen import find_specimen
+from components.ingest.volumes.volume import Volume
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from tests.benchmarks.measurement import Measurement, fastest_seconds

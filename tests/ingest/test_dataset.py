@@ -12,9 +12,9 @@ import pytest
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.manifest import Scan
 from components.ingest.plan import make_plan
 from components.ingest.quotas import spread_quota
+from components.ingest.sources.manifest import Scan
 from components.shared.descriptors import DESCRIPTORS
 from components.shared.errors import BadConfigError, BadManifestError
 from components.shared.imaging import decode_image

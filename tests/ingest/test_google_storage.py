@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from components.ingest.manifest import read_manifest
-from components.ingest.sources import open_source
+from components.ingest.sources.manifest import read_manifest
+from components.ingest.sources.opening import open_source
 from components.shared.errors import BadManifestError, BadVolumeError
 
 TABLE = b"path,species,specimen\nvolumes/one.nii,Alba,1\ngone.nii,Alba,2\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.manifest import read_manifest
+from components.ingest.sources.manifest import read_manifest
 from components.shared.errors import BadManifestError
 
 

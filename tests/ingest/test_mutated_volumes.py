@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.ingest.volume import read_header, read_volume
+from components.ingest.volumes.volume import read_header, read_volume
 from components.shared.errors import BadVolumeError
 
 ROOT = Path(__file__).parents[2]

@@ -13,16 +13,16 @@ import fsspec
 import pytest
 from kfp import dsl
 
-from components.ingest import patience, remote
 from components.ingest.component import ingest_plan
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
 from components.ingest.fetching import Scratch
-from components.ingest.manifest import read_manifest
 from components.ingest.plan import make_plan
-from components.ingest.remote import RemoteSource, Store
 from components.ingest.shard import cut_shard, read_results
-from components.ingest.sources import open_source
+from components.ingest.sources import patience, remote
+from components.ingest.sources.manifest import read_manifest
+from components.ingest.sources.opening import open_source
+from components.ingest.sources.remote import RemoteSource, Store
 from components.shared.errors import BadManifestError, BadVolumeError, TaxonflowError
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)

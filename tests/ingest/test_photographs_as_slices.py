@@ -10,9 +10,9 @@ from PIL import Image
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import IngestResult, make_dataset
-from components.ingest.endings import kind_of
 from components.ingest.likeness import pairs_within
 from components.ingest.photograph import look_of
+from components.ingest.sources.endings import kind_of
 from components.phantoms.photographs import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError
 from components.shared.imaging import decode_image

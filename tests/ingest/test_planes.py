@@ -5,10 +5,10 @@ import pytest
 from scipy.ndimage import affine_transform, map_coordinates, rotate
 from scipy.spatial.transform import Rotation
 
-from components.ingest.planes import MARGIN, TURNS_DEGREES, Cut, frame_of, published_cuts, random_cuts
-from components.ingest.sampling import mask_coverage, sample_plane
-from components.ingest.specimen import Specimen, find_specimen
-from components.ingest.volume import Volume
+from components.ingest.volumes.planes import MARGIN, TURNS_DEGREES, Cut, frame_of, published_cuts, random_cuts
+from components.ingest.volumes.sampling import mask_coverage, sample_plane
+from components.ingest.volumes.specimen import Specimen, find_specimen
+from components.ingest.volumes.volume import Volume
 
 
 def _specimen(ball: np.ndarray, zooms: tuple[float, float, float] = (0.1, 0.1, 0.1)) -> Specimen:

@@ -20,11 +20,11 @@ from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.ingest.config import IngestConfig
 from components.ingest.cut import CutResult
 from components.ingest.dataset import make_dataset, merge_dataset
-from components.ingest.manifest import Scan
 from components.ingest.merging import merge_shards
+from components.ingest.pages.report import grey_counts
 from components.ingest.plan import IngestPlan, make_plan, read_plan, write_plan
-from components.ingest.report import grey_counts
 from components.ingest.shard import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_shard
+from components.ingest.sources.manifest import Scan
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
 

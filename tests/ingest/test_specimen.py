@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from components.ingest.grey import row_ends
-from components.ingest.labelling import keep_largest_component
-from components.ingest.manifest import read_manifest
-from components.ingest.specimen import bounding_box, find_specimen, otsu_bin, specimen_threshold
-from components.ingest.volume import Volume, read_volume
+from components.ingest.sources.manifest import read_manifest
+from components.ingest.volumes.grey import row_ends
+from components.ingest.volumes.labelling import keep_largest_component
+from components.ingest.volumes.specimen import bounding_box, find_specimen, otsu_bin, specimen_threshold
+from components.ingest.volumes.volume import Volume, read_volume
 from components.shared.errors import BadVolumeError
 
 REAL = Path(__file__).parents[3] / "shared" / "real_volumes"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.compiled import compiled
+from components.ingest.volumes.compiled import compiled
 
 
 @compiled

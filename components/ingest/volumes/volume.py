@@ -17,8 +17,8 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from components.ingest.grey import grey_range, replace_non_finite
-from components.ingest.unzipping import GZIP_MAGIC, Unzipped
+from components.ingest.volumes.grey import grey_range, replace_non_finite
+from components.ingest.volumes.unzipping import GZIP_MAGIC, Unzipped
 from components.shared.errors import BadVolumeError
 
 FEWEST_VOXELS = 8

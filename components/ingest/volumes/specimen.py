@@ -13,9 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
-from components.ingest.grey import byte_counts, histogram, mark_brighter, masked_histogram, row_ends, to_eight_bits
-from components.ingest.labelling import keep_largest_component
-from components.ingest.volume import Volume
+from components.ingest.volumes.grey import (
+    byte_counts,
+    histogram,
+    mark_brighter,
+    masked_histogram,
+    row_ends,
+    to_eight_bits,
+)
+from components.ingest.volumes.labelling import keep_largest_component
+from components.ingest.volumes.volume import Volume
 from components.shared.errors import BadVolumeError
 
 BINS = 2**14

@@ -5,11 +5,11 @@ The server process from which workers are forked imports this, so that no worker
 
 import numpy as np
 
-from components.ingest.fingerprint import fingerprint
-from components.ingest.planes import CUTS, frame_of
-from components.ingest.sampling import mask_coverage, sample_plane
-from components.ingest.specimen import find_specimen
-from components.ingest.volume import Volume
+from components.ingest.volumes.fingerprint import fingerprint
+from components.ingest.volumes.planes import CUTS, frame_of
+from components.ingest.volumes.sampling import mask_coverage, sample_plane
+from components.ingest.volumes.specimen import find_specimen
+from components.ingest.volumes.volume import Volume
 
 
 def use_once() -> None:

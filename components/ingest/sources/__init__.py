@@ -1,0 +1,1 @@
+"""Where volumes and photographs come from: addresses, object stores, manifests."""
