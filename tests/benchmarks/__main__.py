@@ -7,6 +7,7 @@ import argparse
 import importlib
 import json
 import pkgutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from tests.benchmarks.measurement import Measurement
 
+_APART = "import sys; from tests.benchmarks.__main__ import measure; measure(*sys.argv[1:])"
+"""Each runs in a process of its own: none finds memory or threads that another has left."""
 Benchmark = Callable[[Path], Iterable[Measurement]]
 
 
@@ -27,7 +30,7 @@ def all_benchmarks() -> dict[str, Benchmark]:
     return found
 
 
-def run(benchmark: Benchmark) -> Iterator[Measurement]:
+def figures_of(benchmark: Benchmark) -> Iterator[Measurement]:
     """Runs a benchmark and prints each figure as it comes."""
     with tempfile.TemporaryDirectory() as scratch:
         for figure in benchmark(Path(scratch)):
@@ -38,11 +41,13 @@ def run(benchmark: Benchmark) -> Iterator[Measurement]:
             yield figure
 
 
-def renew(report: Path, measured: Iterable[Measurement]) -> None:
-    """Puts figures into `benchmarks.json`, in the place of those with their names."""
-    before = json.loads(report.read_text()) if report.exists() else []
-    figures = {figure["name"]: figure for figure in [*before, *map(asdict, measured)]}
-    report.write_text(json.dumps(list(figures.values()), indent=2) + "\n")
+def measure(name: str, report: str) -> None:
+    """Runs a benchmark and puts its figures into `benchmarks.json`, in the place of those with their names."""
+    measured = [asdict(figure) for figure in figures_of(all_benchmarks()[name])]
+    file = Path(report)
+    before = json.loads(file.read_text()) if file.exists() else []
+    figures = {figure["name"]: figure for figure in [*before, *measured]}
+    file.write_text(json.dumps(list(figures.values()), indent=2) + "\n")
 
 
 def main() -> int:
@@ -52,17 +57,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER")
     arguments = parser.parse_args()
     benchmarks = all_benchmarks()
-    chosen = [work for name, work in benchmarks.items() if name.startswith(arguments.only)]
+    chosen = [name for name in benchmarks if name.startswith(arguments.only)]
     if not chosen:
         print(f"no benchmark begins with {arguments.only!r}; there are: {', '.join(benchmarks)}", file=sys.stderr)
         return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
     report = arguments.out / "benchmarks.json"
-    print(f"{'benchmark':48} {'value':>12} {'reference':>12} {'ratio':>8}  bar")
-    for benchmark in chosen:
-        renew(report, run(benchmark))
-    print(f"written to {report}")
-    return 0
+    print(f"{'benchmark':48} {'value':>12} {'reference':>12} {'ratio':>8}  bar", flush=True)
+    ended = [subprocess.run([sys.executable, "-c", _APART, name, str(report)], check=False) for name in chosen]
+    failed = [name for name, run in zip(chosen, ended, strict=True) if run.returncode]
+    print(f"written to {report}" + (f", without {', '.join(failed)}, which failed" if failed else ""))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

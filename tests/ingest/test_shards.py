@@ -27,6 +27,7 @@ from components.ingest.shard import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_sha
 from components.ingest.sources.manifest import Scan
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
+from components.shared.workers import worker_pool
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
 
@@ -277,3 +278,10 @@ def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> Non
         "[ingest] failed: the system ended a worker process, for lack of memory or because a"
     )
     assert ended.stderr == ""
+
+
+def test_workers_begin_with_the_compiled_functions_in_memory() -> None:
+    with worker_pool("components.ingest.cut", 1) as pool:
+        loaded = pool.submit(eval, "sorted(__import__('sys').modules)").result()
+    assert "components.ingest.warm" in loaded
+    assert "tensorflow" not in loaded
