@@ -6,8 +6,8 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from monitoring.component import check_drift, collect_for_labelling
-from pipelines.nesting import Nesting
 from pipelines.placement import defined_anew
+from pipelines.shared_parameters import WithParametersOf
 
 EVENTS_CLAIM, EVENTS = "taxonflow-events", "/var/taxonflow/events"
 MODELS_CLAIM, MODELS = "taxonflow-models", "/var/taxonflow/models"
@@ -23,7 +23,7 @@ def beside_the_endpoint(task: dsl.PipelineTask) -> dsl.PipelineTask:
 
 
 @dsl.pipeline(name="taxonflow-drift", description="Checks stored traffic for drift; made to run again and again.")
-@partial(Nesting, nested=training)
+@partial(WithParametersOf, other=training)
 def drift(
     name: str = "foraminifera",
     events: str = EVENTS,

@@ -13,8 +13,8 @@ from components.phantoms.component import phantoms
 from components.segment.component import segment
 from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
 from components.train.component import train
-from pipelines.nesting import Nesting
 from pipelines.placement import Size, checkpoints, place
+from pipelines.shared_parameters import WithParametersOf
 
 VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name
 SIGNING_SECRET, VERIFICATION_MAP = "taxonflow-signing-key", "taxonflow-verification-key"
@@ -155,7 +155,12 @@ def training(
 
 @dsl.pipeline(name="taxonflow-phantom-training", description="The training pipeline on synthetic specimens.")
 @partial(
-    Nesting, nested=training, given=("volumes", "material"), image_size=64, slices_per_species=600, planes="random"
+    WithParametersOf,
+    other=training,
+    given=("volumes", "material"),
+    image_size=64,
+    slices_per_species=600,
+    planes="random",
 )
 def phantom_training(
     specimens_per_species: int = 20,
@@ -186,7 +191,7 @@ def phantom_training(
 
 
 @dsl.pipeline(name="taxonflow-large-training", description="The training pipeline with some backbones on large GPUs.")
-@partial(Nesting, nested=training)
+@partial(WithParametersOf, other=training)
 def large_training(
     volumes: str,
     backbones: list[str] = ["efficientnetv2_s", "convnext_base"],  # noqa: B006 kfp reads the default as the UI's
