@@ -77,7 +77,8 @@ def worker_pool(module: str, workers: int) -> Iterator[ProcessPoolExecutor]:
     """Yields processes that end with the block, or with this process, however it ends.
 
     Args:
-        module: where their work is; it must not import TensorFlow.
+        module: where their work is; it must not import TensorFlow. The first pool of this process decides what the
+            workers of all of them have in memory when they begin.
         workers: how many processes.
     """
     context = multiprocessing.get_context("forkserver")

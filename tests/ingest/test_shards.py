@@ -27,7 +27,6 @@ from components.ingest.shard import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_sha
 from components.ingest.sources.manifest import Scan
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
-from components.shared.workers import worker_pool
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
 
@@ -281,7 +280,12 @@ def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> Non
 
 
 def test_workers_begin_with_the_compiled_functions_in_memory() -> None:
-    with worker_pool("components.ingest.cut", 1) as pool:
-        loaded = pool.submit(eval, "sorted(__import__('sys').modules)").result()
-    assert "components.ingest.warm" in loaded
-    assert "tensorflow" not in loaded
+    script = (
+        "from components.shared.workers import worker_pool\n"
+        "with worker_pool('components.ingest.cut', 1) as pool:\n"
+        "    print(*pool.submit(eval, \"sorted(__import__('sys').modules)\").result())\n"
+    )  # a process of its own: what its workers are forked from is begun once for all pools
+    command = [sys.executable, "-c", script]
+    loaded = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    assert "components.ingest.warm" in loaded.split()
+    assert "tensorflow" not in loaded.split()
