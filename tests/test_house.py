@@ -65,6 +65,11 @@ def test_monitoring_imports_only_what_is_shared() -> None:
     assert knowing == ["component.py"]
 
 
+def test_what_is_compiled_also_runs_where_no_cache_can_be_written() -> None:
+    knowing = {path.name for room in ROOMS for path in sources(room) for name in imported(path) if "numba" in name}
+    assert knowing == {"compiled.py"}  # which goes on without a cache
+
+
 def test_nothing_imports_the_tests() -> None:
     assert [
         path for room in ROOMS for path in sources(room) if any(n.startswith("tests") for n in imported(path))

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_PAUSE_S, _IDLE_SHARE = 0.25, 0.05
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -34,3 +36,11 @@ def fastest_seconds(work: Callable[[], object], repeats: int = 3) -> float:
         work()
         taken.append(time.perf_counter() - began)
     return min(taken)
+
+
+def wait_until_idle() -> None:
+    """Waits until threads of this process have filled their buffers, which would else compete with what is timed."""
+    before = -1.0
+    while (now := time.process_time()) - before > _IDLE_SHARE * _PAUSE_S:
+        before = now
+        time.sleep(_PAUSE_S)

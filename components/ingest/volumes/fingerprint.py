@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import sph_harm_y
 
 from components.ingest.likeness import encode_parts, pairs_within
+from components.ingest.volumes.compiled import compiled
 from components.ingest.volumes.grey import row_ends
 from components.ingest.volumes.specimen import Specimen, bounding_box
 
@@ -76,7 +76,7 @@ def _blocks(specimen: Specimen) -> tuple[NDArray[np.float64], NDArray[np.float64
     return _share_in_blocks(specimen.mask[box], factors), specimen.zooms_mm * factors
 
 
-@njit(cache=True)
+@compiled
 def _share_in_blocks(mask: NDArray[np.bool_], factors: NDArray[np.int64]) -> NDArray[np.float64]:
     """Averages bool [A, B, C] over blocks, with a rim of empty blocks around it."""
     fa, fb, fc = factors
@@ -84,9 +84,10 @@ def _share_in_blocks(mask: NDArray[np.bool_], factors: NDArray[np.int64]) -> NDA
     share = np.zeros(shape)
     for a in range(mask.shape[0]):
         for b in range(mask.shape[1]):
+            row = share[a // fa + 1, b // fb + 1]
             for c in range(mask.shape[2]):
                 if mask[a, b, c]:
-                    share[a // fa + 1, b // fb + 1, c // fc + 1] += 1.0
+                    row[c // fc + 1] += 1.0
     return share / (fa * fb * fc)
 
 
