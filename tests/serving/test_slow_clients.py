@@ -1,5 +1,6 @@
 """Clients that send slowly, never end, or say nothing: the server ends their connections and answers the others."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -23,11 +24,14 @@ from serving.routes import answer_with
 LIMITS = Limits(head_timeout_s=1.5, read_timeout_s=1.0, max_head_bytes=2_000, max_body_bytes=10_000)
 HEAD = b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\n"
 PATIENCE_S = 30
+LARGE = 20_000_000
 Connect = Callable[[], socket.socket]
 
 
 async def count_bytes(request: Request) -> Response:
-    """Answers with the length of the body, or with why it was refused."""
+    """Answers with the length of the body, with why it was refused, or with more than a kernel keeps of a connection."""
+    if request.url.path == "/large":
+        return Response(b"x" * LARGE)
     try:
         async with Bodies(LIMITS).read(request) as body:
             return answer_with({"bytes": len(body)})
@@ -45,7 +49,7 @@ def address() -> Iterator[tuple[str, int]]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield listener.getsockname()
+    yield listener.getsockname()[:2]
     server.should_exit = True
     thread.join()
 
@@ -145,6 +149,47 @@ def test_a_refused_body_is_read_for_a_while_so_that_the_client_sees_why(connect:
     connection = connect()
     connection.sendall(HEAD + b"Content-Length: 20000\r\n\r\n" + b"x" * 15_000)
     assert error_of(rest_of(connection))[0] == 413
+
+
+@pytest.mark.parametrize("piece", [b"a: b\r\n", b"x"])
+def test_fields_behind_a_body_in_chunks_are_bounded_as_those_before_it(connect: Connect, piece: bytes) -> None:
+    connection = connect()
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+    with contextlib.suppress(OSError):
+        connection.sendall(b"a: " + piece * 2_000_000)
+    status, error = error_of(rest_of(connection))
+    assert status == 431
+    assert "at most 2000" in error
+
+
+def test_fields_behind_a_body_in_chunks_do_not_count_as_its_head(connect: Connect) -> None:
+    connection = connect()
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    connection.sendall(HEAD + chunks + b"Content-Type: image/png\r\n\r\n")
+    assert b'{"bytes":2}' in connection.recv(65_536)
+
+
+def test_a_connection_whose_answer_nobody_reads_is_ended(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(b"POST /large HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n")
+    time.sleep(2 * LIMITS.head_timeout_s + 1)
+    assert len(rest_of(connection)) < LARGE
+
+
+def test_a_client_that_reads_slowly_gets_its_whole_answer(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(b"POST /large HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    said = 0
+    for _ in range(4):
+        said += len(connection.recv(3_000_000, socket.MSG_WAITALL))
+        time.sleep(0.6 * LIMITS.head_timeout_s)
+    assert said + len(rest_of(connection)) > LARGE
+
+
+def test_what_is_no_http_is_refused_as_everything_else(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(b"HELLO\r\n\r\n")
+    assert error_of(rest_of(connection)) == (400, "Invalid HTTP request received: expected HTTP/1.1")
 
 
 def test_while_slow_clients_wait_others_are_answered(address: tuple[str, int], connect: Connect) -> None:
