@@ -11,6 +11,8 @@ from components.shared.errors import BadConfigError
 from components.shared.imaging import Pixels, encode_png
 
 KEPT_MB = 1024
+_PATTERN = f"{'[0-9]' * 15}-*.png"
+"""Names that `keep` gives: another image in the folder is somebody else's."""
 
 
 class KeptSlices:
@@ -28,7 +30,7 @@ class KeptSlices:
         self.folder, self._max_bytes = folder, max_bytes
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            found = sorted((path.name, path.stat().st_size) for path in folder.glob("*-*.png"))
+            found = sorted((path.name, path.stat().st_size) for path in folder.glob(_PATTERN))
         except OSError as error:
             raise BadConfigError(f"the folder of kept slices {folder} cannot be used ({error.strerror})") from error
         self._files = deque(found)
@@ -47,7 +49,11 @@ class KeptSlices:
         """
         name, png = f"{round(time * 1000):015d}-{event}.png", encode_png(pixels)
         self._make_room(len(png))
-        (self.folder / name).write_bytes(png)
+        try:
+            (self.folder / name).write_bytes(png)
+        except OSError:
+            (self.folder / name).unlink(missing_ok=True)  # half an image would stay for ever, and be labelled
+            raise
         self._files.append((name, len(png)))
         self._bytes += len(png)
 

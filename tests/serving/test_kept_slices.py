@@ -1,5 +1,6 @@
 """Slices are kept where somebody asked for it, within a bound, and never in the way of events."""
 
+import resource
 from argparse import Namespace
 from pathlib import Path
 
@@ -50,6 +51,24 @@ def test_the_oldest_slices_make_room_also_for_those_after_a_restart(tmp_path: Pa
         again.keep(f"number{seed}", float(seed), noise(seed))
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3.5 * size
     assert sorted(path.stem.split("-")[1] for path in tmp_path.iterdir()) == ["number3", "number4", "number5"]
+
+
+def test_what_somebody_else_keeps_in_the_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "a-photograph.png").write_bytes(b"x" * 3_000)
+    KeptSlices(tmp_path, 2_000).keep("first", 1.0, noise(1))
+    assert (tmp_path / "a-photograph.png").is_file()
+
+
+def test_a_disk_that_is_full_in_the_middle_of_an_image_leaves_none_of_it(tmp_path: Path) -> None:
+    kept = KeptSlices(tmp_path, 10**6)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, unlimited[1]))  # a file takes no more, as a full disk would not
+        with pytest.raises(OSError, match="File too large"):
+            kept.keep("first", 1.0, noise(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_goes_away_is_said_once_and_events_go_on(tmp_path: Path) -> None:
