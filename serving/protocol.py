@@ -126,9 +126,11 @@ class Outputs:
         Raises:
             KeyError: an output is missing.
             TypeError: something is no number.
-            ValueError: they are not as many.
+            ValueError: they are not as many, or not of the shapes above.
         """
         numbers = {name: np.asarray(said[name], np.float32) for name in ("confidence", "scores", "embedding")}
+        if [values.ndim for values in numbers.values()] != [1, 2, 2] or len({len(said[name]) for name in OUTPUTS}) != 1:
+            raise ValueError(f"shapes {[values.shape for values in numbers.values()]}")
         finite = [np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in numbers.values()]
         unknown = np.asarray(said["unknown"], np.bool_) | ~np.logical_and.reduce(finite)
         return cls(species=tuple(map(str, said["species"])), unknown=unknown, **numbers)
@@ -248,6 +250,9 @@ def _parse_crops(value: Any) -> NDArray[np.uint8]:
     if isinstance(rows, list):
         rows = [row.get(CROPS) if isinstance(row, dict) else row for row in rows]
     expected = "whole numbers from 0 to 255, as many for each slice as the model's metadata say"
+    held = np.array(rows, object)  # in an array of texts each would take the room of the longest one
+    if str in set(map(type, held.flat)):
+        raise _bad(f"crops of {held.ndim} dimensions and text values", f"{CROPS} [N, S, S, C], {expected}")
     try:
         crops = np.array(rows)
     except ValueError as error:

@@ -3,7 +3,6 @@
 import base64
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -47,7 +46,7 @@ class RemoteVersion:
         request = {"signature_name": signature_name, "instances": _instances_of(given)}
         path = self.predictor.path(self.version if self.pinned else None) + ":predict"
         answer = await self.predictor.request("POST", path, orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
-        return _outputs_of(answer), self.version
+        return _outputs_of(answer, len(given)), self.version
 
 
 class RemotePredictor:
@@ -131,7 +130,8 @@ class RemotePredictor:
         answer = _object_of(response)
         if response.is_success:
             return answer
-        raise RequestError(response.status_code, str(answer.get("error", HTTPStatus(response.status_code).phrase)))
+        status = response.status_code if response.is_error else 502  # where a redirection leads is not for the client
+        raise RequestError(status, str(answer.get("error", response.reason_phrase)))
 
     def _check_name(self, model: str) -> None:
         if model != self.model:
@@ -165,9 +165,11 @@ def _newest_available(status: dict[str, Any]) -> int:
     return max(versions)
 
 
-def _outputs_of(answer: dict[str, Any]) -> Outputs:
+def _outputs_of(answer: dict[str, Any], slices: int) -> Outputs:
     try:
         rows = answer["predictions"]
+        if len(rows) != slices:
+            raise ValueError(f"{len(rows)} predictions for {slices} slices")
         return Outputs.of({name: [row[name] for row in rows] for name in OUTPUTS})
     except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(502, f"the predictor's answer lacks an output of the contract ({error})") from error
+        raise RequestError(502, f"the predictor's answer is not of the contract ({error!r})") from error

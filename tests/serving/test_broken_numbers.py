@@ -19,7 +19,7 @@ from serving.remote import RemotePredictor
 from serving.repository import Repository
 from tests.serving.conftest import card_of, write_saved_model
 
-AnswerWith = Callable[[str], RemotePredictor]
+AnswerWith = Callable[..., RemotePredictor]
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def predictor_that_says() -> Iterator[AnswerWith]:
     """A TensorFlow Serving that answers every slice with one number: as scores, confidence and embedding."""
     servers: list[ThreadingHTTPServer] = []
 
-    def started(number: str) -> RemotePredictor:
+    def started(number: str, rows: int = 1, status: int = 200) -> RemotePredictor:
         row = f'"confidence": {number}, "scores": [{number}], "embedding": [{number}], "unknown": false'
-        content = f'{{"predictions": [{{"species": "a", {row}}}]}}'.encode()
+        content = f'{{"predictions": [{", ".join([f"""{{"species": "a", {row}}}"""] * rows)}]}}'.encode()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -87,3 +87,25 @@ def test_an_answer_of_tensorflow_serving_that_is_no_json_is_a_502(predictor_that
     with pytest.raises(RequestError, match="without JSON") as refused:
         answer_of(predictor_that_says(number))
     assert refused.value.status == 502
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_as_many_predictions_as_slices_or_a_502(predictor_that_says: AnswerWith, rows: int) -> None:
+    with pytest.raises(RequestError, match=f"{rows} predictions for 1 slices") as refused:
+        answer_of(predictor_that_says("0.5", rows))
+    assert refused.value.status == 502
+
+
+def test_scores_that_are_no_row_for_each_slice_are_a_502(predictor_that_says: AnswerWith) -> None:
+    with pytest.raises(RequestError, match="not of the contract") as refused:
+        answer_of(predictor_that_says("[0.5]"))
+    assert refused.value.status == 502
+
+
+@pytest.mark.parametrize(("status", "passed_on"), [(302, 502), (599, 599), (404, 404)])
+def test_every_status_of_tensorflow_serving_that_is_no_answer_is_an_error(
+    predictor_that_says: AnswerWith, status: int, passed_on: int
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        answer_of(predictor_that_says("0.5", status=status))
+    assert refused.value.status == passed_on
