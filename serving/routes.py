@@ -91,14 +91,16 @@ class Routes:
         return response
 
     async def _predict(self, request: Request) -> Any:
-        version = _version_of(request)
+        name, version = request.path_params["model"], _version_of(request)
+        if name not in self.predictor.names():  # kserve keeps metrics for ever of each name that comes to it
+            await self.predictor.version_of(name, version)
         async with self.bodies.read(request) as body:
             parsed = parse_predict(body, self.limits, version)
             if self._in_flight >= self.limits.max_in_flight:
                 raise RequestError(503, f"{self._in_flight} requests at a time", "", "Ask again in a second.")
             self._in_flight += 1
             try:
-                return await self._answer(request.path_params["model"], parsed)
+                return await self._answer(name, parsed)
             finally:
                 self._in_flight -= 1
 

@@ -36,13 +36,10 @@ class Transformers(kserve.ModelRepository):
         self.predictor, self.workers, self.limits, self.recorder = predictor, workers, limits, recorder
 
     def get_model(self, name: str) -> SliceTransformer:
-        """Returns the transformer; for an unknown name one that is not kept and answers with the predictor's error."""
-        known = self.models.get(name)
-        if known is None:
-            known = SliceTransformer(name, self.predictor, self.workers, self.limits, self.recorder)
-            if name in self.predictor.names():
-                self.models[name] = known
-        return known
+        """Returns the transformer of a model that the predictor knows; `serving.routes` lets no other name come here."""
+        if name not in self.models:
+            self.models[name] = SliceTransformer(name, self.predictor, self.workers, self.limits, self.recorder)
+        return self.models[name]
 
 
 class LocalServer(kserve.ModelServer):

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from kserve import ModelRepository
 from kserve.protocol.dataplane import DataPlane
 from PIL import Image
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 
@@ -21,6 +23,7 @@ from serving.preparation import Expectation, prepare_slices
 from serving.protocol import Instance, Limits, Outputs, RequestError, encode_answer, parse_predict, predict_answer
 from serving.remote import RemotePredictor
 from serving.routes import Routes
+from serving.server import Transformers
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -93,6 +96,22 @@ def test_more_requests_than_can_be_answered_are_asked_to_come_again(
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"
     assert "0 requests at a time" in response.json()["error"]
+
+
+def test_names_of_unknown_models_leave_no_metrics_and_their_bodies_are_not_read() -> None:
+    predictor = RemotePredictor("forams", "http://127.0.0.1:1", Expectation(1, True), 1.0)
+    with ThreadPoolExecutor(1) as workers:
+        transformers = Transformers(predictor, workers, Limits())
+        app = Starlette(routes=Routes(DataPlane(transformers), predictor, Limits()).all())
+
+        async def ask(name: str) -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+                return await client.post(f"/v1/models/{name}:predict", content=b"no JSON")
+
+        responses = [asyncio.run(ask(f"nobody-{number}")) for number in range(3)]
+    assert {response.status_code for response in responses} == {404}
+    assert "the model 'nobody-0': expected 'forams'" in responses[0].json()["error"]
+    assert b"nobody" not in generate_latest()
 
 
 def test_all_pixels_of_a_request_together_are_bounded() -> None:
