@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import urllib3
@@ -54,8 +53,11 @@ class Kubeflow:
     """
 
     def __init__(self, host: str, namespace: str | None, token: str | None) -> None:
-        address = urlsplit(host)
-        if address.scheme not in ("http", "https") or not address.hostname:
+        try:
+            address = httpx.URL(host)
+        except httpx.InvalidURL:
+            address = httpx.URL()
+        if address.scheme not in ("http", "https") or not address.host:
             raise BadConfigError(f"host {host!r}", "an address like https://kubeflow.example.org/pipeline")
         self.host, self.namespace = host.rstrip("/"), namespace
         self._check_health(token)

@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 from pydantic import Field
 
+from components.deploy.canary_settings import read_settings
+from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
@@ -61,16 +63,19 @@ def load_preset(name: str) -> Preset:
 
 
 def check_training(parameters: Mapping[str, Any]) -> None:
-    """Checks what training is told before the steps in front of it take their hours.
+    """Checks what training and deployment are told before the steps in front of them take their hours.
 
     Args:
         parameters: of a pipeline, of the right types; those that are left out are the pipeline's own.
 
     Raises:
         BadConfigError: no backbone, an unknown one, a recipe that one of them cannot have, an
-            impossible seed, or a gate with an unknown key or an impossible value.
+            impossible seed, a target of no known kind, or a gate or canary with an unknown key or an impossible value.
     """
     check_seed(parameters.get("seed", 0))
+    read_settings(parameters.get("canary", {}))
+    if "target" in parameters:
+        parse_target(parameters["target"])
     GateConfig.parse(parameters.get("threshold", 0.0), parameters.get("gate", {}))
     for key in ("backbones", "large_backbones"):
         if parameters.get(key) == []:

@@ -76,6 +76,10 @@ def submit(options: argparse.Namespace) -> str:
     text = compile_pipeline(pipeline)
     check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
     check_training(parameters)
+    if parameters.get("retrain") and not parameters.get("volumes"):
+        raise BadConfigError(
+            "retrain without volumes", remedy="Add --set volumes=<folder or manifest.csv to train on>."
+        )
     kubeflow = Kubeflow(options.host, options.namespace, read_token(options.token_file))
     uploaded = kubeflow.upload(pipeline.name, version_name(text), text)
     if options.every:

@@ -36,7 +36,7 @@ class Transformers(kserve.ModelRepository):
         self.predictor, self.workers, self.limits, self.recorder = predictor, workers, limits, recorder
 
     def get_model(self, name: str) -> SliceTransformer:
-        """Returns the transformer of a model that the predictor knows; `serving.routes` lets no other name come here."""
+        """Returns the transformer of a model that the predictor knows; `serving.routes` lets no other name in."""
         if name not in self.models:
             self.models[name] = SliceTransformer(name, self.predictor, self.workers, self.limits, self.recorder)
         return self.models[name]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 from pydantic import Field, field_validator
 
 from components.deploy.judge import BUDGET
@@ -39,9 +40,25 @@ class CanarySettings(Frozen):
             filled = [template.format(service=service, namespace="n") for service in ("a", "b")]
         except (LookupError, ValueError, AttributeError) as error:
             raise ValueError(f"{template!r} has other places than {{service}} and {{namespace}}") from error
-        if filled[0] == filled[1] or not filled[0].startswith(("http://", "https://")):
+        if filled[0] == filled[1] or not all(map(_is_address, filled)):
             raise ValueError(f"{template!r} is no address like http://{{service}}.{{namespace}}")
         return template
+
+    @field_validator("prometheus")
+    @classmethod
+    def is_an_address_or_nothing(cls, given: str) -> str:
+        """Refuses what could not be asked once the canary has users."""
+        if given and not _is_address(given):
+            raise ValueError(f"{given!r} is no address like http://prometheus.monitoring:9090")
+        return given
+
+
+def _is_address(text: str) -> bool:
+    try:
+        address = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return address.scheme in ("http", "https") and bool(address.host)
 
 
 def read_settings(given: dict[str, Any]) -> CanarySettings:

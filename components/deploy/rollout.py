@@ -27,7 +27,7 @@ from components.deploy.publication import Publication
 from components.deploy.rollout_report import RolledBackError, RolledOut, RollOutStory
 from components.deploy.rollout_status import internal_predict_url, predict_url
 from components.deploy.user_metrics import complaints_of_users, traffic_of
-from components.shared.errors import DeployError
+from components.shared.errors import DeployError, TaxonflowError
 from components.shared.progress import Progress
 
 _ATTEMPTS = 5
@@ -102,7 +102,7 @@ class RollOut:
         self.settings, self.data, self.patience = settings, data, patience
         self.story = RollOutStory()
         self._begun = self._judged_as_good = False
-        self._refusal: DeployError | None = None
+        self._refusal: TaxonflowError | None = None
 
     def run(self) -> RolledOut:
         """Goes from situation to situation until the model is served or taken away; raises as `roll_out` does."""
@@ -168,7 +168,7 @@ class RollOut:
                 return
         except (OvertakenError, ConflictError, UnreachableError):
             raise
-        except DeployError as error:
+        except TaxonflowError as error:  # of whatever kind: a canary that cannot be judged must not stay
             self._refusal = error
             return
         self._patch(service, mode.open(service, self.settings))

@@ -1,6 +1,7 @@
 """Where a model can be deployed: one function for each scheme of a target's address."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -59,10 +60,21 @@ def deploy_model(
         ContractError: the model card is missing or damaged, or a file is not what was signed.
         DeployError: the model must not or could not be deployed; what was served before is still served.
     """
-    address = urlsplit(target)
-    if address.scheme not in TARGETS:
-        raise BadConfigError(
-            f"target {target!r}", "file:///folder/of/models or kserve://namespace/inference-service", "Correct it."
-        )
+    address = parse_target(target)
     publication = open_publication(served, uri, name)
     return TARGETS[address.scheme](publication, address, settings, data)
+
+
+def parse_target(target: str) -> SplitResult:
+    """Splits a target's address.
+
+    Raises:
+        BadConfigError: it has no known scheme.
+    """
+    with suppress(ValueError):  # of brackets that are not closed
+        address = urlsplit(target)
+        if address.scheme in TARGETS:
+            return address
+    raise BadConfigError(
+        f"target {target!r}", "file:///folder/of/models or kserve://namespace/inference-service", "Correct it."
+    )

@@ -103,10 +103,10 @@ def unreachable_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def deploy(cluster: FakeCluster) -> Callable[..., RolledOut]:
     """Returns a function that rolls a model out to kserve://lab/forams with few pairs and short pauses."""
 
-    def to_cluster(served: Path, uri: str, timeout: float = 3.0, **changes: Any) -> RolledOut:
+    def to_cluster(served: Path, uri: str, timeout: float = 3.0, data: Path | None = None, **changes: Any) -> RolledOut:
         predictors = f"{cluster.address}/{{namespace}}/{{service}}"
         settings = CanarySettings(**{"pairs": 20, "slower": 1000, "predictor": predictors, **changes})
         publication = open_publication(served, uri, "foraminifera")
-        return roll_out(publication, urlsplit("kserve://lab/forams"), settings, None, Patience(timeout, 0.002))
+        return roll_out(publication, urlsplit("kserve://lab/forams"), settings, data, Patience(timeout, 0.002))
 
     return to_cluster

@@ -195,6 +195,14 @@ def test_a_canary_that_is_not_judged_in_time_is_rolled_back(first: Path, cluster
     check_one_stable_revision(cluster, OLD)
 
 
+def test_a_canary_is_taken_away_where_the_slices_to_judge_it_by_are_gone(
+    first: Path, cluster: Any, deploy: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(RolledBackError, match=r"dataset\.json does not exist.*Version 1 is still served"):
+        deploy(first, NEW, data=tmp_path / "gone")
+    check_one_stable_revision(cluster, OLD)
+
+
 def test_ready_of_the_old_model_is_not_taken_for_the_new_one(first: Path, cluster: Any, deploy: Any) -> None:
     cluster.polls_until_ready = 20
     deploy(first, NEW)

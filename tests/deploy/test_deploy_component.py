@@ -60,6 +60,9 @@ def test_deploy_ends_a_refused_model_with_one_sentence(
         ({"share": 5}, "'share': expected one of percent"),
         ({"predictor": "http://same"}, "no address like"),
         ({"predictor": "http://{pod}"}, "other places than"),
+        ({"predictor": "http://{service}:port"}, "no address like"),
+        ({"prometheus": "http://prometheus:port"}, "no address like"),
+        ({"prometheus": "prometheus:9090"}, "no address like"),
     ],
 )
 def test_a_canary_that_makes_no_sense_is_bad_input(canary: dict[str, Any], complaint: str) -> None:

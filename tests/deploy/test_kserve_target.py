@@ -164,7 +164,9 @@ def test_the_artifact_stores_address_becomes_one_that_kserve_reads() -> None:
     assert storage_uri("pvc://models/served") == "pvc://models/served"
 
 
-@pytest.mark.parametrize("target", ["kserve://lab", "kserve:///forams", "kserve://lab/a/b", "kserve://"])
+@pytest.mark.parametrize(
+    "target", ["kserve://lab", "kserve:///forams", "kserve://lab/a/b", "kserve://", "kserve://[lab"]
+)
 def test_an_incomplete_target_is_refused(served: Path, cluster: Any, target: str) -> None:
     with pytest.raises(BadConfigError, match="kserve://namespace/inference-service"):
         deploy_model(served, "s3://runs/a", "foraminifera", target)

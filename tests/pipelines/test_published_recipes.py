@@ -77,6 +77,8 @@ def test_fish_has_the_published_views_and_callbacks(backbone: str) -> None:
         ({"gate": {"smallest_recal": 0.9}}, "gate key 'smallest_recal': expected one of smallest_recall"),
         ({"threshold": 1.5}, "parameter 'threshold' with value 1.5"),
         ({"seed": -3}, "seed -3: expected a whole number"),
+        ({"canary": {"percnt": 10}}, "canary key 'percnt': expected one of percent"),
+        ({"target": "kserv://lab/forams"}, "target 'kserv://lab/forams'"),
     ],
 )
 def test_a_training_that_cannot_work_is_refused_before_anything_runs(parameters: dict[str, object], words: str) -> None:

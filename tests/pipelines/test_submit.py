@@ -274,6 +274,7 @@ def test_an_unreachable_host_is_one_sentence(capsys: pytest.CaptureFixture[str])
         (["--preset", "smoke", "--set", "seed"], "key=value"),
         (["--preset", "smoke", "--set", "recipe={"], "not YAML"),
         (["--preset", "fossil"], "no volumes"),
+        (["--pipeline", "drift", "--set", "retrain=true"], "retrain without volumes"),
         (["--preset", "nothing"], "preset 'nothing'"),
     ],
 )
@@ -285,7 +286,9 @@ def test_wrong_parameters_are_refused_before_anything_is_sent(
     assert kubeflow.requests == []
 
 
-@pytest.mark.parametrize("host", ["", "kubeflow.example.org", "file:///kubeflow"])
+@pytest.mark.parametrize(
+    "host", ["", "kubeflow.example.org", "file:///kubeflow", "https://kubeflow:port", "http://[::1", "http://a\nb"]
+)
 def test_a_host_that_is_no_address_is_refused(capsys: pytest.CaptureFixture[str], host: str) -> None:
     assert main(["--host", host, "--preset", "smoke"]) == 2
     assert "https://" in sentence(capsys)
@@ -294,14 +297,21 @@ def test_a_host_that_is_no_address_is_refused(capsys: pytest.CaptureFixture[str]
 def test_the_drift_check_becomes_a_recurring_run_that_replaces_the_one_before(
     kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    order = ["--pipeline", "drift", "--every", "0 0 4 * * *", "--set", "name=forams", "--set", "retrain=true"]
+    settings = {"name": "forams", "retrain": True, "volumes": "s3://scans"}
+    order = [
+        "--pipeline",
+        "drift",
+        "--every",
+        "0 0 4 * * *",
+        *(f"--set={key}={value}" for key, value in settings.items()),
+    ]
     assert submit(kubeflow, *order) == submit(kubeflow, *order) == 0
     (recurring,) = kubeflow.recurring
     assert capsys.readouterr().out.endswith(f"/#/recurringrun/details/{recurring['recurring_run_id']}\n")
     assert recurring["display_name"] == "taxonflow-drift forams"
     assert recurring["trigger"]["cron_schedule"]["cron"] == "0 0 4 * * *"
     assert (int(recurring["max_concurrency"]), recurring["no_catchup"]) == (1, True)
-    assert recurring["runtime_config"]["parameters"] == {"name": "forams", "retrain": True}
+    assert recurring["runtime_config"]["parameters"] == settings
     assert [pipeline["display_name"] for pipeline in kubeflow.pipelines] == ["taxonflow-drift"]
     assert kubeflow.runs == []
 

@@ -29,7 +29,7 @@ Connect = Callable[[], socket.socket]
 
 
 async def count_bytes(request: Request) -> Response:
-    """Answers with the length of the body, with why it was refused, or with more than a kernel keeps of a connection."""
+    """Answers with the length of the body, with why it was refused, or with more than a kernel keeps."""
     if request.url.path == "/large":
         return Response(b"x" * LARGE)
     try:
