@@ -104,7 +104,9 @@ def _copied(image: Path | None, event: DriftEvent, folder: Path) -> str:
 
 
 def _row(event: DriftEvent, file: str) -> tuple[object, ...]:
-    return event.id, event.specimen, event.species, f"{event.confidence:.4f}", int(event.unknown), file, ""
+    # Whoever sends slices names the specimens, and whoever labels opens the table in a program that computes.
+    specimen = f"'{event.specimen}" if event.specimen.startswith(("=", "+", "-", "@", "\t", "\r")) else event.specimen
+    return event.id, specimen, event.species, f"{event.confidence:.4f}", int(event.unknown), file, ""
 
 
 def _table(rows: Sequence[tuple[object, ...]]) -> str:

@@ -192,7 +192,7 @@ class Monitor:
         try:
             write_window(judgement, self.config)
             record_window(judgement, self.config)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._fail_on_disk(error)
         self._save()
         self._publish()
@@ -217,9 +217,10 @@ class Monitor:
         except OSError as error:
             self._fail_on_disk(error)
 
-    def _fail_on_disk(self, error: OSError) -> None:
+    def _fail_on_disk(self, error: OSError | ValueError) -> None:
         self._faults["disk"] += 1
-        _warn(f"{self.config.out} cannot be written ({error.strerror}); windows are judged all the same")
+        reason = error.strerror if isinstance(error, OSError) else error
+        _warn(f"{self.config.out} cannot be written ({reason}); windows are judged all the same")
 
     def _publish(self) -> None:
         faults = {

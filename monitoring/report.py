@@ -1,6 +1,7 @@
 """What a window leaves on disk: its result as JSON, and Evidently's report as one HTML file that opens offline."""
 
-import glob
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from components.shared.files import write_atomically
@@ -26,13 +27,20 @@ def write_window(judgement: Judgement, config: MonitorConfig) -> Path:
     write_atomically(report, html)
     write_atomically(out / LATEST, html)
     result.write(result_path(out, result.name))
-    keep_newest(out, f"report-{glob.escape(result.model)}-v*.html", config.kept_reports)
-    keep_newest(out, f"window-{glob.escape(result.model)}-v*.json", config.kept_windows)
+    keep_newest(_windows_of(result.model, out, report_path), config.kept_reports)
+    keep_newest(_windows_of(result.model, out, result_path), config.kept_windows)
     return report
 
 
-def keep_newest(folder: Path, pattern: str, kept: int) -> None:
-    """Removes the oldest files of a pattern beyond so many."""
-    by_age = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+def _windows_of(model: str, out: Path, path_of: Callable[[Path, str], Path]) -> Iterator[Path]:
+    """Yields one model's files: a pattern of `glob` for `forams` would take those of `forams-v2`, too."""
+    pattern = path_of(out, "*")
+    name = re.escape(pattern.name).replace(r"\*", re.escape(model) + r"-v\d+-\d+")
+    return (path for path in out.glob(pattern.name) if re.fullmatch(name, path.name))
+
+
+def keep_newest(files: Iterable[Path], kept: int) -> None:
+    """Removes the oldest files beyond so many."""
+    by_age = sorted(files, key=lambda path: path.stat().st_mtime_ns)
     for path in by_age[:-kept]:
         path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The monitor over HTTP: `/metrics` for Prometheus, `/` for people, `/reports/...` for Evidently's pages."""
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,7 +18,7 @@ from monitoring.console import REPORTS, console_page
 from monitoring.exporter import DriftCollector
 from monitoring.status import MonitorStatus
 
-REFRESH_S = 10
+REFRESH_S, SILENCE_S = 10, 10.0
 _REPORT = re.compile(r"(report-[^/\\\0]+|latest)\.html")
 _HTML = ("Content-Type", "text/html; charset=utf-8")
 _SAFE = ("X-Content-Type-Options", "nosniff")
@@ -65,10 +66,21 @@ class MonitorPages:
 
 
 class _SilentHandler(WSGIRequestHandler):
-    """Leaves the screen to the monitor."""
+    """Leaves the screen to the monitor, and a client that says nothing after a while."""
+
+    timeout = SILENCE_S
 
     def log_message(self, format: str, *_arguments: Any) -> None:  # noqa: A002 the base class names it
         """Says nothing of a request."""
+
+
+class _Server(ThreadingWSGIServer):
+    """A thread for each client; one that goes away is nothing to speak of."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Leaves out what a client did."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 def serve_monitor(status: Callable[[], MonitorStatus], config: MonitorConfig) -> WSGIServer:
@@ -81,9 +93,7 @@ def serve_monitor(status: Callable[[], MonitorStatus], config: MonitorConfig) ->
         BadConfigError: the address is taken or cannot be had.
     """
     try:
-        server = make_server(
-            config.host, config.port, MonitorPages(status, config), ThreadingWSGIServer, _SilentHandler
-        )
+        server = make_server(config.host, config.port, MonitorPages(status, config), _Server, _SilentHandler)
     except OSError as error:
         raise BadConfigError(
             f"{config.host}:{config.port} cannot be listened on ({error.strerror})",

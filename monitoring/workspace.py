@@ -18,13 +18,15 @@ def record_window(judgement: Judgement, config: MonitorConfig) -> None:
 
     Raises:
         OSError: the disk is full or not writable.
+        ValueError: what lies there is damaged: Evidently writes over its files.
     """
     workspace = Workspace.create(str(config.out / WORKSPACE))
     result = judgement.result
     project = _project(workspace, result)
     snapshot = uuid.uuid5(uuid.NAMESPACE_OID, result.name)
     workspace.state.write_snapshot(project.id, snapshot, judgement.snapshot.to_snapshot_model())
-    keep_newest(config.out / WORKSPACE / str(project.id) / "snapshots", "*.json", config.kept_snapshots)
+    snapshots = config.out / WORKSPACE / str(project.id) / "snapshots"
+    keep_newest(snapshots.glob("*.json"), config.kept_snapshots)
 
 
 def _project(workspace: Workspace, result: WindowResult) -> Project:

@@ -12,7 +12,7 @@ from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
 from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS
 from monitoring.monitor import Monitor
-from monitoring.web import serve_monitor
+from monitoring.web import _SilentHandler, serve_monitor
 from tests.monitoring.drift_traffic import FEATURES, append_events, events_of
 
 Labels = frozenset[tuple[str, str]]
@@ -86,6 +86,18 @@ def test_metrics_and_their_table_agree_and_labels_are_bounded(
     assert {name for name, _ in found} == {metric.name for metric in (*MODEL_METRICS, *MONITOR_METRICS)}
     assert {dict(labels)["feature"] for name, labels in found if name == "score"} == set(FEATURES)
     assert len([labels for name, labels in found if name == "window_species_ratio"]) == 6
+
+
+def test_a_client_that_says_nothing_keeps_no_thread_and_no_traceback_is_left(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_SilentHandler, "timeout", _SilentHandler.timeout / 100)
+    server = serve_monitor(lambda: monitor.status, monitor.config)
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
+        assert connection.recv(1) == b""
+    server.shutdown()
+    server.server_close()
+    assert capsys.readouterr().err == ""
 
 
 def test_an_address_that_is_taken_is_refused_in_a_sentence(monitor: Monitor) -> None:

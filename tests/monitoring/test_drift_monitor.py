@@ -11,6 +11,7 @@ from components.shared.descriptors import DESCRIPTORS
 from components.shared.errors import BadInputError, ContractError
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
+from monitoring.results import WORKSPACE
 from monitoring.status import DRIFT, FAULTS, NO_DRIFT, SUSTAINED, TOO_LITTLE
 from tests.monitoring.drift_traffic import FEATURES, append_events, events_of
 
@@ -162,6 +163,20 @@ def test_a_disk_that_cannot_be_written_does_not_stop_the_watch(
     assert result.slices >= 60
     assert faults(monitor)["disk"] > 0
     assert monitor.status.models[0].state == NO_DRIFT
+
+
+def test_a_damaged_workspace_costs_its_pictures_and_not_the_watch(
+    config: MonitorConfig, log: Path, clean: pd.DataFrame
+) -> None:
+    monitor = Monitor(config)
+    append_events(log, events_of(clean.head(64)))
+    monitor.poll()
+    for file in (config.out / WORKSPACE).glob("*/metadata.json"):  # as a full disk leaves what is written over
+        file.write_text(file.read_text()[:20])
+    append_events(log, events_of(clean.iloc[64:128]))
+    (result,) = monitor.poll()
+    assert monitor.report_of(result).is_file()
+    assert faults(monitor)["disk"] == 1
 
 
 def test_a_clock_that_goes_back_is_counted_and_said_and_changes_no_window(

@@ -10,7 +10,8 @@ from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
 from monitoring.features import REASONS, by_group
 from monitoring.profiles import Profile
-from monitoring.results import WORKSPACE
+from monitoring.report import write_window
+from monitoring.results import WORKSPACE, report_path
 from monitoring.workspace import record_window
 from tests.monitoring.drift_traffic import FEATURES, events_of, window_of
 
@@ -43,6 +44,15 @@ def test_a_window_is_recorded_once_with_its_scores_and_the_oldest_make_room(
     assert recorded is not None
     assert recorded.timestamp.timestamp() == judgement.result.end
     assert lines_by_panel(workspace, project) == by_group(FEATURES)
+
+
+def test_each_model_keeps_its_own_reports(judgement: Judgement, config: MonitorConfig) -> None:
+    few = config.model_copy(update={"kept_reports": 1})
+    of_other = judgement.result.model_copy(update={"model": f"{judgement.result.model}-v2"})
+    for each in (Judgement(of_other, judgement.snapshot), judgement, numbered(judgement, 2)):
+        write_window(each, few)
+    left = {report_path(config.out, each.name) for each in (of_other, numbered(judgement, 2).result)}
+    assert set(config.out.glob("report-*")) == left
 
 
 def lines_by_panel(workspace: Workspace, project: Project) -> dict[str, list[str | None]]:

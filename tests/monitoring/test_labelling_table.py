@@ -1,0 +1,19 @@
+"""The table of slices to label, which people open in programs that compute."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+
+from monitoring.labelling import TABLE, collect
+from tests.monitoring.drift_traffic import events_of
+
+
+def test_a_specimens_name_is_never_a_formula(clean: pd.DataFrame, tmp_path: Path) -> None:
+    named = ("=1+1", "@a", "-drawer", "drawer-12")
+    events = [
+        event.model_copy(update={"specimen": name}) for event, name in zip(events_of(clean.head(4)), named, strict=True)
+    ]
+    collect(events, tmp_path / "kept", tmp_path, 10, 1)
+    with (tmp_path / TABLE).open() as file:
+        assert {row["specimen"] for row in csv.DictReader(file)} == {"'=1+1", "'@a", "'-drawer", "drawer-12"}
