@@ -4,20 +4,19 @@ Each is a process of its own; when one asks this one to end, or the monitor ends
 """
 
 import argparse
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from components.shared.children import HOST, ended_politely, free_port
+from components.shared.children import HOST, ended_politely, free_port, running_beside
 from components.shared.errors import EXIT_BAD_INPUT, BadConfigError
 from components.shared.files import write_atomically
 from monitoring.results import WORKSPACE
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as running:
         for companion in companions:
-            running.enter_context(_running(companion))
+            running.enter_context(running_beside(companion.command, companion.log))
             _say(f"{companion.name}: {companion.address}")
         if not shutil.which("prometheus"):
             _say("Prometheus is not installed: no alerts here; the page and Evidently show the same drift")
@@ -141,15 +140,6 @@ def _prometheus(program: str, parsed: argparse.Namespace, port: int) -> Companio
         f"--web.listen-address={HOST}:{port}",
     )
     return Companion("Prometheus", command, f"http://{HOST}:{port}", parsed.out / "prometheus.log")
-
-
-@contextmanager
-def _running(companion: Companion) -> Iterator[None]:
-    with companion.log.open("ab") as log:
-        environment = {**os.environ, "DO_NOT_TRACK": "1"}
-        process = subprocess.Popen(companion.command, stdout=log, stderr=log, env=environment)
-        with ended_politely(process):
-            yield
 
 
 def _say(message: str) -> None:

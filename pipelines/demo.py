@@ -1,8 +1,8 @@
 """`make demo`: clean traffic, then an artefact, then an unseen species, and what the watch says of each."""
 
 import argparse
-import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.phantoms.forms import FORMS
-from components.shared.children import HOST, ended_politely, free_port
+from components.shared.children import HOST, free_port, running_beside
 from components.shared.contracts import ModelCard
 from components.shared.errors import (
     EXIT_BAD_INPUT,
@@ -31,7 +31,7 @@ from monitoring.profiles import find_models
 from monitoring.results import WindowResult, read_result, window_name
 from pipelines.demo_traffic import Act, TrafficConfig, traffic
 from pipelines.presets import load_preset, preset_names
-from pipelines.run import EVENTS, MODELS
+from pipelines.run import EVENTS, MODELS, interrupt
 from serving.client import Client
 
 ALERT = "TaxonflowDriftSustained"
@@ -115,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parse(arguments)
     console = Console()
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         model, version = _served_model(parsed, console)
         species = ModelCard.read(parsed.out / MODELS / model / str(version) / "model.json").classes
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _show(verdicts, console)
             _stay(parsed, console)
     except TaxonflowError as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
+        console.print(str(error), style="red", highlight=False, markup=False)
         return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_FAILED
@@ -213,11 +214,8 @@ def _start(
     ports = ("--port", str(monitor), "--server-port", str(server))
     watch = ("monitoring.laptop", *shared, "--out", str(folder / "monitoring"), *ports, "--", *windows)
     for name, command in (("server", serve), ("watch", watch)):
-        log = running.enter_context((folder / f"{name}.log").open("wb"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], stdout=log, stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-        )
-        running.enter_context(ended_politely(process))
+        program = [sys.executable, "-m", *command]
+        running.enter_context(running_beside(program, folder / f"{name}.log"))
     client = running.enter_context(Client(f"http://{HOST}:{server}"))
     console.print(f"serving {model} version {version} at {client.url}", highlight=False)
     client.wait_until_ready(model, READY_S, version)

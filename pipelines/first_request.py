@@ -5,9 +5,7 @@ A process of its own, `python -m pipelines.first_request`, so that the one that 
 
 import argparse
 import json
-import os
-import socket
-import subprocess
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from components.shared.children import HOST, free_port, running_beside
 from components.shared.contracts import Example, ModelCard
-from components.shared.errors import DeployError, one_sentence
+from components.shared.errors import EXIT_FAILED, DeployError, one_sentence
 from components.shared.slices import iterate_split
 from serving.client import Client, Prediction
 
@@ -33,6 +32,7 @@ def main() -> None:
         parser.add_argument(folder, type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--version", type=int, required=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # so that the server ends, too
     with one_sentence(STEP):
         sys.stdout.write(json.dumps(ask_first_question(**vars(parser.parse_args()))) + "\n")
 
@@ -84,28 +84,11 @@ def _compared(answer: Prediction, example: Example, log: Path) -> dict[str, Any]
 @contextmanager
 def _server(models: Path, events: Path, log: Path) -> Iterator[str]:
     """Runs the local server on a free port for the length of the block; yields its address."""
-    port = _free_port()
+    port = free_port()
     options = {"--repository": models, "--events": events, "--port": port}
     command = [sys.executable, "-m", "serving", *(str(word) for option in options.items() for word in option)]
-    with log.open("a", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        )
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with running_beside(command, log):
+        yield f"http://{HOST}:{port}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,6 @@ def _child(arguments: list[str], environment: Mapping[str, str]) -> Iterator[sub
     try:
         yield process
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):  # the group may have more members than the one that it began with, or none
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

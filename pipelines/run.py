@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from components.ingest.sources.opening import absolute_address
+from components.shared.children import ended_politely
 from components.shared.contracts import Frozen, ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
 from pipelines.local_run import LOG_FILE, Artifacts, run_pipeline
@@ -58,14 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs, prints, writes the summary; returns the exit code."""
     order = parse_order(arguments)
     console = Console()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         with _only_run(order.out):
             folder = _new_folder(order.out)
             summary = _run(order, folder, console)
             _publish(order.out, folder, summary)
     except TaxonflowError as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
+        console.print(str(error), style="red", highlight=False, markup=False)
         return EXIT_CODE["bad_input"] if isinstance(error, BadInputError) else EXIT_CODE["failed"]
     show_outcome(summary, folder / SUMMARY_FILE, order.out, console)
     return EXIT_CODE[summary.outcome]
@@ -189,8 +190,9 @@ def _first_answer(out: Path, name: str, version: int, raw: Path, log: Path) -> d
     folders = {"models": out / MODELS, "events": out / EVENTS, "raw": raw, "log": log}
     options = {**folders, "name": name, "version": version}
     command = [sys.executable, "-m", "pipelines.first_request", *(f"--{key}={value}" for key, value in options.items())]
-    asked = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
-    last = (asked.stdout.splitlines() or [""])[-1]
+    with ended_politely(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)) as asked:
+        said = asked.communicate()[0].decode()
+    last = (said.splitlines() or [""])[-1]
     if asked.returncode:
         raise DeployError(
             last or f"the first request ended with exit code {asked.returncode}", remedy=f"Look at {log}."
@@ -256,7 +258,8 @@ def _only_run(out: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Ends a command by SIGTERM as by Ctrl-C: with what it has started."""
     raise KeyboardInterrupt
 
 

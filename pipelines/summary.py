@@ -20,7 +20,8 @@ class Summary(Document):
         ensemble: rule and metrics on the test set.
         model: name, version, path.
         report: path of the evaluation's report, a page that opens offline.
-        dataset: slices, specimens, classes, refused; `by_class` and `by_split` count slices.
+        dataset: slices, specimens, classes, refused; `by_class` counts slices, `unseen_slices` those of no class,
+            `test_specimens` the test split's specimens by species.
         answer: the request sent at the end and how far its answer was from the evaluation's.
         seconds: wall time by step.
         synthetic: whether the numbers come from synthetic specimens.

@@ -2,8 +2,9 @@
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from components.shared.errors import BadConfigError
 
@@ -23,6 +24,13 @@ def ended_politely(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Pope
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def running_beside(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a program for the length of the block; what it says is appended to a log."""
+    with log.open("ab") as output, ended_politely(subprocess.Popen(command, stdout=output, stderr=output)) as process:
+        yield process
 
 
 def free_port(wanted: int = 0) -> int:
