@@ -40,8 +40,8 @@ run: $(READY) ## volumes to an answered request: [PRESET=sample] [VOLUMES=dir-or
 serve: $(READY) ## the local model server: [PORT=8080] [OUT=runs]
 	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"
 
-ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folder"] [PORT=8080]
-	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" $(or $(IMAGES),$(lastword $(sort $(wildcard $(OUT)/models/*/*/examples))))
+ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080]
+	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" --model "$(MODEL)" $(or $(IMAGES),$(lastword $(shell ls -dv $(OUT)/models/$(or $(MODEL),*)/*/examples 2>/dev/null)),$(OUT)/models)
 
 monitor: $(READY) ## watch the answers for drift, with pages to look at: [OUT=runs] [PORT=8080]
 	@$(BIN)/python -m monitoring.laptop --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
@@ -58,8 +58,8 @@ phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20
 compile: $(READY) ## the pipelines as YAML for the Kubeflow UI, with a preset's resources: [PRESET=fossil] [OUT=runs]
 	@$(BIN)/python -m pipelines.compile --preset "$(PRESET)" --out "$(OUT)/compiled"
 
-submit: $(READY) ## upload a pipeline and start a run: HOST=https://... [PRESET=fossil] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
-	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)")
+submit: $(READY) ## upload a pipeline and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
+	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)") $(foreach setting,$(SET),--set "$(setting)")
 
 test: $(READY) ## the tests, in a few minutes
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster"

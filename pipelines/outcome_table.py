@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -22,7 +23,7 @@ def show_outcome(summary: Summary, path: Path, out: Path, console: Console) -> N
     """Prints the verdict, the figures, the answer, and what to do next."""
     colour = _COLOUR[summary.outcome]
     console.print()
-    console.print(Panel(f"[bold]{_VERDICT[summary.outcome]}[/bold]\n{summary.message}", border_style=colour))
+    console.print(Panel(f"[bold]{_VERDICT[summary.outcome]}[/bold]\n{escape(summary.message)}", border_style=colour))
     if summary.ensemble:
         source = "synthetic test specimens" if summary.synthetic else "test specimens"
         console.print(f"On {source} that neither training nor validation saw:")
@@ -66,9 +67,10 @@ def _findings(ensemble: dict[str, Any]) -> Table:
 
 
 def _answer(answer: dict[str, Any]) -> str:
-    verdict = "right" if answer["species"] == answer["truth"] else f"in truth {answer['truth']}"
+    identifier, species, truth = (escape(answer[key]) for key in ("id", "species", "truth"))
+    verdict = "right" if species == truth else f"in truth {truth}"
     return (
-        f"Sent slice [bold]{answer['id']}[/bold] over HTTP: [bold]{answer['species']}[/bold], "
+        f"Sent slice [bold]{identifier}[/bold] over HTTP: [bold]{species}[/bold], "
         f"{answer['confidence']:.1%} sure ({verdict}); "
         f"largest difference from the evaluation {answer['difference']:.1g}."
     )
@@ -76,8 +78,8 @@ def _answer(answer: dict[str, Any]) -> str:
 
 def _next_steps(summary: Summary, path: Path, out: Path) -> list[str]:
     shown = out.name if out.parent == Path.cwd() else str(out)
-    own = "" if shown == "runs" else f" OUT={shown}"
-    steps = [f"Summary: {path}", *([f"Report:  {summary.report}"] if summary.report else [])]
+    own = "" if shown == "runs" else f" OUT={escape(shown)}"
+    steps = [f"Summary: {escape(str(path))}", *([f"Report:  {escape(summary.report)}"] if summary.report else [])]
     if summary.dataset and summary.dataset["refused"]:
         steps.append(f"Files refused: {len(summary.dataset['refused'])}, each with its reason in the summary.")
     if summary.outcome == "deployed":

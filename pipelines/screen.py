@@ -47,7 +47,7 @@ class Screen:
         self._progress = Progress(
             TextColumn("{task.description:<20}"),
             BarColumn(),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[text]}"),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[text]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,

@@ -163,6 +163,26 @@ def test_make_help_lists_every_target() -> None:
     assert targets == set(re.findall(r"make (\S+)", listed))
 
 
+def dry_run(*arguments: str) -> str:
+    """The last command that make would give."""
+    command = ["make", "--dry-run", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+
+
+def test_make_ask_sends_slices_of_the_newest_version_of_the_model_that_is_named(tmp_path: Path) -> None:
+    for version in ("fish/1", "foraminifera/9", "foraminifera/10"):
+        (tmp_path / "models" / version / "examples").mkdir(parents=True)
+    assert dry_run("ask", f"OUT={tmp_path}").endswith("/models/foraminifera/10/examples")
+    fish = dry_run("ask", f"OUT={tmp_path}", "MODEL=fish")
+    assert fish.endswith("/models/fish/1/examples")
+    assert '--model "fish"' in fish
+    assert dry_run("ask", "OUT=/nothing").endswith("/nothing/models")
+
+
+def test_make_submit_hands_settings_on() -> None:
+    assert '--set "volumes=s3://scans" --set "seed=1"' in dry_run("submit", "SET=volumes=s3://scans seed=1")
+
+
 @pytest.fixture(scope="module")
 def preset_environment() -> dict[str, str]:
     """The environment without what would change a preset."""

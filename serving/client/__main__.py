@@ -166,7 +166,9 @@ def only_model(client: Client) -> str:
     if not names:
         raise BadInputError(f"{client.url} serves no model yet", "", "Ask again when it has loaded one of `make run`.")
     if len(names) > 1:
-        raise BadInputError(f"{client.url} serves {', '.join(names)}", "one", "Choose it with --model.")
+        raise BadInputError(
+            f"{client.url} serves {', '.join(names)}", "one", "Choose it with --model, or MODEL= of make ask."
+        )
     return names[0]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -91,7 +92,7 @@ class Client:
 
     def status(self, model: str) -> dict[str, Any]:
         """Returns the state of a model's versions; raises as `predict` does."""
-        return self._ask("GET", f"/v1/models/{model}")
+        return self._ask("GET", _path_of(model))
 
     def models(self) -> list[str]:
         """Returns the names of the server's models; raises as `predict` does."""
@@ -99,7 +100,7 @@ class Client:
 
     def metadata(self, model: str) -> dict[str, Any]:
         """Returns what a model takes and answers; raises as `predict` does."""
-        return self._ask("GET", f"/v1/models/{model}/metadata")
+        return self._ask("GET", f"{_path_of(model)}/metadata")
 
     def wait_until_ready(self, model: str, timeout_s: float, version: int | None = None) -> None:
         """Waits until a model answers.
@@ -123,7 +124,7 @@ class Client:
 
     def _is_available(self, model: str, version: int | None) -> bool:
         try:
-            states = self._ask_once("GET", f"/v1/models/{model}").json()["model_version_status"]
+            states = self._ask_once("GET", _path_of(model)).json()["model_version_status"]
             available = [int(state["version"]) for state in states if state["state"] == "AVAILABLE"]
         except (httpx.TransportError, KeyError, TypeError, ValueError):
             return False
@@ -132,7 +133,7 @@ class Client:
     def _predict_batch(self, model: str, images: Sequence[bytes], specimen: str | None) -> list[Prediction]:
         extra = {"specimen": specimen} if specimen else {}
         instances = [{"image_bytes": {"b64": base64.b64encode(image).decode()}, **extra} for image in images]
-        answer = self._ask("POST", f"/v1/models/{model}:predict", orjson.dumps({"instances": instances}))
+        answer = self._ask("POST", f"{_path_of(model)}:predict", orjson.dumps({"instances": instances}))
         try:
             predictions = _PREDICTIONS.validate_python(answer.get("predictions"))
         except ValidationError as error:
@@ -173,6 +174,10 @@ class Client:
 
     def _ask_once(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
         return self._http.request(method, path, content=body, headers={"Content-Type": "application/json"})
+
+
+def _path_of(model: str) -> str:
+    return f"/v1/models/{quote(model, safe='')}"
 
 
 def pauses(patience_s: float) -> Iterator[float]:

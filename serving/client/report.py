@@ -64,7 +64,7 @@ def _as_table(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> s
         agreement, remark = f"{found.agreement:.0%}", _UNKNOWN if found.unknown else ""
         cells = (f"{found.confidence:.1%}", str(found.slices), agreement, remark)
         specimens.add_row(specimen, found.species, *cells)
-    console = Console()
+    console = Console(markup=False, emoji=False)  # a file may be named scan[old].png
     with console.capture() as captured:
         console.print(slices)
         if votes:

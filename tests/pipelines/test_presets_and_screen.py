@@ -11,9 +11,11 @@ from components.evaluate.gate import GateConditions
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import BACKBONES
 from components.train.recipe import Recipe
+from pipelines.outcome_table import show_outcome
 from pipelines.presets import check_training, load_preset, preset_names
 from pipelines.run import parse_order, pipeline_call
 from pipelines.screen import Screen
+from pipelines.summary import Summary
 from pipelines.training import phantom_training, training
 
 LOG = """
@@ -88,6 +90,14 @@ def test_the_published_recipe_of_photographs_differs_by_backbone() -> None:
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BadConfigError, match=r"'nothing': expected one of .*smoke"):
         load_preset("nothing")
+
+
+def test_a_path_in_brackets_is_shown_as_it_is(tmp_path: Path) -> None:
+    said, message = io.StringIO(), "/scans/[old]/[/new] does not exist"
+    summary = Summary(outcome="bad_input", message=message, synthetic=False)
+    show_outcome(summary, tmp_path / "[a]" / "summary.json", tmp_path, Console(file=said, width=200))
+    assert message in said.getvalue()
+    assert f"{tmp_path}/[a]/summary.json" in said.getvalue()
 
 
 def test_the_screen_shows_progress_and_refusals_and_the_log_keeps_everything(tmp_path: Path) -> None:

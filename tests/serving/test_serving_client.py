@@ -23,6 +23,7 @@ from components.shared.segmentation import segment_slice
 from serving.client import Client, Prediction, volumes
 from serving.client.__main__ import parse_arguments
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, pauses
+from serving.client.report import AnsweredSlice, render
 from serving.client.volumes import Cutting, cut_volume
 
 REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
@@ -93,6 +94,19 @@ def test_predictions_come_in_the_order_of_the_images(
         row = number % len(segmented_slices)
         assert prediction.species.encode() == expected["species"][row]
         assert prediction.scores == pytest.approx(expected["scores"][row].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "forams?x"])
+def test_a_name_that_is_no_models_is_refused_by_the_server(client: Client, name: str) -> None:
+    with pytest.raises(BadInputError, match="is not known"):
+        client.status(name)
+
+
+def test_names_in_brackets_are_shown_as_they_are() -> None:
+    found = Prediction("Fallotia [cf]", 1.0, (1.0,), False, ())
+    refused = AnsweredSlice("b.png", None, "no [/such] image")
+    table = render([AnsweredSlice("scan[old].png", found), refused], "table", ())
+    assert all(name in table for name in ("scan[old].png", "Fallotia [cf]", "no [/such] image"))
 
 
 def test_no_image_is_no_request(client: Client) -> None:
