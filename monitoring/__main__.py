@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, BadInputError, TaxonflowError
+from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
 from monitoring.results import WORKSPACE
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _once(config) if parsed.once else _follow(config)
     except TaxonflowError as error:
         sys.stderr.write(f"[monitor] {error}\n")
-        return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
+        return exit_code_of(error)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
 from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
-from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError
+from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError, exit_code_of
 from components.shared.files import write_atomically
 from pipelines.gitops import pipeline_resources
 from pipelines.placement import TrainingResources, cluster_pipelines
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"{path}\n")
     except (TaxonflowError, OSError) as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
+        return exit_code_of(error) if isinstance(error, TaxonflowError) else EXIT_FAILED
     sys.stdout.write(
         "Upload one in the Kubeflow UI (Pipelines, Upload pipeline), or `make submit HOST=https://...`.\n"
         f"For a cluster kept in git: {out / RESOURCES}.\n"

@@ -19,14 +19,7 @@ from rich.table import Table
 from components.phantoms.forms import FORMS
 from components.shared.children import HOST, free_port, running_beside
 from components.shared.contracts import ModelCard
-from components.shared.errors import (
-    EXIT_BAD_INPUT,
-    EXIT_FAILED,
-    BadConfigError,
-    BadInputError,
-    DeployError,
-    TaxonflowError,
-)
+from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
 from monitoring.profiles import find_models
 from monitoring.results import WindowResult, read_result, window_name
 from pipelines.demo_traffic import Act, TrafficConfig, traffic
@@ -129,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _stay(parsed, console)
     except TaxonflowError as error:
         console.print(str(error), style="red", highlight=False, markup=False)
-        return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
+        return exit_code_of(error)
     except KeyboardInterrupt:
         return EXIT_FAILED
     return 0 if all(verdict.as_expected for verdict in verdicts) else EXIT_FAILED

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from components.shared.container_images import MONITORING_IMAGE, SERVING_IMAGE
-from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, DeployError, TaxonflowError
+from components.shared.errors import BadConfigError, DeployError, TaxonflowError, exit_code_of
 from components.shared.files import write_atomically
 
 COMPONENT = Path(__file__).parents[1] / "manifests" / "components" / "image-digests" / "kustomization.yaml"
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
         write_atomically(COMPONENT, pinned(digests).encode())
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_BAD_INPUT if isinstance(error, BadConfigError) else EXIT_FAILED
+        return exit_code_of(error)
     sys.stdout.write(f"[digests] {COMPONENT} pins {' and '.join(digests)}\n")
     return 0
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from components.ingest.sources.opening import absolute_address
 from components.shared.children import ended_politely
 from components.shared.contracts import Frozen, ModelCard, SlicesInfo
-from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
+from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError, exit_code_of
 from pipelines.local_run import LOG_FILE, Artifacts, run_pipeline
 from pipelines.outcome_table import show_outcome
 from pipelines.presets import check_training, load_preset, preset_names
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _publish(order.out, folder, summary)
     except TaxonflowError as error:
         console.print(str(error), style="red", highlight=False, markup=False)
-        return EXIT_CODE["bad_input"] if isinstance(error, BadInputError) else EXIT_CODE["failed"]
+        return exit_code_of(error)
     show_outcome(summary, folder / SUMMARY_FILE, order.out, console)
     return EXIT_CODE[summary.outcome]
 

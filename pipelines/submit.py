@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, BadInputError, TaxonflowError
+from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
 from pipelines.compile import compile_pipeline
 from pipelines.gitops import version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
@@ -32,12 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         sys.stdout.write(f"{submit(options)}\n")
-    except BadInputError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_BAD_INPUT
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
+        return exit_code_of(error)
     return 0
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadConfigError, BadInputError, TaxonflowError
+from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
 
 
 def number(text: str, kind: type[int] | type[float], least: float, most: float) -> float:
@@ -106,5 +106,5 @@ def end_in_one_sentence(command: Callable[[argparse.Namespace], None], options: 
         command(options)
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
+        return exit_code_of(error)
     return 0

@@ -74,6 +74,11 @@ class DeployError(TaxonflowError):
     """The model could not be published or rolled out."""
 
 
+def exit_code_of(error: TaxonflowError) -> int:
+    """Returns what a command ends with: EXIT_BAD_INPUT for bad input, else EXIT_FAILED."""
+    return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
+
+
 @contextmanager
 def one_sentence(step: str) -> Iterator[None]:
     """Ends a pipeline step with one sentence instead of a traceback.

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInputError, BadVolumeError, TaxonflowError
+from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadVolumeError, TaxonflowError, exit_code_of
 from components.shared.imaging import IMAGE_ENDINGS
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, AnsweredSlice, render
@@ -188,7 +188,7 @@ def main(arguments: list[str]) -> int:
             answered = Questions(client, model, options.specimen, cutting).ask(files)
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
+        return exit_code_of(error)
     sys.stdout.write(render(answered, options.format, classes_of(metadata)))
     return EXIT_BAD_INPUT if any(row.error for row in answered) else 0
 

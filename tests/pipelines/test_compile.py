@@ -16,7 +16,7 @@ from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import ContractError
 from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
 from components.train.backbones.registry import BACKBONES
-from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines
+from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines, main
 from pipelines.gitops import pipeline_resources, version_name
 from pipelines.placement import Placement, TrainingResources, by_size
 from pipelines.presets import load_preset
@@ -288,6 +288,11 @@ def test_a_registry_and_a_tag_are_taken_from_the_environment(tmp_path: Path) -> 
     images = {task["container"]["image"] for task in tasks(specification).values()}
     prefix = "registry.example.org/lab/taxonflow"
     assert images == {f"{prefix}/python-cpu:7", f"{prefix}/python-gpu:7"}
+
+
+def test_a_preset_that_is_not_there_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(tmp_path), "--preset", "nothing"]) == 2
+    assert "preset 'nothing'" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
