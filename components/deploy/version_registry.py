@@ -4,16 +4,26 @@ Numbers are never given twice and a number's address and bytes never change. An 
 not do: KServe copies those into its pods' templates, so that each entry would restart them all.
 """
 
-import json
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from components.deploy.cluster import Cluster
 from components.deploy.inference_service import ServedModel, served_model
+from components.shared.contracts import Frozen
 from components.shared.errors import DeployError
+from components.shared.parameters import shown
 
 _MOST_VERSIONS = 1000
 _LABELS = {"app.kubernetes.io/part-of": "taxonflow", "app.kubernetes.io/component": "version-registry"}
+
+
+class Entry(Frozen):
+    """What a version number stands for: an artifact's address, and the digest of its files."""
+
+    uri: str
+    digest: str
 
 
 def registry_name(name: str) -> str:
@@ -32,16 +42,16 @@ def register(cluster: Cluster, name: str, uri: str, digest: str) -> ServedModel:
 
     Raises:
         ConflictError: somebody registered another one at the same time.
-        DeployError: this address stood for other bytes before.
+        DeployError: this address stood for other bytes before, or somebody wrote something else into the registry.
     """
     registry = cluster.config_map(registry_name(name))
     versions = _versions(registry)
     for number, entry in versions.items():
-        if entry["uri"] == uri:
+        if entry.uri == uri:
             _check_digest(number, entry, digest)
             return ServedModel(number, uri, digest)
     model = replace(_next(cluster.service(name), versions, uri), digest=digest)
-    text = json.dumps({"uri": uri, "digest": digest})
+    text = Entry(uri=uri, digest=digest).model_dump_json()
     if registry is None:
         cluster.create_config_map(_empty(name, {str(model.version): text}))
     else:
@@ -50,21 +60,32 @@ def register(cluster: Cluster, name: str, uri: str, digest: str) -> ServedModel:
     return model
 
 
-def _versions(registry: dict[str, Any] | None) -> dict[int, dict[str, str]]:
+def _versions(registry: dict[str, Any] | None) -> dict[int, Entry]:
     data: dict[str, str] = (registry or {}).get("data") or {}
-    return {int(number): json.loads(text) for number, text in data.items() if number.isdecimal()}
+    return {int(number): _entry(number, text) for number, text in data.items() if number.isdecimal()}
 
 
-def _check_digest(number: int, entry: dict[str, str], digest: str) -> None:
-    if entry["digest"] != digest:
+def _entry(number: str, text: str) -> Entry:
+    try:
+        return Entry.model_validate_json(text)
+    except ValidationError as error:
         raise DeployError(
-            f"{entry['uri']} is version {number} with the digest {entry['digest'][:12]} and holds {digest[:12]} now",
+            f"the registry's entry of version {number} is {shown(text)}",
+            '{"uri": "...", "digest": "..."}',
+            "Mend the ConfigMap, or remove the entry.",
+        ) from error
+
+
+def _check_digest(number: int, entry: Entry, digest: str) -> None:
+    if entry.digest != digest:
+        raise DeployError(
+            f"{entry.uri} is version {number} with the digest {entry.digest[:12]} and holds {digest[:12]} now",
             "an address whose files never change",
             "Deploy the artifact of a new run.",
         )
 
 
-def _next(service: dict[str, Any] | None, versions: dict[int, dict[str, str]], uri: str) -> ServedModel:
+def _next(service: dict[str, Any] | None, versions: dict[int, Entry], uri: str) -> ServedModel:
     """Returns the version of an artifact that the registry does not know; older roll-outs had no registry."""
     served = None if service is None else served_model(service)
     if served is not None and served.uri == uri and served.version > 0:
@@ -72,7 +93,7 @@ def _next(service: dict[str, Any] | None, versions: dict[int, dict[str, str]], u
     return ServedModel(max([*versions, served.version if served else 0], default=0) + 1, uri)
 
 
-def _too_old(versions: dict[int, dict[str, str]]) -> dict[str, None]:
+def _too_old(versions: dict[int, Entry]) -> dict[str, None]:
     """Names the entries to forget, so that the ConfigMap never outgrows its limit of 1 MiB."""
     return {str(number): None for number in sorted(versions)[: max(0, len(versions) + 1 - _MOST_VERSIONS)]}
 

@@ -34,6 +34,14 @@ def test_the_registry_is_a_valid_config_map(lab: Cluster, cluster: Any) -> None:
     kubernetes_validate.validate(cluster.config_maps[REGISTRY], "1.33", strict=True)
 
 
+@pytest.mark.parametrize("text", ["no JSON", '{"uri": "s3://runs/a"}', "3"])
+def test_an_entry_that_somebody_else_wrote_is_one_sentence(lab: Cluster, cluster: Any, text: str) -> None:
+    register(lab, "forams", "s3://runs/a", "a")
+    cluster.config_maps[REGISTRY]["data"]["2"] = text
+    with pytest.raises(DeployError, match="entry of version 2 is"):
+        register(lab, "forams", "s3://runs/b", "b")
+
+
 def test_the_same_address_with_other_bytes_is_refused(
     make_served: Callable[..., Path], cluster: Any, deploy: Any
 ) -> None:
