@@ -116,8 +116,8 @@ def _join_near_copies(cutting: Cutting, reader: Reader) -> tuple[list[Scan], tup
 
 
 def _near_copies(cutting: Cutting, reader: Reader) -> tuple[NearCopies, ...]:
-    scans = cutting.scans
-    return find_near_copies(scans, [cutting.results[scan.path].fingerprint for scan in scans], reader.near)
+    fingerprints = [cutting.results[scan.path].fingerprint for scan in cutting.scans]
+    return find_near_copies(cutting.scans, fingerprints, reader.near, cutting.same)
 
 
 def _write_slices(

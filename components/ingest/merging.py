@@ -19,6 +19,7 @@ from components.ingest.shard import check_shards, read_results
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import check_enough
 from components.shared.contracts import Refusal
+from components.shared.slices import SPLITS
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Cutting:
         refused: why scans of the plan were left out, by number.
         results: what came of each scan, by path, without its histogram.
         part_of: the file of each scan's slices, by path.
+        same: specimens two by two of which the same file was given, so that they are one individual.
     """
 
     plan: IngestPlan
@@ -42,6 +44,7 @@ class Cutting:
     refused: dict[int, str] = field(default_factory=dict)
     results: dict[str, CutResult] = field(default_factory=dict)
     part_of: dict[str, Path] = field(default_factory=dict)
+    same: list[tuple[str, str]] = field(default_factory=list)
 
     def take(self, number: int, result: CutResult, part: Path) -> None:
         """Notes what came of a scan; its histogram stays on disk."""
@@ -109,14 +112,22 @@ def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Cutt
 
 
 def _refuse_copies(cutting: Cutting) -> None:
-    """Refuses volumes with the same bytes as another; where the copies name different species, all of them."""
+    """Refuses volumes with the same bytes as another; where the copies name different species, all of them.
+
+    What was given for the test stays before what was given for validation or training.
+    """
     copies: defaultdict[str, list[Scan]] = defaultdict(list)
     for scan in cutting.scans:
         copies[cutting.results[scan.path].digest].append(scan)
-    for first, *others in copies.values():
-        contradictory = len({scan.species for scan in (first, *others)}) > 1
-        for scan in (first, *others) if contradictory else others:
-            other = next(twin for twin in (first, *others) if twin is not scan)
+    for twins in copies.values():
+        kept = max(twins, key=lambda scan: SPLITS.index(scan.split) if scan.split in SPLITS else -1)
+        contradictory = len({scan.species for scan in twins}) > 1
+        for scan in twins:
+            if scan is not kept:
+                cutting.same.append((kept.specimen, scan.specimen))
+            elif not contradictory:
+                continue
+            other = kept if scan is not kept else next(twin for twin in twins if twin is not scan)
             reason = f"the same file as {other.path}"
             reason = f"{reason}, which is of another species" if contradictory else reason
             cutting.refuse(scan, reason)

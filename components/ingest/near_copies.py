@@ -7,7 +7,7 @@ they share a split, and that is `train` unless the manifest says otherwise, so t
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +30,10 @@ Pairs = Callable[[Sequence[str]], Iterator[tuple[int, int, float]]]
 
 
 def find_near_copies(
-    scans: Sequence[Scan], fingerprints: Sequence[str], near: Pairs = near_pairs
+    scans: Sequence[Scan],
+    fingerprints: Sequence[str],
+    near: Pairs = near_pairs,
+    same: Iterable[tuple[str, str]] = (),
 ) -> tuple[NearCopies, ...]:
     """Finds the specimens that are one individual: pairs of near scans, and what they are pairs of in turn.
 
@@ -38,6 +41,7 @@ def find_near_copies(
         scans: of all specimens.
         fingerprints: of the scans, in their order.
         near: finds the pairs.
+        same: specimens known to be one individual, two by two; those without a scan do not matter.
 
     Returns:
         The groups in the order of their first scans.
@@ -46,6 +50,7 @@ def find_near_copies(
     number = {specimen: place for place, specimen in enumerate(species_of)}
     owners = [number[scan.specimen] for scan in scans]
     pairs = [(owners[one], owners[two], far) for one, two, far in near(fingerprints)]
+    pairs += [(number[one], number[two], 0.0) for one, two in same if one in number and two in number]
     joined = _joined([pair for pair in pairs if pair[0] != pair[1]], len(number))
     names = list(number)
     return tuple(

@@ -1,5 +1,6 @@
 """Folders and manifests of photographs become a data set of slices in colour."""
 
+import csv
 import io
 import shutil
 from pathlib import Path
@@ -160,6 +161,29 @@ def test_different_photographs_of_one_species_are_far_apart(tmp_path: Path) -> N
     looks = [look_of(read_photograph(file.read_bytes(), 96).content) for file in files]
     assert len(looks) > 30
     assert list(pairs_within(looks, 1, 0.3)) == []
+
+
+def test_specimens_of_which_one_file_is_the_same_are_one_individual(photos: Path) -> None:
+    for number in range(6):
+        for view, seed in (("first", 100), ("again", 200)):
+            save(photos / "Alba" / f"{view}{number}_view2.png", scene(seed + number))
+        save(photos / "Alba" / f"first{number}_view1.png", scene(300 + number))
+        shutil.copy(photos / "Alba" / f"first{number}_view1.png", photos / "Alba" / f"again{number}_view1.png")
+    result, folder = made(photos)
+    rows = csv.DictReader((folder / "split.csv").read_text().splitlines())
+    split = {row["specimen"]: row["split"] for row in rows}
+    assert [split[f"first{number}"] for number in range(6)] == [split[f"again{number}"] for number in range(6)]
+    assert (len(result.info.refused), len(result.info.near_copies)) == (6, 6)
+
+
+def test_of_the_same_photograph_in_two_given_splits_the_one_in_training_gives_way(tmp_path: Path) -> None:
+    for place, split in enumerate(("train", "val", "test")):
+        for other, species in enumerate(SPECIES):
+            for number in range(2):
+                save(tmp_path / "set" / split / species / f"{number}.png", scene(100 * place + 10 * other + number))
+    shutil.copy(tmp_path / "set" / "val" / "Alba" / "0.png", tmp_path / "set" / "train" / "Alba" / "copy.png")
+    result, _ = made(tmp_path / "set")
+    assert [refusal.path for refusal in result.info.refused] == ["train/Alba/copy.png"]
 
 
 def test_the_page_explores_balance_sizes_and_copies(photos: Path) -> None:
