@@ -141,7 +141,7 @@ def _parse(content: bytes, source: str) -> DriftEvent | None:
         return None
     try:
         event = DriftEvent.of_line(content, source)
-    except (ContractError, RecursionError):
+    except ContractError:
         return None
     sane = 0 <= event.time < LATEST_TIME and 0 <= event.confidence <= 1 and event.version >= 0
     numbers = (*event.descriptors.values(), *event.embedding)

@@ -21,7 +21,7 @@ DIGESTS_FILE = "digests.json"
 class Frozen(BaseModel):
     """An immutable configuration or document that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Document(Frozen):
@@ -53,7 +53,7 @@ class Document(Frozen):
         """
         try:
             fields: Any = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of a document nested thousands of times
             raise ContractError(f"{source} is not JSON ({error})", f"a {cls.SCHEMA} document") from error
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
         if schema != cls.SCHEMA:

@@ -74,7 +74,7 @@ def _verify_signature(folder: Path, public_key: Path) -> None:
         raise _unusable(public_key, "public") from error
     try:
         verifier.set_hashing_config(_all_but(SIGNATURE_FILE)).verify(folder.resolve(), folder / SIGNATURE_FILE)
-    except (ValueError, LookupError, TypeError, InvalidSignature) as error:
+    except (ValueError, LookupError, TypeError, RecursionError, InvalidSignature) as error:
         reason = str(error)[:200] or type(error).__name__
         raise ContractError(f"{folder} is not signed by the key of {public_key} ({reason})", remedy=_REMEDY) from error
 

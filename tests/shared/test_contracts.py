@@ -91,7 +91,7 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         SlicesInfo.parse(json.dumps(fields), "somewhere.json")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"', "[" * 100_000])
 def test_what_is_no_document_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(ContractError, match=r"somewhere.json"):
         SlicesInfo.parse(text, "somewhere.json")
