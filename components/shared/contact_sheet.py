@@ -20,9 +20,10 @@ class Thumbnails:
         self._specimens: defaultdict[str, set[str]] = defaultdict(set)
 
     def consider(self, species: str, split: str, specimen: str, png: bytes) -> None:
-        """Keeps a slice unless its species has enough, or its specimen is shown already."""
-        enough = len(self.chosen[species]) >= PER_SPECIES
-        if enough or specimen in self._specimens[species] or len(self.chosen) > MOST_SPECIES:
+        """Keeps a slice unless MOST_SPECIES others came first, its species has enough, or its specimen is shown."""
+        if species not in self.chosen and len(self.chosen) == MOST_SPECIES:
+            return
+        if len(self.chosen[species]) == PER_SPECIES or specimen in self._specimens[species]:
             return
         self._specimens[species].add(specimen)
         self.chosen[species].append((f"{specimen}, {split}", png))
