@@ -57,7 +57,7 @@ def opened(encoded: bytes, max_pixels: int, max_side: int) -> Iterator[Image.Ima
         image = Image.open(io.BytesIO(encoded), formats=tuple(FORMATS))
         _check_header(image, max_pixels, max_side)
         yield image
-    except BadImageError:
+    except (BadImageError, MemoryError):  # the latter is not the image's fault
         raise
     except Image.DecompressionBombError as error:
         promised = str(error).partition(" exceeds")[0]  # Pillow goes on to speak of an attack

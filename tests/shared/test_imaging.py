@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components.shared.errors import BadImageError
-from components.shared.imaging import FORMATS, decode_image, encode_png
+from components.shared.imaging import FORMATS, decode_image, encode_png, opened
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -31,6 +31,11 @@ def test_sixteen_bits_keep_their_high_byte() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.array([[0, 0x1234, 0xFFFF]], np.uint16)).save(buffer, "PNG")
     np.testing.assert_array_equal(decode_image(buffer.getvalue(), 1), [[0, 0x12, 0xFF]])
+
+
+def test_a_lack_of_memory_is_not_said_to_be_the_images_fault() -> None:
+    with pytest.raises(MemoryError), opened(encode_png(np.zeros((4, 4), np.uint8)), max_pixels=16, max_side=4):
+        raise MemoryError
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (7, 5, 3)])
