@@ -24,11 +24,18 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _JOBS_AHEAD = 4
+_CONTAINER = Path("/sys/fs/cgroup")
+"""Where a container sees its limits (control groups, version 2)."""
 
 
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+def cores(container: Path = _CONTAINER) -> int:
+    """Returns how many cores this process may use: those of the machine, or as many as the container's limit is worth.
+
+    A limit of Kubernetes leaves all of the node's cores visible, and stops who uses them for the rest of a period.
+    """
+    visible, limit = len(os.sched_getaffinity(0)), container / "cpu.max"
+    quota, period = limit.read_text().split() if limit.is_file() else ("max", "")
+    return visible if quota == "max" else min(visible, max(1, -(-int(quota) // int(period))))
 
 
 def affordable_workers(wanted: int, jobs: int, bytes_per_job: int) -> int:
@@ -43,14 +50,23 @@ def affordable_workers(wanted: int, jobs: int, bytes_per_job: int) -> int:
     return max(1, min(wanted or cores(), jobs, by_memory))
 
 
-def free_memory() -> int:
-    """Returns the bytes that this process may still take: the container's limit or what the machine has left."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        free = min(free, max(0, int(limit.read_text()) - int(used.read_text())))
+def free_memory(container: Path = _CONTAINER) -> int:
+    """Returns the bytes that this process may still take: what the container's limit or the machine has left.
+
+    Pages of files that were read count as used, but are given up for whoever needs memory.
+    """
+    free = _numbers(Path("/proc/meminfo"))["MemAvailable:"] * 1024
+    limit = container / "memory.max"
+    if limit.is_file() and limit.read_text().strip() != "max":
+        kinds = _numbers(container / "memory.stat")
+        kept = int((container / "memory.current").read_text()) - kinds["inactive_file"] - kinds["active_file"]
+        free = min(free, max(0, int(limit.read_text()) - kept))
     return free
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """Reads lines of a name and a number, and perhaps a unit."""
+    return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
 
 
 def in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Result]]:
