@@ -7,8 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from components.segment.batch import METHODS, Batch, SegmentedSlice
 from components.shared import segmentation
 from components.shared.contact_sheet import Thumbnails, balance_table, figures
@@ -17,7 +15,7 @@ from components.shared.errors import BadConfigError, BadInputError, ContractErro
 from components.shared.files import folder_made_whole
 from components.shared.pages import heading, page, table
 from components.shared.progress import Progress
-from components.shared.slices import INDEX_FILE, SPLITS, UNSEEN, Slice, SlicesWriter, iterate_split, read_info
+from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, index_rows, iterate_split, read_info
 from components.shared.workers import in_order
 
 BATCH_SLICES = 64
@@ -65,7 +63,8 @@ class SegmentResult:
             table(["species", "split", "dropped"], dropped),
         ]
         for name in self.info.classes:
-            parts += [heading(name), figures(self.raw.chosen[name]), "<br>", figures(self.segmented.chosen[name])]
+            before, after = self.raw.chosen.get(name, []), self.segmented.chosen.get(name, [])
+            parts += [heading(name), figures(before), "<br>", figures(after)]
         return page("Segmented slices", parts)
 
 
@@ -117,12 +116,11 @@ def _batches(source: Path, channels: int) -> Iterator[Batch]:
 
 def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     images = {split: iterate_split(source, split) for split in (*SPLITS, UNSEEN)}
-    for batch in pq.ParquetFile(source / INDEX_FILE).iter_batches(batch_size=1024):
-        for row in batch.to_pylist():
-            id_, _, png = next(images[row["split"]], ("no more records", 0, b""))
-            if id_ != row["id"]:
-                raise ContractError(f"{source}: record {id_!r}", f"{row['id']!r}, as the index says", "Make it again.")
-            yield row, png
+    for row in index_rows(source):
+        id_, _, png = next(images[row["split"]], ("no more records", 0, b""))
+        if id_ != row["id"]:
+            raise ContractError(f"{source}: record {id_!r}", f"{row['id']!r}, as the index says", "Make it again.")
+        yield row, png
 
 
 def _add(

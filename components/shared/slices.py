@@ -7,6 +7,7 @@ of one split each, in the order in which the slices were given, so the bytes dep
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -162,16 +163,48 @@ def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | 
         folder: a data set of slices.
         split: the only split whose rows are read; None reads all.
         columns: the only columns that are read; None reads all.
+
+    Raises:
+        ContractError: missing or damaged.
     """
     import pandas as pd
 
     rows = [("split", "==", split)] if split else None
-    return pd.read_parquet(folder / INDEX_FILE, columns=list(columns) if columns else None, filters=rows)
+    with _index(folder) as file:
+        return pd.read_parquet(file, columns=list(columns) if columns else None, filters=rows)
+
+
+def index_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the rows of `index.parquet`, some at a time in memory.
+
+    Raises:
+        ContractError: missing or damaged.
+    """
+    with _index(folder) as file, pq.ParquetFile(file) as index:
+        for batch in index.iter_batches(batch_size=1024):
+            yield from batch.to_pylist()
 
 
 def index_columns(folder: Path) -> list[str]:
-    """Returns the names of the columns of `index.parquet`."""
-    return list(pq.read_schema(folder / INDEX_FILE).names)
+    """Returns the names of the columns of `index.parquet`.
+
+    Raises:
+        ContractError: missing or damaged.
+    """
+    with _index(folder) as file:
+        return list(pq.read_schema(file).names)
+
+
+@contextmanager
+def _index(folder: Path) -> Iterator[Path]:
+    file = folder / INDEX_FILE
+    try:
+        yield file
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ContractError(
+            f"{file} cannot be read ({reason})", "an index of slices", "Make the slices again."
+        ) from error
 
 
 def parse_example(record: "tf.Tensor") -> dict[str, "tf.Tensor"]:

@@ -16,6 +16,8 @@ from components.shared.slices import (
     SPLITS,
     Slice,
     SlicesWriter,
+    index_columns,
+    index_rows,
     iterate_split,
     parse_example,
     read_index,
@@ -98,6 +100,16 @@ def test_the_index_tells_where_each_record_is(monkeypatch: pytest.MonkeyPatch, t
 def test_a_missing_split_is_a_contract_error(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="no test shards"):
         shards_of(_write(tmp_path / "slices", count=4), "test")
+
+
+def test_a_missing_or_damaged_index_is_a_contract_error(tmp_path: Path) -> None:
+    file = _write(tmp_path / "slices", count=4) / "index.parquet"
+    readers = (read_index, index_columns, lambda folder: list(index_rows(folder)))
+    for content in (file.read_bytes()[:-20], b"junk", None):
+        file.unlink() if content is None else file.write_bytes(content)
+        for read in readers:
+            with pytest.raises(ContractError, match=r"index.parquet cannot be read"):
+                read(file.parent)
 
 
 @pytest.mark.parametrize(
