@@ -5,6 +5,7 @@ slice is K logits of each backbone; embeddings lie in a file.
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -277,7 +278,10 @@ def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
         int64 [at most `most`], ascending.
     """
     place = pd.Series(specimens).groupby(specimens).cumcount().to_numpy()
-    rows = np.flatnonzero(place % max(1, -(-len(specimens) // most)) == 0)
+    first, longest = max(1, -(-len(specimens) // most)), int(place.max(initial=0)) + 1
+    tried = range(first, max(first, longest))
+    step = first + bisect_left(tried, True, key=lambda step: (place % step == 0).sum().item() <= most)
+    rows = np.flatnonzero(place % step == 0)
     if len(rows) > most:
         rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
     return rows

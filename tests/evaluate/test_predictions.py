@@ -45,6 +45,13 @@ def test_few_slices_are_all_taken_and_many_are_thinned_within_each_specimen() ->
     assert np.diff(rows[specimens[rows] == "a"]).min() == np.diff(rows[specimens[rows] == "a"]).max()
 
 
+def test_no_specimen_goes_without_where_there_are_rows_for_all() -> None:
+    specimens = np.array([f"large-{n}" for n in range(10) for _ in range(100)] + [f"small-{n}" for n in range(80)])
+    rows = spread_rows(specimens, 100)
+    assert len(rows) <= 100
+    assert set(specimens[rows]) == set(specimens)
+
+
 def test_more_specimens_than_slices_wanted_are_spread() -> None:
     rows = spread_rows(np.array([f"specimen-{number}" for number in range(500)]), 50)
     assert len(rows) == 50
