@@ -1,8 +1,10 @@
 """How good a classifier is, on arrays: scores [N, K] that sum to one, labels int [N], specimens [N]."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -21,8 +23,8 @@ def top_accuracy(scores: Scores, labels: Labels, places: int = 3) -> float:
 
 
 def macro_f1(scores: Scores, labels: Labels) -> float:
-    """Unweighted mean over the species of the harmonic mean of precision and recall."""
-    return float(f1_score(labels, scores.argmax(axis=1), average="macro", zero_division=0))
+    """Unweighted mean of the harmonic mean of precision and recall over the species that have slices."""
+    return macro_f1_of(confusion(scores, labels))
 
 
 def area_under_curve(scores: Scores, labels: Labels) -> float | None:
@@ -44,7 +46,7 @@ def calibration_error(scores: Scores, labels: Labels, bins: int = 15) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def confusion(scores: Scores, labels: Labels) -> NDArray[np.int64]:
+def confusion(scores: NDArray[np.floating[Any]], labels: Labels) -> NDArray[np.int64]:
     """Counts int64 [K, K]: rows are true species, columns answers."""
     classes = scores.shape[1]
     return np.bincount(labels * classes + scores.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
@@ -52,19 +54,21 @@ def confusion(scores: Scores, labels: Labels) -> NDArray[np.int64]:
 
 def recall_by_species(scores: Scores, labels: Labels) -> NDArray[np.float64]:
     """Share of each species' slices that were recognised, float64 [K]; NaN for a species without slices."""
-    table = confusion(scores, labels)
-    with np.errstate(invalid="ignore"):
-        return np.diag(table) / table.sum(axis=1)
+    return species_table(confusion(scores, labels))["recall"]
+
+
+def votes_of_specimens(scores: Scores, labels: Labels, specimens: Specimens) -> tuple[NDArray[np.float64], Labels]:
+    """Sums the scores of each specimen's slices: float64 [specimens, K] by name, and their labels."""
+    names, first, owner = np.unique(specimens, return_index=True, return_inverse=True)
+    summed = np.zeros((len(names), scores.shape[1]))
+    np.add.at(summed, owner, scores)
+    return summed, labels[first]
 
 
 def right_specimens(scores: Scores, labels: Labels, specimens: Specimens) -> NDArray[np.bool_]:
     """Whether the mean score of each specimen's slices is highest at its label, bool [specimens], by name."""
-    names, owner = np.unique(specimens, return_inverse=True)
-    summed = np.zeros((len(names), scores.shape[1]))
-    np.add.at(summed, owner, scores)
-    label = np.zeros(len(names), dtype=np.int64)
-    label[owner] = labels
-    return np.asarray(summed.argmax(axis=1) == label)
+    votes, label = votes_of_specimens(scores, labels, specimens)
+    return np.asarray(votes.argmax(axis=1) == label)
 
 
 def brier_score(scores: Scores, labels: Labels) -> float:

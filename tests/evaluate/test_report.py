@@ -21,12 +21,14 @@ from components.evaluate.report.findings import (
     collect_findings,
     confused_pairs,
     reliability,
+    species_findings,
     worst_mistakes,
 )
 from components.evaluate.report.folder import write_report
 from components.evaluate.report.html_page import report_page
 from components.evaluate.report.pictures import Pictures, Reasons
 from components.evaluate.report.unknown_curve import unknown_curve
+from components.shared import metrics
 from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
 from components.shared.imaging import encode_png
 
@@ -140,6 +142,13 @@ def test_species_are_measured_by_slice_and_by_specimen(findings: Findings) -> No
     assert (fallotia.recall, fallotia.precision, fallotia.taken_for) == (1.0, 1.0, "")
     assert (minoxia.recall, minoxia.taken_for, minoxia.specimens) == (0.5, "Alveolina", 2)
     assert findings.models[0].milliseconds == pytest.approx(100)
+
+
+def test_a_narrow_vote_of_a_specimens_slices_is_the_same_in_every_figure() -> None:
+    scores = np.array([[1, 0], [0, 1], [0, 2e-8]], np.float32)
+    slices = SplitSlices(np.array(["0", "1", "2"]), np.zeros(3, np.int64), np.array(["a"] * 3))
+    right = metrics.right_specimens(scores, slices.labels, slices.specimens).sum()
+    assert species_findings(("a", "b"), scores, slices)[0].specimens_right == right == 0
 
 
 def test_every_figure_is_told_with_its_interval_and_none_that_has_no_value(findings: Findings) -> None:

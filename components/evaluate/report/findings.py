@@ -242,7 +242,7 @@ def stages_of(card: BackboneCard) -> tuple[StageFindings, ...]:
 def species_findings(classes: Sequence[str], scores: Scores, slices: SplitSlices) -> tuple[SpeciesFindings, ...]:
     """Measures the ensemble on each species, in the order of the labels."""
     matrix = metrics.confusion(scores, slices.labels)
-    of_specimens = specimen_confusion(scores, slices)
+    of_specimens = metrics.confusion(*metrics.votes_of_specimens(scores, slices.labels, slices.specimens))
     right, answered, truly = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
     wrong = matrix - np.diag(right)
     return tuple(
@@ -259,14 +259,6 @@ def species_findings(classes: Sequence[str], scores: Scores, slices: SplitSlices
         )
         for label, species in enumerate(classes)
     )
-
-
-def specimen_confusion(scores: Scores, slices: SplitSlices) -> NDArray[np.int64]:
-    """Counts specimens int64 [K, K] by their mean score: rows are true species, columns answers."""
-    names, first, owner = np.unique(slices.specimens, return_index=True, return_inverse=True)
-    summed = np.zeros((len(names), scores.shape[1]), np.float64)
-    np.add.at(summed, owner, scores)
-    return metrics.confusion(summed.astype(np.float32), slices.labels[first])
 
 
 def _share(part: int, whole: int) -> float:
