@@ -22,7 +22,6 @@ from components.ingest.sources.place import Source
 from components.ingest.split import assign_splits
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadVolumeError
-from components.shared.files import write_atomically
 from components.shared.progress import Progress
 
 PLAN_FILE = "plan.json"
@@ -97,7 +96,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
 
 def write_plan(folder: Path, plan: IngestPlan) -> None:
     """Writes the plan into a folder."""
-    write_atomically(folder / PLAN_FILE, plan.to_json().encode())
+    plan.write(folder / PLAN_FILE)
 
 
 def read_plan(folder: Path) -> IngestPlan:

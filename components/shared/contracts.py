@@ -37,8 +37,16 @@ class Document(Frozen):
         return json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, indent=1)
 
     def write(self, path: Path) -> None:
-        """Writes the document atomically."""
-        write_atomically(path, self.to_json().encode())
+        """Writes the document atomically.
+
+        Raises:
+            ContractError: nobody would read it, for it is larger than MAX_DOCUMENT_BYTES.
+        """
+        content = self.to_json().encode()
+        if len(content) > MAX_DOCUMENT_BYTES:
+            found = f"{path} of {len(content)} bytes"
+            raise ContractError(found, f"at most {MAX_DOCUMENT_BYTES}", "Use fewer files at a time.")
+        write_atomically(path, content)
 
     @classmethod
     def parse(cls, text: str | bytes, source: str) -> Self:

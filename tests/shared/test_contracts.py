@@ -110,6 +110,13 @@ def test_a_document_beyond_the_size_limit_is_not_read(tmp_path: Path) -> None:
         SlicesInfo.read(path)
 
 
+def test_a_document_that_nobody_would_read_is_not_written(tmp_path: Path) -> None:
+    card = FileDigests(files={"weights": "0" * MAX_DOCUMENT_BYTES})
+    with pytest.raises(ContractError, match="at most"):
+        card.write(tmp_path / "digests.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_drift_event_is_one_line() -> None:
     event = DOCUMENTS[-1]
     assert isinstance(event, DriftEvent)
