@@ -1,6 +1,5 @@
 """One picture of all twelve forms: from outside, and in oblique sections of four individuals each."""
 
-import base64
 import io
 
 import numpy as np
@@ -13,6 +12,7 @@ from components.phantoms.body import coverage, draw_body
 from components.phantoms.forms import FORMS
 from components.phantoms.physics import CLEAN, Artefacts
 from components.phantoms.specimen import make_specimen, specimen_rng
+from components.shared.pages import page, picture
 
 Picture = NDArray[np.uint8]
 Solid = NDArray[np.float32]
@@ -28,6 +28,7 @@ VIEWING_TILT_DEGREES = 62.0
 _LIGHT = np.array([-0.45, -0.75, 0.5])
 _GREYS = 40
 _SAMPLES_PER_AXIS = 96
+_SHOWN = 1100
 
 
 def contact_sheet(seed: int, size: int = 96, artefacts: Artefacts = CLEAN) -> bytes:
@@ -53,12 +54,7 @@ def contact_sheet(seed: int, size: int = 96, artefacts: Artefacts = CLEAN) -> by
 
 def contact_sheet_html(png: bytes) -> str:
     """Returns a self-contained page that shows the PNG."""
-    encoded = base64.b64encode(png).decode()
-    return (
-        "<!doctype html><meta charset='utf-8'><title>Synthetic specimens</title>"
-        "<p style='font-family:sans-serif'>Synthetic specimens: each form from outside and in oblique sections.</p>"
-        f"<img alt='Contact sheet of the twelve forms' style='max-width:100%' src='data:image/png;base64,{encoded}'>"
-    )
+    return page("Synthetic specimens", [picture(png, "The twelve forms from outside and in oblique sections.", _SHOWN)])
 
 
 def _tile(species: str, seed: int, size: int, artefacts: Artefacts) -> Picture:

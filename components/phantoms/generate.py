@@ -11,9 +11,11 @@ from components.phantoms.growth import GROWTH_RULES
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import (
+    MANIFEST,
     MANIFEST_COLUMNS,
     SPLIT_COLUMN,
     UNSEEN,
+    check_folder,
     volume_path,
     write_manifest,
     write_specimen,
@@ -26,7 +28,7 @@ from components.shared.workers import affordable_workers, in_order
 
 SMALLEST_EDGE, LARGEST_EDGE = 32, 512
 _BYTES_PER_VOXEL = 120
-MANIFEST, UNSEEN_MANIFEST = "manifest.csv", "unseen.csv"
+UNSEEN_MANIFEST = "unseen.csv"
 
 
 class PhantomConfig(Frozen):
@@ -54,7 +56,7 @@ class PhantomConfig(Frozen):
 Task = tuple[Path, PhantomConfig, str, int]
 
 
-def generate_phantoms(folder: Path, config: PhantomConfig, workers: int | None = None) -> Path:
+def generate_phantoms(folder: Path, config: PhantomConfig, workers: int = 0) -> Path:
     """Writes ``volumes``, ``masks``, ``unseen``, their lists ``manifest.csv`` and ``unseen.csv`` into `folder`.
 
     The folder appears only when it is complete; what it held before is replaced. The bytes depend on `config` alone.
@@ -62,7 +64,7 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int | None =
     Args:
         folder: where to write.
         config: what to make.
-        workers: processes; by default one for each core. 1 stays in this process.
+        workers: processes; 0 for one on each core, 1 stays in this process.
 
     Returns:
         The path of ``manifest.csv``, with columns path (relative), species, specimen, and where there are unseen
@@ -72,10 +74,10 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int | None =
         BadConfigError: an unknown species, a size or count that cannot work, or a folder that holds something else.
     """
     check_config(config)
-    _check_folder(folder)
+    check_folder(folder, (MANIFEST, UNSEEN_MANIFEST))
     with folder_made_whole(folder) as unfinished:
         tasks = _tasks(unfinished, config)
-        processes = affordable_workers(workers or 0, len(tasks), _BYTES_PER_VOXEL * config.size**3)
+        processes = affordable_workers(workers, len(tasks), _BYTES_PER_VOXEL * config.size**3)
         progress = Progress("phantoms", len(tasks), "specimens")
         rows: dict[str, list[tuple[str, str, str]]] = {"volumes": [], "unseen": []}
         for _, (root, species, name) in in_order(_write_one, tasks, processes):
@@ -108,15 +110,6 @@ def check_config(config: PhantomConfig) -> None:
     abundances(config.species, config.specimens_per_species, config.imbalance)
     if config.seed < 0:
         raise BadConfigError(f"seed {config.seed}", "0 or more", "Choose another seed.")
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuses to replace anything but an empty folder or an older set of phantoms."""
-    older_set = all((folder / name).is_file() for name in (MANIFEST, UNSEEN_MANIFEST))
-    if folder.is_dir() and any(folder.iterdir()) and not older_set:
-        raise BadConfigError(f"{folder} holds other files", "an empty or new folder", "Choose another folder.")
-    if folder.exists() and not folder.is_dir():
-        raise BadConfigError(f"{folder} is a file", "a folder", "Choose another place.")
 
 
 def _tasks(folder: Path, config: PhantomConfig) -> list[Task]:

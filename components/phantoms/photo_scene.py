@@ -23,7 +23,7 @@ def photograph(canvas: Canvas, long_side: int, rng: np.random.Generator) -> NDAr
     width, height = _frame(long_side, rng)
     scene = _BACKGROUNDS[int(rng.integers(len(_BACKGROUNDS)))](height, width, rng)
     warp = _pose(width, height, rng)
-    placed = cv2.warpAffine(canvas, warp, (width, height), flags=cv2.INTER_AREA)
+    placed = cv2.warpAffine(canvas, warp, (width, height), flags=cv2.INTER_LINEAR)
     share = placed[..., 3:] * rng.uniform(0.9, 1.0)
     shadow = cv2.GaussianBlur(np.roll(placed[..., 3], (height // 40, width // 60), (0, 1)), (0, 0), long_side / 60)
     scene *= 1 - rng.uniform(0, 0.4) * shadow[..., None]

@@ -13,17 +13,18 @@ from components.phantoms.fish_drawing import draw_individual, paint
 from components.phantoms.fishes import ALL_FISHES, FISHES, UNSEEN_FISHES
 from components.phantoms.photo_scene import photograph
 from components.phantoms.specimen import specimen_rng
-from components.phantoms.writer import MANIFEST_COLUMNS, SPLIT_COLUMN, UNSEEN, write_manifest
+from components.phantoms.writer import MANIFEST, MANIFEST_COLUMNS, SPLIT_COLUMN, UNSEEN, check_folder, write_manifest
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
 from components.shared.files import folder_made_whole
 from components.shared.imaging import FORMATS
 from components.shared.progress import Progress
-from components.shared.workers import in_order
+from components.shared.workers import affordable_workers, in_order
 
-MANIFEST = "manifest.csv"
+PHOTOGRAPHS = "photographs"
 SECOND_VIEW_EVERY, COPY_EVERY = 6, 40
 _SIDES = (0.5, 1.6)
+_BYTES_PER_PIXEL = 125
 _CHOICE = ("JPEG",) * 7 + ("PNG", "WEBP", "BMP")
 _ORIENTATION, _TURNED_RIGHT = 0x0112, 6
 
@@ -73,14 +74,16 @@ def generate_photographs(folder: Path, config: PhotoConfig, workers: int = 0) ->
         The path of ``manifest.csv``, with columns path (relative), species, specimen, split (``unseen`` or empty).
 
     Raises:
-        BadConfigError: a size or number that cannot work.
+        BadConfigError: a size or number that cannot work, or a folder that holds something else.
     """
     _check(config)
+    check_folder(folder, (MANIFEST, PHOTOGRAPHS))
     with folder_made_whole(folder) as unfinished:
         tasks = _tasks(unfinished, config)
+        processes = affordable_workers(workers, len(tasks), _BYTES_PER_PIXEL * round(_SIDES[1] * config.size) ** 2)
         progress = Progress("phantoms", len(tasks), "specimens")
         rows: list[Row] = []
-        for _, written in in_order(write_photographs, tasks, workers):
+        for _, written in in_order(write_photographs, tasks, processes):
             rows += written
             progress.advance()
         splits = ((*row, UNSEEN if row[1] in UNSEEN_FISHES else "") for row in rows)
@@ -94,7 +97,7 @@ def write_photographs(task: PhotoTask) -> list[Row]:
     rng = specimen_rng(config.seed, species, task.index)
     canvas = paint(draw_individual(ALL_FISHES[species], rng))
     name = f"{species.lower()}-{task.index:03d}"
-    (task.folder / "photographs" / species).mkdir(parents=True, exist_ok=True)
+    (task.folder / PHOTOGRAPHS / species).mkdir(parents=True, exist_ok=True)
     rows = []
     for view in range(1, 3 if task.index % SECOND_VIEW_EVERY == 1 else 2):
         picture = photograph(canvas, round(config.size * rng.uniform(*_SIDES)), rng)
@@ -120,7 +123,7 @@ def _tasks(folder: Path, config: PhotoConfig) -> list[PhotoTask]:
 
 
 def _written(task: PhotoTask, picture: Pixels, file: str, specimen: str, format_: str, rng: np.random.Generator) -> Row:
-    path = f"photographs/{task.species}/{file}{FORMATS[format_][0]}"
+    path = f"{PHOTOGRAPHS}/{task.species}/{file}{FORMATS[format_][0]}"
     (task.folder / path).write_bytes(_encoded(picture, format_, rng))
     return path, task.species, specimen
 

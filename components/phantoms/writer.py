@@ -11,10 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.phantoms.specimen import Specimen
+from components.shared.errors import BadConfigError
 
+MANIFEST = "manifest.csv"
 MANIFEST_COLUMNS = ("path", "species", "specimen")
 SPLIT_COLUMN, UNSEEN = "split", "unseen"
 _FASTEST = 1
+
+
+def check_folder(folder: Path, names: Sequence[str]) -> None:
+    """Refuses to replace anything but an empty folder or an older set of phantoms, which has files of these names.
+
+    Raises:
+        BadConfigError: it is a file, or holds something else.
+    """
+    older_set = all((folder / name).exists() for name in names)
+    if folder.is_dir() and any(folder.iterdir()) and not older_set:
+        raise BadConfigError(f"{folder} holds other files", "an empty or new folder", "Choose another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise BadConfigError(f"{folder} is a file", "a folder", "Choose another place.")
 
 
 def volume_path(specimen: str, species: str, root: str) -> str:

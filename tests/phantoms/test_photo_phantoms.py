@@ -34,6 +34,16 @@ def test_the_bytes_depend_on_the_seed_alone(photos: Path, tmp_path: Path) -> Non
     assert other.isdisjoint((photos / file).read_bytes() for file in files)
 
 
+def test_an_older_set_is_replaced_and_a_folder_with_other_files_is_kept(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("my own")
+    with pytest.raises(BadConfigError, match="holds other files"):
+        generate_photographs(tmp_path, SMALL, workers=1)
+    assert (tmp_path / "manifest.csv").read_text() == "my own"
+    (tmp_path / "photographs").mkdir()
+    generate_photographs(tmp_path, SMALL, workers=1)
+    assert (tmp_path / "manifest.csv").read_bytes() == (photos / "manifest.csv").read_bytes()
+
+
 def test_the_most_frequent_species_has_eleven_times_the_specimens_of_the_rarest(photos: Path) -> None:
     table = pd.read_csv(photos / "manifest.csv", keep_default_na=False)
     specimens = table[(table["split"] == "") & ~table["specimen"].str.endswith("-again")]
