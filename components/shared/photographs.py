@@ -72,10 +72,15 @@ def _decoded(image: Image.Image, edge: int) -> Pixels:
     image.load()
     image = eight_bit(image)
     if image.has_transparency_data:
-        over = image.convert("RGBA")
-        image = Image.new("RGB", image.size)
-        image.paste(over, mask=over.getchannel("A"))
+        image = _over_black(image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    over = image if image.mode == "RGBA" else image.convert("RGBA")
+    seen = Image.new("RGB", image.size)
+    seen.paste(over, mask=over.getchannel("A"))
+    return seen
 
 
 def _size_in_frame(width: int, height: int, edge: int) -> tuple[int, int]:
