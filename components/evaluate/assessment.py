@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from components.evaluate.intervals import confusion_by_specimen, metric_interval, vote_by_specimen
 from components.evaluate.predictions import SplitSlices
@@ -36,9 +35,10 @@ class UnknownFindings:
         """Areas under the ROC curve and shares called unknown; None where no species outside the model is given."""
         given = len(self.unseen) > 0
         return {
-            "unknown_auroc": self._area(self.unseen) if given else None,
+            "unknown_auroc": metrics.separation(self.known, self.unseen) if given else None,
             "unknown_auroc_by_species": {
-                str(name): self._area(self.unseen[self.species == name]) for name in np.unique(self.species)
+                str(name): metrics.separation(self.known, self.unseen[self.species == name])
+                for name in np.unique(self.species)
             },
             "unknown_flagged_by_species": {
                 str(name): float((self.unseen[self.species == name] > self.threshold).mean())
@@ -47,10 +47,6 @@ class UnknownFindings:
             "unknown_flagged_known": float((self.known > self.threshold).mean()),
             "unknown_flagged_unseen": float((self.unseen > self.threshold).mean()) if given else None,
         }
-
-    def _area(self, unseen: Values) -> float:
-        truth = np.repeat((0, 1), (len(self.known), len(unseen)))
-        return float(roc_auc_score(truth, np.concatenate([self.known, unseen])))
 
 
 def assess(scores: Scores, slices: SplitSlices, classes: Sequence[str], claim: float) -> dict[str, Any]:

@@ -46,12 +46,14 @@ def evaluate(
     from components.evaluate.evaluation import evaluate_models
     from components.evaluate.report.folder import write_report
     from components.shared.errors import one_sentence
+    from components.shared.files import write_atomically
 
     with one_sentence("evaluate"):
         config = EvaluationConfig.parse(threshold, gate, name=name, seed=seed, material=material)
         folders = [Path(model.path) for model in [*models, *(large_models or [])]]
         found = evaluate_models(Path(slices.path), folders, Path(served.path), config)
-        Path(report.path).write_text(write_report(Path(findings.path), found.findings, found.pictures), "utf-8")
+        page = write_report(Path(findings.path), found.findings, found.pictures)
+        write_atomically(Path(report.path), page.encode())
         for key, value in found.numbers().items():
             metrics.log_metric(key, value)
         confusion.log_confusion_matrix(list(found.card.classes), found.measured.confusion.tolist())

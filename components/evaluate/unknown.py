@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, xlogy
 from sklearn.covariance import ledoit_wolf
-from sklearn.metrics import roc_auc_score
 
 from components.evaluate.ensemble import Ensemble
 from components.evaluate.predictions import Prediction
+from components.shared import metrics
 from components.shared.metrics import Labels
 
 FLAGGED_SHARE = 0.05
@@ -205,7 +205,8 @@ def fit_unknown(
     scale = {name: _part(name, values) for name, values in known.items()}
     options = {names: tuple(scale[name] for name in names) for names in _combinations()}
     separation = {
-        names: _area(_sum_of_parts(parts, known), _sum_of_parts(parts, strange)) for names, parts in options.items()
+        names: metrics.separation(_sum_of_parts(parts, known), _sum_of_parts(parts, strange))
+        for names, parts in options.items()
     }
     best = max(separation, key=lambda names: (separation[names], -len(names)))
     threshold = float(np.quantile(_sum_of_parts(options[best], known), 1 - FLAGGED_SHARE))
@@ -235,8 +236,3 @@ def _part(name: str, values: Values) -> Part:
 
 def _sum_of_parts(parts: Sequence[Part], scores: Mapping[str, Values]) -> Values:
     return np.asarray(np.sum([(scores[part.name] - part.middle) / part.span for part in parts], axis=0))
-
-
-def _area(known: Values, strange: Values) -> float:
-    truth = np.repeat((0, 1), (len(known), len(strange)))
-    return float(roc_auc_score(truth, np.concatenate([known, strange])))

@@ -37,6 +37,11 @@ def area_under_curve(scores: Scores, labels: Labels) -> float | None:
     return float(roc_auc_score(labels, scores / scores.sum(axis=1, keepdims=True), multi_class="ovr"))
 
 
+def separation(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
+    """Area under the ROC curve of two groups of values [N] and [M]: how often one of `high` is above one of `low`."""
+    return float(roc_auc_score(np.repeat((0, 1), (len(low), len(high))), np.concatenate([low, high])))
+
+
 def calibration_error(scores: Scores, labels: Labels, bins: int = 15) -> float:
     """Expected calibration error: mean gap of confidence and accuracy over bins (Guo et al. 2017, equation 3)."""
     confidence = scores.max(axis=1)

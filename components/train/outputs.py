@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.shared.contracts import BackboneCard
+from components.shared.files import write_atomically
 from components.train.checkpoints import LOGS
 from components.train.curves import curves_page
 from components.train.recipe import Recipe
@@ -13,8 +14,8 @@ from components.train.views import views_page
 
 def leave_pages(card: BackboneCard, recipe: Recipe, slices: Path, seed: int, curves: Path, views: Path) -> None:
     """Writes the learning curves and what the network got after augmentation."""
-    curves.write_text(curves_page(card), encoding="utf-8")
-    views.write_text(views_page(slices, recipe, card.image_size, seed), encoding="utf-8")
+    write_atomically(curves, curves_page(card).encode())
+    write_atomically(views, views_page(slices, recipe, card.image_size, seed).encode())
 
 
 def move_logs(model: Path, logs: Path) -> None:

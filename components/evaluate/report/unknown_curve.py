@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
+
+from components.shared import metrics
 
 _POINTS = 200
 Shares = NDArray[np.float64]
@@ -41,14 +43,13 @@ def unknown_curve(known: Shares, unseen: Shares, threshold: float) -> UnknownCur
         unseen: scores of slices of unseen species, [M].
         threshold: of the served model, above which a slice is called unknown.
     """
-    truth = np.concatenate([np.zeros(len(known)), np.ones(len(unseen))])
-    scores = np.concatenate([known, unseen])
-    flagged_known, flagged_unseen, _ = roc_curve(truth, scores)
+    truth = np.repeat((0, 1), (len(known), len(unseen)))
+    flagged_known, flagged_unseen, _ = roc_curve(truth, np.concatenate([known, unseen]))
     kept = np.unique(np.linspace(0, len(flagged_known) - 1, _POINTS).astype(int))
     return UnknownCurve(
         flagged_known=flagged_known[kept],
         flagged_unseen=flagged_unseen[kept],
-        auroc=float(roc_auc_score(truth, scores)),
+        auroc=metrics.separation(known, unseen),
         known_at_threshold=float((known > threshold).mean()),
         unseen_at_threshold=float((unseen > threshold).mean()),
         known=len(known),
