@@ -3,6 +3,8 @@
 import csv
 import io
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,12 @@ from PIL import Image
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import IngestResult, make_dataset
 from components.ingest.likeness import pairs_within
-from components.ingest.photograph import look_of
+from components.ingest.photograph import look_of, memory_of_photograph
 from components.ingest.sources.endings import kind_of
 from components.phantoms.photographs import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError
 from components.shared.imaging import decode_image
-from components.shared.photographs import read_photograph
+from components.shared.photographs import MAX_PIXELS, read_photograph
 from components.shared.slices import iterate_split, read_index, read_info
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=5, planes="random", seed=7, workers=1)
@@ -184,6 +186,27 @@ def test_of_the_same_photograph_in_two_given_splits_the_one_in_training_gives_wa
     shutil.copy(tmp_path / "set" / "val" / "Alba" / "0.png", tmp_path / "set" / "train" / "Alba" / "copy.png")
     result, _ = made(tmp_path / "set")
     assert [refusal.path for refusal in result.info.refused] == ["train/Alba/copy.png"]
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from components.shared.photographs import read_photograph
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+encoded = Path(sys.argv[1]).read_bytes()
+before = peak()
+read_photograph(encoded, 32)
+print(1024 * (peak() - before))
+"""
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_no_photograph_takes_more_memory_than_is_said_of_it(mode: str, tmp_path: Path) -> None:
+    save(tmp_path / "large.png", Image.new(mode, (4000, 3000)))
+    done = subprocess.run([sys.executable, "-c", PEAK, tmp_path / "large.png"], capture_output=True, check=True)
+    said = memory_of_photograph(tmp_path / "large.png") * 4000 * 3000 / MAX_PIXELS
+    assert said / 3 < int(done.stdout) < said
 
 
 def test_the_page_explores_balance_sizes_and_copies(photos: Path) -> None:
