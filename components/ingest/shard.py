@@ -58,12 +58,31 @@ def cut_shard(plan: IngestPlan, shard: int, folder: Path) -> None:
 
 
 def read_results(folder: Path) -> Iterator[tuple[int, CutResult]]:
-    """Yields (number of the scan in the plan, what came of it)."""
-    with (folder / RESULTS_FILE).open(encoding="utf-8") as file:
-        for line in file:
-            fields = json.loads(line)
-            number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size")}
-            yield number, CutResult(**{**fields, **tuples})
+    """Yields (number of the scan in the plan, what came of it).
+
+    Raises:
+        ContractError: lines are damaged or missing.
+    """
+    wanted, read = ShardInfo.read(folder / SHARD_FILE).scans, 0
+    try:
+        with (folder / RESULTS_FILE).open(encoding="utf-8") as file:
+            for read, line in enumerate(file, start=1):  # noqa: B007 counted to the end
+                yield _result_of(line)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(folder, read, wanted) from error
+    if read != wanted:
+        raise _damaged(folder, read, wanted)
+
+
+def _result_of(line: str) -> tuple[int, CutResult]:
+    fields = json.loads(line)
+    number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size")}
+    return number, CutResult(**{**fields, **tuples})
+
+
+def _damaged(folder: Path, read: int, wanted: int) -> ContractError:
+    found = f"{folder / RESULTS_FILE} ends or is damaged at line {read}"
+    return ContractError(found, f"{wanted} whole lines", "Cut the shard again.")
 
 
 def check_shards(plan: IngestPlan, folders: Sequence[Path]) -> None:

@@ -153,6 +153,16 @@ def made_up_shard(folder: Path, scans: int) -> IngestPlan:
     return plan
 
 
+def test_a_shard_whose_results_are_not_whole_is_not_merged(tmp_path: Path) -> None:
+    plan = made_up_shard(tmp_path / "shard", 6)
+    file = tmp_path / "shard" / RESULTS_FILE
+    whole = file.read_bytes()
+    for left in (whole[:-20], b"".join(whole.splitlines(keepends=True)[:5]), b"[]\n" * 6, b"5\n" * 6, None):
+        file.unlink() if left is None else file.write_bytes(left)
+        with pytest.raises(ContractError, match=r"results.jsonl ends or is damaged at line \d: expected 6 whole lines"):
+            merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
+
+
 def test_the_merge_holds_little_more_than_the_names_of_the_volumes(tmp_path: Path) -> None:
     plan = made_up_shard(tmp_path / "shard", 2000)
     (tmp_path / "again").mkdir()
