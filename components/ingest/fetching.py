@@ -74,7 +74,7 @@ class Fetcher:
             TaxonflowError: the store does not answer any more.
         """
         scan, job = task
-        with self.scratch.room(f"{job.part.stem}-{Path(scan.path).name[-80:]}", scan.size) as file:
+        with self.scratch.room(job.part.stem, scan.size) as file:
             try:
                 with self.gate:
                     self.source.download(scan.place, file)

@@ -118,6 +118,16 @@ def test_a_source_that_cannot_be_opened_is_one_sentence_without_secrets(
     assert "\n" not in str(refused.value)
 
 
+def test_an_object_may_have_a_name_as_long_as_a_files_may_be(store: Any, phantoms: Path, tmp_path: Path) -> None:
+    files = store.files()
+    files.copy("lab/set/volumes/", "lab/long/", recursive=True)
+    one = next((phantoms / "volumes" / "Orbitoides").iterdir())
+    longest = "\U00020000" * 61
+    files.put(str(one), f"lab/long/Orbitoides/{longest}.nii.gz")
+    result = make_dataset("s3://lab/long", tmp_path / "slices", CONFIG)
+    assert [refusal.reason for refusal in result.info.refused] == [f"the same file as Orbitoides/{one.name}"]
+
+
 def test_the_step_ends_with_exit_code_2_when_the_bucket_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
