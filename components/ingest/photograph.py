@@ -33,9 +33,12 @@ def memory_of_photograph(file: Path) -> int:
     Only the size of the file is looked at: what a photograph holds is seen when it is read, once.
 
     Raises:
-        BadVolumeError: the file is empty or too large.
+        BadVolumeError: the file is gone, empty or too large.
     """
-    size = file.stat().st_size
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise BadVolumeError(f"the file cannot be read ({error.strerror})") from error
     if size == 0:
         raise BadVolumeError("the file is empty", "a photograph", "Copy it again.")
     if size > MAX_FILE_BYTES:

@@ -17,7 +17,7 @@ from components.ingest.likeness import pairs_within
 from components.ingest.photograph import look_of, memory_of_photograph
 from components.ingest.sources.endings import kind_of
 from components.phantoms.photographs import PhotoConfig, generate_photographs
-from components.shared.errors import BadManifestError
+from components.shared.errors import BadManifestError, BadVolumeError
 from components.shared.imaging import decode_image
 from components.shared.photographs import MAX_PIXELS, read_photograph
 from components.shared.slices import iterate_split, read_index, read_info
@@ -207,6 +207,11 @@ def test_no_photograph_takes_more_memory_than_is_said_of_it(mode: str, tmp_path:
     done = subprocess.run([sys.executable, "-c", PEAK, tmp_path / "large.png"], capture_output=True, check=True)
     said = memory_of_photograph(tmp_path / "large.png") * 4000 * 3000 / MAX_PIXELS
     assert said / 3 < int(done.stdout) < said
+
+
+def test_a_photograph_that_is_gone_meanwhile_is_refused_with_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(BadVolumeError, match="No such file"):
+        memory_of_photograph(tmp_path / "gone.jpg")
 
 
 def test_the_page_explores_balance_sizes_and_copies(photos: Path) -> None:

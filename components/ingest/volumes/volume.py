@@ -7,6 +7,7 @@ memory-mapped, or unzipped straight into their array, because nibabel holds comp
 import hashlib
 import io
 import math
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,11 @@ def read_header(file: Path) -> VolumeHeader:
             zipped = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
             block = Unzipped(raw).read(540) if zipped else raw.read(540)
+            size = os.fstat(raw.fileno()).st_size
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
     header = _interpret(block, zipped)
-    _check_promise(header, file.stat().st_size)
+    _check_promise(header, size)
     return header
 
 
