@@ -18,6 +18,7 @@ from components.deploy.rollout_report import RolledOut
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.signatures import sign_folder
 from tests.deploy.fake_cluster import FakeCluster, make_handler, write_kubeconfig
+from tests.deploy.revisions import OLD
 
 
 def write_served_model(
@@ -110,3 +111,12 @@ def deploy(cluster: FakeCluster) -> Callable[..., RolledOut]:
         return roll_out(publication, urlsplit("kserve://lab/forams"), settings, data, Patience(timeout, 0.002))
 
     return to_cluster
+
+
+@pytest.fixture
+def first(served: Path, cluster: Any, deploy: Any) -> Path:
+    """Serves the old model and forgets how."""
+    deploy(served, OLD)
+    for seen in (cluster.requests, cluster.asked, cluster.asked_directly, cluster.users):
+        seen.clear()
+    return served

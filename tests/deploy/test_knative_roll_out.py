@@ -15,15 +15,6 @@ OLD, NEW = "s3://runs/a", "s3://runs/b"
 pytestmark = pytest.mark.parametrize("cluster", [FakeKnative], indirect=True)
 
 
-@pytest.fixture
-def first(served: Path, cluster: Any, deploy: Any) -> Path:
-    """Serves the old model and forgets how."""
-    deploy(served, OLD)
-    cluster.requests.clear()
-    cluster.users.clear()
-    return served
-
-
 def shares(cluster: Any) -> list[Any]:
     written = [body for method, path, body in cluster.requests if method == "PATCH" and "inferenceservices" in path]
     return [body["spec"]["predictor"]["canaryTrafficPercent"] for body in written]
