@@ -279,7 +279,7 @@ def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
     """
     place = pd.Series(specimens).groupby(specimens).cumcount().to_numpy()
     first, longest = max(1, -(-len(specimens) // most)), int(place.max(initial=0)) + 1
-    tried = range(first, max(first, longest))
+    tried = range(first, max(first, longest))  # the smallest step that leaves few enough rows is taken
     step = first + bisect_left(tried, True, key=lambda step: (place % step == 0).sum().item() <= most)
     rows = np.flatnonzero(place % step == 0)
     if len(rows) > most:
