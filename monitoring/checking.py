@@ -3,11 +3,11 @@
 import tempfile
 from pathlib import Path
 
+from components.shared.config import checked
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
 from components.shared.files import write_atomically
 from components.shared.pages import page, paragraph
-from components.shared.parameters import checked
 from monitoring.config import MonitorConfig
 from monitoring.events import EventLog
 from monitoring.results import result_path

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from components.shared.descriptors import COLOUR_FEATURES, GREY_FEATURES, Feature
+from components.shared.images.descriptors import COLOUR_FEATURES, GREY_FEATURES, Feature
 
 DISTANCES = ("embedding_distance", "neighbour_distance")
 DOMINANT, STRANGE, TOGETHER = "dominant_species", "strange_specimens", "descriptors_together"

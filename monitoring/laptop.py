@@ -16,9 +16,9 @@ from pathlib import Path
 
 import yaml
 
-from components.shared.children import HOST, ended_politely, free_port, running_beside
 from components.shared.errors import EXIT_BAD_INPUT, BadConfigError
 from components.shared.files import write_atomically
+from components.shared.subprocesses import HOST, ended_politely, free_port, running_beside
 from monitoring.results import WORKSPACE
 from monitoring.rules import rule_groups
 

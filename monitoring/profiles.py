@@ -14,7 +14,7 @@ import pandas as pd
 
 from components.shared.contracts import DriftEvent, ModelCard
 from components.shared.errors import BadInputError, ContractError
-from components.shared.reference import COLUMNS, read_reference
+from components.shared.reference_profile import COLUMNS, read_reference
 from monitoring.centres import EmbeddingDistances, Floats, Names, SpeciesCentres
 from monitoring.features import DISTANCES
 
@@ -27,7 +27,7 @@ class Profile:
 
     Attributes:
         card: the model card.
-        slices: a row per held-out slice, as `components.shared.reference` says.
+        slices: a row per held-out slice, as `components.shared.reference_profile` says.
     """
 
     card: ModelCard

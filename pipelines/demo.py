@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from components.phantoms.forms import FORMS
-from components.shared.children import HOST, free_port, running_beside
 from components.shared.contracts import ModelCard
 from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
+from components.shared.subprocesses import HOST, free_port, running_beside
 from monitoring.profiles import find_models
 from monitoring.results import WindowResult, read_result, window_name
 from pipelines.demo_traffic import Act, TrafficConfig, traffic

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from components.ingest.cut import CutJob, cut_volume
 from components.ingest.parts import in_turns
-from components.ingest.volumes.planes import Schedule
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen
 from components.shared.contracts import Frozen
+from components.shared.volumes.planes import Schedule
 from components.shared.workers import in_order
 
 FIRST_INDEX = 100_000

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.children import HOST, free_port, running_beside
 from components.shared.contracts import Example, ModelCard
 from components.shared.errors import EXIT_FAILED, DeployError, one_sentence
 from components.shared.slices import iterate_split
+from components.shared.subprocesses import HOST, free_port, running_beside
 from serving.client import Client, Prediction
 
 STEP = "serve"

@@ -17,9 +17,9 @@ from typing import Any
 from rich.console import Console
 
 from components.ingest.sources.opening import absolute_address
-from components.shared.children import ended_politely
 from components.shared.contracts import Frozen, ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError, exit_code_of
+from components.shared.subprocesses import ended_politely
 from pipelines.local_run import LOG_FILE, Artifacts, run_pipeline
 from pipelines.outcome_table import show_outcome
 from pipelines.presets import check_training, load_preset, preset_names

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from components.shared.errors import BadConfigError
 from components.shared.keys import VERIFICATION_KEY, key_path
+from components.shared.model_repository import Repository
 from components.shared.workers import cores
 from serving.events import add_options, started_recorder
 from serving.process import end_in_one_sentence, listen, number, say, silent_stderr
 from serving.protocol import Limits
-from serving.repository import Repository
 from serving.watcher import POLL_S, RepositoryWatcher
 
 WORKERS_PER_CORE = 2

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.contracts import DriftEvent
-from components.shared.descriptors import describe
 from components.shared.errors import BadConfigError
-from components.shared.imaging import Pixels
+from components.shared.images.decoding import Pixels
+from components.shared.images.descriptors import describe
 from serving.kept_slices import KEPT_MB, KeptSlices
 from serving.telemetry import EVENTS_DROPPED, EVENTS_WRITTEN
 

@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from components.shared.errors import BadConfigError
-from components.shared.imaging import Pixels, encode_png
+from components.shared.images.decoding import Pixels, encode_png
 
 KEPT_MB = 1024
 _PATTERN = f"{'[0-9]' * 15}-*.png"

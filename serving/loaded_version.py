@@ -13,11 +13,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
-from components.shared.imaging import encode_png
-from components.shared.signatures import verify_folder
+from components.shared.images.decoding import encode_png
+from components.shared.model_repository import GRAPH_FILE, StoredVersion
+from components.shared.signing import verify_folder
 from serving.preparation import Expectation
 from serving.protocol import OUTPUTS, SIGNATURE, Input, Outputs, RequestError
-from serving.repository import GRAPH_FILE, StoredVersion
 
 _WARM_UP_BATCHES = (1, 2, 1)
 TOLERANCE = 0.01

@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from components.shared.model_repository import Repository, StoredVersion
 from serving.loaded_version import LoadedVersion
 from serving.protocol import RequestError, status_answer
-from serving.repository import Repository, StoredVersion
 from serving.telemetry import FAILED_LOADS, VERSION
 
 KEPT_VERSIONS = 2

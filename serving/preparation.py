@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.shared.errors import BadImageError
-from components.shared.imaging import MAX_PIXELS, Pixels, decode_image, encode_png
-from components.shared.photographs import read_photograph
-from components.shared.segmentation import segment_slice
+from components.shared.images.decoding import MAX_PIXELS, Pixels, decode_image, encode_png
+from components.shared.images.photographs import read_photograph
+from components.shared.images.segmentation import segment_slice
 from serving.protocol import Instance, RequestError
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"

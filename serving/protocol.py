@@ -20,7 +20,7 @@ from components.shared.errors import TaxonflowError
 SIGNATURE = "serving_default"
 INPUT = "image_bytes"
 CROPS = "crops"
-"""The signature that takes pixels, and its input: uint8 [N, S, S, C] as `components.shared.preprocessing` crops."""
+"""The signature that takes pixels, and its input: uint8 [N, S, S, C] as `components.shared.images.crops` crops."""
 Input = list[bytes] | NDArray[np.uint8]
 """What a signature takes: encoded images, or the crops."""
 MAX_SPECIMEN_CHARACTERS = 256

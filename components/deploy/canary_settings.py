@@ -6,8 +6,8 @@ import httpx
 from pydantic import Field, field_validator
 
 from components.deploy.judge import BUDGET
+from components.shared.config import checked
 from components.shared.contracts import Frozen
-from components.shared.parameters import checked
 
 
 class CanarySettings(Frozen):

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote
 from components.deploy.publication import Publication
 from components.shared.errors import BadConfigError, DeployError
 from components.shared.keys import VERIFICATION_KEY, key_path
-from components.shared.signatures import verify_folder
+from components.shared.signing import verify_folder
 
 _UNFINISHED = ".unfinished-"
 _LOCK = ".publishing"

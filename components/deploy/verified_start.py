@@ -2,7 +2,7 @@
 
 TensorFlow Serving verifies nothing, and no init container can do it either: KServe appends its storage initializer to
 the pod's own init containers (`CommonStorageInitialization`), so that they all run before the model is there. So the
-container itself hashes what was downloaded, as `components.shared.signatures.verify_folder` does, with the tools that
+container itself hashes what was downloaded, as `components.shared.signing.verify_folder` does, with the tools that
 every image of TensorFlow Serving holds. An annotation of its pod says what has to come out.
 """
 

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from components.deploy.cluster import Cluster
 from components.deploy.inference_service import ServedModel, served_model
+from components.shared.config import shown
 from components.shared.contracts import Frozen
 from components.shared.errors import DeployError
-from components.shared.parameters import shown
 
 _MOST_VERSIONS = 1000
 _LABELS = {"app.kubernetes.io/part-of": "taxonflow", "app.kubernetes.io/component": "version-registry"}

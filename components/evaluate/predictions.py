@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.files import sha256_of_file
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
 from components.shared.progress import Progress
-from components.shared.records import decode_example, read_records
 from components.shared.slices import UNSEEN_LABEL, parse_example, read_index, shards_of
+from components.shared.tfrecord import decode_example, read_records
 
 BATCH = 64
 Crops = dict[str, tf.Tensor]

@@ -35,7 +35,7 @@ def reference_profile(
         unknown: whether each slice is taken for an unknown species, bool [N].
 
     Returns:
-        What `components.shared.reference.write_reference` takes.
+        What `components.shared.reference_profile.write_reference` takes.
     """
     confidence = scores.max(axis=1)
     return described.assign(

@@ -4,7 +4,7 @@ It has two signatures with the same outputs, those of the contract of the served
 
 - `serving_default`: `image_bytes` string [N], encoded segmented slices;
 - `crops`: `crops` uint8 [N, S, S, C], slices already decoded and cropped to the specimen as
-  `components.shared.preprocessing.decode_and_crop` does it. S is the largest input size of the members; a member of
+  `components.shared.images.crops.decode_and_crop` does it. S is the largest input size of the members; a member of
   another size sees them resized, so that its answers may differ from those to the encoded slice by rounding.
 """
 
@@ -21,7 +21,7 @@ from components.evaluate.predictions import Member
 from components.evaluate.selection import SMALLEST_SHARE
 from components.evaluate.served_rule import ServedUnknown, combined_shares
 from components.evaluate.unknown import UnknownScore
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 IMAGE_SIGNATURE, CROP_SIGNATURE = "serving_default", "crops"

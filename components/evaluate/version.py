@@ -15,11 +15,11 @@ from components.evaluate.profile import MOST_SLICES, reference_profile
 from components.evaluate.provenance import library_versions
 from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared.contracts import Example, GateVerdict, ModelCard
-from components.shared.descriptors import descriptor_names
 from components.shared.errors import ContractError
+from components.shared.images.descriptors import descriptor_names
 from components.shared.keys import SIGNING_KEY, key_path
-from components.shared.reference import write_reference
-from components.shared.signatures import sign_folder
+from components.shared.reference_profile import write_reference
+from components.shared.signing import sign_folder
 from components.shared.slices import index_columns, read_index
 
 CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"

@@ -4,9 +4,9 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from components.ingest.volumes.planes import Schedule
+from components.shared.config import checked
 from components.shared.contracts import Frozen
-from components.shared.parameters import checked
+from components.shared.volumes.planes import Schedule
 
 
 class IngestConfig(Frozen):

@@ -10,12 +10,12 @@ import numpy as np
 
 from components.ingest.parts import write_part
 from components.ingest.volumes.fingerprint import fingerprint
-from components.ingest.volumes.planes import CUTS, Frame, Schedule, frame_of, most_attempts
-from components.ingest.volumes.sampling import Vector, mask_coverage, sample_plane
-from components.ingest.volumes.specimen import Specimen, find_specimen
-from components.ingest.volumes.volume import read_volume
 from components.shared.errors import BadVolumeError
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
+from components.shared.volumes.nifti import read_volume
+from components.shared.volumes.planes import CUTS, Frame, Schedule, frame_of, most_attempts
+from components.shared.volumes.sampling import Vector, mask_coverage, sample_plane
+from components.shared.volumes.specimen import Specimen, find_specimen
 
 SMALLEST_COVERAGE = 0.02
 

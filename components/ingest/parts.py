@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.shared.tables import batch_of
+from components.shared.arrow import batch_of
 
 BATCH_SLICES = 16
 _SCHEMA = pa.schema(

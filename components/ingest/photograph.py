@@ -11,8 +11,8 @@ from components.ingest.cut import CutJob, CutResult
 from components.ingest.likeness import encode_parts, pairs_within
 from components.ingest.parts import write_part
 from components.shared.errors import BadImageError, BadVolumeError
-from components.shared.imaging import Pixels, encode_png
-from components.shared.photographs import MAX_FILE_BYTES, MAX_PIXELS, read_photograph
+from components.shared.images.decoding import Pixels, encode_png
+from components.shared.images.photographs import MAX_FILE_BYTES, MAX_PIXELS, read_photograph
 
 PLANE = "photograph"
 LARGEST_DISTANCE = 0.2

@@ -14,10 +14,10 @@ from components.ingest.quotas import one_each, spread_quota
 from components.ingest.sources.endings import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.ingest.volumes.fingerprint import near_pairs
-from components.ingest.volumes.specimen import WINDOW_PERCENTILES
-from components.ingest.volumes.volume import read_header
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
+from components.shared.volumes.nifti import read_header
+from components.shared.volumes.specimen import WINDOW_PERCENTILES
 
 Outcomes = Iterable[tuple[Scan, CutResult]]
 

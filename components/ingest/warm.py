@@ -6,10 +6,10 @@ The server process from which workers are forked imports this, so that no worker
 import numpy as np
 
 from components.ingest.volumes.fingerprint import fingerprint
-from components.ingest.volumes.planes import CUTS, frame_of
-from components.ingest.volumes.sampling import mask_coverage, sample_plane
-from components.ingest.volumes.specimen import find_specimen
-from components.ingest.volumes.volume import Volume
+from components.shared.volumes.nifti import Volume
+from components.shared.volumes.planes import CUTS, frame_of
+from components.shared.volumes.sampling import mask_coverage, sample_plane
+from components.shared.volumes.specimen import find_specimen
 
 
 def use_once() -> None:

@@ -11,7 +11,7 @@ from components.phantoms.photo_scene import photograph
 from components.phantoms.photographs import PhotoConfig, generate_photographs
 from components.phantoms.specimen import specimen_rng
 from components.shared.errors import BadConfigError
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
 from components.shared.pages import heading, page, paragraph, picture
 
 _SHEET_VOXELS, _SHOWN, _SHOWN_PIXELS = 96, 6, 160

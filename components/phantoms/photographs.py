@@ -17,7 +17,7 @@ from components.phantoms.writer import MANIFEST, MANIFEST_COLUMNS, SPLIT_COLUMN,
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
 from components.shared.files import folder_made_whole
-from components.shared.imaging import FORMATS
+from components.shared.images.decoding import FORMATS
 from components.shared.progress import Progress
 from components.shared.workers import affordable_workers, in_order
 

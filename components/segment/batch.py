@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from components.shared.descriptors import describe
-from components.shared.imaging import decode_image, encode_png
-from components.shared.segmentation import segment_slice
+from components.shared.images.decoding import decode_image, encode_png
+from components.shared.images.descriptors import describe
+from components.shared.images.segmentation import segment_slice
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from components.segment.batch import METHODS, Batch, SegmentedSlice
-from components.shared import segmentation
 from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, ContractError
 from components.shared.files import folder_made_whole
+from components.shared.images import segmentation
 from components.shared.pages import heading, page, table
 from components.shared.progress import Progress
 from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, index_rows, iterate_split, read_info

@@ -1,7 +1,7 @@
 """What the rooms of the house hand to one another: one frozen document, one reader and one writer for each artifact.
 
 Folders that hold more than a document have their own module beside this one: `components.shared.slices` for the
-data set of slices, `components.shared.reference` for the reference profile.
+data set of slices, `components.shared.reference_profile` for the reference profile.
 """
 
 import json
@@ -261,7 +261,7 @@ class ModelCard(Document):
 
 
 class FileDigests(Document):
-    """What a served model's folder holds; `components.shared.signatures` writes and checks it.
+    """What a served model's folder holds; `components.shared.signing` writes and checks it.
 
     Attributes:
         files: SHA-256 in hexadecimal by the path below the folder.
@@ -284,7 +284,7 @@ class DriftEvent(Document):
         species: the answer.
         confidence: of the answer, 0..1.
         unknown: whether the model takes it for a species it never saw.
-        descriptors: `components.shared.descriptors.describe` of the segmented slice.
+        descriptors: `components.shared.images.descriptors.describe` of the segmented slice.
         embedding: float [D] from the model, or empty.
     """
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.shared.arrow import batch_of
 from components.shared.contracts import SlicesInfo, SplitCount
 from components.shared.errors import ContractError
-from components.shared.records import RecordWriter, decode_example, encode_example, read_records
-from components.shared.tables import batch_of
+from components.shared.tfrecord import RecordWriter, decode_example, encode_example, read_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ class Slice:
         plane: the cutting plane in words.
         foreground_ratio: share of the frame that the specimen covers, 0..1.
         spacing_mm: size of a pixel, or 0 where unknown.
-        descriptors: `components.shared.descriptors.describe` of a segmented slice; of a raw one, none.
+        descriptors: `components.shared.images.descriptors.describe` of a segmented slice; of a raw one, none.
         png: the encoded image.
     """
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.shared.errors import TrainingError
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
 from components.shared.slices import parse_example, read_info, shards_of
 from components.train.augmentation import augment, mix
 from components.train.recipe import Recipe

@@ -5,9 +5,9 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from components.shared.config import checked, shown
 from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
-from components.shared.parameters import checked, shown
 from components.train.backbones.registry import find_backbone
 
 LARGEST_SEED = 2**32 - 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
+from components.shared.images.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from monitoring.dashboards.alerts import ALERTS, MODEL
 from monitoring.dashboards.panels import FULL, QUARTER, THIRD, Board, Chart, Query, bars, lines, number, stack
 from monitoring.features import ANSWERS, CONTRASTS, FEATURES, by_group

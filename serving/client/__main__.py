@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadVolumeError, TaxonflowError, exit_code_of
-from components.shared.imaging import IMAGE_ENDINGS
+from components.shared.images.decoding import IMAGE_ENDINGS
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, AnsweredSlice, render
 from serving.client.volumes import (

@@ -59,8 +59,8 @@ def cut_volume(file: Path, cutting: Cutting) -> Iterator[CutSlice]:
         BadVolumeError: it is no volume, too large, or shows no specimen.
     """
     from components.ingest.cut import planes_rng, slices_of
-    from components.ingest.volumes.specimen import find_specimen
-    from components.ingest.volumes.volume import read_header, read_volume
+    from components.shared.volumes.nifti import read_header, read_volume
+    from components.shared.volumes.specimen import find_specimen
 
     size = read_header(file).size
     if size > LARGEST_VOLUME_BYTES:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.contracts import SlicesInfo
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
 from tests.benchmarks.measurement import Measurement
 
 EDGE = 24

@@ -20,7 +20,7 @@ MOST_SECONDS, MOST_MIB, MOST_MS = 5.0, 700.0, 2.0
 
 def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
     """Returns described and answered slices whose specimens differ."""
-    from components.shared.descriptors import DESCRIPTORS
+    from components.shared.images.descriptors import DESCRIPTORS
 
     rng = np.random.default_rng(seed)
     owner = np.repeat(np.arange(specimens), slices)
@@ -36,7 +36,7 @@ def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
 
 def watch_two_windows(folder: str) -> dict[str, Any]:
     """Judges two windows and returns the seconds of the second one, for which nothing is left to import."""
-    from components.shared.reference import write_reference
+    from components.shared.reference_profile import write_reference
     from monitoring.config import MonitorConfig
     from monitoring.monitor import Monitor
     from tests.monitoring.drift_traffic import MODEL, append_events, events_of
@@ -82,8 +82,8 @@ def _window(scratch: Path) -> Iterator[Measurement]:
 def _slice(scratch: Path) -> Iterator[Measurement]:
     """Records answered slices as the server does and takes the computing of the thread that writes."""
     from components.shared.contracts import DriftEvent
-    from components.shared.imaging import decode_image
-    from components.shared.segmentation import segment_slice
+    from components.shared.images.decoding import decode_image
+    from components.shared.images.segmentation import segment_slice
     from serving.events import AnsweredSlice, EventRecorder
     from tests.serving.conftest import raw_slice
 

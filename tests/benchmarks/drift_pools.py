@@ -20,9 +20,9 @@ from components.phantoms.growth import UNSEEN_FORMS
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import Specimen, make_specimen
 from components.phantoms.writer import volume_path, write_specimen
-from components.shared.descriptors import describe
-from components.shared.imaging import Pixels, decode_image, encode_png
-from components.shared.segmentation import segment_slice
+from components.shared.images.decoding import Pixels, decode_image, encode_png
+from components.shared.images.descriptors import describe
+from components.shared.images.segmentation import segment_slice
 from components.shared.workers import in_order
 
 FIRST_INDEX = 200_000

@@ -51,8 +51,8 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
     import numpy as np
 
     from components.shared.contracts import SlicesInfo
-    from components.shared.descriptors import describe
-    from components.shared.imaging import encode_png
+    from components.shared.images.decoding import encode_png
+    from components.shared.images.descriptors import describe
     from components.shared.slices import Slice, SlicesWriter
 
     rng = np.random.default_rng(0)

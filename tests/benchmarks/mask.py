@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.ingest.volumes.specimen import find_specimen
-from components.ingest.volumes.volume import Volume
 from components.phantoms.forms import FORMS
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
+from components.shared.volumes.nifti import Volume
+from components.shared.volumes.specimen import find_specimen
 from tests.benchmarks.measurement import Measurement
 
 SPECIMENS, EDGE = 3, 64

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from components.ingest.volumes.planes import CUTS, frame_of
-from components.ingest.volumes.sampling import sample_plane
-from components.ingest.volumes.specimen import find_specimen
-from components.ingest.volumes.volume import Volume
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
+from components.shared.volumes.nifti import Volume
+from components.shared.volumes.planes import CUTS, frame_of
+from components.shared.volumes.sampling import sample_plane
+from components.shared.volumes.specimen import find_specimen
 from tests.benchmarks.measurement import Measurement, fastest_seconds
 
 EDGE, PLANES = 224, 50

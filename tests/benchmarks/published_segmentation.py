@@ -11,12 +11,12 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label
 from skimage.morphology import closing, disk, remove_small_holes, remove_small_objects
 
-from components.ingest.volumes.planes import CUTS, frame_of
-from components.ingest.volumes.sampling import mask_coverage, sample_plane
-from components.ingest.volumes.specimen import find_specimen
-from components.ingest.volumes.volume import Volume
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
+from components.shared.volumes.nifti import Volume
+from components.shared.volumes.planes import CUTS, frame_of
+from components.shared.volumes.sampling import mask_coverage, sample_plane
+from components.shared.volumes.specimen import find_specimen
 
 EDGE = 224
 SMALLEST_COVERAGE = 0.02

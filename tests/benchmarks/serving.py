@@ -64,7 +64,7 @@ def _with_mobilenet(folder: Path) -> Path:
 
 def _published(exported: Path, repository: Path, version: int, **card: Any) -> Path:
     """Copies a SavedModel into a repository as the deploy step does; returns the repository."""
-    from components.shared.signatures import sign_folder
+    from components.shared.signing import sign_folder
     from tests.serving.conftest import card_of
 
     unfinished = repository / NAME / f".{version}"
@@ -124,8 +124,8 @@ def _raw(edges: tuple[int, int]) -> bytes:
 
 
 def _segmented(image: bytes) -> bytes:
-    from components.shared.imaging import decode_image, encode_png
-    from components.shared.segmentation import segment_slice
+    from components.shared.images.decoding import decode_image, encode_png
+    from components.shared.images.segmentation import segment_slice
 
     return encode_png(segment_slice(decode_image(image, 1)))
 
@@ -150,7 +150,7 @@ def _answering(saved_model: Path) -> Callable[[bytes], object]:
 
 
 def _http(scratch: Path) -> Iterator[Measurement]:
-    from components.shared.preprocessing import decode_and_crop
+    from components.shared.images.crops import decode_and_crop
 
     repository, image = _with_mobilenet(scratch), _segmented(_raw((EDGE, EDGE)))
     answer = _answering(repository / NAME / "1")

@@ -16,7 +16,7 @@ from components.deploy.publication import open_publication
 from components.deploy.rollout import Patience
 from components.deploy.rollout_report import RolledOut
 from components.shared.contracts import Example, GateVerdict, ModelCard
-from components.shared.signatures import sign_folder
+from components.shared.signing import sign_folder
 from tests.deploy.fake_cluster import FakeCluster, make_handler, write_kubeconfig
 from tests.deploy.revisions import OLD
 

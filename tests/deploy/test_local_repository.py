@@ -14,7 +14,7 @@ import pytest
 from components.deploy.local_repository import versions_of
 from components.deploy.targets import deploy_model
 from components.shared.errors import BadConfigError, ContractError, DeployError
-from components.shared.signatures import sign_folder
+from components.shared.signing import sign_folder
 
 PUBLISH = (
     "import sys; from pathlib import Path; from components.deploy.targets import deploy_model;"

@@ -11,7 +11,7 @@ import pytest
 from components.deploy.inference_service import inference_service, served_model
 from components.deploy.publication import open_publication
 from components.deploy.verified_start import START_COMMAND
-from components.shared.signatures import sign_folder
+from components.shared.signing import sign_folder
 
 STARTED = "--model_name=forams --rest_api_port=8080\n"
 KEY = ("lab", "forams")

@@ -13,7 +13,7 @@ from components.deploy.inference_service import ServedModel
 from components.deploy.publication import open_publication
 from components.deploy.version_registry import register
 from components.shared.errors import DeployError
-from components.shared.signatures import sign_folder
+from components.shared.signing import sign_folder
 
 REGISTRY = ("lab", "forams-versions")
 

@@ -22,10 +22,10 @@ from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member
 from components.evaluate.served_model import WARMUP_FILE
 from components.shared.contracts import ModelCard
-from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.errors import ContractError
-from components.shared.imaging import decode_image, encode_png
-from components.shared.reference import read_reference
+from components.shared.images.decoding import decode_image, encode_png
+from components.shared.images.descriptors import DESCRIPTORS, describe
+from components.shared.reference_profile import read_reference
 from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, iterate_split, read_index, read_info
 
 CONFIG = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.5))

@@ -30,7 +30,7 @@ from components.evaluate.report.pictures import Pictures, Reasons
 from components.evaluate.report.unknown_curve import unknown_curve
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
 
 CLASSES = ("Alveolina", "Fallotia", "Minoxia <b>")
 SMALLEST_PNG = encode_png(np.zeros((4, 4), np.uint8))

@@ -14,7 +14,7 @@ from components.evaluate.rules import SoftVote
 from components.evaluate.served_model import ServedModel, export_served_model
 from components.evaluate.unknown import Part, UnknownScore
 from components.shared.contracts import BackboneCard
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
 from components.shared.slices import iterate_split, read_info
 from components.train.backbones.build import build_backbone
 

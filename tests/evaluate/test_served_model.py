@@ -18,9 +18,9 @@ from components.evaluate.evaluation import Evaluation, evaluate_models
 from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member, predict_split
 from components.evaluate.served_model import WARMUP_FILE
-from components.shared.descriptors import DESCRIPTORS
-from components.shared.imaging import decode_image
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
+from components.shared.images.decoding import decode_image
+from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.slices import Slice, SlicesWriter, iterate_split, read_info
 
 FORMS = ("png8", "png16", "rgb", "rgba", "palette", "jpeg", "grey alpha")

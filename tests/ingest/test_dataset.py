@@ -15,9 +15,9 @@ from components.ingest.dataset import make_dataset
 from components.ingest.plan import make_plan
 from components.ingest.quotas import spread_quota
 from components.ingest.sources.manifest import Scan
-from components.shared.descriptors import DESCRIPTORS
 from components.shared.errors import BadConfigError, BadManifestError
-from components.shared.imaging import decode_image
+from components.shared.images.decoding import decode_image
+from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.slices import SPLITS, UNSEEN, UNSEEN_LABEL, iterate_split, read_index, read_info
 
 REAL = Path(__file__).parents[3] / "shared" / "real_volumes"

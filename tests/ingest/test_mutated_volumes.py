@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.ingest.volumes.volume import read_header, read_volume
 from components.shared.errors import BadVolumeError
+from components.shared.volumes.nifti import read_header, read_volume
 
 ROOT = Path(__file__).parents[2]
 MOST_MEMORY = 100 * 10**6

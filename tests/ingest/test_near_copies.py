@@ -15,14 +15,14 @@ from components.ingest.dataset import make_dataset
 from components.ingest.near_copies import MOST_TOLD, as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.sources.manifest import Scan
 from components.ingest.volumes.fingerprint import LARGEST_DISTANCE, fingerprint, near_pairs
-from components.ingest.volumes.specimen import find_specimen
-from components.ingest.volumes.volume import Volume
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import Specimen, make_specimen
 from components.phantoms.writer import nifti_bytes
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
 from components.shared.slices import read_index, read_info
+from components.shared.volumes.nifti import Volume
+from components.shared.volumes.specimen import find_specimen
 from tests.benchmarks.near_copies import RESCANS, count_found, rescan
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)

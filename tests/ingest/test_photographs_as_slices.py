@@ -18,8 +18,8 @@ from components.ingest.photograph import look_of, memory_of_photograph
 from components.ingest.sources.endings import kind_of
 from components.phantoms.photographs import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError, BadVolumeError
-from components.shared.imaging import decode_image
-from components.shared.photographs import MAX_PIXELS, read_photograph
+from components.shared.images.decoding import decode_image
+from components.shared.images.photographs import MAX_PIXELS, read_photograph
 from components.shared.slices import iterate_split, read_index, read_info
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=5, planes="random", seed=7, workers=1)
@@ -191,7 +191,7 @@ def test_of_the_same_photograph_in_two_given_splits_the_one_in_training_gives_wa
 PEAK = """
 import sys
 from pathlib import Path
-from components.shared.photographs import read_photograph
+from components.shared.images.photographs import read_photograph
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 encoded = Path(sys.argv[1]).read_bytes()

@@ -5,10 +5,10 @@ import pytest
 from scipy.ndimage import affine_transform, map_coordinates, rotate
 from scipy.spatial.transform import Rotation
 
-from components.ingest.volumes.planes import MARGIN, TURNS_DEGREES, Cut, frame_of, published_cuts, random_cuts
-from components.ingest.volumes.sampling import mask_coverage, sample_plane
-from components.ingest.volumes.specimen import Specimen, find_specimen
-from components.ingest.volumes.volume import Volume
+from components.shared.volumes.nifti import Volume
+from components.shared.volumes.planes import MARGIN, TURNS_DEGREES, Cut, frame_of, published_cuts, random_cuts
+from components.shared.volumes.sampling import mask_coverage, sample_plane
+from components.shared.volumes.specimen import Specimen, find_specimen
 
 
 def _specimen(ball: np.ndarray, zooms: tuple[float, float, float] = (0.1, 0.1, 0.1)) -> Specimen:

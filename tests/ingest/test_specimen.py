@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from components.ingest.sources.manifest import read_manifest
-from components.ingest.volumes.grey import row_ends
-from components.ingest.volumes.labelling import keep_largest_component
-from components.ingest.volumes.specimen import bounding_box, find_specimen, otsu_bin, specimen_threshold
-from components.ingest.volumes.volume import Volume, read_volume
 from components.shared.errors import BadVolumeError
+from components.shared.volumes.connected_components import keep_largest_component
+from components.shared.volumes.histograms import row_ends
+from components.shared.volumes.nifti import Volume, read_volume
+from components.shared.volumes.specimen import bounding_box, find_specimen, otsu_bin, specimen_threshold
 
 REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
 

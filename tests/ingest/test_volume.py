@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.ingest.cut import CutJob, cut_volume
-from components.ingest.volumes.specimen import Specimen, find_specimen
-from components.ingest.volumes.volume import Volume, _HashedFile, read_header, read_volume
 from components.shared.errors import BadVolumeError
+from components.shared.volumes.nifti import Volume, _HashedFile, read_header, read_volume
+from components.shared.volumes.specimen import Specimen, find_specimen
 
 Writer = Callable[..., Path]
 

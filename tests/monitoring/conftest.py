@@ -16,10 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.shared.contracts import GateVerdict, ModelCard
-from components.shared.descriptors import DESCRIPTORS, describe
-from components.shared.imaging import Pixels
-from components.shared.reference import write_reference
-from components.shared.segmentation import segment_slice
+from components.shared.images.decoding import Pixels
+from components.shared.images.descriptors import DESCRIPTORS, describe
+from components.shared.images.segmentation import segment_slice
+from components.shared.reference_profile import write_reference
 from monitoring.config import MonitorConfig
 from monitoring.profiles import Profile, load_profile
 from tests.monitoring.drift_traffic import MODEL

@@ -10,7 +10,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from components.shared.contracts import DriftEvent
-from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
+from components.shared.images.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from monitoring.features import ANSWERS, CONTRASTS
 from monitoring.windows import Stream, Window
 

@@ -11,7 +11,7 @@ import promql_parser
 import pytest
 import yaml
 
-from components.shared.descriptors import COLOUR_FEATURES, GREY_FEATURES
+from components.shared.images.descriptors import COLOUR_FEATURES, GREY_FEATURES
 from monitoring.dashboards.catalogue import BOARDS, DRIFT, IMAGE_QUALITY, PREDICTIONS
 from monitoring.dashboards.panels import Board, Chart, Query, lines
 from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, PREFIX

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.descriptors import DESCRIPTORS
 from components.shared.errors import BadInputError, ContractError
+from components.shared.images.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
 from monitoring.results import WORKSPACE
@@ -257,7 +257,7 @@ def test_a_reference_that_cannot_be_used_is_refused_in_a_sentence(
 
 
 def _keep_few_specimens(path: Path) -> None:
-    from components.shared.reference import read_reference, write_reference
+    from components.shared.reference_profile import read_reference, write_reference
 
     slices = read_reference(path)
     write_reference(path, slices[slices["specimen"].isin(slices["specimen"].unique()[:3])])

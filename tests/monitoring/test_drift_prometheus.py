@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from components.shared.children import free_port
+from components.shared.subprocesses import free_port
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
 from monitoring.rules import rule_groups

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.shared.descriptors import DESCRIPTORS
+from components.shared.images.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
 from monitoring.profiles import Profile

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from evidently.ui.workspace import Project, Workspace
 
-from components.shared.descriptors import COLOUR_DESCRIPTORS
+from components.shared.images.descriptors import COLOUR_DESCRIPTORS
 from monitoring.config import MonitorConfig
 from monitoring.drift import Judgement, judge
 from monitoring.features import REASONS, by_group

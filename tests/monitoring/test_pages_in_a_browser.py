@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from components.shared.children import free_port
+from components.shared.subprocesses import free_port
 from monitoring.config import MonitorConfig
 from monitoring.monitor import Monitor
 from tests.monitoring.drift_traffic import append_events, events_of

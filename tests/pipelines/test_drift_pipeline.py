@@ -15,9 +15,9 @@ from kfp import local
 
 from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
 from components.shared.contracts import GateVerdict, ModelCard
-from components.shared.descriptors import DESCRIPTORS
-from components.shared.imaging import encode_png
-from components.shared.reference import write_reference
+from components.shared.images.decoding import encode_png
+from components.shared.images.descriptors import DESCRIPTORS
+from components.shared.reference_profile import write_reference
 from pipelines.compile import compile_pipeline
 from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM, drift
 from pipelines.placement import Placement, TrainingResources, cluster_pipelines

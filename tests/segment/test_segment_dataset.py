@@ -11,10 +11,10 @@ from kfp import dsl
 from components.segment.component import segment
 from components.segment.dataset import segment_dataset
 from components.shared.contracts import SlicesInfo
-from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.errors import BadConfigError, BadInputError, ContractError
-from components.shared.imaging import decode_image, encode_png
-from components.shared.segmentation import segment_slice
+from components.shared.images.decoding import decode_image, encode_png
+from components.shared.images.descriptors import DESCRIPTORS, describe
+from components.shared.images.segmentation import segment_slice
 from components.shared.slices import SPLITS, Slice, SlicesWriter, iterate_split, read_index, read_info
 
 KEPT = ["id", "species", "specimen", "split", "plane", "spacing_mm"]

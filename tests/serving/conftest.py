@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from components.shared.contracts import GateVerdict, ModelCard
-from components.shared.imaging import encode_png
-from components.shared.segmentation import segment_slice
-from components.shared.signatures import sign_folder
+from components.shared.images.decoding import encode_png
+from components.shared.images.segmentation import segment_slice
+from components.shared.signing import sign_folder
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
@@ -31,7 +31,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     import tensorflow as tf
 
     from components.evaluate.named_scores import name_scores
-    from components.shared.preprocessing import decode_and_crop
+    from components.shared.images.crops import decode_and_crop
 
     shape = [IMAGE_SIZE, IMAGE_SIZE, channels]
 

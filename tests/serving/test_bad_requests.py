@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
 
 Body = Callable[..., dict[str, Any]]
 GOOD_CLIENTS = 3

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.shared.signatures import sign_folder
+from components.shared.model_repository import Repository
+from components.shared.signing import sign_folder
 from serving.loaded_version import LoadedVersion
 from serving.preparation import Expectation
 from serving.protocol import SIGNATURE, Outputs, RequestError
 from serving.remote import RemotePredictor
-from serving.repository import Repository
 from tests.serving.conftest import card_of, write_saved_model
 
 AnswerWith = Callable[..., RemotePredictor]

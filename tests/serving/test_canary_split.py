@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BadConfigError
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
 from serving.canary_split import DividingPredictor
 from serving.events import AnsweredSlice
 from serving.model import SliceTransformer

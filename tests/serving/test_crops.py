@@ -15,7 +15,7 @@ Body = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def crops(segmented_slices: list[bytes]) -> np.ndarray:
-    from components.shared.preprocessing import decode_and_crop
+    from components.shared.images.crops import decode_and_crop
 
     return np.stack([decode_and_crop(png, 32, 1).numpy() for png in segmented_slices[:2]])
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from components.shared.contracts import DriftEvent
-from components.shared.descriptors import describe
-from components.shared.imaging import decode_image
+from components.shared.images.decoding import decode_image
+from components.shared.images.descriptors import describe
 from monitoring.events import EventLog
 from serving.events import AnsweredSlice, EventRecorder, remove_oldest
 

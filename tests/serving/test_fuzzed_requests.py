@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
 
 KEYS = st.sampled_from(["instances", "inputs", "signature_name", "image_bytes", "b64", "specimen"]) | st.text(
     max_size=8

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.shared.contracts import Example
-from components.shared.signatures import sign_folder
+from components.shared.signing import sign_folder
 
 SEEDS = {"right": 1, "wrong": 2}
 
@@ -35,8 +35,8 @@ def published_with_example(
 def test_the_newest_version_serves_only_if_its_known_answers_are_right(
     publish: Any, reference: Any, segmented_slices: list[bytes], tmp_path: Path, workers: Any, answers: str, newest: int
 ) -> None:
+    from components.shared.model_repository import Repository
     from serving.predictor import LocalPredictor
-    from serving.repository import Repository
 
     image, said = segmented_slices[0], []
     publish(tmp_path, "forams", 1, seed=2)

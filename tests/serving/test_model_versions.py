@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
-from components.shared.signatures import sign_folder
+from components.shared.model_repository import Repository
+from components.shared.signing import sign_folder
 from serving.predictor import LocalPredictor
-from serving.repository import Repository
 
 Body = Callable[..., dict[str, Any]]
 LOAD_TIMEOUT_S = 60

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.shared.descriptors import descriptor_names
-from components.shared.imaging import encode_png
-from components.shared.photographs import read_photograph
-from components.shared.signatures import sign_folder
+from components.shared.images.decoding import encode_png
+from components.shared.images.descriptors import descriptor_names
+from components.shared.images.photographs import read_photograph
+from components.shared.signing import sign_folder
 from tests.serving.conftest import IMAGE_SIZE, ReferenceModel, card_of, write_saved_model
 
 Body = Callable[..., dict[str, Any]]

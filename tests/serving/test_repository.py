@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serving.repository import Repository
+from components.shared.model_repository import Repository
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from components.shared.imaging import decode_image, encode_png
-from components.shared.photographs import read_photograph
+from components.shared.images.decoding import decode_image, encode_png
+from components.shared.images.photographs import read_photograph
 from serving.bodies import Bodies
 from serving.preparation import Expectation, prepare_slices
 from serving.protocol import Instance, Limits, Outputs, RequestError, encode_answer, parse_predict, predict_answer

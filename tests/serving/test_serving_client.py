@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BadInputError, BadVolumeError, DeployError
-from components.shared.imaging import decode_image, encode_png
-from components.shared.segmentation import segment_slice
+from components.shared.images.decoding import decode_image, encode_png
+from components.shared.images.segmentation import segment_slice
 from serving.client import Client, Prediction, volumes
 from serving.client.__main__ import parse_arguments
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, pauses

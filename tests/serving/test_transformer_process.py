@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BadConfigError
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
 from serving.transformer import parse_arguments, predictor_url
 from tests.serving.conftest import CLASSES, raw_slice
 

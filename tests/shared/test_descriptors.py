@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS, describe, descriptor_names
+from components.shared.images.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS, describe, descriptor_names
 
 
 def test_descriptors_do_not_depend_on_the_place_in_memory() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components.shared.errors import BadImageError
-from components.shared.imaging import FORMATS, decode_image, encode_png, opened
+from components.shared.images.decoding import FORMATS, decode_image, encode_png, opened
 
 README = Path(__file__).parents[2] / "README.md"
 

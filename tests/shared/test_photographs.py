@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from components.shared.errors import BadImageError
-from components.shared.imaging import FORMATS, decode_image, encode_png
-from components.shared.photographs import read_photograph
+from components.shared.images.decoding import FORMATS, decode_image, encode_png
+from components.shared.images.photographs import read_photograph
 
 EDGE = 32
 

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.shared.descriptors import describe, descriptor_names
-from components.shared.imaging import encode_png
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
+from components.shared.images.decoding import encode_png
+from components.shared.images.descriptors import describe, descriptor_names
 
 
 def blob(height: int = 60, width: int = 80) -> np.ndarray:

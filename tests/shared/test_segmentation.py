@@ -13,8 +13,13 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label
 from skimage.morphology import closing, disk, remove_small_holes, remove_small_objects
 
-from components.shared.imaging import Pixels, decode_image, encode_png
-from components.shared.segmentation import _largest_component, _without_small_objects, segment_slice, specimen_mask
+from components.shared.images.decoding import Pixels, decode_image, encode_png
+from components.shared.images.segmentation import (
+    _largest_component,
+    _without_small_objects,
+    segment_slice,
+    specimen_mask,
+)
 
 
 def _published_mask(image: Pixels) -> NDArray[np.bool_]:

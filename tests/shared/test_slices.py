@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from components.shared import slices as slices_module
 from components.shared.contracts import Refusal, SlicesInfo
-from components.shared.descriptors import DESCRIPTORS, describe
 from components.shared.errors import ContractError
-from components.shared.imaging import encode_png
+from components.shared.images.decoding import encode_png
+from components.shared.images.descriptors import DESCRIPTORS, describe
 from components.shared.slices import (
     SPLITS,
     Slice,

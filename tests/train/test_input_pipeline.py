@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from components.shared.errors import TrainingError
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
 from components.shared.slices import iterate_split, read_info, shards_of
 from components.train.augmentation import augment, mix
 from components.train.input_pipeline import held_out_batches, readable_shards, steps_per_epoch, training_batches

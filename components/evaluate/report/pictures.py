@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from components.evaluate.predictions import Member, chosen_slices
 from components.evaluate.report.findings import ConfusedPair, Mistake
 from components.evaluate.report.grad_cam import attention
-from components.shared.imaging import encode_png
-from components.shared.preprocessing import decode_and_crop
+from components.shared.images.crops import decode_and_crop
+from components.shared.images.decoding import encode_png
 
 LARGEST_EDGE = 160
 _HEAT = np.array([255, 106, 0], np.float32)  # orange stands out from grey in print and for the colour-blind

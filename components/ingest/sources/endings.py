@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from components.shared.imaging import IMAGE_ENDINGS
+from components.shared.images.decoding import IMAGE_ENDINGS
 
 _OTHER_PICTURES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 """Refused by name rather than overlooked, unless they are among the formats that are read."""

@@ -20,9 +20,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import sph_harm_y
 
 from components.ingest.likeness import encode_parts, pairs_within
-from components.ingest.volumes.compiled import compiled
-from components.ingest.volumes.grey import row_ends
-from components.ingest.volumes.specimen import Specimen, bounding_box
+from components.shared.volumes.compiled import compiled
+from components.shared.volumes.histograms import row_ends
+from components.shared.volumes.specimen import Specimen, bounding_box
 
 LARGEST_DISTANCE = 0.17
 """Scans nearer than this show one individual.

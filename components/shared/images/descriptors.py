@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.imaging import Pixels
-from components.shared.segmentation import Bits
+from components.shared.images.decoding import Pixels
+from components.shared.images.segmentation import Bits
 
 Counts = NDArray[np.int64]
 """A histogram of 256 grey levels without the black pixels."""

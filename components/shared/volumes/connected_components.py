@@ -8,7 +8,7 @@ one did, and by then it is known which numbers belong together.
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.volumes.compiled import compiled
+from components.shared.volumes.compiled import compiled
 
 Numbers = NDArray[np.uint32]
 _FIRST_NUMBERS = 4096

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from components.shared.imaging import Pixels, eight_bit, opened
+from components.shared.images.decoding import Pixels, eight_bit, opened
 
 MAX_FILE_BYTES = 128 * 2**20
 MAX_PIXELS = 64 * 2**20
@@ -53,7 +53,7 @@ def read_photograph(encoded: bytes, edge: int, max_pixels: int = MAX_PIXELS) -> 
     pixels become black, 16-bit values keep their high byte, of a camera's several pictures of a scene the first counts.
 
     Args:
-        encoded: a file of one of `components.shared.imaging.FORMATS`.
+        encoded: a file of one of `components.shared.images.decoding.FORMATS`.
         edge: of the slice in pixels.
         max_pixels: the most pixels that are decoded; the header is checked first.
 

@@ -18,9 +18,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from components.ingest.volumes.grey import grey_range, replace_non_finite
-from components.ingest.volumes.unzipping import GZIP_MAGIC, Unzipped
 from components.shared.errors import BadVolumeError
+from components.shared.volumes.gzip_stream import GZIP_MAGIC, Unzipped
+from components.shared.volumes.histograms import grey_range, replace_non_finite
 
 FEWEST_VOXELS = 8
 MOST_VOXELS = 2**32

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.volumes.compiled import compiled
+from components.shared.volumes.compiled import compiled
 
 
 @compiled

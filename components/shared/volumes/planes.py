@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.volumes.specimen import Specimen
+from components.shared.volumes.specimen import Specimen
 
 Matrix = NDArray[np.float64]
 Schedule = Literal["published", "random"]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.imaging import Pixels
+from components.shared.images.decoding import Pixels
 
 Mask = NDArray[np.bool_]
 Bits = NDArray[np.uint8]

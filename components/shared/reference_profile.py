@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from components.shared.errors import ContractError
+from components.shared.images.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 
 SCHEMA = "taxonflow.reference/1"
 COLUMNS = ("specimen", "species", "confidence", "unknown", "embedding")

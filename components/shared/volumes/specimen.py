@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
-from components.ingest.volumes.grey import (
+from components.shared.errors import BadVolumeError
+from components.shared.volumes.connected_components import keep_largest_component
+from components.shared.volumes.histograms import (
     byte_counts,
     histogram,
     mark_brighter,
@@ -21,9 +23,7 @@ from components.ingest.volumes.grey import (
     row_ends,
     to_eight_bits,
 )
-from components.ingest.volumes.labelling import keep_largest_component
-from components.ingest.volumes.volume import Volume
-from components.shared.errors import BadVolumeError
+from components.shared.volumes.nifti import Volume
 
 BINS = 2**14
 FALLBACK_THRESHOLD, HIGHEST_THRESHOLD = 0.4, 0.8

@@ -1,0 +1,1 @@
+"""Images: bounded decoding, segmentation, crops and descriptors of slices and photographs."""

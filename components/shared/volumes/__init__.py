@@ -1,0 +1,1 @@
+"""Volumes: reading NIfTI within bounds, finding the specimen, sampling planes."""
