@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.ingest.cut import CutJob, cut_volume
-from components.ingest.parts import in_turns
+from components.ingest.slice_files import in_turns
+from components.ingest.volume_slices import CutJob, cut_volume
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen

@@ -57,7 +57,7 @@ def ingest_cut(plan: dsl.Input[dsl.Dataset], shard: int, parts: dsl.Output[dsl.D
     from pathlib import Path
 
     from components.ingest.plan import read_plan
-    from components.ingest.shard import cut_shard
+    from components.ingest.shards import cut_shard
     from components.shared.errors import one_sentence
 
     with one_sentence("ingest"):

@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from components.ingest.cut import CutJob, CutResult
-from components.ingest.fetching import Scratch, Task, cut_downloaded
+from components.ingest.downloads import Scratch, Task, cut_downloaded
 from components.ingest.plan import IngestPlan
-from components.ingest.readers import READERS
+from components.ingest.source_kinds import READERS
+from components.ingest.sources.object_store import RemoteSource
 from components.ingest.sources.opening import open_source
-from components.ingest.sources.remote import RemoteSource
+from components.ingest.volume_slices import CutJob, CutResult
 from components.shared.progress import Progress
 from components.shared.workers import affordable_workers, in_order
 

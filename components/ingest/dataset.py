@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from components.ingest.config import IngestConfig
-from components.ingest.merging import Cutting, merge_shards
-from components.ingest.near_copies import as_individuals, check_near_copies, find_near_copies, tell
-from components.ingest.parts import in_turns
+from components.ingest.merge import Cutting, merge_shards
+from components.ingest.near_copies.groups import as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.plan import IngestPlan, make_plan, say
-from components.ingest.readers import READERS, Reader
-from components.ingest.shard import cut_shard
+from components.ingest.shards import cut_shard
+from components.ingest.slice_files import in_turns
+from components.ingest.source_kinds import READERS, Reader
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
 from components.shared.contact_sheet import Thumbnails

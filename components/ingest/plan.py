@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from components.ingest.config import IngestConfig
-from components.ingest.readers import READERS
-from components.ingest.sources.endings import VOLUMES
+from components.ingest.source_kinds import READERS
+from components.ingest.sources.base import Source
+from components.ingest.sources.file_kinds import VOLUMES
 from components.ingest.sources.manifest import Scan, list_volumes
 from components.ingest.sources.opening import open_source
-from components.ingest.sources.place import Source
 from components.ingest.split import assign_splits
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadVolumeError
@@ -40,7 +40,7 @@ class IngestPlan(Document):
         shards: for each scan the number of its shard; all scans of a specimen have the same.
         refused: files left out so far.
         largest: bytes that the largest volume's voxels or photograph may take.
-        kind: of the files, see `components.ingest.sources.endings`.
+        kind: of the files, see `components.ingest.sources.file_kinds`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/1"

@@ -58,7 +58,7 @@ def cut_volume(file: Path, cutting: Cutting) -> Iterator[CutSlice]:
     Raises:
         BadVolumeError: it is no volume, too large, or shows no specimen.
     """
-    from components.ingest.cut import planes_rng, slices_of
+    from components.ingest.volume_slices import planes_rng, slices_of
     from components.shared.volumes.nifti import read_header, read_volume
     from components.shared.volumes.specimen import find_specimen
 

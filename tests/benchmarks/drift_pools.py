@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from components.ingest.cut import CutJob, cut_volume
-from components.ingest.parts import in_turns
+from components.ingest.slice_files import in_turns
+from components.ingest.volume_slices import CutJob, cut_volume
 from components.phantoms.forms import FORMS
 from components.phantoms.growth import UNSEEN_FORMS
 from components.phantoms.physics import Artefacts

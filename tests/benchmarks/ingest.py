@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from components.ingest.config import IngestConfig
-from components.ingest.cut import CutJob, cut_volume
 from components.ingest.dataset import make_dataset
+from components.ingest.volume_slices import CutJob, cut_volume
 from components.phantoms.generate import PhantomConfig, generate_phantoms
 from components.shared.workers import in_order
 from tests.benchmarks.large_phantoms import write_large_phantom

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from components.ingest.cut import CutJob, cut_volume
+from components.ingest.volume_slices import CutJob, cut_volume
 from tests.benchmarks.large_phantoms import write_large_phantom
 from tests.benchmarks.measurement import Measurement
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-from components.ingest.cut import CutJob, cut_volume
-from components.ingest.near_copies import find_near_copies
+from components.ingest.near_copies.groups import find_near_copies
 from components.ingest.sources.manifest import Scan
+from components.ingest.volume_slices import CutJob, cut_volume
 from components.phantoms.forms import FORMS
 from components.phantoms.physics import Artefacts, add_noise
 from components.phantoms.specimen import Specimen, make_specimen

@@ -17,7 +17,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from components.ingest.cut import CutJob, cut_volume
+from components.ingest.volume_slices import CutJob, cut_volume
 
 CPU_SECONDS = 5.0
 TYPES = ("u1", "i1", "<i2", ">i2", "<u2", "<i4", "<f4", ">f4", "<f8", "<i8")

@@ -12,9 +12,9 @@ from scipy.ndimage import zoom
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.near_copies import MOST_TOLD, as_individuals, check_near_copies, find_near_copies, tell
+from components.ingest.near_copies.groups import MOST_TOLD, as_individuals, check_near_copies, find_near_copies, tell
+from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint, near_pairs
 from components.ingest.sources.manifest import Scan
-from components.ingest.volumes.fingerprint import LARGEST_DISTANCE, fingerprint, near_pairs
 from components.phantoms.physics import Artefacts
 from components.phantoms.specimen import Specimen, make_specimen
 from components.phantoms.writer import nifti_bytes
@@ -36,7 +36,7 @@ def _fingerprint(grey: np.ndarray, zooms: tuple[float, float, float]) -> str:
 
 
 def _distance(one: str, two: str, monkeypatch: pytest.MonkeyPatch) -> float:
-    monkeypatch.setattr("components.ingest.volumes.fingerprint.LARGEST_DISTANCE", 2.0)
+    monkeypatch.setattr("components.ingest.near_copies.volume_fingerprint.LARGEST_DISTANCE", 2.0)
     ((_, _, distance),) = near_pairs([one, two])
     return distance
 

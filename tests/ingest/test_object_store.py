@@ -16,13 +16,13 @@ from kfp import dsl
 from components.ingest.component import ingest_plan
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.fetching import Scratch
+from components.ingest.downloads import Scratch
 from components.ingest.plan import make_plan
-from components.ingest.shard import cut_shard, read_results
-from components.ingest.sources import patience, remote
+from components.ingest.shards import cut_shard, read_results
+from components.ingest.sources import object_store, retries
 from components.ingest.sources.manifest import read_manifest
+from components.ingest.sources.object_store import RemoteSource, Store
 from components.ingest.sources.opening import open_source
-from components.ingest.sources.remote import RemoteSource, Store
 from components.shared.errors import BadManifestError, BadVolumeError, TaxonflowError
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
@@ -108,7 +108,7 @@ def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: An
 def test_a_source_that_cannot_be_opened_is_one_sentence_without_secrets(
     address: str, changed: dict[str, str], words: str, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
     for name, value in changed.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(BadManifestError, match=words) as refused:
@@ -204,7 +204,7 @@ def test_a_line_that_breaks_in_the_middle_of_answers_is_survived(
 ) -> None:
     line = BreakingLine(store.endpoint, breaks=12, after=20_000)
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.endpoint)
-    monkeypatch.setattr(patience, "FIRST_DELAY_S", 0.05)
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.05)
     make_dataset("s3://lab/set", tmp_path / "slices", CONFIG)
     assert line.broken == 12
     assert content(tmp_path / "slices") == local
@@ -213,8 +213,8 @@ def test_a_line_that_breaks_in_the_middle_of_answers_is_survived(
 def test_a_download_that_never_becomes_whole_is_not_taken_for_the_volume(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_DELAY_S", 0.01)
-    monkeypatch.setitem(remote.STORES, "s3", replace(remote.STORES["s3"], attempts=2))
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setitem(object_store.STORES, "s3", replace(object_store.STORES["s3"], attempts=2))
     scan = read_manifest("s3://lab/set").scans[0]
     line = BreakingLine(store.endpoint, breaks=10**6, after=3000)
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.endpoint)
@@ -230,8 +230,8 @@ def test_a_download_that_never_becomes_whole_is_not_taken_for_the_volume(
 def test_a_store_that_is_killed_and_comes_back_gives_the_same_bytes(
     local: dict[str, bytes], store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "LONGEST_DELAY_S", 1.0)
-    monkeypatch.setitem(remote.STORES, "s3", replace(remote.STORES["s3"], attempts=60))
+    monkeypatch.setattr(retries, "LONGEST_DELAY_S", 1.0)
+    monkeypatch.setitem(object_store.STORES, "s3", replace(object_store.STORES["s3"], attempts=60))
     outcome: list[object] = []
     config = CONFIG.model_copy(update={"downloads": 1})
     work = threading.Thread(target=lambda: outcome.append(make_dataset("s3://lab/set", tmp_path / "slices", config)))
@@ -251,8 +251,8 @@ def test_a_store_that_is_killed_and_comes_back_gives_the_same_bytes(
 def test_a_store_that_stays_away_ends_the_work_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_DELAY_S", 0.01)
-    monkeypatch.setitem(remote.STORES, "s3", replace(remote.STORES["s3"], attempts=2))
+    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setitem(object_store.STORES, "s3", replace(object_store.STORES["s3"], attempts=2))
     plan = make_plan("s3://lab/set", CONFIG)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(TaxonflowError, match=r"in \d+ attempts.*Run the step again") as lost:
@@ -283,7 +283,7 @@ def test_downloads_never_take_more_disk_than_allowed(tmp_path: Path) -> None:
 def test_another_kind_of_store_goes_through_the_same_code(
     phantoms: Path, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(remote.STORES, "memory", Store("memory", dict))
+    monkeypatch.setitem(object_store.STORES, "memory", Store("memory", dict))
     shared = {"store": {}, "pseudo_dirs": [""]}
     for name, value in shared.items():
         monkeypatch.setattr(fsspec.get_filesystem_class("memory"), name, value)
@@ -291,6 +291,6 @@ def test_another_kind_of_store_goes_through_the_same_code(
     for file in sorted(phantoms.rglob("*")):
         if file.is_file():
             files.pipe_file(f"/lab/set/{file.relative_to(phantoms).as_posix()}", file.read_bytes())
-    monkeypatch.setitem(patience._RIGHTS, "memory", "")
+    monkeypatch.setitem(retries._RIGHTS, "memory", "")
     make_dataset("memory://lab/set", tmp_path / "slices", CONFIG)
     assert content(tmp_path / "slices") == local

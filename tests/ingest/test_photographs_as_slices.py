@@ -13,9 +13,9 @@ from PIL import Image
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import IngestResult, make_dataset
-from components.ingest.likeness import pairs_within
-from components.ingest.photograph import look_of, memory_of_photograph
-from components.ingest.sources.endings import kind_of
+from components.ingest.near_copies.fingerprints import pairs_within
+from components.ingest.photograph_slices import look_of, memory_of_photograph
+from components.ingest.sources.file_kinds import kind_of
 from components.phantoms.photographs import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError, BadVolumeError
 from components.shared.images.decoding import decode_image

@@ -18,13 +18,13 @@ from kfp import dsl, local
 
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.ingest.config import IngestConfig
-from components.ingest.cut import CutResult
 from components.ingest.dataset import make_dataset, merge_dataset
-from components.ingest.merging import merge_shards
+from components.ingest.merge import merge_shards
 from components.ingest.pages.report import grey_counts
 from components.ingest.plan import IngestPlan, make_plan, read_plan, write_plan
-from components.ingest.shard import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_shard
+from components.ingest.shards import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_shard
 from components.ingest.sources.manifest import Scan
+from components.ingest.volume_slices import CutResult
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
 
@@ -179,14 +179,14 @@ CUT = """
 import sys
 from pathlib import Path
 from components.ingest.plan import read_plan
-from components.ingest.shard import cut_shard
+from components.ingest.shards import cut_shard
 cut_shard(read_plan(Path(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]))
 """
 MERGE = """
 import sys
 from pathlib import Path
 from components.ingest.plan import read_plan
-from components.ingest.cut import CutResult
+from components.ingest.volume_slices import CutResult
 from components.ingest.dataset import merge_dataset
 merge_dataset(read_plan(Path(sys.argv[1])), [Path(part) for part in sys.argv[3:]], Path(sys.argv[2]))
 """
@@ -292,10 +292,10 @@ def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> Non
 def test_workers_begin_with_the_compiled_functions_in_memory() -> None:
     script = (
         "from components.shared.workers import worker_pool\n"
-        "with worker_pool('components.ingest.cut', 1) as pool:\n"
+        "with worker_pool('components.ingest.volume_slices', 1) as pool:\n"
         "    print(*pool.submit(eval, \"sorted(__import__('sys').modules)\").result())\n"
     )  # a process of its own: what its workers are forked from is begun once for all pools
     command = [sys.executable, "-c", script]
     loaded = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
-    assert "components.ingest.warm" in loaded.split()
+    assert "components.ingest.preload" in loaded.split()
     assert "tensorflow" not in loaded.split()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.ingest.near_copies import as_individuals, check_near_copies
+from components.ingest.near_copies.groups import as_individuals, check_near_copies
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import assign_splits, check_split
 from components.shared.contracts import NearCopies

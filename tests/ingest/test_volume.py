@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.ingest.cut import CutJob, cut_volume
+from components.ingest.volume_slices import CutJob, cut_volume
 from components.shared.errors import BadVolumeError
 from components.shared.volumes.nifti import Volume, _HashedFile, read_header, read_volume
 from components.shared.volumes.specimen import Specimen, find_specimen
@@ -144,7 +144,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     file = write_nifti(ball, name)
     job = CutJob(name, file, tmp_path / "part", 5, "random", 32, 0)
     assert cut_volume(job).slices == 5
-    monkeypatch.setattr("components.ingest.cut.find_specimen", lambda volume: _touched(file, volume))
+    monkeypatch.setattr("components.ingest.volume_slices.find_specimen", lambda volume: _touched(file, volume))
     assert "changed while it was read" in cut_volume(job).refused
     file.unlink()
     assert "cannot be read" in cut_volume(job).refused

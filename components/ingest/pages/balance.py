@@ -3,7 +3,7 @@
 import html
 from collections.abc import Mapping, Sequence
 
-from components.ingest.near_copies import verdict
+from components.ingest.near_copies.groups import verdict
 from components.shared.contact_sheet import species_of, splits_of
 from components.shared.contracts import NearCopies, Refusal, SplitCount
 from components.shared.pages import paragraph, table

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from components.ingest.cut import CutResult
 from components.ingest.pages.balance import balance_chart, near_copies_table, refused_table
 from components.ingest.sources.manifest import Scan
+from components.ingest.volume_slices import CutResult
 from components.shared.contact_sheet import Thumbnails, balance_table, figures, species_of
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph, table

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ingest.cut import CutResult
 from components.ingest.pages.balance import balance_chart, near_copies_table, refused_table
 from components.ingest.sources.manifest import Scan
+from components.ingest.volume_slices import CutResult
 from components.shared.contact_sheet import Thumbnails, balance_table, figures, species_of
 from components.shared.contracts import SlicesInfo
 from components.shared.pages import heading, page, paragraph

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from components.ingest.sources.place import MANIFEST_FILE, Place, check_table_size, outside
+from components.ingest.sources.base import MANIFEST_FILE, Place, check_table_size, outside
 from components.shared.errors import BadManifestError, BadVolumeError
 
 

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.ingest.sources.endings import ENDINGS, VOLUMES, ending_of, kind_of
+from components.ingest.sources.base import Place, Source
+from components.ingest.sources.file_kinds import ENDINGS, VOLUMES, ending_of, kind_of
 from components.ingest.sources.opening import open_source
-from components.ingest.sources.place import Place, Source
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadVolumeError
 from components.shared.slices import SPLITS, UNSEEN
@@ -69,7 +69,7 @@ class Manifest:
     Attributes:
         scans: in the order of the manifest.
         refused: rows and files left out, with reasons.
-        kind: of the files, see `components.ingest.sources.endings`.
+        kind: of the files, see `components.ingest.sources.file_kinds`.
     """
 
     scans: list[Scan] = field(default_factory=list)

@@ -7,9 +7,9 @@ Pipelines writes the artifacts of its own store.
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from components.ingest.sources.base import Source
 from components.ingest.sources.local import LocalSource
-from components.ingest.sources.place import Source
-from components.ingest.sources.remote import STORES, RemoteSource
+from components.ingest.sources.object_store import STORES, RemoteSource
 from components.shared.errors import BadManifestError
 
 

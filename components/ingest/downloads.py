@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from components.ingest.cut import CutJob, CutResult
 from components.ingest.sources.manifest import Scan
-from components.ingest.sources.remote import RemoteSource
+from components.ingest.sources.object_store import RemoteSource
+from components.ingest.volume_slices import CutJob, CutResult
 from components.shared.errors import BadVolumeError
 from components.shared.workers import drain, worker_pool
 
@@ -58,7 +58,7 @@ class Fetcher:
         scratch: where they go.
         pool: processes that cut.
         gate: lets so many downloads through at a time.
-        work: what the processes do, see `components.ingest.readers`.
+        work: what the processes do, see `components.ingest.source_kinds`.
     """
 
     source: RemoteSource
@@ -99,7 +99,7 @@ def cut_downloaded(
         scratch: holds those that are downloaded and not yet cut.
         downloads: how many are downloaded at a time.
         workers: processes that cut.
-        work: what they do, see `components.ingest.readers`.
+        work: what they do, see `components.ingest.source_kinds`.
     """
     at_once = downloads + workers
     with worker_pool(work.__module__, workers) as pool, ThreadPoolExecutor(at_once) as threads:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from components.ingest.parts import write_part
-from components.ingest.volumes.fingerprint import fingerprint
+from components.ingest.near_copies.volume_fingerprint import fingerprint
+from components.ingest.slice_files import write_part
 from components.shared.errors import BadVolumeError
 from components.shared.images.decoding import encode_png
 from components.shared.volumes.nifti import read_volume

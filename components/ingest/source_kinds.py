@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.ingest.config import IngestConfig
-from components.ingest.cut import SMALLEST_COVERAGE, CutJob, CutResult, cut_volume
-from components.ingest.near_copies import Pairs, keep_all, leave_out_of_training
+from components.ingest.near_copies.groups import Pairs, keep_all, leave_out_of_training
+from components.ingest.near_copies.volume_fingerprint import near_pairs
 from components.ingest.pages.exploration import exploration_html
 from components.ingest.pages.report import report_html
-from components.ingest.photograph import LARGEST_DISTANCE, cut_photograph, memory_of_photograph, near_photographs
+from components.ingest.photograph_slices import LARGEST_DISTANCE, cut_photograph, memory_of_photograph, near_photographs
 from components.ingest.quotas import one_each, spread_quota
-from components.ingest.sources.endings import PHOTOGRAPHS, VOLUMES
+from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
-from components.ingest.volumes.fingerprint import near_pairs
+from components.ingest.volume_slices import SMALLEST_COVERAGE, CutJob, CutResult, cut_volume
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
 from components.shared.volumes.nifti import read_header

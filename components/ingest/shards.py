@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
-from components.ingest.cut import CutResult
 from components.ingest.cutting import cut_scans
 from components.ingest.plan import IngestPlan, say
-from components.ingest.readers import READERS
+from components.ingest.source_kinds import READERS
+from components.ingest.volume_slices import CutResult
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import ContractError
 from components.shared.files import folder_made_whole

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import sph_harm_y
 
-from components.ingest.likeness import encode_parts, pairs_within
+from components.ingest.near_copies.fingerprints import encode_parts, pairs_within
 from components.shared.volumes.compiled import compiled
 from components.shared.volumes.histograms import row_ends
 from components.shared.volumes.specimen import Specimen, bounding_box

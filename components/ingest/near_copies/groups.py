@@ -14,9 +14,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from components.ingest.near_copies.volume_fingerprint import near_pairs
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import check_enough
-from components.ingest.volumes.fingerprint import near_pairs
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
 from components.shared.slices import SPLITS, UNSEEN

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from components.ingest.cut import CutResult
 from components.ingest.cutting import cut_scans, part_file
 from components.ingest.plan import IngestPlan, say
-from components.ingest.readers import READERS
-from components.ingest.shard import check_shards, read_results
+from components.ingest.shards import check_shards, read_results
+from components.ingest.source_kinds import READERS
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import check_enough
+from components.ingest.volume_slices import CutResult
 from components.shared.contracts import Refusal
 from components.shared.slices import SPLITS
 

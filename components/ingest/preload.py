@@ -5,7 +5,7 @@ The server process from which workers are forked imports this, so that no worker
 
 import numpy as np
 
-from components.ingest.volumes.fingerprint import fingerprint
+from components.ingest.near_copies.volume_fingerprint import fingerprint
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.planes import CUTS, frame_of
 from components.shared.volumes.sampling import mask_coverage, sample_plane

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from components.ingest.sources.patience import explained, is_of_store, lost, patiently
-from components.ingest.sources.place import MANIFEST_FILE, Place, check_table_size, outside
+from components.ingest.sources.base import MANIFEST_FILE, Place, check_table_size, outside
+from components.ingest.sources.retries import explained, is_of_store, lost, patiently
 from components.shared.errors import BadManifestError, BadVolumeError
 
 KUBEFLOW_STORE = "http://minio-service.kubeflow:9000"

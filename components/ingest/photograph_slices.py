@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from components.ingest.cut import CutJob, CutResult
-from components.ingest.likeness import encode_parts, pairs_within
-from components.ingest.parts import write_part
+from components.ingest.near_copies.fingerprints import encode_parts, pairs_within
+from components.ingest.slice_files import write_part
+from components.ingest.volume_slices import CutJob, CutResult
 from components.shared.errors import BadImageError, BadVolumeError
 from components.shared.images.decoding import Pixels, encode_png
 from components.shared.images.photographs import MAX_FILE_BYTES, MAX_PIXELS, read_photograph
