@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.intervals import confusion_by_specimen, metric_interval, vote_by_specimen
 from components.evaluate.predictions import SplitSlices
+from components.evaluate.statistics import confusion_by_specimen, metric_interval, vote_by_specimen
 from components.shared import metrics
 from components.shared.metrics import Scores
 

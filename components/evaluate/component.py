@@ -44,7 +44,7 @@ def evaluate(
 
     from components.evaluate.config import EvaluationConfig
     from components.evaluate.evaluation import evaluate_models
-    from components.evaluate.report.folder import write_report
+    from components.evaluate.report.writer import write_report
     from components.shared.errors import one_sentence
     from components.shared.files import write_atomically
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from components.evaluate.assessment import specimens_of
 from components.evaluate.champion import ask_champion
-from components.evaluate.choosing import Choice, Source, choose_on_validation
 from components.evaluate.config import EvaluationConfig
+from components.evaluate.export.provenance import code_digest
+from components.evaluate.export.version import write_version
 from components.evaluate.gate import Evidence, judge
-from components.evaluate.measuring import Measured, measure_on_test
+from components.evaluate.measurement import Measured, measure_on_test
+from components.evaluate.model_selection import Choice, Source, choose_on_validation
 from components.evaluate.predictions import load_member
-from components.evaluate.provenance import code_digest
 from components.evaluate.report.findings import Findings, Provenance, collect_findings
-from components.evaluate.report.pictures import Pictures, take_pictures
+from components.evaluate.report.images import Pictures, take_pictures
 from components.evaluate.report.unknown_curve import unknown_curve
-from components.evaluate.version import write_version
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.files import folder_made_whole

@@ -115,7 +115,7 @@ def main() -> None:
     """Makes the slices and the networks, evaluates, and prints what that took."""
     from components.evaluate.config import EvaluationConfig
     from components.evaluate.evaluation import evaluate_models
-    from components.evaluate.report.folder import write_report
+    from components.evaluate.report.writer import write_report
 
     folder, slices, edge = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

@@ -31,11 +31,11 @@ def _with_mobilenet(folder: Path) -> Path:
     """Publishes a served model of one untrained mobilenet at 224 px; returns the repository."""
     import keras
 
-    from components.evaluate.ensemble import Ensemble
+    from components.evaluate.ensemble.calibration import Ensemble
+    from components.evaluate.ensemble.rules import SoftVote
+    from components.evaluate.export.saved_model import ServedModel, export_served_model
+    from components.evaluate.open_set import Part, UnknownScore
     from components.evaluate.predictions import Member
-    from components.evaluate.rules import SoftVote
-    from components.evaluate.served_model import ServedModel, export_served_model
-    from components.evaluate.unknown import Part, UnknownScore
     from components.shared.contracts import BackboneCard
     from components.train.backbones.build import build_backbone
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from components.evaluate.ensemble import calibrated, choose_ensemble, fit_temperature
-from components.evaluate.rules import ConfidenceSwitch, SoftVote
-from components.evaluate.selection import SMALLEST_SHARE, Candidate, compare_rules, specimen_gap
+from components.evaluate.ensemble.calibration import calibrated, choose_ensemble, fit_temperature
+from components.evaluate.ensemble.rules import ConfidenceSwitch, SoftVote
+from components.evaluate.ensemble.selection import SMALLEST_SHARE, Candidate, compare_rules, specimen_gap
 from components.shared.metrics import accuracy, calibration_error
 
 CLASSES = ("a", "b", "c", "d")

@@ -14,13 +14,13 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.evaluate.assessment import accuracy_of
 from components.evaluate.champion import ask_champion
-from components.evaluate.choosing import Choice, Source, choose_on_validation
 from components.evaluate.component import evaluate
 from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import Evaluation, evaluate_models
+from components.evaluate.export.saved_model import WARMUP_FILE
 from components.evaluate.gate import GateConfig
+from components.evaluate.model_selection import Choice, Source, choose_on_validation
 from components.evaluate.predictions import load_member
-from components.evaluate.served_model import WARMUP_FILE
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.images.decoding import decode_image, encode_png

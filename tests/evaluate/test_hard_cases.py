@@ -15,7 +15,7 @@ from components.evaluate.component import evaluate
 from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import evaluate_models
 from components.evaluate.gate import GateConfig
-from components.evaluate.report.folder import write_report
+from components.evaluate.report.writer import write_report
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 

@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from components.evaluate.assessment import accuracy_of
-from components.evaluate.intervals import (
+from components.evaluate.statistics import (
     confusion_by_specimen,
     lower_bound,
     metric_interval,

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.evaluate.choosing import HeldOut
+from components.evaluate.model_selection import HeldOut
 from components.evaluate.predictions import Prediction, SplitSlices, StoredRows
-from components.evaluate.report import tables, words
+from components.evaluate.report import tables, text
 from components.evaluate.report.findings import (
     Findings,
     Provenance,
@@ -24,10 +24,10 @@ from components.evaluate.report.findings import (
     species_findings,
     worst_mistakes,
 )
-from components.evaluate.report.folder import write_report
-from components.evaluate.report.html_page import report_page
-from components.evaluate.report.pictures import Pictures, Reasons
+from components.evaluate.report.html import report_page
+from components.evaluate.report.images import Pictures, Reasons
 from components.evaluate.report.unknown_curve import unknown_curve
+from components.evaluate.report.writer import write_report
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
 from components.shared.images.decoding import encode_png
@@ -254,7 +254,7 @@ def test_a_species_without_test_slices_is_shown_as_missing(findings: Findings) -
     assert math.isnan(found.species[2].recall)
     assert tables.species_table(found).shown()[2][2] == "-"
     assert tables.species_table(found).records()[2]["found %"] is None
-    assert "Minoxia" not in words.summary(found)[3]
+    assert "Minoxia" not in text.summary(found)[3]
 
 
 def test_the_folder_holds_the_same_in_every_format(findings: Findings, pictures: Pictures, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.evaluate.ensemble import Ensemble
+from components.evaluate.ensemble.calibration import Ensemble
+from components.evaluate.ensemble.rules import SoftVote
+from components.evaluate.export.saved_model import ServedModel, export_served_model
+from components.evaluate.open_set import Part, UnknownScore
 from components.evaluate.predictions import load_member
 from components.evaluate.report.grad_cam import GRAD_CAM, attention
-from components.evaluate.rules import SoftVote
-from components.evaluate.served_model import ServedModel, export_served_model
-from components.evaluate.unknown import Part, UnknownScore
 from components.shared.contracts import BackboneCard
 from components.shared.images.crops import decode_and_crop
 from components.shared.slices import iterate_split, read_info

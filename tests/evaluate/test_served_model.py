@@ -15,9 +15,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import Evaluation, evaluate_models
+from components.evaluate.export.saved_model import WARMUP_FILE
 from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member, predict_split
-from components.evaluate.served_model import WARMUP_FILE
 from components.shared.images.crops import decode_and_crop
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import DESCRIPTORS

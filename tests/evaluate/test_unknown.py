@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.evaluate.ensemble import Ensemble
+from components.evaluate.ensemble.calibration import Ensemble
+from components.evaluate.ensemble.rules import ConfidenceSwitch, SoftVote
+from components.evaluate.export.tf_rules import ServedUnknown, combined_shares
+from components.evaluate.open_set import FLAGGED_SHARE, SCORES, Part, UnknownScore, answers_of, fit_unknown
 from components.evaluate.predictions import Prediction, swap_halves
-from components.evaluate.rules import ConfidenceSwitch, SoftVote
-from components.evaluate.served_rule import ServedUnknown, combined_shares
-from components.evaluate.unknown import FLAGGED_SHARE, SCORES, Part, UnknownScore, answers_of, fit_unknown
 
 CLASSES, WIDTH = 5, 16
 RULES = (SoftVote({"a": 0.3, "b": 0.7}), ConfidenceSwitch("a", "b", (1, 3)))

@@ -7,12 +7,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.choosing import HeldOut
 from components.evaluate.comparisons import Comparison
-from components.evaluate.measuring import ENSEMBLE
+from components.evaluate.ensemble.selection import Candidate
+from components.evaluate.measurement import ENSEMBLE
+from components.evaluate.model_selection import HeldOut
 from components.evaluate.predictions import SplitSlices
 from components.evaluate.report.unknown_curve import UnknownCurve
-from components.evaluate.selection import Candidate
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.metrics import Labels, Scores

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.ensemble import Ensemble, choose_ensemble
+from components.evaluate.ensemble.calibration import Ensemble, choose_ensemble
+from components.evaluate.ensemble.selection import Candidate, compare_rules
+from components.evaluate.open_set import UnknownScore, answers_to, fit_unknown
 from components.evaluate.predictions import (
     Member,
     Prediction,
@@ -18,8 +20,6 @@ from components.evaluate.predictions import (
     slices_of,
     spread_rows,
 )
-from components.evaluate.selection import Candidate, compare_rules
-from components.evaluate.unknown import UnknownScore, answers_to, fit_unknown
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import ContractError
 

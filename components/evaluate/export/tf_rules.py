@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from components.evaluate.rules import ConfidenceSwitch, Rule
-from components.evaluate.unknown import UnknownScore
+from components.evaluate.ensemble.rules import ConfidenceSwitch, Rule
+from components.evaluate.open_set import UnknownScore
 
 _TINY = 1e-12
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluate.assessment import UnknownFindings, assess, assess_backbones
-from components.evaluate.choosing import Choice, HeldOut, Source
 from components.evaluate.comparisons import Comparison, compare_models
+from components.evaluate.model_selection import Choice, HeldOut, Source
 from components.shared import metrics
 from components.shared.metrics import Scores
 from components.shared.slices import UNSEEN, read_index

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from components.evaluate.rules import Logits, Rule
-from components.evaluate.selection import SMALLEST_SHARE, Candidate
+from components.evaluate.ensemble.rules import Logits, Rule
+from components.evaluate.ensemble.selection import SMALLEST_SHARE, Candidate
 from components.shared.metrics import Labels, Scores
 
 

@@ -8,12 +8,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components import __version__
-from components.evaluate.choosing import Choice, HeldOut, Source
-from components.evaluate.measuring import Measured
+from components.evaluate.export.profile import MOST_SLICES, reference_profile
+from components.evaluate.export.provenance import library_versions
+from components.evaluate.export.saved_model import ServedModel, export_served_model, write_warmup_requests
+from components.evaluate.measurement import Measured
+from components.evaluate.model_selection import Choice, HeldOut, Source
 from components.evaluate.predictions import chosen_slices, spread_rows
-from components.evaluate.profile import MOST_SLICES, reference_profile
-from components.evaluate.provenance import library_versions
-from components.evaluate.served_model import ServedModel, export_served_model, write_warmup_requests
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.errors import ContractError
 from components.shared.images.descriptors import descriptor_names

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.rules import ConfidenceSwitch, Logits, Rule, SoftVote, probabilities
+from components.evaluate.ensemble.rules import ConfidenceSwitch, Logits, Rule, SoftVote, probabilities
 from components.shared.metrics import Labels, Specimens
 
 SMALLEST_SHARE = 1e-7

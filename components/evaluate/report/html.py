@@ -4,9 +4,9 @@ import html
 from collections.abc import Iterator, Sequence
 
 from components.evaluate.config import MATERIAL
-from components.evaluate.report import charts, tables, words
+from components.evaluate.report import charts, tables, text
 from components.evaluate.report.findings import Findings, Mistake
-from components.evaluate.report.pictures import Pictures
+from components.evaluate.report.images import Pictures
 from components.shared.pages import heading, page, paragraph, picture
 
 LARGEST_MATRIX = 40
@@ -54,9 +54,9 @@ def _verdict(findings: Findings, _: Pictures) -> Iterator[str]:
     if findings.provenance.material != MATERIAL:
         yield paragraph(f"All figures were made with {findings.provenance.material}.", "source")
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in card.gate.reasons)
-    told = "".join(paragraph(sentence) for sentence in words.summary(findings))
+    told = "".join(paragraph(sentence) for sentence in text.summary(findings))
     tone = "good" if card.gate.passed else "bad"
-    title = html.escape(words.headline(findings))
+    title = html.escape(text.headline(findings))
     yield f'<div class="verdict {tone}"><h2>{title}</h2><ul>{reasons}</ul>{told}</div>'
     yield charts.tiles(_figures(findings))
 
@@ -70,7 +70,7 @@ def _figures(findings: Findings) -> list[tuple[str, str, str]]:
         (f"{right} of {specimens}", "specimens named right", _at_least(measured.get("specimen_accuracy_lower"))),
         (tables.percent(ensemble.top3), "with the species in the top three", ""),
     ]
-    weak = words.weakest(findings.species, 1)
+    weak = text.weakest(findings.species, 1)
     if weak:
         figures.append((tables.percent(weak[0].recall), "of the hardest species found", weak[0].species))
     if measured.get("ece") is not None:
@@ -93,18 +93,18 @@ def _models(findings: Findings, _: Pictures) -> Iterator[str]:
     yield heading("The models compared")
     yield paragraph(f"Served: {findings.card.rule}. Chosen on validation specimens, measured here on test specimens.")
     yield charts.plain_table(tables.models_table(findings))
-    yield from (paragraph(sentence) for sentence in words.comparison(findings))
+    yield from (paragraph(sentence) for sentence in text.comparison(findings))
     yield paragraph("Every figure of the ensemble on the test specimens:")
     yield charts.plain_table(tables.figures_table(findings))
     yield paragraph("Of each species' test slices, the share that each model finds; the more orange, the fewer:")
     yield charts.shares_table(tables.recall_table(findings))
     if findings.comparisons:
-        yield paragraph(words.comparison_words())
+        yield paragraph(text.comparison_words())
         yield charts.plain_table(tables.comparisons_table(findings))
-    yield paragraph(words.STAGES)
+    yield paragraph(text.STAGES)
     yield charts.plain_table(tables.stages_table(findings))
     if findings.candidates:
-        yield paragraph(words.candidate_words())
+        yield paragraph(text.candidate_words())
         yield charts.plain_table(tables.candidates_table(findings))
 
 
@@ -124,7 +124,7 @@ def _confusions(findings: Findings, pictures: Pictures) -> Iterator[str]:
     yield paragraph("The pairs that are confused most, each beside a slice of the species that was answered:")
     yield '<div class="cases">'
     for pair in findings.pairs:
-        share = f"{words.times(pair.slices)}, in {pair.specimens} specimen{'s' * (pair.specimens > 1)}"
+        share = f"{text.times(pair.slices)}, in {pair.specimens} specimen{'s' * (pair.specimens > 1)}"
         yield f"<div class=case><p><b>{html.escape(pair.truth)}</b> taken for <b>{html.escape(pair.answer)}</b></p>"
         yield paragraph(f"{share}; {tables.percent(pair.share)} of its slices")
         yield _slice(pictures, pair.row, f"{pair.truth}, mistaken")
@@ -140,7 +140,7 @@ def _slice(pictures: Pictures, row: int, caption: str) -> str:
 
 def _reliability(findings: Findings, _: Pictures) -> Iterator[str]:
     yield heading("Can its confidence be trusted?")
-    yield paragraph(words.reliability_words(findings))
+    yield paragraph(text.reliability_words(findings))
     yield charts.reliability_chart(findings.reliability)
 
 
@@ -149,7 +149,7 @@ def _mistakes(findings: Findings, pictures: Pictures) -> Iterator[str]:
     if not findings.mistakes:
         yield paragraph("None: every test slice was named right.")
         return
-    yield paragraph(words.gallery_words(pictures.by, pictures.method))
+    yield paragraph(text.gallery_words(pictures.by, pictures.method))
     yield f'<div class="cases">{"".join(_case(mistake, pictures) for mistake in findings.mistakes)}</div>'
 
 
@@ -166,7 +166,7 @@ def _case(mistake: Mistake, pictures: Pictures) -> str:
 
 def _unknown(findings: Findings, _: Pictures) -> Iterator[str]:
     yield heading("Species it never saw")
-    yield paragraph(words.unknown_words(findings))
+    yield paragraph(text.unknown_words(findings))
     if findings.unknown:
         yield charts.unknown_chart(findings.unknown)
         yield charts.plain_table(tables.strangers_table(findings))
@@ -181,4 +181,4 @@ def _origin(findings: Findings, _: Pictures) -> Iterator[str]:
 
 def _glossary(_: Findings, __: Pictures) -> Iterator[str]:
     yield heading("Words")
-    yield "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in words.GLOSSARY.items())
+    yield "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in text.GLOSSARY.items())

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.evaluate.report import tables, words
+from components.evaluate.report import tables, text
 from components.evaluate.report.findings import Findings
-from components.evaluate.report.html_page import report_page
-from components.evaluate.report.pictures import Pictures
+from components.evaluate.report.html import report_page
+from components.evaluate.report.images import Pictures
 from components.evaluate.report.tables import Table
 from components.shared.files import folder_made_whole
 
@@ -39,30 +39,30 @@ def report_markdown(findings: Findings) -> str:
     unseen = [tables.strangers_table(findings)] if findings.unknown else []
     origin = (tables.origin_table, tables.networks_table, tables.data_table)
     sections: dict[str, Sequence[str | Table]] = {
-        f"Evaluation of {findings.card.name}: {words.headline(findings).lower()}": [
+        f"Evaluation of {findings.card.name}: {text.headline(findings).lower()}": [
             "\n".join(f"- {reason}" for reason in findings.card.gate.reasons),
-            " ".join(words.summary(findings)),
+            " ".join(text.summary(findings)),
         ],
         "The models compared": [
             f"Served: {findings.card.rule}.",
             tables.models_table(findings),
-            " ".join(words.comparison(findings)),
+            " ".join(text.comparison(findings)),
             tables.figures_table(findings),
             tables.recall_table(findings),
-            words.comparison_words(),
+            text.comparison_words(),
             tables.comparisons_table(findings),
-            words.STAGES,
+            text.STAGES,
             tables.stages_table(findings),
-            words.candidate_words(),
+            text.candidate_words(),
             tables.candidates_table(findings),
         ],
         "Species by species": [tables.species_table(findings)],
         "What is taken for what": [tables.pairs_table(findings)],
-        "Can its confidence be trusted?": [words.reliability_words(findings), tables.reliability_table(findings)],
+        "Can its confidence be trusted?": [text.reliability_words(findings), tables.reliability_table(findings)],
         "The worst mistakes": [tables.mistakes_table(findings)],
-        "Species it never saw": [words.unknown_words(findings), *unseen],
+        "Species it never saw": [text.unknown_words(findings), *unseen],
         "What it was made of": [table(findings) for table in origin],
-        "Words": ["\n".join(f"- **{name}**: {text}" for name, text in words.GLOSSARY.items())],
+        "Words": ["\n".join(f"- **{name}**: {text}" for name, text in text.GLOSSARY.items())],
     }
     text = "\n\n".join("\n\n".join([f"## {title}", *map(_markdown, parts)]) for title, parts in sections.items())
     return text.removeprefix("#") + "\n"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, xlogy
 from sklearn.covariance import ledoit_wolf
 
-from components.evaluate.ensemble import Ensemble
+from components.evaluate.ensemble.calibration import Ensemble
 from components.evaluate.predictions import Prediction
 from components.shared import metrics
 from components.shared.metrics import Labels

@@ -15,12 +15,12 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from components.evaluate.ensemble import Ensemble
-from components.evaluate.named_scores import name_scores
+from components.evaluate.ensemble.calibration import Ensemble
+from components.evaluate.ensemble.selection import SMALLEST_SHARE
+from components.evaluate.export.named_scores import name_scores
+from components.evaluate.export.tf_rules import ServedUnknown, combined_shares
+from components.evaluate.open_set import UnknownScore
 from components.evaluate.predictions import Member
-from components.evaluate.selection import SMALLEST_SHARE
-from components.evaluate.served_rule import ServedUnknown, combined_shares
-from components.evaluate.unknown import UnknownScore
 from components.shared.images.crops import decode_and_crop
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"

@@ -1,0 +1,1 @@
+"""The ensemble: its rules, how one is selected, and its calibration."""

@@ -1,0 +1,1 @@
+"""The served model: SavedModel, model card, reference profile and digests in a version folder."""
