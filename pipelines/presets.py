@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from components.deploy.canary_settings import read_settings
+from components.deploy.canary.settings import read_settings
 from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
 from components.shared.config import checked

@@ -128,7 +128,7 @@ def training(
         planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
         segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
         threshold: Slice accuracy that the ensemble must reach on the test specimens.
-        canary: How a cluster tries the model first. Keys as in components/deploy/canary_settings.py, e.g. percent.
+        canary: How a cluster tries the model first. Keys as in components/deploy/canary/settings.py, e.g. percent.
         gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
         seed: Seed of every random choice.
         shards: Pods that cut volumes at the same time. The slices do not depend on it.

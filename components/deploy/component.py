@@ -24,7 +24,7 @@ def deploy(
         slices: The data set that it was evaluated on, whose test slices it is judged by.
         name: Name of the model, as in the endpoint's address.
         target: file:///folder/of/models or kserve://namespace/inference-service.
-        canary: How it is tried, as in components/deploy/canary_settings.py.
+        canary: How it is tried, as in components/deploy/canary/settings.py.
         metrics: What was deployed, and the judge's counts.
         report: What happened and why.
 
@@ -33,7 +33,7 @@ def deploy(
     """
     from pathlib import Path
 
-    from components.deploy.canary_settings import read_settings
+    from components.deploy.canary.settings import read_settings
     from components.deploy.targets import deploy_model
     from components.shared.errors import one_sentence
 

@@ -5,22 +5,22 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from components.deploy import local_repository
-from components.deploy.canary_settings import DEFAULTS, CanarySettings
-from components.deploy.publication import Publication, open_publication
-from components.deploy.rollout_report import RolledBackError, RolledOut, RollOutStory
+from components.deploy import local
+from components.deploy.canary.settings import DEFAULTS, CanarySettings
+from components.deploy.kserve.report import RolledBackError, RolledOut, RollOutStory
+from components.deploy.verified_model import Publication, open_publication
 from components.shared.errors import BadConfigError
 
 
 def _to_folder(publication: Publication, address: SplitResult, _: CanarySettings, __: Path | None) -> RolledOut:
-    version, folder = local_repository.publish(publication, address)
+    version, folder = local.publish(publication, address)
     return RolledOut(version, folder, RollOutStory([f"{publication.name} version {version} is at {folder}"]))
 
 
 def _to_cluster(
     publication: Publication, address: SplitResult, settings: CanarySettings, data: Path | None
 ) -> RolledOut:
-    from components.deploy.kserve_target import roll_out  # kserve's client takes two seconds to import
+    from components.deploy.kserve.target import roll_out  # kserve's client takes two seconds to import
 
     try:
         return roll_out(publication, address, settings, data)

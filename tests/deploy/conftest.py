@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from components.deploy.canary_settings import CanarySettings
-from components.deploy.kserve_target import roll_out
-from components.deploy.publication import open_publication
-from components.deploy.rollout import Patience
-from components.deploy.rollout_report import RolledOut
+from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve.report import RolledOut
+from components.deploy.kserve.rollout import Patience
+from components.deploy.kserve.target import roll_out
+from components.deploy.verified_model import open_publication
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.signing import sign_folder
 from tests.deploy.fake_cluster import FakeCluster, make_handler, write_kubeconfig

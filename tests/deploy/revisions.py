@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from components.deploy.inference_service import ServedModel, served_model
+from components.deploy.kserve.inference_service import ServedModel, served_model
 
 KEY = ("lab", "forams")
 OLD, NEW = "s3://runs/a", "s3://runs/b"

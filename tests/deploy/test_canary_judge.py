@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.deploy.judge import BOUND, BUDGET, TOLERATED, Answer, CanaryJudge, evidence
+from components.deploy.canary.sequential_test import BOUND, BUDGET, TOLERATED, Answer, CanaryJudge, evidence
 
 ROLL_OUTS = 1000
 Signs = NDArray[np.int8]

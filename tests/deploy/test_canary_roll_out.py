@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from components.deploy import cluster as cluster_module
-from components.deploy import standard_mode
-from components.deploy.canary_settings import CanarySettings
-from components.deploy.inference_service import ServedModel
-from components.deploy.rollout import OvertakenError
-from components.deploy.rollout_report import RolledBackError
+from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve import standard
+from components.deploy.kserve.inference_service import ServedModel
+from components.deploy.kserve.report import RolledBackError
+from components.deploy.kserve.rollout import OvertakenError
 from components.shared.errors import DeployError
 from tests.deploy.revisions import KEY, NEW, OLD, PATH, check_one_stable_revision, patches, promotions, stable
 
@@ -57,8 +57,8 @@ def test_the_transformer_reaches_a_canary_on_the_port_of_a_headless_service(
 ) -> None:
     service = cluster.services[KEY]
     canary = ServedModel(2, NEW)
-    dark = {**service, "spec": {**service["spec"], "canary": standard_mode.start(service, canary)["spec"]["canary"]}}
-    opened = standard_mode.open(dark, CanarySettings(percent=25, predictor=template))
+    dark = {**service, "spec": {**service["spec"], "canary": standard.start(service, canary)["spec"]["canary"]}}
+    opened = standard.open(dark, CanarySettings(percent=25, predictor=template))
     options = opened["spec"]["transformer"]["containers"][0]["args"]
     assert options[options.index("--canary_host") + 1] == host
     assert first

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from kfp import dsl
 
-from components.deploy.canary_settings import read_settings
+from components.deploy.canary.known_slices import sample_of_test_slices
+from components.deploy.canary.settings import read_settings
 from components.deploy.component import deploy as deploy_component
 from components.deploy.component import refuse
-from components.deploy.known_slices import sample_of_test_slices
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from components.deploy.rollout_report import RolledBackError
+from components.deploy.kserve.report import RolledBackError
 from components.shared.errors import DeployError
 from tests.deploy.revisions import KEY, NEW, OLD, check_one_stable_revision, patches, promotions
 
 DEPLOY = """
 import sys
 from pathlib import Path
-from components.deploy.canary_settings import CanarySettings
+from components.deploy.canary.settings import CanarySettings
 from urllib.parse import urlsplit
-from components.deploy.kserve_target import roll_out
-from components.deploy.publication import open_publication
-from components.deploy.rollout import Patience
+from components.deploy.kserve.target import roll_out
+from components.deploy.verified_model import open_publication
+from components.deploy.kserve.rollout import Patience
 publication = open_publication(Path(sys.argv[1]), sys.argv[2], "foraminifera")
 settings = CanarySettings(pairs=20, slower=1000, predictor=sys.argv[3] + "/{namespace}/{service}")
 roll_out(publication, urlsplit("kserve://lab/forams"), settings, None, Patience(60.0, 0.01))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from components.deploy.inference_service import served_model
-from components.deploy.rollout_report import RolledBackError
+from components.deploy.kserve.inference_service import served_model
+from components.deploy.kserve.report import RolledBackError
 from components.shared.errors import DeployError
 from tests.deploy.fake_knative import FakeKnative
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from components.deploy.inference_service import ServedModel, served_model
-from components.deploy.kserve_target import storage_uri
+from components.deploy.kserve.inference_service import ServedModel, served_model
+from components.deploy.kserve.target import storage_uri
 from components.deploy.targets import deploy_model
 from components.shared.errors import BadConfigError, DeployError
 

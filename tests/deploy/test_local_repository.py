@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from components.deploy.local_repository import versions_of
+from components.deploy.local import versions_of
 from components.deploy.targets import deploy_model
 from components.shared.errors import BadConfigError, ContractError, DeployError
 from components.shared.signing import sign_folder

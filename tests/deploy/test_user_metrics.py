@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import promql_parser
 import pytest
 
-from components.deploy.rollout_report import RolledBackError
-from components.deploy.user_metrics import Traffic, complaints_of_users, traffic_of
+from components.deploy.canary.prometheus import Traffic, complaints_of_users, traffic_of
+from components.deploy.kserve.report import RolledBackError
 from components.shared.errors import DeployError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from components.deploy.inference_service import inference_service, served_model
-from components.deploy.publication import open_publication
-from components.deploy.verified_start import START_COMMAND
+from components.deploy.kserve.inference_service import inference_service, served_model
+from components.deploy.kserve.verified_start import START_COMMAND
+from components.deploy.verified_model import open_publication
 from components.shared.signing import sign_folder
 
 STARTED = "--model_name=forams --rest_api_port=8080\n"

@@ -8,10 +8,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from components.deploy.cluster import Cluster
-from components.deploy.inference_service import ServedModel
-from components.deploy.publication import open_publication
-from components.deploy.version_registry import register
+from components.deploy.kserve.client import Cluster
+from components.deploy.kserve.inference_service import ServedModel
+from components.deploy.kserve.version_registry import register
+from components.deploy.verified_model import open_publication
 from components.shared.errors import DeployError
 from components.shared.signing import sign_folder
 

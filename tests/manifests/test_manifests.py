@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.deploy.inference_service import DEFAULT_NAME, inference_service
+from components.deploy.kserve.inference_service import DEFAULT_NAME, inference_service
 from components.shared.container_images import (
     MONITORING_IMAGE,
     SERVING_IMAGE,
@@ -64,7 +64,7 @@ def test_the_manifest_is_the_inference_service_that_the_deploy_step_creates() ->
 
 
 def test_the_command_writes_the_manifest_as_it_is() -> None:
-    command = [sys.executable, "-m", "components.deploy.inference_service"]
+    command = [sys.executable, "-m", "components.deploy.kserve.inference_service"]
     written = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert written == (ROOT / "manifests" / "base" / "inferenceservice.yaml").read_text()
 

@@ -12,9 +12,9 @@ until the new ones are ready, and no address ever changes.
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.deploy.canary_settings import CanarySettings
-from components.deploy.cluster import Cluster
-from components.deploy.inference_service import (
+from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve.client import Cluster
+from components.deploy.kserve.inference_service import (
     VERSION_ANNOTATION,
     ServedModel,
     model_change,
@@ -23,8 +23,8 @@ from components.deploy.inference_service import (
     served_model,
     transformer_told,
 )
-from components.deploy.mode import Patch, Service, Situation
-from components.deploy.rollout_status import is_complete, is_ready, predict_url, reasons_not_ready, runs_version
+from components.deploy.kserve.mode import Patch, Service, Situation
+from components.deploy.kserve.readiness import is_complete, is_ready, predict_url, reasons_not_ready, runs_version
 
 CANARY = "canary"
 _CANARY_OPTIONS = ("--canary_host", "--canary_percent", "--canary_version")

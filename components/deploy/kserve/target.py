@@ -3,12 +3,12 @@
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from components.deploy.canary_settings import DEFAULTS, CanarySettings
-from components.deploy.cluster import Cluster
-from components.deploy.publication import Publication
-from components.deploy.rollout import PATIENCE, Patience, RollOut, persistently
-from components.deploy.rollout_report import RolledOut
-from components.deploy.version_registry import register
+from components.deploy.canary.settings import DEFAULTS, CanarySettings
+from components.deploy.kserve.client import Cluster
+from components.deploy.kserve.report import RolledOut
+from components.deploy.kserve.rollout import PATIENCE, Patience, RollOut, persistently
+from components.deploy.kserve.version_registry import register
+from components.deploy.verified_model import Publication
 from components.shared.errors import BadConfigError, DeployError
 
 _STORAGE_SCHEMES = {"minio": "s3", "s3": "s3", "gs": "gs", "pvc": "pvc"}

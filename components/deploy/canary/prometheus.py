@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from components.deploy.judge import BOUND
+from components.deploy.canary.sequential_test import BOUND
 from components.shared.errors import DeployError
 
 _COUNT = ":tensorflow:serving:request_count"
@@ -59,7 +59,7 @@ def complaints_of_users(stable: Traffic, canary: Traffic, slower: float) -> list
 
     Given that a request failed, it was the canary's with the share of requests that the canary had, if both are alike;
     the ratio of the likelihoods for error rates of 1.5 to 20 times the stable model's is held against the judge's
-    bound (as in `components.deploy.judge`). Latency is compared once both have answered enough requests.
+    bound (as in `components.deploy.canary.sequential_test`). Latency is compared once both have answered enough requests.
 
     Args:
         stable: the stable model's traffic.

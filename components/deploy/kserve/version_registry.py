@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.deploy.cluster import Cluster
-from components.deploy.inference_service import ServedModel, served_model
+from components.deploy.kserve.client import Cluster
+from components.deploy.kserve.inference_service import ServedModel, served_model
 from components.shared.config import shown
 from components.shared.contracts import Frozen
 from components.shared.errors import DeployError

@@ -8,7 +8,7 @@ new model is judged by the rule of `kubectl rollout status` on the predictor's D
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.deploy.inference_service import VERSION_ANNOTATION
+from components.deploy.kserve.inference_service import VERSION_ANNOTATION
 
 
 def runs_version(deployment: dict[str, Any], version: int) -> bool:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote
 
-from components.deploy.publication import Publication
+from components.deploy.verified_model import Publication
 from components.shared.errors import BadConfigError, DeployError
 from components.shared.keys import VERIFICATION_KEY, key_path
 from components.shared.signing import verify_folder

@@ -12,11 +12,11 @@ saying of which model it is, so the one before is written down beside the model.
 
 from typing import Any
 
-from components.deploy.canary_settings import CanarySettings
-from components.deploy.cluster import Cluster
-from components.deploy.inference_service import ServedModel, model_change, previous_model, served_model
-from components.deploy.mode import Patch, Service, Situation
-from components.deploy.rollout_status import is_ready, predict_url, reasons_not_ready
+from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve.client import Cluster
+from components.deploy.kserve.inference_service import ServedModel, model_change, previous_model, served_model
+from components.deploy.kserve.mode import Patch, Service, Situation
+from components.deploy.kserve.readiness import is_ready, predict_url, reasons_not_ready
 
 TAGS = "serving.kserve.io/enable-tag-routing"
 _REVISION_BEFORE = "taxonflow.dev/previous-revision"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from components.deploy.judge import BOUND, CanaryJudge, Tally
+from components.deploy.canary.sequential_test import BOUND, CanaryJudge, Tally
 from components.shared.errors import DeployError
 
 
@@ -43,7 +43,9 @@ class RollOutStory:
             for name, tally in self.tallies.items()
         ]
         head = ["| canary | pairs | worse | better | evidence |", "|---|---|---|---|---|"]
-        note = f"The canary is worse where the evidence exceeds {BOUND:g} (`components/deploy/judge.py`)."
+        note = (
+            f"The canary is worse where the evidence exceeds {BOUND:g} (`components/deploy/canary/sequential_test.py`)."
+        )
         table = [*head, *rows, "", note, ""] if rows else []
         return "\n".join([f"# {title}", "", *(f"- {event}" for event in self.events), "", *table])
 

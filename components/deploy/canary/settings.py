@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from pydantic import Field, field_validator
 
-from components.deploy.judge import BUDGET
+from components.deploy.canary.sequential_test import BUDGET
 from components.shared.config import checked
 from components.shared.contracts import Frozen
 

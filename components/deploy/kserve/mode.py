@@ -7,9 +7,9 @@ where it stood.
 from enum import Enum
 from typing import Any, Protocol
 
-from components.deploy.canary_settings import CanarySettings
-from components.deploy.cluster import Cluster
-from components.deploy.inference_service import ServedModel
+from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve.client import Cluster
+from components.deploy.kserve.inference_service import ServedModel
 
 Patch = dict[str, Any]
 Service = dict[str, Any]

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.deploy.canary_settings import CanarySettings
-from components.deploy.cluster import Cluster, ConflictError, UnreachableError
-from components.deploy.inference_service import ServedModel, inference_service, transformer_options, with_model
-from components.deploy.judge import CanaryJudge
-from components.deploy.known_answers import check_known_answers
-from components.deploy.known_slices import KnownSlice, slices_for_the_judge
-from components.deploy.mode import Mode, Patch, Service, Situation
-from components.deploy.modes import mode_of
-from components.deploy.paired_probe import judge_in_pairs
-from components.deploy.publication import Publication
-from components.deploy.rollout_report import RolledBackError, RolledOut, RollOutStory
-from components.deploy.rollout_status import internal_predict_url, predict_url
-from components.deploy.user_metrics import complaints_of_users, traffic_of
+from components.deploy.canary.known_slices import KnownSlice, slices_for_the_judge
+from components.deploy.canary.probe import judge_in_pairs
+from components.deploy.canary.prometheus import complaints_of_users, traffic_of
+from components.deploy.canary.sequential_test import CanaryJudge
+from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve.client import Cluster, ConflictError, UnreachableError
+from components.deploy.kserve.inference_service import ServedModel, inference_service, transformer_options, with_model
+from components.deploy.kserve.known_answers import check_known_answers
+from components.deploy.kserve.mode import Mode, Patch, Service, Situation
+from components.deploy.kserve.modes import mode_of
+from components.deploy.kserve.readiness import internal_predict_url, predict_url
+from components.deploy.kserve.report import RolledBackError, RolledOut, RollOutStory
+from components.deploy.verified_model import Publication
 from components.shared.errors import DeployError, TaxonflowError
 from components.shared.progress import Progress
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.deploy.publication import Publication
+from components.deploy.verified_model import Publication
 from components.shared.slices import iterate_split, read_info
 
 

@@ -1,7 +1,7 @@
 """The KServe InferenceService: TensorFlow Serving on a GPU behind the transformer that checks and segments slices.
 
 `manifests/base/inferenceservice.yaml` is this document as YAML, written by
-`python -m components.deploy.inference_service > manifests/base/inferenceservice.yaml`. Neither names a model: the
+`python -m components.deploy.kserve.inference_service > manifests/base/inferenceservice.yaml`. Neither names a model: the
 deploy step does, so that applying the manifests again leaves the deployed model alone.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from components.deploy.verified_start import DIGEST_VARIABLE, START_COMMAND
+from components.deploy.kserve.verified_start import DIGEST_VARIABLE, START_COMMAND
 from components.shared.container_images import SERVING_IMAGE, TENSORFLOW_SERVING_VERSION
 from components.shared.contracts import ModelCard
 
@@ -156,7 +156,7 @@ _Readable.add_representer(str, _as_block)
 
 def as_yaml(service: dict[str, Any]) -> str:
     """Returns an InferenceService as the text of its manifest."""
-    head = "# Written by `python -m components.deploy.inference_service`; change it there.\n"
+    head = "# Written by `python -m components.deploy.kserve.inference_service`; change it there.\n"
     return head + yaml.dump(service, Dumper=_Readable, sort_keys=False, width=120)
 
 

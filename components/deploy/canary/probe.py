@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import httpx
 
-from components.deploy.judge import Answer, CanaryJudge
-from components.deploy.known_slices import KnownSlice
+from components.deploy.canary.known_slices import KnownSlice
+from components.deploy.canary.sequential_test import Answer, CanaryJudge
 from components.shared.errors import DeployError
 from components.shared.progress import Progress
 

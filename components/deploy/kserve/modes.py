@@ -1,15 +1,15 @@
 """The deployment modes of KServe that a model can be rolled out in."""
 
-from components.deploy import knative_mode, standard_mode
-from components.deploy.inference_service import MODE
-from components.deploy.mode import Mode, Service
+from components.deploy.kserve import knative, standard
+from components.deploy.kserve.inference_service import MODE
+from components.deploy.kserve.mode import Mode, Service
 from components.shared.errors import DeployError
 
 MODES: dict[str, Mode] = {
-    "Standard": standard_mode,
-    "RawDeployment": standard_mode,
-    "Knative": knative_mode,
-    "Serverless": knative_mode,
+    "Standard": standard,
+    "RawDeployment": standard,
+    "Knative": knative,
+    "Serverless": knative,
 }
 
 

@@ -1,0 +1,1 @@
+"""Canary analysis: settings, probe, sequential test and user metrics."""
