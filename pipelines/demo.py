@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from components.phantoms.forms import FORMS
+from components.phantoms.anatomy.forms import FORMS
 from components.shared.contracts import ModelCard
 from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
 from components.shared.subprocesses import HOST, free_port, running_beside

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.ingest.slice_files import in_turns
 from components.ingest.volume_slices import CutJob, cut_volume
-from components.phantoms.physics import Artefacts
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen
 from components.shared.contracts import Frozen

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.phantoms.fishes import ALL_FISHES
-from components.phantoms.forms import FORMS
-from components.phantoms.growth import GROWTH_RULES
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.anatomy.growth import GROWTH_RULES
+from components.phantoms.fishes.forms import ALL_FISHES
 
 ROOT = Path(__file__).parents[1]
 STEPS = [

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from components.phantoms.photographs import PhotoConfig, generate_photographs
+from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from monitoring.results import WindowResult
 from pipelines.demo_traffic import ACTS
 

@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from components.phantoms.body import coverage, draw_body
-from components.phantoms.forms import FORMS
-from components.phantoms.physics import CLEAN, Artefacts
+from components.phantoms.anatomy.body import coverage, draw_body
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.scanner import CLEAN, Artefacts
 from components.phantoms.specimen import make_specimen, specimen_rng
 from components.shared.pages import page, picture
 

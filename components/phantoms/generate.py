@@ -6,9 +6,9 @@ from pathlib import Path
 from pydantic import Field
 
 from components.phantoms.abundance import abundances
-from components.phantoms.forms import FORMS
-from components.phantoms.growth import GROWTH_RULES
-from components.phantoms.physics import Artefacts
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.anatomy.growth import GROWTH_RULES
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import (
     MANIFEST,

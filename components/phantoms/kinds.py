@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.phantoms.contact_sheet import contact_sheet, contact_sheet_html
-from components.phantoms.fish_drawing import draw_individual, paint
-from components.phantoms.fishes import ALL_FISHES, UNSEEN_FISHES
+from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
+from components.phantoms.fishes.drawing import draw_individual, paint
+from components.phantoms.fishes.forms import ALL_FISHES, UNSEEN_FISHES
+from components.phantoms.fishes.scene import photograph
 from components.phantoms.generate import PhantomConfig, generate_phantoms
-from components.phantoms.photo_scene import photograph
-from components.phantoms.photographs import PhotoConfig, generate_photographs
 from components.phantoms.specimen import specimen_rng
 from components.shared.errors import BadConfigError
 from components.shared.images.decoding import encode_png

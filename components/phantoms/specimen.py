@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from components.phantoms.body import Solid, coverage, draw_body, weathered
-from components.phantoms.physics import Artefacts, Zooms, scan, slice_thickness, smooth_noise, thicken_slices
+from components.phantoms.anatomy.body import Solid, coverage, draw_body, weathered
+from components.phantoms.scanner import Artefacts, Zooms, scan, slice_thickness, smooth_noise, thicken_slices
 
 DIAMETER_MM = (0.6, 1.8)
 

@@ -15,9 +15,9 @@ from scipy import ndimage
 
 from components.ingest.slice_files import in_turns
 from components.ingest.volume_slices import CutJob, cut_volume
-from components.phantoms.forms import FORMS
-from components.phantoms.growth import UNSEEN_FORMS
-from components.phantoms.physics import Artefacts
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.anatomy.growth import UNSEEN_FORMS
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import Specimen, make_specimen
 from components.phantoms.writer import volume_path, write_specimen
 from components.shared.images.decoding import Pixels, decode_image, encode_png

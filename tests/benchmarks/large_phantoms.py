@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from components.phantoms.physics import Artefacts
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 
 _DRAWN_EDGE = 128

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.phantoms.forms import FORMS
-from components.phantoms.physics import Artefacts
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.specimen import find_specimen

@@ -10,8 +10,8 @@ from scipy.ndimage import affine_transform
 from components.ingest.near_copies.groups import find_near_copies
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import CutJob, cut_volume
-from components.phantoms.forms import FORMS
-from components.phantoms.physics import Artefacts, add_noise
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.scanner import Artefacts, add_noise
 from components.phantoms.specimen import Specimen, make_specimen
 from components.phantoms.writer import nifti_bytes
 from components.shared.workers import in_order

@@ -58,8 +58,8 @@ def write_halves(folder: Path, seed: int) -> tuple[Path, Path]:
     """Makes photographs and of them two data sets: of the species that teach, and of those that are asked about."""
     from components.ingest.config import IngestConfig
     from components.ingest.dataset import make_dataset
-    from components.phantoms.fishes import FISHES
-    from components.phantoms.photographs import PhotoConfig, generate_photographs
+    from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
+    from components.phantoms.fishes.forms import FISHES
 
     many = PhotoConfig(specimens_per_species=MOST_SPECIMENS, imbalance=IMBALANCE, unseen_per_species=0, seed=seed)
     even = PhotoConfig(specimens_per_species=TEST_SPECIMENS, imbalance=1, unseen_per_species=0, seed=seed + 1000)

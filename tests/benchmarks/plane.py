@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from components.phantoms.physics import Artefacts
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.planes import CUTS, frame_of

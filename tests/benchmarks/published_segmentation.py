@@ -11,7 +11,7 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label
 from skimage.morphology import closing, disk, remove_small_holes, remove_small_objects
 
-from components.phantoms.physics import Artefacts
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.planes import CUTS, frame_of

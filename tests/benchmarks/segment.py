@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.phantoms.forms import FORMS
+from components.phantoms.anatomy.forms import FORMS
 from components.shared.images.segmentation import segment_slice, specimen_mask
 from tests.benchmarks.measurement import Measurement, fastest_seconds
 from tests.benchmarks.published_segmentation import KnownSlice, known_slices, overlap, published_mask, published_shape

@@ -15,7 +15,7 @@ from components.ingest.dataset import make_dataset
 from components.ingest.near_copies.groups import MOST_TOLD, as_individuals, check_near_copies, find_near_copies, tell
 from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint, near_pairs
 from components.ingest.sources.manifest import Scan
-from components.phantoms.physics import Artefacts
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import Specimen, make_specimen
 from components.phantoms.writer import nifti_bytes
 from components.shared.contracts import NearCopies

@@ -16,7 +16,7 @@ from components.ingest.dataset import IngestResult, make_dataset
 from components.ingest.near_copies.fingerprints import pairs_within
 from components.ingest.photograph_slices import look_of, memory_of_photograph
 from components.ingest.sources.file_kinds import kind_of
-from components.phantoms.photographs import PhotoConfig, generate_photographs
+from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError, BadVolumeError
 from components.shared.images.decoding import decode_image
 from components.shared.images.photographs import MAX_PIXELS, read_photograph

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from components.phantoms.physics import Artefacts
+from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.images.decoding import Pixels

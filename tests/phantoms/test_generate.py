@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from components.phantoms import generate
-from components.phantoms.forms import FORMS
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.anatomy.growth import GROWTH_RULES
 from components.phantoms.generate import PhantomConfig, generate_phantoms
-from components.phantoms.growth import GROWTH_RULES
 from components.shared.errors import BadConfigError
 
 

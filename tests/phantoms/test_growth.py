@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from components.phantoms.fields import Points
-from components.phantoms.growth import GROWTH_RULES, Shell, grow, grown_form, rotated
+from components.phantoms.anatomy.fields import Points
+from components.phantoms.anatomy.growth import GROWTH_RULES, Shell, grow, grown_form, rotated
 
 PARAMETERS = [(1.12, 0.5, 130.0, -20.0, 9), (1.15, -0.7, 72.0, 150.0, 9), (1.2, -0.2, 90.0, 70.0, 7)]
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from components.phantoms.abundance import abundances
-from components.phantoms.fish_drawing import draw_individual, paint
-from components.phantoms.fishes import ALL_FISHES, FISHES
+from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
+from components.phantoms.fishes.drawing import draw_individual, paint
+from components.phantoms.fishes.forms import ALL_FISHES, FISHES
 from components.phantoms.kinds import make_phantoms
-from components.phantoms.photographs import PhotoConfig, generate_photographs
 from components.shared.errors import BadConfigError
 
 SMALL = PhotoConfig(specimens_per_species=11, imbalance=11, unseen_per_species=1, size=64)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.phantoms.physics import (
+from components.phantoms.scanner import (
     ARTEFACTS,
     CLEAN,
     CUPPING,

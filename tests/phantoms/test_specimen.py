@@ -8,11 +8,11 @@ from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 
-from components.phantoms.body import ALL_FORMS, draw_body
-from components.phantoms.fields import Anatomy, Points, crust
-from components.phantoms.forms import FORMS
-from components.phantoms.growth import GROWTH_RULES
-from components.phantoms.physics import CLEAN, Artefacts
+from components.phantoms.anatomy.body import ALL_FORMS, draw_body
+from components.phantoms.anatomy.fields import Anatomy, Points, crust
+from components.phantoms.anatomy.forms import FORMS
+from components.phantoms.anatomy.growth import GROWTH_RULES
+from components.phantoms.scanner import CLEAN, Artefacts
 from components.phantoms.specimen import DIAMETER_MM, Specimen, make_specimen, specimen_rng
 
 USUAL = Artefacts()

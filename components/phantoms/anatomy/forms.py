@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from components.phantoms.cones import chrysalidina, coskinolina, lockhartia, minoxia, rhapydionina
-from components.phantoms.discs import baculogypsina, fallotia, orbitoides
-from components.phantoms.fields import Anatomy, Points
-from components.phantoms.spirals import alveolina, arumella, ataxophragmium, elphidiella
+from components.phantoms.anatomy.cones import chrysalidina, coskinolina, lockhartia, minoxia, rhapydionina
+from components.phantoms.anatomy.discs import baculogypsina, fallotia, orbitoides
+from components.phantoms.anatomy.fields import Anatomy, Points
+from components.phantoms.anatomy.spirals import alveolina, arumella, ataxophragmium, elphidiella
 
 Form = Callable[[Points, float, np.random.Generator], Anatomy]
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.phantoms.fishes import Colour, Fin, FishForm, Pattern, Tail
+from components.phantoms.fishes.forms import Colour, Fin, FishForm, Pattern, Tail
 
 Canvas = NDArray[np.float32]
 Points = NDArray[np.float64]

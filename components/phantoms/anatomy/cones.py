@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from components.phantoms.fields import (
+from components.phantoms.anatomy.fields import (
     FULL_TURN,
     TINY,
     Anatomy,

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from components.phantoms.fields import FULL_TURN, Field, Points
-from components.phantoms.forms import FORMS, Form
-from components.phantoms.growth import UNSEEN_FORMS
-from components.phantoms.physics import smooth_noise
+from components.phantoms.anatomy.fields import FULL_TURN, Field, Points
+from components.phantoms.anatomy.forms import FORMS, Form
+from components.phantoms.anatomy.growth import UNSEEN_FORMS
+from components.phantoms.scanner import smooth_noise
 
 ALL_FORMS: dict[str, Form] = {**FORMS, **UNSEEN_FORMS}
 THINNEST_WALL_VOXELS = 2.0

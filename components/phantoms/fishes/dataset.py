@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.phantoms.abundance import abundances
-from components.phantoms.fish_drawing import draw_individual, paint
-from components.phantoms.fishes import ALL_FISHES, FISHES, UNSEEN_FISHES
-from components.phantoms.photo_scene import photograph
+from components.phantoms.fishes.drawing import draw_individual, paint
+from components.phantoms.fishes.forms import ALL_FISHES, FISHES, UNSEEN_FISHES
+from components.phantoms.fishes.scene import photograph
 from components.phantoms.specimen import specimen_rng
 from components.phantoms.writer import MANIFEST, MANIFEST_COLUMNS, SPLIT_COLUMN, UNSEEN, check_folder, write_manifest
 from components.shared.contracts import Frozen

@@ -11,8 +11,8 @@ from itertools import combinations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from components.phantoms.fields import Anatomy, Points, stacked_chambers
-from components.phantoms.spheres import Vector, enclosing_ball, sphere_fields
+from components.phantoms.anatomy.fields import Anatomy, Points, stacked_chambers
+from components.phantoms.anatomy.spheres import Vector, enclosing_ball, sphere_fields
 
 RELATIVE_WALL = 0.05
 _TOUCH = 1e-9

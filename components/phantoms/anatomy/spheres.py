@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from components.phantoms.fields import Field, Points
+from components.phantoms.anatomy.fields import Field, Points
 
 Vector = NDArray[np.float64]
 

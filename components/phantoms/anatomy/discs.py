@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from components.phantoms.fields import (
+from components.phantoms.anatomy.fields import (
     FULL_TURN,
     Anatomy,
     Field,

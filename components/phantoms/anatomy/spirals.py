@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from components.phantoms.fields import (
+from components.phantoms.anatomy.fields import (
     FULL_TURN,
     TINY,
     Anatomy,
@@ -19,7 +19,7 @@ from components.phantoms.fields import (
     stacked_chambers,
     union,
 )
-from components.phantoms.spheres import enclosing_ball, sphere_fields
+from components.phantoms.anatomy.spheres import enclosing_ball, sphere_fields
 
 
 def alveolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:

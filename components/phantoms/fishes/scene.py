@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.phantoms.fish_drawing import HEIGHT, WIDTH, Canvas
+from components.phantoms.fishes.drawing import HEIGHT, WIDTH, Canvas
 
 Picture = NDArray[np.float32]
 ASPECTS = (4 / 3, 4 / 3, 3 / 2, 3 / 2, 16 / 9, 1.0, 3 / 4)

@@ -1,0 +1,1 @@
+"""Synthetic fossils: parametric forms as distance fields."""

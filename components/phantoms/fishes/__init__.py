@@ -1,0 +1,1 @@
+"""Synthetic photographs of fishes: forms, drawing, scene and data set."""
