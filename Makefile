@@ -47,7 +47,7 @@ monitor: $(READY) ## watch the answers for drift, with pages to look at: [OUT=ru
 	@$(BIN)/python -m monitoring.laptop --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
 
 demo: $(READY) ## the watch at work: clean traffic, an artefact, an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
-	@$(BIN)/python -m pipelines.demo --out "$(OUT)" --preset "$(PRESET)" --seed "$(SEED)"
+	@$(BIN)/python -m pipelines.local.demo --out "$(OUT)" --preset "$(PRESET)" --seed "$(SEED)"
 
 dashboards: $(READY) ## Grafana's dashboards, alert rules and the table of metrics, anew from the code
 	@$(BIN)/python -m monitoring.generate

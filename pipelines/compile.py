@@ -17,8 +17,8 @@ from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE
 from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError, exit_code_of
 from components.shared.files import write_atomically
 from pipelines.gitops import pipeline_resources
-from pipelines.placement import TrainingResources, cluster_pipelines
 from pipelines.presets import load_preset
+from pipelines.resources import TrainingResources, cluster_pipelines
 
 RESOURCES = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]

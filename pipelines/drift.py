@@ -6,7 +6,7 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from monitoring.component import check_drift, collect_for_labelling
-from pipelines.placement import defined_anew
+from pipelines.resources import defined_anew
 from pipelines.shared_parameters import WithParametersOf
 
 EVENTS_CLAIM, EVENTS = "taxonflow-events", "/var/taxonflow/events"

@@ -15,7 +15,7 @@ from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone, find_published
 from components.train.recipe import Recipe, check_seed
-from pipelines.placement import TrainingResources
+from pipelines.resources import TrainingResources
 
 FOLDER = resources.files("pipelines") / "presets"
 

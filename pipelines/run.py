@@ -20,11 +20,11 @@ from components.ingest.sources.opening import absolute_address
 from components.shared.contracts import Frozen, ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError, exit_code_of
 from components.shared.subprocesses import ended_politely
-from pipelines.local_run import LOG_FILE, Artifacts, run_pipeline
-from pipelines.outcome_table import show_outcome
+from pipelines.local.console import Story
+from pipelines.local.outcome_table import show_outcome
+from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline
+from pipelines.local.summary import EXIT_CODE, Summary
 from pipelines.presets import check_training, load_preset, preset_names
-from pipelines.screen import Story
-from pipelines.summary import EXIT_CODE, Summary
 
 SUMMARY_FILE, LATEST, MODELS, EVENTS = "summary.json", "latest", "models", "events"
 
@@ -189,7 +189,12 @@ def _first_answer(out: Path, name: str, version: int, raw: Path, log: Path) -> d
     """Sends a raw slice to the deployed model, in a process of its own; returns what that prints."""
     folders = {"models": out / MODELS, "events": out / EVENTS, "raw": raw, "log": log}
     options = {**folders, "name": name, "version": version}
-    command = [sys.executable, "-m", "pipelines.first_request", *(f"--{key}={value}" for key, value in options.items())]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.local.first_request",
+        *(f"--{key}={value}" for key, value in options.items()),
+    ]
     with ended_politely(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)) as asked:
         said = asked.communicate()[0].decode()
     last = (said.splitlines() or [""])[-1]

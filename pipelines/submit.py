@@ -14,8 +14,8 @@ from components.shared.errors import BadConfigError, TaxonflowError, exit_code_o
 from pipelines.compile import compile_pipeline
 from pipelines.gitops import version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
-from pipelines.placement import TrainingResources, by_size, cluster_pipelines
 from pipelines.presets import Preset, check_training, load_preset, preset_names
+from pipelines.resources import TrainingResources, by_size, cluster_pipelines
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),

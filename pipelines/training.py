@@ -13,7 +13,7 @@ from components.phantoms.component import phantoms
 from components.segment.component import segment
 from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
 from components.train.component import train
-from pipelines.placement import Size, checkpoints, place
+from pipelines.resources import Size, checkpoints, place
 from pipelines.shared_parameters import WithParametersOf
 
 VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name

@@ -18,7 +18,7 @@ import pytest
 
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from monitoring.results import WindowResult
-from pipelines.demo_traffic import ACTS
+from pipelines.local.demo_traffic import ACTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

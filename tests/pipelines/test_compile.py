@@ -18,8 +18,8 @@ from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
 from components.train.backbones.registry import BACKBONES
 from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines, main
 from pipelines.gitops import pipeline_resources, version_name
-from pipelines.placement import Placement, TrainingResources, by_size
 from pipelines.presets import load_preset
+from pipelines.resources import Placement, TrainingResources, by_size
 from pipelines.training import PIPELINES
 
 NAMES = sorted(PIPELINES)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from components.shared.errors import EXIT_BAD_INPUT
-from pipelines.demo import main
-from pipelines.demo_traffic import ACTS
+from pipelines.local.demo import main
+from pipelines.local.demo_traffic import ACTS
 from tests.serving.conftest import card_of
 
 ROOT = Path(__file__).parents[2]

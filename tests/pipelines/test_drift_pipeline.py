@@ -20,7 +20,7 @@ from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.reference_profile import write_reference
 from pipelines.compile import compile_pipeline
 from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM, drift
-from pipelines.placement import Placement, TrainingResources, cluster_pipelines
+from pipelines.resources import Placement, TrainingResources, cluster_pipelines
 from pipelines.training import GATE
 from tests.monitoring.drift_traffic import append_events, events_of
 

@@ -11,11 +11,11 @@ from components.evaluate.gate import GateConditions
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import BACKBONES
 from components.train.recipe import Recipe
-from pipelines.outcome_table import show_outcome
+from pipelines.local.console import Screen
+from pipelines.local.outcome_table import show_outcome
+from pipelines.local.summary import Summary
 from pipelines.presets import check_training, load_preset, preset_names
 from pipelines.run import parse_order, pipeline_call
-from pipelines.screen import Screen
-from pipelines.summary import Summary
 from pipelines.training import phantom_training, training
 
 LOG = """

@@ -11,7 +11,7 @@ import pytest
 
 from components.shared.contracts import Example
 from components.shared.files import write_atomically
-from pipelines.local_run import _child
+from pipelines.local.process import _child
 from tests.deploy.test_deploy_component import write_slices
 from tests.serving.conftest import card_of
 
@@ -50,7 +50,12 @@ def test_a_first_request_that_is_ended_ends_its_server(tmp_path: Path) -> None:
     write_atomically(tmp_path / "models" / "forams" / "1" / "model.json", card.to_json().encode())
     folders = {"models": tmp_path / "models", "events": tmp_path / "events", "log": tmp_path / "log"}
     options = {**folders, "raw": write_slices(tmp_path / "slices", 1), "name": "forams", "version": 1}
-    command = [sys.executable, "-m", "pipelines.first_request", *(f"--{key}={value}" for key, value in options.items())]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.local.first_request",
+        *(f"--{key}={value}" for key, value in options.items()),
+    ]
     with subprocess.Popen(command) as asking:
         while not (folders["log"].is_file() and "loading" in folders["log"].read_text()):
             time.sleep(0.05)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipelines.compile import compile_pipeline
-from pipelines.placement import TrainingResources, cluster_pipelines
+from pipelines.resources import TrainingResources, cluster_pipelines
 
 DECIDED = {"phantom_training": {"volumes", "material"}, "large_training": set(), "drift": set()}
 """Parameters of `training` that a twin decides by itself."""

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from pipelines.summary import Summary
+from pipelines.local.summary import Summary
 
 _COLOUR = {"deployed": "green", "refused": "yellow", "bad_input": "red", "failed": "red"}
 _VERDICT = {

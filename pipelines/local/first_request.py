@@ -1,6 +1,6 @@
 """The first request to a freshly deployed model: a raw slice over HTTP, held against the evaluation's answer.
 
-A process of its own, `python -m pipelines.first_request`, so that the one that draws the screen stays small.
+A process of its own, `python -m pipelines.local.first_request`, so that the one that draws the screen stays small.
 """
 
 import argparse
@@ -27,7 +27,7 @@ TOLERANCE = 1e-5
 
 def main() -> None:
     """Asks the question that the command line names and prints the answer as one line of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.first_request", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.local.first_request", description=__doc__)
     for folder in ("--models", "--events", "--raw", "--log"):
         parser.add_argument(folder, type=Path, required=True)
     parser.add_argument("--name", required=True)

@@ -1,4 +1,4 @@
-"""Runs a pipeline on this machine, as a process of its own: `python -m pipelines.local_runner`.
+"""Runs a pipeline on this machine, as a process of its own: `python -m pipelines.local.runner`.
 
 Reads one JSON line from standard input (pipeline, arguments, root) and leaves the log on standard output. When standard
 input closes, because the parent ended or was killed, every process of the run is ended too.

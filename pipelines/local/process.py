@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipelines.screen import Screen, Story
+from pipelines.local.console import Screen, Story
 
 LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
 
@@ -56,7 +56,7 @@ def run_pipeline(
     root = folder / ROOT_FOLDER
     order = json.dumps({"pipeline": pipeline, "arguments": dict(arguments), "root": str(root)})
     backbones = len(arguments.get("backbones", ())) or 1
-    with _child(["-m", "pipelines.local_runner"], _environment(backbones)) as process:
+    with _child(["-m", "pipelines.local.runner"], _environment(backbones)) as process:
         assert process.stdin is not None  # a pipe
         assert process.stdout is not None  # a pipe
         process.stdin.write(order + "\n")

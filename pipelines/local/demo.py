@@ -22,7 +22,7 @@ from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, T
 from components.shared.subprocesses import HOST, free_port, running_beside
 from monitoring.profiles import find_models
 from monitoring.results import WindowResult, read_result, window_name
-from pipelines.demo_traffic import Act, TrafficConfig, traffic
+from pipelines.local.demo_traffic import Act, TrafficConfig, traffic
 from pipelines.presets import load_preset, preset_names
 from pipelines.run import EVENTS, MODELS, interrupt
 from serving.client import Client
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.local.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder with the model, or for it (%(default)s)")
     parser.add_argument(
         "--preset", default="sample", help=f"that the model was made with; of {', '.join(preset_names())}"

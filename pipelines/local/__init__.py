@@ -1,0 +1,1 @@
+"""Pipelines on this machine: process, console, first request, summary and demo."""
