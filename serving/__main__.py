@@ -10,10 +10,10 @@ from components.shared.errors import BadConfigError
 from components.shared.keys import VERIFICATION_KEY, key_path
 from components.shared.model_repository import Repository
 from components.shared.workers import cores
-from serving.events import add_options, started_recorder
-from serving.process import end_in_one_sentence, listen, number, say, silent_stderr
+from serving.command import end_in_one_sentence, listen, number, say, silent_stderr
+from serving.drift_events import add_options, started_recorder
+from serving.predictors.watcher import POLL_S, RepositoryWatcher
 from serving.protocol import Limits
-from serving.watcher import POLL_S, RepositoryWatcher
 
 WORKERS_PER_CORE = 2
 """One waits while its graph runs on threads of TensorFlow's own, the other prepares: 7 % more answers a second."""
@@ -60,8 +60,8 @@ def serve(options: argparse.Namespace) -> None:
     with ThreadPoolExecutor(WORKERS_PER_CORE * cores(), "worker") as workers:
         say(f"loading TensorFlow and the models of {options.repository}")
         with silent_stderr():  # TensorFlow and kserve take seconds: first the address, then these
-            from serving.predictor import LocalPredictor
-            from serving.server import LocalServer, Transformers
+            from serving.http.server import LocalServer, Transformers
+            from serving.predictors.local import LocalPredictor
 
         predictor = LocalPredictor(Repository(options.repository), workers, say, public_key)
         watcher = RepositoryWatcher(predictor.refresh, say, options.poll)

@@ -14,13 +14,13 @@ from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import BadConfigError
 from components.shared.workers import cores
-from serving.canary_split import DividingPredictor
-from serving.events import add_options, started_recorder
+from serving.command import end_in_one_sentence, listen, say
+from serving.drift_events import add_options, started_recorder
+from serving.http.server import LocalServer, Transformers
+from serving.predictors.canary_split import DividingPredictor
+from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.preparation import Expectation
-from serving.process import end_in_one_sentence, listen, say
 from serving.protocol import Limits
-from serving.remote import RemotePredictor
-from serving.server import LocalServer, Transformers
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - the kubelet and the gateway reach a pod by its address, which no one knows before
 

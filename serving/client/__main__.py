@@ -26,7 +26,7 @@ from serving.client.volumes import (
     is_volume,
     specimen_of,
 )
-from serving.process import number
+from serving.command import number
 from serving.protocol import CROPS
 from serving.votes import classes_of
 

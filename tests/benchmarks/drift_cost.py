@@ -84,7 +84,7 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     from components.shared.contracts import DriftEvent
     from components.shared.images.decoding import decode_image
     from components.shared.images.segmentation import segment_slice
-    from serving.events import AnsweredSlice, EventRecorder
+    from serving.drift_events import AnsweredSlice, EventRecorder
     from tests.serving.conftest import raw_slice
 
     rng = np.random.default_rng(0)

@@ -53,7 +53,7 @@ def test_every_alert_has_a_severity_a_summary_and_a_runbook_entry() -> None:
 
 
 def test_rules_ask_only_for_metrics_that_exist() -> None:
-    import serving.telemetry  # noqa: F401 (registers the server's metrics)
+    import serving.metrics  # noqa: F401 (registers the server's metrics)
 
     of_server = {
         sample

@@ -27,7 +27,7 @@ boards = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 
 def exported() -> dict[str, set[str]]:
     """Labels of every metric that can be asked for, by its name."""
-    import serving.telemetry as telemetry
+    import serving.metrics as telemetry
 
     found = {f"{PREFIX}_{each.name}": {"model", *each.labels} for each in MODEL_METRICS}
     found |= {f"{PREFIX}_{each.name}": set(each.labels) for each in MONITOR_METRICS}

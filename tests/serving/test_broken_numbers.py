@@ -13,10 +13,10 @@ import pytest
 
 from components.shared.model_repository import Repository
 from components.shared.signing import sign_folder
-from serving.loaded_version import LoadedVersion
+from serving.predictors.loaded_version import LoadedVersion
+from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.preparation import Expectation
 from serving.protocol import SIGNATURE, Outputs, RequestError
-from serving.remote import RemotePredictor
 from tests.serving.conftest import card_of, write_saved_model
 
 AnswerWith = Callable[..., RemotePredictor]

@@ -14,12 +14,12 @@ import pytest
 
 from components.shared.errors import BadConfigError
 from components.shared.images.decoding import encode_png
-from serving.canary_split import DividingPredictor
-from serving.events import AnsweredSlice
-from serving.model import SliceTransformer
+from serving.drift_events import AnsweredSlice
+from serving.predictors.canary_split import DividingPredictor
+from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.preparation import Expectation
 from serving.protocol import SIGNATURE, Instance, Limits, PredictRequest, RequestError
-from serving.remote import RemotePredictor
+from serving.slice_model import SliceTransformer
 from serving.transformer import parse_arguments, predictor_of
 
 STATUS = {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}

@@ -17,7 +17,7 @@ from components.shared.contracts import DriftEvent
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import describe
 from monitoring.events import EventLog
-from serving.events import AnsweredSlice, EventRecorder, remove_oldest
+from serving.drift_events import AnsweredSlice, EventRecorder, remove_oldest
 
 Body = Callable[..., dict[str, Any]]
 

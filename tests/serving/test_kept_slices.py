@@ -10,8 +10,8 @@ import pytest
 
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
-from serving.events import AnsweredSlice, EventRecorder, started_recorder
-from serving.kept_slices import KeptSlices
+from serving.drift_events import AnsweredSlice, EventRecorder, started_recorder
+from serving.slice_archive import KeptSlices
 
 
 def noise(seed: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def test_the_newest_version_serves_only_if_its_known_answers_are_right(
     publish: Any, reference: Any, segmented_slices: list[bytes], tmp_path: Path, workers: Any, answers: str, newest: int
 ) -> None:
     from components.shared.model_repository import Repository
-    from serving.predictor import LocalPredictor
+    from serving.predictors.local import LocalPredictor
 
     image, said = segmented_slices[0], []
     publish(tmp_path, "forams", 1, seed=2)

@@ -14,7 +14,7 @@ import pytest
 
 from components.shared.model_repository import Repository
 from components.shared.signing import sign_folder
-from serving.predictor import LocalPredictor
+from serving.predictors.local import LocalPredictor
 
 Body = Callable[..., dict[str, Any]]
 LOAD_TIMEOUT_S = 60

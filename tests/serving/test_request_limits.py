@@ -18,12 +18,12 @@ from starlette.requests import Request
 
 from components.shared.images.decoding import decode_image, encode_png
 from components.shared.images.photographs import read_photograph
-from serving.bodies import Bodies
+from serving.http.bodies import Bodies
+from serving.http.routes import Routes
+from serving.http.server import Transformers
+from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.preparation import Expectation, prepare_slices
 from serving.protocol import Instance, Limits, Outputs, RequestError, encode_answer, parse_predict, predict_answer
-from serving.remote import RemotePredictor
-from serving.routes import Routes
-from serving.server import Transformers
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 

@@ -96,7 +96,7 @@ def test_neither_the_server_nor_the_transformer_loads_what_it_does_not_need() ->
     code = (
         "import sys, serving.__main__, serving.transformer, serving.client.__main__\n"
         "assert 'tensorflow' not in sys.modules, 'tensorflow before the address is bound'\n"
-        "import serving.predictor\n"
+        "import serving.predictors.local\n"
         "assert 'tensorflow' in sys.modules\n"
         "print(sorted({'evidently', 'kfp', 'nibabel'} & set(sys.modules)))"
     )

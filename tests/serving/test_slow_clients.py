@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Router
 
-from serving.bodies import Bodies
-from serving.connections import connections_within
+from serving.http.bodies import Bodies
+from serving.http.connections import connections_within
+from serving.http.routes import answer_with
 from serving.protocol import Limits, RequestError
-from serving.routes import answer_with
 
 LIMITS = Limits(head_timeout_s=1.5, read_timeout_s=1.0, max_head_bytes=2_000, max_body_bytes=10_000)
 HEAD = b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.model_repository import Repository, StoredVersion
-from serving.loaded_version import LoadedVersion
+from serving.metrics import FAILED_LOADS, VERSION
+from serving.predictors.loaded_version import LoadedVersion
 from serving.protocol import RequestError, status_answer
-from serving.telemetry import FAILED_LOADS, VERSION
 
 KEPT_VERSIONS = 2
 
@@ -18,7 +18,7 @@ KEPT_VERSIONS = 2
 class LocalPredictor:
     """Keeps the newest versions of every model of a repository in memory.
 
-    One thread calls `refresh` (`serving.watcher`), any thread the rest. Requests hold the version that they started
+    One thread calls `refresh` (`serving.predictors.watcher`), any thread the rest. Requests hold the version that they started
     with, so a version that is replaced finishes its work.
 
     Args:

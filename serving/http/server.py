@@ -12,11 +12,11 @@ from kserve.constants.constants import FASTAPI_APP_IMPORT_STRING
 from kserve.model_server import app
 from kserve.protocol.rest.server import RESTServer
 
-from serving.connections import connections_within
-from serving.events import EventRecorder
-from serving.model import Predictor, SliceTransformer
+from serving.drift_events import EventRecorder
+from serving.http.connections import connections_within
+from serving.http.routes import Routes
 from serving.protocol import Limits
-from serving.routes import Routes
+from serving.slice_model import Predictor, SliceTransformer
 
 GRACE_S = 30
 KEEP_ALIVE_S = 65
@@ -36,7 +36,7 @@ class Transformers(kserve.ModelRepository):
         self.predictor, self.workers, self.limits, self.recorder = predictor, workers, limits, recorder
 
     def get_model(self, name: str) -> SliceTransformer:
-        """Returns the transformer of a model that the predictor knows; `serving.routes` lets no other name in."""
+        """Returns the transformer of a model that the predictor knows; `serving.http.routes` lets no other name in."""
         if name not in self.models:
             self.models[name] = SliceTransformer(name, self.predictor, self.workers, self.limits, self.recorder)
         return self.models[name]

@@ -56,7 +56,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._wait()
 
     def on_headers_complete(self) -> None:
-        """Leaves the body to `serving.bodies`, which has a time limit of its own."""
+        """Leaves the body to `serving.http.bodies`, which has a time limit of its own."""
         self._head_is_arriving = self._body_is_complete = False
         self._stop_waiting()
         super().on_headers_complete()

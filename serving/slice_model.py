@@ -1,8 +1,8 @@
 """The kserve Model that stands in front of a predictor.
 
 It checks and segments the uploaded slices, asks the predictor, answers for each slice and each named specimen, and
-leaves a drift event for each slice. The predictor is either in this process (`serving.predictor`) or TensorFlow Serving
-over HTTP (`serving.remote`).
+leaves a drift event for each slice. The predictor is either in this process (`serving.predictors.local`) or TensorFlow Serving
+over HTTP (`serving.predictors.tensorflow_serving`).
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import kserve
 
 from components.shared.contracts import DriftEvent
-from serving.events import AnsweredSlice, EventRecorder
+from serving.drift_events import AnsweredSlice, EventRecorder
+from serving.metrics import SLICES
 from serving.preparation import Expectation, PreparedSlice, prepare_slices
 from serving.protocol import Input, Limits, Outputs, PredictRequest, predict_answer
-from serving.telemetry import SLICES
 from serving.votes import specimen_votes
 
 

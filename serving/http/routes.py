@@ -16,10 +16,10 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from components.shared.errors import TaxonflowError
-from serving.bodies import Bodies
-from serving.model import Predictor
+from serving.http.bodies import Bodies
+from serving.metrics import IN_FLIGHT, LATENCY, REQUESTS
 from serving.protocol import Limits, PredictRequest, RequestError, encode_answer, parse_predict
-from serving.telemetry import IN_FLIGHT, LATENCY, REQUESTS
+from serving.slice_model import Predictor
 
 Handler = Callable[[Request], Awaitable[Any]]
 

@@ -8,9 +8,9 @@ come together are voted on by one. What the canary does not answer, for whatever
 import random
 from dataclasses import dataclass
 
+from serving.predictors.tensorflow_serving import RemotePredictor, RemoteVersion
 from serving.preparation import Expectation
 from serving.protocol import Input, Outputs, RequestError
-from serving.remote import RemotePredictor, RemoteVersion
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Drift events: a line for each answered slice, written beside the answer and never in its way.
 
 The queue is bounded in slices and in bytes; what does not fit is dropped and counted. Pixels wait in memory only
-until they are described, and reach the disk only where somebody asked for it (`serving.kept_slices`). Files end at
+until they are described, and reach the disk only where somebody asked for it (`serving.slice_archive`). Files end at
 MAX_FILE_BYTES; when one begins, the oldest ones of the folder go, so that all of them together take at most
 MAX_FOLDER_BYTES and one file more.
 """
@@ -21,8 +21,8 @@ from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
 from components.shared.images.decoding import Pixels
 from components.shared.images.descriptors import describe
-from serving.kept_slices import KEPT_MB, KeptSlices
-from serving.telemetry import EVENTS_DROPPED, EVENTS_WRITTEN
+from serving.metrics import EVENTS_DROPPED, EVENTS_WRITTEN
+from serving.slice_archive import KEPT_MB, KeptSlices
 
 MAX_QUEUED_EVENTS = 4096
 MAX_QUEUED_BYTES = 64 * 2**20

@@ -1,0 +1,1 @@
+"""The HTTP server: routes, request bodies and bounded connections."""
