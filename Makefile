@@ -44,13 +44,13 @@ ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folde
 	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" --model "$(MODEL)" $(or $(IMAGES),$(lastword $(shell ls -dv $(OUT)/models/$(or $(MODEL),*)/*/examples 2>/dev/null)),$(OUT)/models)
 
 monitor: $(READY) ## watch the answers for drift, with pages to look at: [OUT=runs] [PORT=8080]
-	@$(BIN)/python -m monitoring.laptop --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
+	@$(BIN)/python -m monitoring.local_stack --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
 
 demo: $(READY) ## the watch at work: clean traffic, an artefact, an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
 	@$(BIN)/python -m pipelines.local.demo --out "$(OUT)" --preset "$(PRESET)" --seed "$(SEED)"
 
 dashboards: $(READY) ## Grafana's dashboards, alert rules and the table of metrics, anew from the code
-	@$(BIN)/python -m monitoring.generate
+	@$(BIN)/python -m monitoring.alerting.generate
 
 phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
 from monitoring.config import MonitorConfig
-from monitoring.monitor import Monitor
-from monitoring.results import WORKSPACE
-from monitoring.web import serve_monitor
-from monitoring.wording import describe_model, describe_window
+from monitoring.drift.results import WORKSPACE
+from monitoring.drift.sentences import describe_model, describe_window
+from monitoring.service.http import serve_monitor
+from monitoring.service.monitor import Monitor
 
 EXIT_DRIFT = 4
 EXIT_TOO_LITTLE = 5

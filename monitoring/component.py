@@ -40,7 +40,7 @@ def check_drift(
     from pathlib import Path
 
     from components.shared.errors import one_sentence
-    from monitoring.checking import check, latest_report, scores, write_check
+    from monitoring.recurring.checking import check, latest_report, scores, write_check
 
     with one_sentence("check_drift"):
         found = check(events, models, name, windows, window_slices, window_specimens, sustained_windows, seed)
@@ -82,8 +82,8 @@ def collect_for_labelling(
     from pathlib import Path
 
     from components.shared.errors import one_sentence
-    from monitoring.checking import read_drifted
-    from monitoring.labelling import collect
+    from monitoring.recurring.checking import read_drifted
+    from monitoring.recurring.labelling_queue import collect
 
     with one_sentence("collect_for_labelling"):
         events = read_drifted(Path(drifted.path))

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
-from monitoring.results import WindowResult
+from monitoring.drift.results import WindowResult
 from pipelines.local.demo_traffic import ACTS
 
 ROOT = Path(__file__).parents[1]

@@ -20,8 +20,8 @@ from components.phantoms.anatomy.forms import FORMS
 from components.shared.contracts import ModelCard
 from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
 from components.shared.subprocesses import HOST, free_port, running_beside
-from monitoring.profiles import find_models
-from monitoring.results import WindowResult, read_result, window_name
+from monitoring.drift.reference import find_models
+from monitoring.drift.results import WindowResult, read_result, window_name
 from pipelines.local.demo_traffic import Act, TrafficConfig, traffic
 from pipelines.presets import load_preset, preset_names
 from pipelines.run import EVENTS, MODELS, interrupt
@@ -205,7 +205,7 @@ def _start(
     serve = ("serving", *shared, "--port", str(server), "--keep_slices", str(folder / "kept"))
     windows = ("--window-slices", str(parsed.window_slices), "--window-specimens", str(parsed.window_specimens))
     ports = ("--port", str(monitor), "--server-port", str(server))
-    watch = ("monitoring.laptop", *shared, "--out", str(folder / "monitoring"), *ports, "--", *windows)
+    watch = ("monitoring.local_stack", *shared, "--out", str(folder / "monitoring"), *ports, "--", *windows)
     for name, command in (("server", serve), ("watch", watch)):
         program = [sys.executable, "-m", *command]
         running.enter_context(running_beside(program, folder / f"{name}.log"))
@@ -218,7 +218,7 @@ def _start(
 
 
 def _prometheus(log: Path) -> str:
-    """Returns Prometheus's address from what `monitoring.laptop` said, or nothing; waits until the monitor is up."""
+    """Returns Prometheus's address from what `monitoring.local_stack` said, or nothing; waits until the monitor is up."""
     _wait_until(lambda: "for people" in log.read_text(), READY_S, f"the monitor of {log} is not up")
     found = re.search(r"Prometheus: (http://[^/\s]+)", log.read_text())
     if not found:

@@ -52,9 +52,9 @@ class Watch:
 
     def __init__(self, model: Path, pools: pd.DataFrame) -> None:
         from monitoring.config import MonitorConfig
-        from monitoring.contrasts import Contrasts
-        from monitoring.profiles import load_profile
-        from monitoring.thresholds import calibrate
+        from monitoring.drift.calibration import calibrate
+        from monitoring.drift.reference import load_profile
+        from monitoring.drift.window_features import Contrasts
 
         repository = model.parents[1]
         self.config = MonitorConfig(events=repository, repository=repository, out=repository)
@@ -146,7 +146,7 @@ def _false_alarms(watch: Watch, pools: pd.DataFrame) -> Iterator[Measurement]:
 
 def _apart(watch: Watch, specimens: Specimens) -> float:
     """Returns how far the monitor's real verdict is from the one of this benchmark, in score or threshold."""
-    from monitoring.drift import judge
+    from monitoring.drift.detector import judge
 
     window = window_of([event for name in specimens for event in watch.events[name]])
     result = judge(window, watch.profile, watch.config).result

@@ -38,7 +38,7 @@ def watch_two_windows(folder: str) -> dict[str, Any]:
     """Judges two windows and returns the seconds of the second one, for which nothing is left to import."""
     from components.shared.reference_profile import write_reference
     from monitoring.config import MonitorConfig
-    from monitoring.monitor import Monitor
+    from monitoring.service.monitor import Monitor
     from tests.monitoring.drift_traffic import MODEL, append_events, events_of
     from tests.serving.conftest import card_of
 

@@ -21,7 +21,7 @@ from components.shared.images.descriptors import DESCRIPTORS, describe
 from components.shared.images.segmentation import segment_slice
 from components.shared.reference_profile import write_reference
 from monitoring.config import MonitorConfig
-from monitoring.profiles import Profile, load_profile
+from monitoring.drift.reference import Profile, load_profile
 from tests.monitoring.drift_traffic import MODEL
 
 SPECIES = ("Alveolina", "Baculogypsina", "Coskinolina", "Lockhartia", "Orbitoides", "Rhapydionina")

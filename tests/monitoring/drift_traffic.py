@@ -11,8 +11,8 @@ from scipy.stats import wasserstein_distance
 
 from components.shared.contracts import DriftEvent
 from components.shared.images.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
-from monitoring.features import ANSWERS, CONTRASTS
-from monitoring.windows import Stream, Window
+from monitoring.drift.features import ANSWERS, CONTRASTS
+from monitoring.drift.windows import Stream, Window
 
 MODEL = "forams"
 SLICE_FEATURES = (*DESCRIPTORS, *ANSWERS)

@@ -11,9 +11,9 @@ import prometheus_client
 import pytest
 import yaml
 
-from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, PREFIX
-from monitoring.generate import generated
-from monitoring.rules import prometheus_rule, rule_groups
+from monitoring.alerting.generate import generated
+from monitoring.alerting.rules import prometheus_rule, rule_groups
+from monitoring.service.metrics import MODEL_METRICS, MONITOR_METRICS, PREFIX
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).parent / "alerts.yaml"
@@ -35,7 +35,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("path", generated(), ids=str)
 def test_a_made_file_is_up_to_date(path: Path) -> None:
-    assert (ROOT / path).read_text() == generated()[path], "run python -m monitoring.generate"
+    assert (ROOT / path).read_text() == generated()[path], "run python -m monitoring.alerting.generate"
 
 
 def test_the_plain_rules_and_the_prometheus_rule_are_the_same() -> None:
@@ -49,7 +49,7 @@ def test_every_alert_has_a_severity_a_summary_and_a_runbook_entry() -> None:
         if "alert" in rule:
             assert rule["labels"]["severity"] in {"critical", "warning"}
             assert rule["annotations"]["summary"]
-            assert rule["annotations"]["runbook"] == f"monitoring/runbook.md#{rule['alert'].lower()}"
+            assert rule["annotations"]["runbook"] == f"monitoring/alerting/runbook.md#{rule['alert'].lower()}"
 
 
 def test_rules_ask_only_for_metrics_that_exist() -> None:

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from components.shared.images.descriptors import COLOUR_FEATURES, GREY_FEATURES
-from monitoring.dashboards.catalogue import BOARDS, DRIFT, IMAGE_QUALITY, PREDICTIONS
-from monitoring.dashboards.panels import Board, Chart, Query, lines
-from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS, PREFIX
-from monitoring.features import ANSWERS, CONTRASTS, FEATURES, REASONS
-from monitoring.generate import CONFIG_MAPS, DASHBOARDS
-from monitoring.rules import rule_groups
+from monitoring.alerting.dashboards.catalogue import BOARDS, DRIFT, IMAGE_QUALITY, PREDICTIONS
+from monitoring.alerting.dashboards.panels import Board, Chart, Query, lines
+from monitoring.alerting.generate import CONFIG_MAPS, DASHBOARDS
+from monitoring.alerting.rules import rule_groups
+from monitoring.drift.features import ANSWERS, CONTRASTS, FEATURES, REASONS
+from monitoring.service.metrics import MODEL_METRICS, MONITOR_METRICS, PREFIX
 
 ROOT = Path(__file__).parents[2]
 OF_EVERY_SERIES = {"instance", "job", "pod"}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.shared.contracts import SEAL_BYTES, DriftEvent
-from monitoring.events import MAX_LINE_BYTES, EventLog
+from monitoring.drift.event_log import MAX_LINE_BYTES, EventLog
 from tests.monitoring.drift_traffic import events_of
 
 

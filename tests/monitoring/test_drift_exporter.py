@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
-from monitoring.exporter import MODEL_METRICS, MONITOR_METRICS
-from monitoring.monitor import Monitor
-from monitoring.web import _SilentHandler, serve_monitor
+from monitoring.service.http import _SilentHandler, serve_monitor
+from monitoring.service.metrics import MODEL_METRICS, MONITOR_METRICS
+from monitoring.service.monitor import Monitor
 from tests.monitoring.drift_traffic import FEATURES, append_events, events_of
 
 Labels = frozenset[tuple[str, str]]

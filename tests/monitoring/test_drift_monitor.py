@@ -10,9 +10,9 @@ import pytest
 from components.shared.errors import BadInputError, ContractError
 from components.shared.images.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
-from monitoring.monitor import Monitor
-from monitoring.results import WORKSPACE
-from monitoring.status import DRIFT, FAULTS, NO_DRIFT, SUSTAINED, TOO_LITTLE
+from monitoring.drift.results import WORKSPACE
+from monitoring.drift.status import DRIFT, FAULTS, NO_DRIFT, SUSTAINED, TOO_LITTLE
+from monitoring.service.monitor import Monitor
 from tests.monitoring.drift_traffic import FEATURES, append_events, events_of
 
 

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from components.shared.subprocesses import free_port
+from monitoring.alerting.rules import rule_groups
 from monitoring.config import MonitorConfig
-from monitoring.monitor import Monitor
-from monitoring.rules import rule_groups
-from monitoring.web import serve_monitor
+from monitoring.service.http import serve_monitor
+from monitoring.service.monitor import Monitor
 from tests.monitoring.drift_traffic import append_events, events_of
 
 pytestmark = [

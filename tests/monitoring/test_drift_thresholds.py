@@ -8,12 +8,12 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from monitoring.contrasts import Contrasts
-from monitoring.distances import PseudoWindows, jensen_shannon, normed_wasserstein
-from monitoring.drift import compare
-from monitoring.features import CONTRASTS, DOMINANT, NAMES, STRANGE, TOGETHER
-from monitoring.profiles import Profile
-from monitoring.thresholds import SMALLEST_THRESHOLD, calibrate, common_thresholds, draw
+from monitoring.drift.calibration import SMALLEST_THRESHOLD, calibrate, common_thresholds, draw
+from monitoring.drift.detector import compare
+from monitoring.drift.distances import PseudoWindows, jensen_shannon, normed_wasserstein
+from monitoring.drift.features import CONTRASTS, DOMINANT, NAMES, STRANGE, TOGETHER
+from monitoring.drift.reference import Profile
+from monitoring.drift.window_features import Contrasts
 from tests.monitoring.drift_traffic import FEATURES, SLICE_FEATURES, drift_score, events_of
 
 WINDOW = (8,) * 10

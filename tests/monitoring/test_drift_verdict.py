@@ -10,10 +10,10 @@ import pytest
 
 from components.shared.images.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
-from monitoring.drift import Judgement, judge
-from monitoring.profiles import Profile
-from monitoring.report import write_window
-from monitoring.results import read_result
+from monitoring.drift.detector import Judgement, judge
+from monitoring.drift.reference import Profile
+from monitoring.drift.results import read_result
+from monitoring.service.window_store import write_window
 from tests.monitoring.drift_traffic import FEATURES, events_of, window_of
 
 Judge = Callable[[pd.DataFrame], Judgement]

@@ -5,8 +5,8 @@ import pytest
 
 from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
-from monitoring.events import EventAt
-from monitoring.windows import PendingWindow, Stream, Window
+from monitoring.drift.event_log import EventAt
+from monitoring.drift.windows import PendingWindow, Stream, Window
 from tests.monitoring.drift_traffic import events_of
 
 

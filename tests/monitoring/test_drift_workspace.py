@@ -7,12 +7,12 @@ from evidently.ui.workspace import Project, Workspace
 
 from components.shared.images.descriptors import COLOUR_DESCRIPTORS
 from monitoring.config import MonitorConfig
-from monitoring.drift import Judgement, judge
-from monitoring.features import REASONS, by_group
-from monitoring.profiles import Profile
-from monitoring.report import write_window
-from monitoring.results import WORKSPACE, report_path
-from monitoring.workspace import record_window
+from monitoring.drift.detector import Judgement, judge
+from monitoring.drift.features import REASONS, by_group
+from monitoring.drift.reference import Profile
+from monitoring.drift.results import WORKSPACE, report_path
+from monitoring.service.window_store import write_window
+from monitoring.service.workspace import record_window
 from tests.monitoring.drift_traffic import FEATURES, events_of, window_of
 
 

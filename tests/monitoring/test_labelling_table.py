@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from monitoring.labelling import TABLE, collect
+from monitoring.recurring.labelling_queue import TABLE, collect
 from tests.monitoring.drift_traffic import events_of
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from monitoring.__main__ import EXIT_DRIFT, EXIT_TOO_LITTLE, main
 from monitoring.config import MonitorConfig
-from monitoring.state import STATE_FILE
+from monitoring.service.state import STATE_FILE
 from tests.monitoring.drift_traffic import append_events, events_of
 
 
@@ -107,7 +107,9 @@ def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
 @pytest.mark.slow
 def test_a_monitor_killed_at_any_moment_judges_each_window_once(config: MonitorConfig, clean: pd.DataFrame) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["monitoring.report", "monitoring.workspace"])  # so that a life takes no seconds
+    context.set_forkserver_preload(
+        ["monitoring.service.window_store", "monitoring.service.workspace"]
+    )  # so that a life takes no seconds
     events, moments = events_of(clean), random.Random(0)
     for start in range(0, 480, 24):
         state = state_of(config)

@@ -20,7 +20,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from components.shared.subprocesses import free_port
 from monitoring.config import MonitorConfig
-from monitoring.monitor import Monitor
+from monitoring.service.monitor import Monitor
 from tests.monitoring.drift_traffic import append_events, events_of
 
 pytestmark = [
@@ -67,7 +67,7 @@ def laptop(watched: MonitorConfig) -> Iterator[Laptop]:
     windows = ("--window-slices", watched.window_slices, "--window-specimens", watched.window_specimens)
     arguments = [str(part) for part in (*folders, "--port", free_port(), "--", *windows)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "monitoring.laptop", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "monitoring.local_stack", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     addresses: dict[str, str] = {}

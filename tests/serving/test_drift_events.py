@@ -16,7 +16,7 @@ import pytest
 from components.shared.contracts import DriftEvent
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import describe
-from monitoring.events import EventLog
+from monitoring.drift.event_log import EventLog
 from serving.drift_events import AnsweredSlice, EventRecorder, remove_oldest
 
 Body = Callable[..., dict[str, Any]]

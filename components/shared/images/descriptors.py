@@ -21,7 +21,7 @@ class Feature(NamedTuple):
     """What drift is watched on.
 
     Attributes:
-        group: features that usually drift for one reason (`monitoring.features.REASONS`) share a panel.
+        group: features that usually drift for one reason (`monitoring.drift.features.REASONS`) share a panel.
         meaning: what it says of a slice.
     """
 

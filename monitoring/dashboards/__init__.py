@@ -1,1 +1,0 @@
-"""Grafana's dashboards as code: `drift` and `operation` say what they show, `panels` how; the JSON is made."""

@@ -1,6 +1,0 @@
-"""All dashboards. A query may ask only for exported or recorded metrics; a test holds that."""
-
-from monitoring.dashboards.drift import DRIFT, IMAGE_QUALITY, PREDICTIONS
-from monitoring.dashboards.operation import MONITOR, SERVING
-
-BOARDS = (DRIFT, PREDICTIONS, IMAGE_QUALITY, SERVING, MONITOR)

@@ -1,0 +1,1 @@
+"""Drift detection: event log, windows, features, calibration and the detector."""

@@ -1,0 +1,1 @@
+"""The recurring drift check on stored events, and the labelling queue."""

@@ -1,0 +1,1 @@
+"""The drift monitor as a service: polling, HTTP pages, metrics and stored windows."""
