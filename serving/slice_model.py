@@ -1,8 +1,8 @@
 """The kserve Model that stands in front of a predictor.
 
 It checks and segments the uploaded slices, asks the predictor, answers for each slice and each named specimen, and
-leaves a drift event for each slice. The predictor is either in this process (`serving.predictors.local`) or TensorFlow Serving
-over HTTP (`serving.predictors.tensorflow_serving`).
+leaves a drift event for each slice. The predictor is either in this process (`serving.predictors.local`) or
+TensorFlow Serving over HTTP (`serving.predictors.tensorflow_serving`).
 """
 
 import asyncio

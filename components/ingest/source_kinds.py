@@ -13,10 +13,11 @@ from components.ingest.photograph_slices import LARGEST_DISTANCE, cut_photograph
 from components.ingest.quotas import one_each, spread_quota
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
-from components.ingest.volume_slices import SMALLEST_COVERAGE, CutJob, CutResult, cut_volume
+from components.ingest.volume_slices import CutJob, CutResult, cut_volume
 from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
 from components.shared.volumes.nifti import read_header
+from components.shared.volumes.slicing import SMALLEST_COVERAGE
 from components.shared.volumes.specimen import WINDOW_PERCENTILES
 
 Outcomes = Iterable[tuple[Scan, CutResult]]

@@ -1,23 +1,15 @@
 """One volume becomes slices: what a worker process does. It must not import TensorFlow."""
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from components.ingest.near_copies.volume_fingerprint import fingerprint
 from components.ingest.slice_files import write_part
 from components.shared.errors import BadVolumeError
-from components.shared.images.decoding import encode_png
 from components.shared.volumes.nifti import read_volume
-from components.shared.volumes.planes import CUTS, Frame, Schedule, frame_of, most_attempts
-from components.shared.volumes.sampling import Vector, mask_coverage, sample_plane
-from components.shared.volumes.specimen import Specimen, find_specimen
-
-SMALLEST_COVERAGE = 0.02
+from components.shared.volumes.planes import Schedule
+from components.shared.volumes.slicing import SMALLEST_COVERAGE, planes_rng, slices_of
+from components.shared.volumes.specimen import find_specimen
 
 
 @dataclass(frozen=True)
@@ -96,54 +88,3 @@ def _state_of(file: Path) -> tuple[int, int]:
     except OSError as error:
         raise BadVolumeError(f"the file cannot be read ({error.strerror})") from error
     return found.st_size, found.st_mtime_ns
-
-
-def planes_rng(path: str, seed: int) -> np.random.Generator:
-    """Returns what chooses a volume's planes: by its name, so that other volumes change nothing, and a seed."""
-    digest = hashlib.sha256(f"{seed}\0{path}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
-def slices_of(
-    specimen: Specimen, schedule: Schedule, quota: int, image_size: int, rng: np.random.Generator
-) -> Iterator[dict[str, Any]]:
-    """Cuts a specimen.
-
-    Args:
-        specimen: found in its volume.
-        schedule: how planes are chosen.
-        quota: at most so many slices.
-        image_size: their edge in pixels.
-        rng: chooses the planes; of `planes_rng`.
-
-    Yields:
-        The rows of the slices, each with its `png` and its `plane` in words.
-    """
-    attempts = found = 0
-    cuts = CUTS[schedule](specimen, rng)
-    while found < quota and attempts < most_attempts(schedule, quota):
-        cut = next(cuts, None)
-        if cut is None:
-            return
-        attempts += 1
-        frame = frame_of(cut, specimen, image_size)
-        coverage = mask_coverage(specimen.mask, *_every_second_pixel(frame, image_size))
-        if coverage >= SMALLEST_COVERAGE:
-            found += 1
-            place = (frame.corner, frame.down, frame.across, image_size)
-            plane = sample_plane(specimen.grey, *place, float(specimen.background))
-            yield _row(np.rint(plane).astype(np.uint8), cut.words, coverage, frame.spacing_mm)
-
-
-def _every_second_pixel(frame: Frame, edge: int) -> tuple[Vector, Vector, Vector, int]:
-    """Returns a frame of half as many rows and columns: enough to measure how much of it the specimen covers."""
-    return frame.corner + (frame.down + frame.across) / 2, 2 * frame.down, 2 * frame.across, max(1, edge // 2)
-
-
-def _row(image: np.ndarray[Any, np.dtype[np.uint8]], words: str, coverage: float, spacing_mm: float) -> dict[str, Any]:
-    return {
-        "plane": words,
-        "foreground_ratio": coverage,
-        "spacing_mm": spacing_mm,
-        "png": encode_png(image),
-    }

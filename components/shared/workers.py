@@ -99,7 +99,7 @@ def worker_pool(module: str, workers: int) -> Iterator[ProcessPoolExecutor]:
     """
     context = multiprocessing.get_context("forkserver")
     room = module.rpartition(".")[0]
-    context.set_forkserver_preload([module, f"{room}.warm"])  # the latter where there is one
+    context.set_forkserver_preload([module, f"{room}.preload"])  # the latter where there is one
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work) as pool:
         try:
             yield pool

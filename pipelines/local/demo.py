@@ -218,7 +218,7 @@ def _start(
 
 
 def _prometheus(log: Path) -> str:
-    """Returns Prometheus's address from what `monitoring.local_stack` said, or nothing; waits until the monitor is up."""
+    """Return Prometheus's address as `monitoring.local_stack` printed it, or ""; wait until the monitor is up."""
     _wait_until(lambda: "for people" in log.read_text(), READY_S, f"the monitor of {log} is not up")
     found = re.search(r"Prometheus: (http://[^/\s]+)", log.read_text())
     if not found:

@@ -1,6 +1,6 @@
 """Volumes are cut where they lie, as training cut them: slices travel, voxels stay.
 
-The one module of serving that knows the ingest step; what it needs is imported when there is a volume.
+What it needs is imported when there is a volume.
 """
 
 from collections.abc import Iterator
@@ -58,8 +58,8 @@ def cut_volume(file: Path, cutting: Cutting) -> Iterator[CutSlice]:
     Raises:
         BadVolumeError: it is no volume, too large, or shows no specimen.
     """
-    from components.ingest.volume_slices import planes_rng, slices_of
     from components.shared.volumes.nifti import read_header, read_volume
+    from components.shared.volumes.slicing import planes_rng, slices_of
     from components.shared.volumes.specimen import find_specimen
 
     size = read_header(file).size

@@ -18,8 +18,8 @@ KEPT_VERSIONS = 2
 class LocalPredictor:
     """Keeps the newest versions of every model of a repository in memory.
 
-    One thread calls `refresh` (`serving.predictors.watcher`), any thread the rest. Requests hold the version that they started
-    with, so a version that is replaced finishes its work.
+    One thread calls `refresh` (`serving.predictors.watcher`), any thread the rest. Requests hold the version that they
+    started with, so a version that is replaced finishes its work.
 
     Args:
         repository: is looked at by `refresh`.

@@ -59,7 +59,7 @@ def complaints_of_users(stable: Traffic, canary: Traffic, slower: float) -> list
 
     Given that a request failed, it was the canary's with the share of requests that the canary had, if both are alike;
     the ratio of the likelihoods for error rates of 1.5 to 20 times the stable model's is held against the judge's
-    bound (as in `components.deploy.canary.sequential_test`). Latency is compared once both have answered enough requests.
+    bound (as in `components.deploy.canary.sequential_test`). Latency is compared once both have answered enough.
 
     Args:
         stable: the stable model's traffic.

@@ -1,8 +1,8 @@
 """The KServe InferenceService: TensorFlow Serving on a GPU behind the transformer that checks and segments slices.
 
 `manifests/base/inferenceservice.yaml` is this document as YAML, written by
-`python -m components.deploy.kserve.inference_service > manifests/base/inferenceservice.yaml`. Neither names a model: the
-deploy step does, so that applying the manifests again leaves the deployed model alone.
+`python -m components.deploy.kserve.inference_service > manifests/base/inferenceservice.yaml`. Neither names a model:
+the deploy step does, so that applying the manifests again leaves the deployed model alone.
 """
 
 import sys

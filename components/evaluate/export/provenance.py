@@ -21,7 +21,7 @@ def library_versions() -> dict[str, str]:
 
 def code_digest() -> str:
     """Returns a SHA-256 over the source files of all steps, which is another one whenever one of them changes."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")

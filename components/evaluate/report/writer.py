@@ -62,10 +62,10 @@ def report_markdown(findings: Findings) -> str:
         "The worst mistakes": [tables.mistakes_table(findings)],
         "Species it never saw": [text.unknown_words(findings), *unseen],
         "What it was made of": [table(findings) for table in origin],
-        "Words": ["\n".join(f"- **{name}**: {text}" for name, text in text.GLOSSARY.items())],
+        "Words": ["\n".join(f"- **{name}**: {meaning}" for name, meaning in text.GLOSSARY.items())],
     }
-    text = "\n\n".join("\n\n".join([f"## {title}", *map(_markdown, parts)]) for title, parts in sections.items())
-    return text.removeprefix("#") + "\n"
+    document = "\n\n".join("\n\n".join([f"## {title}", *map(_markdown, parts)]) for title, parts in sections.items())
+    return document.removeprefix("#") + "\n"
 
 
 def _markdown(part: str | Table) -> str:
