@@ -39,10 +39,10 @@ def check_drift(
     """
     from pathlib import Path
 
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
     from monitoring.recurring.checking import check, latest_report, scores, write_check
 
-    with one_sentence("check_drift"):
+    with exit_on_error("check_drift"):
         found = check(events, models, name, windows, window_slices, window_specimens, sustained_windows, seed)
         write_check(found, Path(drifted.path))
         Path(report.path).write_text(latest_report(found), encoding="utf-8")
@@ -81,11 +81,11 @@ def collect_for_labelling(
     """
     from pathlib import Path
 
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
     from monitoring.recurring.checking import read_drifted
     from monitoring.recurring.labelling_queue import collect
 
-    with one_sentence("collect_for_labelling"):
+    with exit_on_error("collect_for_labelling"):
         events = read_drifted(Path(drifted.path))
         found = collect(events, Path(kept_slices), Path(to_label.path), most_slices, most_of_specimen)
         Path(proposal.path).write_text(found.proposal(name, retrain), encoding="utf-8")

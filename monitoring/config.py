@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 
 
 class MonitorConfig(Frozen):

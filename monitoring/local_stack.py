@@ -18,7 +18,7 @@ import yaml
 
 from components.shared.errors import EXIT_BAD_INPUT, BadConfigError
 from components.shared.files import write_atomically
-from components.shared.subprocesses import HOST, ended_politely, free_port, running_beside
+from components.shared.subprocesses import HOST, background_process, free_port, terminated_at_exit
 from monitoring.alerting.rules import rule_groups
 from monitoring.drift.results import WORKSPACE
 
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as running:
         for companion in companions:
-            running.enter_context(running_beside(companion.command, companion.log))
+            running.enter_context(background_process(companion.command, companion.log))
             _say(f"{companion.name}: {companion.address}")
         if not shutil.which("prometheus"):
             _say("Prometheus is not installed: no alerts here; the page and Evidently show the same drift")
-        monitor = running.enter_context(ended_politely(subprocess.Popen(_monitor_command(parsed, companions))))
+        monitor = running.enter_context(terminated_at_exit(subprocess.Popen(_monitor_command(parsed, companions))))
         while monitor.poll() is None and not stop.wait(0.2):
             pass
     return monitor.returncode

@@ -10,8 +10,7 @@ from pydantic import Field
 from components.deploy.canary.settings import read_settings
 from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
-from components.shared.config import checked
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen, checked
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone, find_published
 from components.train.recipe import Recipe, check_seed

@@ -17,7 +17,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.base_component import BaseComponent
 from pydantic import Field
 
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 from components.train.backbones.registry import find_backbone
 
 Size = Literal["standard", "large"]

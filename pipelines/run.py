@@ -17,9 +17,10 @@ from typing import Any
 from rich.console import Console
 
 from components.ingest.sources.opening import absolute_address
-from components.shared.contracts import Frozen, ModelCard, SlicesInfo
+from components.shared.config import Frozen
+from components.shared.contracts import ModelCard, SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError, exit_code_of
-from components.shared.subprocesses import ended_politely
+from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import Story
 from pipelines.local.outcome_table import show_outcome
 from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline
@@ -195,7 +196,7 @@ def _first_answer(out: Path, name: str, version: int, raw: Path, log: Path) -> d
         "pipelines.local.first_request",
         *(f"--{key}={value}" for key, value in options.items()),
     ]
-    with ended_politely(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)) as asked:
+    with terminated_at_exit(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)) as asked:
         said = asked.communicate()[0].decode()
     last = (said.splitlines() or [""])[-1]
     if asked.returncode:

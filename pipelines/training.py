@@ -11,7 +11,7 @@ from components.evaluate.gate import GateConditions
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.phantoms.component import phantoms
 from components.segment.component import segment
-from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
+from components.shared.signing import SIGNING_KEY, VERIFICATION_KEY
 from components.train.component import train
 from pipelines.resources import Size, checkpoints, place
 from pipelines.shared_parameters import WithParametersOf

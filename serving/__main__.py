@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from components.shared.errors import BadConfigError
-from components.shared.keys import VERIFICATION_KEY, key_path
 from components.shared.model_repository import Repository
+from components.shared.signing import VERIFICATION_KEY, key_path
 from components.shared.workers import cores
 from serving.command import end_in_one_sentence, listen, number, say, silent_stderr
 from serving.drift_events import add_options, started_recorder

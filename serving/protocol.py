@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 from components.shared.errors import TaxonflowError
 
 SIGNATURE = "serving_default"

@@ -35,9 +35,9 @@ def deploy(
 
     from components.deploy.canary.settings import read_settings
     from components.deploy.targets import deploy_model
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
 
-    with one_sentence("deploy"):
+    with exit_on_error("deploy"):
         done = deploy_model(Path(served.path), served.uri, name, target, read_settings(canary), Path(slices.path))
     for key, value in done.metrics().items():
         metrics.log_metric(key, value)

@@ -16,8 +16,7 @@ from urllib.parse import SplitResult, unquote
 
 from components.deploy.verified_model import Publication
 from components.shared.errors import BadConfigError, DeployError
-from components.shared.keys import VERIFICATION_KEY, key_path
-from components.shared.signing import verify_folder
+from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
 _UNFINISHED = ".unfinished-"
 _LOCK = ".publishing"

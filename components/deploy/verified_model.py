@@ -6,8 +6,7 @@ from pathlib import Path
 
 from components.shared.contracts import ModelCard
 from components.shared.errors import BadConfigError, DeployError
-from components.shared.keys import VERIFICATION_KEY, key_path
-from components.shared.signing import verify_folder
+from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
 VERSION_FOLDER = "1"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")

@@ -45,10 +45,10 @@ def evaluate(
     from components.evaluate.config import EvaluationConfig
     from components.evaluate.evaluation import evaluate_models
     from components.evaluate.report.writer import write_report
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
     from components.shared.files import write_atomically
 
-    with one_sentence("evaluate"):
+    with exit_on_error("evaluate"):
         config = EvaluationConfig.parse(threshold, gate, name=name, seed=seed, material=material)
         folders = [Path(model.path) for model in [*models, *(large_models or [])]]
         found = evaluate_models(Path(slices.path), folders, Path(served.path), config)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from components.evaluate.gate import GateConfig
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 
 MATERIAL = "specimens"
 

@@ -20,7 +20,7 @@ from components.evaluate.report.images import Pictures, take_pictures
 from components.evaluate.report.unknown_curve import unknown_curve
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 from components.shared.slices import read_info
 
 
@@ -78,7 +78,7 @@ def _evaluate(source: Source, folder: Path, config: EvaluationConfig) -> Evaluat
     choice = choose_on_validation(source)
     measured = measure_on_test(source, choice, config.gate.threshold, config.seed)
     verdict = judge(_evidence(source, measured, config), config.gate)
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         card = write_version(unfinished / "1", config.name, source, choice, measured, verdict)
     findings = _findings(source, choice, measured, card, config)
     leader = source.members[choice.ensemble.rule.leader]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from components.shared.config import checked
-from components.shared.contracts import Frozen, GateVerdict
+from components.shared.config import Frozen, checked
+from components.shared.contracts import GateVerdict
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

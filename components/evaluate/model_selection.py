@@ -18,10 +18,10 @@ from components.evaluate.predictions import (
     predict_split,
     predict_swapped,
     slices_of,
-    spread_rows,
 )
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import ContractError
+from components.shared.slices import spread_rows
 
 MOST_TRAINING_SLICES = 2048
 """Training slices that unknown species are told by; they travel in the served model."""

@@ -5,7 +5,6 @@ slice is K logits of each backbone; embeddings lie in a file.
 """
 
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -265,23 +263,3 @@ def chosen_slices(folder: Path, split: str, rows: Collection[int]) -> Iterator[t
     for row, record in enumerate(islice(records, max(wanted, default=-1) + 1)):
         if row in wanted:
             yield row, decode_example(record)["image"]
-
-
-def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
-    """Chooses rows evenly within each specimen, the same share of each.
-
-    Args:
-        specimens: the specimen of each row, [N].
-        most: the largest number of rows; only where there are more specimens does one of them go without.
-
-    Returns:
-        int64 [at most `most`], ascending.
-    """
-    place = pd.Series(specimens).groupby(specimens).cumcount().to_numpy()
-    first, longest = max(1, -(-len(specimens) // most)), int(place.max(initial=0)) + 1
-    tried = range(first, max(first, longest))  # the smallest step that leaves few enough rows is taken
-    step = first + bisect_left(tried, True, key=lambda step: (place % step == 0).sum().item() <= most)
-    rows = np.flatnonzero(place % step == 0)
-    if len(rows) > most:
-        rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
-    return rows

@@ -34,9 +34,9 @@ def ingest_plan(
 
     from components.ingest.config import IngestConfig
     from components.ingest.plan import make_plan, write_plan
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
 
-    with one_sentence("ingest"):
+    with exit_on_error("ingest"):
         config = IngestConfig.checked(
             image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
         )
@@ -58,9 +58,9 @@ def ingest_cut(plan: dsl.Input[dsl.Dataset], shard: int, parts: dsl.Output[dsl.D
 
     from components.ingest.plan import read_plan
     from components.ingest.shards import cut_shard
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
 
-    with one_sentence("ingest"):
+    with exit_on_error("ingest"):
         cut_shard(read_plan(Path(plan.path)), shard, Path(parts.path))
 
 
@@ -85,10 +85,10 @@ def ingest(
 
     from components.ingest.dataset import merge_dataset
     from components.ingest.plan import read_plan
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
     from components.shared.files import write_atomically
 
-    with one_sentence("ingest"):
+    with exit_on_error("ingest"):
         shards = [Path(part.path) for part in parts]
         made = merge_dataset(read_plan(Path(plan.path)), shards, Path(slices.path))
         write_atomically(Path(contact_sheet.path), made.html.encode())

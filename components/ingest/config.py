@@ -4,8 +4,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from components.shared.config import checked
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen, checked
 from components.shared.volumes.planes import Schedule
 
 

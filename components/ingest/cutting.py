@@ -11,7 +11,7 @@ from components.ingest.sources.object_store import RemoteSource
 from components.ingest.sources.opening import open_source
 from components.ingest.volume_slices import CutJob, CutResult
 from components.shared.progress import Progress
-from components.shared.workers import affordable_workers, in_order
+from components.shared.workers import affordable_workers, map_in_order
 
 SCRATCH_FOLDER = "scratch"
 
@@ -61,7 +61,7 @@ def _results(plan: IngestPlan, tasks: Sequence[Task], folder: Path) -> Iterator[
     workers = affordable_workers(plan.config.workers, len(tasks), reader.memory * plan.largest)
     source = open_source(plan.source)
     if not isinstance(source, RemoteSource):
-        yield from (result for _, result in in_order(reader.cut, [job for _, job in tasks], workers))
+        yield from (result for _, result in map_in_order(reader.cut, [job for _, job in tasks], workers))
         return
     scratch = folder / SCRATCH_FOLDER
     scratch.mkdir(exist_ok=True)

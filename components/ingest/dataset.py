@@ -20,9 +20,9 @@ from components.ingest.slice_files import in_turns
 from components.ingest.source_kinds import READERS, Reader
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
-from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
+from components.shared.pages import Thumbnails
 from components.shared.progress import Progress
 from components.shared.slices import Slice, SlicesWriter
 
@@ -60,7 +60,7 @@ def make_dataset(source: str | Path, folder: Path, config: IngestConfig, shards:
         BadManifestError: no such source, too few usable specimens, or a manifest that is no manifest.
     """
     plan = make_plan(source, config, shards)
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         parts = unfinished / PARTS_FOLDER
         cut = [parts / str(shard) for shard in plan.numbers()]
         for shard, target in enumerate(cut):
@@ -82,7 +82,7 @@ def merge_dataset(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Ing
         BadManifestError: too few usable specimens.
         ContractError: the shards are not this plan's.
     """
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         return _merge(plan, shards, unfinished)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from components.ingest.sources.manifest import Scan
 from components.ingest.sources.object_store import RemoteSource
 from components.ingest.volume_slices import CutJob, CutResult
-from components.shared.errors import BadVolumeError
+from components.shared.errors import BadSourceFileError
 from components.shared.workers import drain, worker_pool
 
 Task = tuple[Scan, CutJob]
@@ -78,7 +78,7 @@ class Fetcher:
             try:
                 with self.gate:
                     self.source.download(scan.place, file)
-            except BadVolumeError as error:
+            except BadSourceFileError as error:
                 return CutResult(refused=str(error))
             return self.pool.submit(self.work, replace(job, file=file)).result()
 

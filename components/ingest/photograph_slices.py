@@ -10,7 +10,7 @@ import numpy as np
 from components.ingest.near_copies.fingerprints import encode_parts, pairs_within
 from components.ingest.slice_files import write_part
 from components.ingest.volume_slices import CutJob, CutResult
-from components.shared.errors import BadImageError, BadVolumeError
+from components.shared.errors import BadImageError, BadSourceFileError
 from components.shared.images.decoding import Pixels, encode_png
 from components.shared.images.photographs import MAX_FILE_BYTES, MAX_PIXELS, read_photograph
 
@@ -33,16 +33,16 @@ def memory_of_photograph(file: Path) -> int:
     Only the size of the file is looked at: what a photograph holds is seen when it is read, once.
 
     Raises:
-        BadVolumeError: the file is gone, empty or too large.
+        BadSourceFileError: the file is gone, empty or too large.
     """
     try:
         size = file.stat().st_size
     except OSError as error:
-        raise BadVolumeError(f"the file cannot be read ({error.strerror})") from error
+        raise BadSourceFileError(f"the file cannot be read ({error.strerror})") from error
     if size == 0:
-        raise BadVolumeError("the file is empty", "a photograph", "Copy it again.")
+        raise BadSourceFileError("the file is empty", "a photograph", "Copy it again.")
     if size > MAX_FILE_BYTES:
-        raise BadVolumeError(f"a photograph of {size} bytes", f"at most {MAX_FILE_BYTES}", "Scale it down.")
+        raise BadSourceFileError(f"a photograph of {size} bytes", f"at most {MAX_FILE_BYTES}", "Scale it down.")
     return MAX_PIXELS * _BYTES_PER_PIXEL
 
 

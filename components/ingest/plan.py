@@ -21,7 +21,7 @@ from components.ingest.sources.manifest import Scan, list_volumes
 from components.ingest.sources.opening import open_source
 from components.ingest.split import assign_splits
 from components.shared.contracts import Document, Refusal
-from components.shared.errors import BadConfigError, BadVolumeError
+from components.shared.errors import BadConfigError, BadSourceFileError
 from components.shared.progress import Progress
 
 PLAN_FILE = "plan.json"
@@ -141,10 +141,12 @@ def _bytes_or_reason(
     """Returns how many bytes a volume or photograph takes, or why it cannot be used."""
     try:
         if scan.version and scan.size > most_bytes:
-            raise BadVolumeError(f"{scan.size} bytes to download", f"at most {most_bytes}", "Crop or bin the volume.")
+            raise BadSourceFileError(
+                f"{scan.size} bytes to download", f"at most {most_bytes}", "Crop or bin the volume."
+            )
         with source.beginning(scan.place, scratch) as beginning:
             return needed_bytes(beginning)
-    except BadVolumeError as error:
+    except BadSourceFileError as error:
         return str(error)
 
 

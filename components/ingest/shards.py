@@ -12,7 +12,7 @@ from components.ingest.source_kinds import READERS
 from components.ingest.volume_slices import CutResult
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import ContractError
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 
 SHARD_FILE, RESULTS_FILE = "shard.json", "results.jsonl"
 
@@ -48,7 +48,7 @@ def cut_shard(plan: IngestPlan, shard: int, folder: Path) -> None:
     quotas = READERS[plan.kind].quotas(plan.scans, plan.config.slices_per_species)
     count = len(plan.numbers())
     name = f"ingest {shard + 1} of {count}" if count > 1 else "ingest"
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         with (unfinished / RESULTS_FILE).open("w", encoding="utf-8") as file:
             for number, result in cut_scans(plan, numbers, quotas, unfinished, name):
                 file.write(json.dumps({"number": number, **asdict(result)}) + "\n")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.shared.arrow import batch_of
+from components.shared.arrow import record_batch
 
 BATCH_SLICES = 16
 _SCHEMA = pa.schema(
@@ -32,10 +32,10 @@ def write_part(file: Path, rows: Iterable[dict[str, Any]]) -> int:
             waiting.append(row)
             count += 1
             if len(waiting) == BATCH_SLICES:
-                writer.write_batch(batch_of(waiting))
+                writer.write_batch(record_batch(waiting))
                 waiting = []
         if waiting:
-            writer.write_batch(batch_of(waiting))
+            writer.write_batch(record_batch(waiting))
     return count
 
 

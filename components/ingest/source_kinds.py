@@ -14,8 +14,8 @@ from components.ingest.quotas import one_each, spread_quota
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import CutJob, CutResult, cut_volume
-from components.shared.contact_sheet import Thumbnails
 from components.shared.contracts import NearCopies, SlicesInfo
+from components.shared.pages import Thumbnails
 from components.shared.volumes.nifti import read_header
 from components.shared.volumes.slicing import SMALLEST_COVERAGE
 from components.shared.volumes.specimen import WINDOW_PERCENTILES
@@ -30,7 +30,7 @@ class Reader:
     Attributes:
         channels: of its slices, 1 or 3.
         needed_bytes: checks what can be told of a file in a moment, and says how much memory it may take; raises
-            BadVolumeError.
+            BadSourceFileError.
         memory: peak bytes of a worker for each of these.
         cut: makes a part of a file; a function of a module, for other processes call it.
         quotas: how many slices are wanted of each scan.

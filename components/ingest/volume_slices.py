@@ -5,10 +5,10 @@ from pathlib import Path
 
 from components.ingest.near_copies.volume_fingerprint import fingerprint
 from components.ingest.slice_files import write_part
-from components.shared.errors import BadVolumeError
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.nifti import read_volume
 from components.shared.volumes.planes import Schedule
-from components.shared.volumes.slicing import SMALLEST_COVERAGE, planes_rng, slices_of
+from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
 
 
@@ -67,11 +67,11 @@ def cut_volume(job: CutJob) -> CutResult:
         digest = volume.digest
         specimen = find_specimen(volume)
         if _state_of(job.file) != state:
-            raise BadVolumeError("the file changed while it was read", remedy="Leave volumes alone during a run.")
+            raise BadSourceFileError("the file changed while it was read", remedy="Leave volumes alone during a run.")
         del volume  # its grey values are not needed beside the windowed ones
         rng = planes_rng(job.path, job.seed)
-        slices = write_part(job.part, slices_of(specimen, job.schedule, job.quota, job.image_size, rng))
-    except BadVolumeError as error:
+        slices = write_part(job.part, cut_slices(specimen, job.schedule, job.quota, job.image_size, rng))
+    except BadSourceFileError as error:
         return CutResult(refused=str(error))
     except MemoryError:
         return CutResult(refused="it does not fit into memory. Use a larger machine or bin the volume")
@@ -86,5 +86,5 @@ def _state_of(file: Path) -> tuple[int, int]:
     try:
         found = file.stat()
     except OSError as error:
-        raise BadVolumeError(f"the file cannot be read ({error.strerror})") from error
+        raise BadSourceFileError(f"the file cannot be read ({error.strerror})") from error
     return found.st_size, found.st_mtime_ns

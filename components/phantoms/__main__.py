@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.phantoms.contact_sheet import contact_sheet
 from components.phantoms.generate import PhantomConfig, generate_phantoms
-from components.shared.errors import one_sentence
+from components.shared.errors import exit_on_error
 from components.shared.files import write_atomically
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     config = PhantomConfig(
         specimens_per_species=given.specimens, unseen_per_species=given.unseen, size=given.size, seed=given.seed
     )
-    with one_sentence("phantoms"):
+    with exit_on_error("phantoms"):
         manifest = generate_phantoms(given.out, config)
         sheet = given.out / "contact_sheet.png"
         write_atomically(sheet, contact_sheet(given.seed))

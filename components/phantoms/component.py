@@ -32,10 +32,10 @@ def phantoms(
     from pathlib import Path
 
     from components.phantoms.kinds import make_phantoms
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
     from components.shared.files import write_atomically
 
-    with one_sentence("phantoms"):
+    with exit_on_error("phantoms"):
         page = make_phantoms(kind, Path(volumes.path), specimens_per_species, size, seed, imbalance)
         volumes.metadata.update(synthetic=True, specimens_per_species=specimens_per_species, size=size, seed=seed)
         write_atomically(Path(contact_sheet.path), page.encode())

@@ -20,11 +20,11 @@ from components.phantoms.writer import (
     write_manifest,
     write_specimen,
 )
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 from components.shared.errors import BadConfigError
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 from components.shared.progress import Progress
-from components.shared.workers import affordable_workers, in_order
+from components.shared.workers import affordable_workers, map_in_order
 
 SMALLEST_EDGE, LARGEST_EDGE = 32, 512
 _BYTES_PER_VOXEL = 120
@@ -75,12 +75,12 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int = 0) -> 
     """
     check_config(config)
     check_folder(folder, (MANIFEST, UNSEEN_MANIFEST))
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         tasks = _tasks(unfinished, config)
         processes = affordable_workers(workers, len(tasks), _BYTES_PER_VOXEL * config.size**3)
         progress = Progress("phantoms", len(tasks), "specimens")
         rows: dict[str, list[tuple[str, str, str]]] = {"volumes": [], "unseen": []}
-        for _, (root, species, name) in in_order(_write_one, tasks, processes):
+        for _, (root, species, name) in map_in_order(_write_one, tasks, processes):
             rows[root].append((volume_path(name, species, root), species, name))
             progress.advance()
         _write_manifests(unfinished, rows["volumes"], rows["unseen"])

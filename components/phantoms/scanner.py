@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field as Limits
 from scipy import ndimage
 
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 
 Volume = NDArray[np.float32]
 Zooms = tuple[float, float, float]

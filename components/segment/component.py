@@ -25,10 +25,10 @@ def segment(
     from pathlib import Path
 
     from components.segment.dataset import segment_dataset
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
     from components.shared.files import write_atomically
 
-    with one_sentence("segment"):
+    with exit_on_error("segment"):
         made = segment_dataset(Path(slices.path), Path(segmented.path), method=segmentation)
         write_atomically(Path(contact_sheet.path), made.html().encode())
         for name, value in made.metrics().items():

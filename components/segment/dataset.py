@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from components.segment.batch import METHODS, Batch, SegmentedSlice
-from components.shared.contact_sheet import Thumbnails, balance_table, figures
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, ContractError
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 from components.shared.images import segmentation
-from components.shared.pages import heading, page, table
+from components.shared.pages import Thumbnails, balance_table, figures, heading, page, table
 from components.shared.progress import Progress
 from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, index_rows, iterate_split, read_info
-from components.shared.workers import in_order
+from components.shared.workers import map_in_order
 
 BATCH_SLICES = 64
 SPECIMEN = "specimen"
@@ -86,8 +85,8 @@ def segment_dataset(source: Path, folder: Path, workers: int = 0, method: str = 
     _check_method(method, info)
     result = SegmentResult(info)
     progress = Progress("segment", info.slices(), "slices")
-    with folder_made_whole(folder) as unfinished, SlicesWriter(unfinished, info.classes) as writer:
-        for batch, segmented in in_order(METHODS[method], _batches(source, info.channels), workers):
+    with atomic_folder(folder) as unfinished, SlicesWriter(unfinished, info.classes) as writer:
+        for batch, segmented in map_in_order(METHODS[method], _batches(source, info.channels), workers):
             for row, raw, done in zip(batch.rows, batch.encoded, segmented, strict=True):
                 _add(result, writer, row, raw, done)
             progress.advance(len(batch.rows))

@@ -9,7 +9,7 @@ import pyarrow as pa
 _TYPES: dict[type, pa.DataType] = {str: pa.string(), bytes: pa.binary(), int: pa.int64(), float: pa.float64()}
 
 
-def batch_of(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+def record_batch(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
     """Returns rows as a batch of columns; the first row tells their names, order and types.
 
     Args:

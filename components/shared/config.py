@@ -4,13 +4,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from components.shared.contracts import Frozen
 from components.shared.errors import BadConfigError
 
 _SHOWN = 80
+
+
+class Frozen(BaseModel):
+    """An immutable configuration or document that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 Configuration = TypeVar("Configuration", bound=Frozen)
 
 

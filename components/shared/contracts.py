@@ -5,23 +5,20 @@ data set of slices, `components.shared.reference_profile` for the reference prof
 """
 
 import json
+import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from components.shared.config import Frozen
 from components.shared.errors import ContractError
 from components.shared.files import write_atomically
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 DIGESTS_FILE = "digests.json"
-
-
-class Frozen(BaseModel):
-    """An immutable configuration or document that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Document(Frozen):
@@ -215,6 +212,21 @@ class Example(Frozen):
     species: str
     scores: tuple[float, ...]
 
+    def difference(self, scores: Sequence[float]) -> float:
+        """Return the largest absolute difference between these scores and the evaluation's.
+
+        Returns:
+            Infinity for another number of scores or a score that is not finite.
+        """
+        if len(scores) != len(self.scores):
+            return math.inf
+        differences = [abs(score - expected) for score, expected in zip(scores, self.scores, strict=True)]
+        return max(differences, default=0.0) if all(map(math.isfinite, differences)) else math.inf
+
+
+SERVED_TOLERANCE = 0.01
+"""Largest difference of a served score from the evaluation's: a GPU rounds differently from the CPU that evaluated."""
+
 
 class ModelCard(Document):
     """`model.json` of a served model, inside its version folder.
@@ -249,14 +261,14 @@ class ModelCard(Document):
     members: tuple[str, ...]
     rule: str
     metrics: dict[str, Any]
-    backbones: dict[str, dict[str, float]] = {}
+    backbones: dict[str, dict[str, float]] = Field(default_factory=dict)
     thresholds: dict[str, float]
     gate: GateVerdict
     data_hash: str
     code_version: str
     reference: str = "reference.parquet"
-    signatures: dict[str, dict[str, Any]] = {}
-    versions: dict[str, str] = {}
+    signatures: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
 
 

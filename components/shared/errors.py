@@ -2,7 +2,7 @@
 
     TaxonflowError
     |-- BadInputError         what the user gave cannot be used (exit code 2)
-    |   |-- BadVolumeError    one volume: refused by name, the rest goes on
+    |   |-- BadSourceFileError    one volume: refused by name, the rest goes on
     |   |-- BadImageError     one image or upload: refused by name, or HTTP 400
     |   |-- BadManifestError  the list of specimens cannot make a data set
     |   `-- BadConfigError    a parameter or preset
@@ -15,13 +15,14 @@ Each message says what was found, what was expected, and what to do.
 
 import errno
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from components.shared.progress import log
+
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
-_OF_THE_DISK = frozenset(
+_DISK_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.EACCES, errno.EPERM}
 )
 """What a user can mend; any other error of the system keeps its traceback."""
@@ -46,7 +47,7 @@ class BadInputError(TaxonflowError):
     """What the user gave cannot be used."""
 
 
-class BadVolumeError(BadInputError):
+class BadSourceFileError(BadInputError):
     """One volume cannot be used; it is refused by name and the rest goes on."""
 
 
@@ -80,7 +81,7 @@ def exit_code_of(error: TaxonflowError) -> int:
 
 
 @contextmanager
-def one_sentence(step: str) -> Iterator[None]:
+def exit_on_error(step: str) -> Iterator[None]:
     """Ends a pipeline step with one sentence instead of a traceback.
 
     The sentence goes to standard output, where Kubeflow shows a task's log, as ``[step] bad_input: ...`` or
@@ -96,24 +97,19 @@ def one_sentence(step: str) -> Iterator[None]:
     try:
         yield
     except BadInputError as error:
-        _say_the_end(f"[{step}] bad_input: {error}")
+        log(step, f"bad_input: {error}")
         raise SystemExit(EXIT_BAD_INPUT) from error
     except TaxonflowError as error:
-        _say_the_end(f"[{step}] failed: {error}")
+        log(step, f"failed: {error}")
         raise SystemExit(EXIT_FAILED) from error
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if error.errno not in _DISK_ERRORS:
             raise
-        _say_the_end(f"[{step}] failed: {_trouble_with_the_disk(error)}")
+        log(step, f"failed: {_describe_disk_error(error)}")
         raise SystemExit(EXIT_FAILED) from error
 
 
-def _say_the_end(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _trouble_with_the_disk(error: OSError) -> str:
+def _describe_disk_error(error: OSError) -> str:
     where = f"{error.filename} cannot be used" if error.filename else "a file cannot be written"
     reason = os.strerror(error.errno or 0).lower()
     return f"{where} ({reason}). Make room or give another folder, and run the step again"

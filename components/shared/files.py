@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def folder_made_whole(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yields a temporary sibling that becomes `folder` only when the block ends without an error.
 
     What a killed run left under the same name is removed first, and an existing `folder` is replaced.

@@ -7,6 +7,17 @@ import sys
 import time
 
 
+def log(step: str, sentence: str) -> None:
+    """Write the line ``[step] sentence`` to standard output and flush it.
+
+    Args:
+        step: Name of the step or command, for example ``ingest``.
+        sentence: One line of text.
+    """
+    sys.stdout.write(f"[{step}] {sentence}\n")
+    sys.stdout.flush()
+
+
 class Progress:
     """Reports how far a step has come.
 
@@ -30,5 +41,4 @@ class Progress:
         if self.done < self.total and now - self._last_line_at < self._SHORTEST_PAUSE_S:
             return
         self._last_line_at = now
-        sys.stdout.write(f"[{self.step}] {self.done}/{self.total} {self.unit}{', ' + remark if remark else ''}\n")
-        sys.stdout.flush()
+        log(self.step, f"{self.done}/{self.total} {self.unit}{', ' + remark if remark else ''}")

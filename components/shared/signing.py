@@ -6,6 +6,7 @@ checked with a public key that lies elsewhere, finds what somebody with the righ
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -14,6 +15,9 @@ from model_signing import hashing, signing, verifying
 from components.shared.contracts import DIGESTS_FILE, FileDigests
 from components.shared.errors import BadConfigError, ContractError
 
+SIGNING_KEY = ("TAXONFLOW_SIGNING_KEY", Path("/var/taxonflow/signing/private.pem"))
+VERIFICATION_KEY = ("TAXONFLOW_VERIFICATION_KEY", Path("/var/taxonflow/verification/public.pem"))
+"""Where a key lies: the variable that says so, and the path where a pod finds it when its namespace has one."""
 SIGNATURE_FILE = "model.sig"
 _MOST_NAMED = 3
 _REMEDY = "Publish the model again."
@@ -104,3 +108,21 @@ def _difference(signed: dict[str, str], found: dict[str, str]) -> str:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def key_path(place: tuple[str, Path]) -> Path | None:
+    """Returns where a key lies, or None if there is none.
+
+    Args:
+        place: SIGNING_KEY or VERIFICATION_KEY.
+
+    Raises:
+        BadConfigError: the variable names a file that does not exist.
+    """
+    variable, mounted = place
+    named = os.environ.get(variable)
+    if not named:
+        return mounted if mounted.is_file() else None
+    if not Path(named).is_file():
+        raise BadConfigError(f"{variable} names {named}, which does not exist", "a PEM file with an EC key")
+    return Path(named)

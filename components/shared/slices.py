@@ -5,6 +5,7 @@ outside the classes, labelled UNSEEN_LABEL; nothing is trained, chosen or judged
 of one split each, in the order in which the slices were given, so the bytes depend on the slices alone.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from components.shared.arrow import batch_of
+from components.shared.arrow import record_batch
 from components.shared.contracts import SlicesInfo, SplitCount
 from components.shared.errors import ContractError
 from components.shared.tfrecord import RecordWriter, decode_example, encode_example, read_records
@@ -123,7 +126,7 @@ class SlicesWriter:
     def _flush_rows(self) -> None:
         if not self._rows:
             return
-        table = pa.Table.from_batches([batch_of(self._rows)])
+        table = pa.Table.from_batches([record_batch(self._rows)])
         if self._index is None:
             self._index = pq.ParquetWriter(self.folder / INDEX_FILE, table.schema)
         self._index.write_table(table)
@@ -244,3 +247,34 @@ def _to_row(item: Slice, shard: str, position: int) -> dict[str, Any]:
         "spacing_mm": item.spacing_mm,
         **{name: value for name, value in item.descriptors.items() if name != "foreground_ratio"},
     }
+
+
+def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
+    """Choose rows evenly within each specimen, the same share of each.
+
+    Args:
+        specimens: Specimen of each row, [N].
+        most: Largest number of rows. A specimen is left out only if there are more specimens than that.
+
+    Returns:
+        int64 [at most `most`], ascending.
+    """
+    position = _positions_within_specimens(specimens)
+    first, longest = max(1, -(-len(specimens) // most)), int(position.max(initial=0)) + 1
+    steps = range(first, max(first, longest))  # the smallest step that leaves few enough rows is taken
+    step = first + bisect_left(steps, True, key=lambda step: (position % step == 0).sum().item() <= most)
+    rows = np.flatnonzero(position % step == 0)
+    if len(rows) > most:
+        rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+    return rows
+
+
+def _positions_within_specimens(specimens: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Return the position of each row among the rows of its specimen, counted from 0."""
+    _, codes = np.unique(specimens, return_inverse=True)
+    counts = np.bincount(codes)
+    positions = np.empty(len(specimens), np.int64)
+    positions[np.argsort(codes, kind="stable")] = np.arange(len(specimens)) - np.repeat(
+        np.cumsum(counts) - counts, counts
+    )
+    return positions

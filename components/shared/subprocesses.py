@@ -8,28 +8,31 @@ from pathlib import Path
 
 from components.shared.errors import BadConfigError
 
-POLITE_S = 20.0
+TERMINATION_GRACE_S = 20.0
 HOST = "127.0.0.1"
 
 
 @contextmanager
-def ended_politely(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Asks a process to end when the block does, and ends it where it does not within POLITE_S."""
+def terminated_at_exit(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Asks a process to end when the block does, and ends it where it does not within TERMINATION_GRACE_S."""
     try:
         yield process
     finally:
         process.terminate()
         try:
-            process.wait(POLITE_S)
+            process.wait(TERMINATION_GRACE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 @contextmanager
-def running_beside(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def background_process(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a program for the length of the block; what it says is appended to a log."""
-    with log.open("ab") as output, ended_politely(subprocess.Popen(command, stdout=output, stderr=output)) as process:
+    with (
+        log.open("ab") as output,
+        terminated_at_exit(subprocess.Popen(command, stdout=output, stderr=output)) as process,
+    ):
         yield process
 
 

@@ -69,7 +69,7 @@ def _numbers(file: Path) -> dict[str, int]:
     return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
 
 
-def in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Result]]:
+def map_in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Result]]:
     """Yields (job, result) for each job in the jobs' order.
 
     At most a few jobs per worker are taken ahead of the result that is yielded, so memory does not grow with them.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from components.shared.contracts import Document
 from components.shared.errors import ContractError
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 
 STATE_FILE, RUNNING_FILE, LOGS = "state.json", "running.weights.h5", "tensorboard"
 
@@ -94,7 +94,7 @@ class CheckpointStore:
         A kept best is written first, so that every whole state finds the best that it names.
         """
         newest = self._epoch(state.epoch)
-        with folder_made_whole(newest) as unfinished:
+        with atomic_folder(newest) as unfinished:
             model.save_weights(unfinished / RUNNING_FILE)
             state.write(unfinished / STATE_FILE)
         for older in self._epochs():

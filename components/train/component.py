@@ -40,12 +40,12 @@ def train(
     """
     from pathlib import Path
 
-    from components.shared.errors import one_sentence
+    from components.shared.errors import exit_on_error
     from components.train.outputs import leave_pages, move_logs, numbers_of_epochs
     from components.train.recipe import Recipe
     from components.train.training import train_backbone
 
-    with one_sentence(f"train {backbone}"):
+    with exit_on_error(f"train {backbone}"):
         chosen, kept = Recipe.parse(recipe, backbone), Path(checkpoints) if checkpoints else None
         card = train_backbone(Path(slices.path), backbone, chosen, seed, Path(model.path), kept)
         leave_pages(card, chosen, Path(slices.path), seed, Path(curves.path), Path(views.path))

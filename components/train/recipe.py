@@ -5,8 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from components.shared.config import checked, shown
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen, checked, shown
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from components import __version__
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import TrainingError
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 from components.shared.slices import INFO_FILE, read_info
 from components.train.backbones.build import build_backbone
 from components.train.backbones.registry import find_backbone
@@ -295,7 +295,7 @@ def _card(training: Training, state: TrainingState, parameters: int, weights_sha
 def _write_artifact(folder: Path, model: keras.Model, card: BackboneCard, logs: Path) -> None:
     columns = list(card.history[0])
     rows = np.array([[epoch[column] for column in columns] for epoch in card.history])
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         model.save(unfinished / MODEL_FILE)
         np.savetxt(unfinished / HISTORY_FILE, rows, delimiter=",", header=",".join(columns), comments="", fmt="%.6g")
         if logs.is_dir():

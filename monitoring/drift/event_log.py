@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from components.shared.contracts import DriftEvent, Frozen
+from components.shared.config import Frozen
+from components.shared.contracts import DriftEvent
 from components.shared.errors import ContractError
 
 PATTERN = "events-*.jsonl"

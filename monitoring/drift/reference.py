@@ -15,6 +15,7 @@ import pandas as pd
 from components.shared.contracts import DriftEvent, ModelCard
 from components.shared.errors import BadInputError, ContractError
 from components.shared.reference_profile import COLUMNS, read_reference
+from components.shared.slices import spread_rows
 from monitoring.drift.features import DISTANCES
 from monitoring.drift.species_baseline import EmbeddingDistances, Floats, Names, SpeciesCentres
 
@@ -136,14 +137,8 @@ def load_profile(repository: Path, model: str, version: int, most_slices: int) -
         raise ContractError(
             found, f"at least {MIN_SPECIMENS} to calibrate thresholds on", "Evaluate on more specimens."
         )
-    return Profile(card, _thinned(slices, most_slices))
-
-
-def _thinned(slices: pd.DataFrame, most: int) -> pd.DataFrame:
-    if len(slices) <= most:
-        return slices.reset_index(drop=True)
-    step = int(np.ceil(len(slices) / most))
-    return slices[slices.groupby("specimen").cumcount() % step == 0].reset_index(drop=True)
+    rows = spread_rows(slices["specimen"].to_numpy(str), most_slices)
+    return Profile(card, slices.iloc[rows].reset_index(drop=True))
 
 
 def _names(slices: pd.DataFrame, column: str) -> Names:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from components.shared.contracts import Document, Frozen
+from components.shared.config import Frozen
+from components.shared.contracts import Document
 from components.shared.errors import ContractError
 
 WORKSPACE = "workspace"

@@ -49,7 +49,7 @@ class Collected:
             f"Collected {len(self.events)} of {self.drifted} drifted slices, from {specimens} specimens; "
             f"{unknown} were taken for unknown species. `{TABLE}` lists them, unknown ones first, then the least "
             f"confident.\n{without}\n"
-            "1. Look at them: correct an image fault at its source (`monitoring/alerting/runbook.md`), not by training.\n"
+            "1. Look at them: correct image faults at the source (`monitoring/alerting/runbook.md`), not by training.\n"
             "2. Where they are right, write the species into the column `species` and get these specimens' volumes.\n"
             f"3. {then}\n"
         )

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from components.shared.contracts import Document, Frozen
+from components.shared.config import Frozen
+from components.shared.contracts import Document
 from monitoring.drift.event_log import Position
 
 STATE_FILE = "state.json"

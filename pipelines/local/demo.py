@@ -19,7 +19,7 @@ from rich.table import Table
 from components.phantoms.anatomy.forms import FORMS
 from components.shared.contracts import ModelCard
 from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
-from components.shared.subprocesses import HOST, free_port, running_beside
+from components.shared.subprocesses import HOST, background_process, free_port
 from monitoring.drift.reference import find_models
 from monitoring.drift.results import WindowResult, read_result, window_name
 from pipelines.local.demo_traffic import Act, TrafficConfig, traffic
@@ -208,7 +208,7 @@ def _start(
     watch = ("monitoring.local_stack", *shared, "--out", str(folder / "monitoring"), *ports, "--", *windows)
     for name, command in (("server", serve), ("watch", watch)):
         program = [sys.executable, "-m", *command]
-        running.enter_context(running_beside(program, folder / f"{name}.log"))
+        running.enter_context(background_process(program, folder / f"{name}.log"))
     client = running.enter_context(Client(f"http://{HOST}:{server}"))
     console.print(f"serving {model} version {version} at {client.url}", highlight=False)
     client.wait_until_ready(model, READY_S, version)

@@ -10,9 +10,9 @@ from components.ingest.volume_slices import CutJob, cut_volume
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 from components.shared.volumes.planes import Schedule
-from components.shared.workers import in_order
+from components.shared.workers import map_in_order
 
 FIRST_INDEX = 100_000
 """Training counts its specimens from 0, so that these are individuals which it has not seen."""
@@ -84,7 +84,7 @@ class Order:
 def traffic(config: TrafficConfig) -> Iterator[tuple[Act, int, list[tuple[str, list[bytes]]]]]:
     """Yields (act, number of the window in it, raw slices as PNG by specimen), made by all cores ahead of time."""
     windows = [(act, number) for act in ACTS for number in range(1, act.windows + 1)]
-    made = in_order(sliced_specimen, _orders(config))
+    made = map_in_order(sliced_specimen, _orders(config))
     for act, number in windows:
         yield act, number, [next(made)[1] for _ in range(config.specimens)]
 

@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from components.shared.contracts import Example, ModelCard
-from components.shared.errors import EXIT_FAILED, DeployError, one_sentence
+from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
 from components.shared.slices import iterate_split
-from components.shared.subprocesses import HOST, free_port, running_beside
+from components.shared.subprocesses import HOST, background_process, free_port
 from serving.client import Client, Prediction
 
 STEP = "serve"
@@ -33,7 +31,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--version", type=int, required=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # so that the server ends, too
-    with one_sentence(STEP):
+    with exit_on_error(STEP):
         sys.stdout.write(json.dumps(ask_first_question(**vars(parser.parse_args()))) + "\n")
 
 
@@ -65,7 +63,7 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
 
 def _compared(answer: Prediction, example: Example, log: Path) -> dict[str, Any]:
     """Returns what `ask_first_question` does; raises DeployError for another answer than the evaluation's."""
-    difference = float(np.abs(np.subtract(answer.scores, example.scores)).max())
+    difference = example.difference(answer.scores)
     if difference > TOLERANCE:
         raise DeployError(
             f"the served scores of slice {example.id} differ by {difference:.2g} from the evaluation's",
@@ -87,7 +85,7 @@ def _server(models: Path, events: Path, log: Path) -> Iterator[str]:
     port = free_port()
     options = {"--repository": models, "--events": events, "--port": port}
     command = [sys.executable, "-m", "serving", *(str(word) for option in options.items() for word in option)]
-    with running_beside(command, log):
+    with background_process(command, log):
         yield f"http://{HOST}:{port}"
 
 

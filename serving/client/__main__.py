@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadVolumeError, TaxonflowError, exit_code_of
+from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFileError, TaxonflowError, exit_code_of
 from components.shared.images.decoding import IMAGE_ENDINGS
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, AnsweredSlice, render
@@ -126,7 +126,7 @@ class Questions:
                     for cut, prediction in zip(batch, predictions, strict=True)
                 ]
             if not asked:
-                raise BadVolumeError("no plane on which the specimen can be seen")
+                raise BadSourceFileError("no plane on which the specimen can be seen")
         except BadInputError as error:
             yield [AnsweredSlice(str(file), None, str(error), specimen)]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from components.shared.errors import BadVolumeError
+from components.shared.errors import BadSourceFileError
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
 LARGEST_VOLUME_BYTES = 8 * 2**30
@@ -56,15 +56,17 @@ def cut_volume(file: Path, cutting: Cutting) -> Iterator[CutSlice]:
     """Yields slices of a volume, raw as a scanner would give them.
 
     Raises:
-        BadVolumeError: it is no volume, too large, or shows no specimen.
+        BadSourceFileError: it is no volume, too large, or shows no specimen.
     """
     from components.shared.volumes.nifti import read_header, read_volume
-    from components.shared.volumes.slicing import planes_rng, slices_of
+    from components.shared.volumes.slicing import cut_slices, planes_rng
     from components.shared.volumes.specimen import find_specimen
 
     size = read_header(file).size
     if size > LARGEST_VOLUME_BYTES:
-        raise BadVolumeError(f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume.")
+        raise BadSourceFileError(
+            f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume."
+        )
     specimen, rng = find_specimen(read_volume(file)), planes_rng(file.name, cutting.seed)
-    for row in slices_of(specimen, cutting.planes, cutting.slices, cutting.edge, rng):
+    for row in cut_slices(specimen, cutting.planes, cutting.slices, cutting.edge, rng):
         yield CutSlice(row["png"], row["plane"])

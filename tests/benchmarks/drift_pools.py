@@ -23,7 +23,7 @@ from components.phantoms.writer import volume_path, write_specimen
 from components.shared.images.decoding import Pixels, decode_image, encode_png
 from components.shared.images.descriptors import describe
 from components.shared.images.segmentation import segment_slice
-from components.shared.workers import in_order
+from components.shared.workers import map_in_order
 
 FIRST_INDEX = 200_000
 """Training counts its specimens from 0, the demonstration from 100,000."""
@@ -130,7 +130,7 @@ def answered_pools(model: Path) -> pd.DataFrame:
     Returns:
         A row for each slice: `kind`, `severity`, `truth`, and what a drift event holds.
     """
-    slices = pd.DataFrame([row for _, rows in in_order(sliced, scans()) for row in rows])
+    slices = pd.DataFrame([row for _, rows in map_in_order(sliced, scans()) for row in rows])
     return slices.drop(columns="png").join(_answers(model, slices["png"].to_list()))
 
 

@@ -16,7 +16,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
 from components.ingest.volume_slices import CutJob, cut_volume
 from components.phantoms.generate import PhantomConfig, generate_phantoms
-from components.shared.workers import in_order
+from components.shared.workers import map_in_order
 from tests.benchmarks.large_phantoms import write_large_phantom
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.rotating_reference import ORIENTATIONS, RotatingJob, cut_by_rotating
@@ -47,7 +47,7 @@ def cutting_seconds(volumes: Path, scratch: Path, quota: int) -> list[float]:
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        assert [result.slices for _, result in in_order(cut_volume, jobs, min(2, len(jobs)))] == [quota] * len(jobs)
+        assert [result.slices for _, result in map_in_order(cut_volume, jobs, min(2, len(jobs)))] == [quota] * len(jobs)
         seconds.append(time.perf_counter() - started)
     return seconds
 
@@ -58,10 +58,10 @@ def rotating_seconds(volumes: Path, scratch: Path, quota: int, orientations: int
     jobs = [RotatingJob(file, scratch / file.stem, quota, orientations) for file in files]
     workers = min(2, len(jobs))
     if orientations < len(ORIENTATIONS):
-        return [sum(scaled for _, scaled in in_order(cut_by_rotating, jobs, workers)) / workers]
-    list(in_order(cut_by_rotating, [RotatingJob(files[0], scratch / "before", quota, 1)] * 1, workers))
+        return [sum(scaled for _, scaled in map_in_order(cut_by_rotating, jobs, workers)) / workers]
+    list(map_in_order(cut_by_rotating, [RotatingJob(files[0], scratch / "before", quota, 1)] * 1, workers))
     started = time.perf_counter()
-    list(in_order(cut_by_rotating, jobs, workers))
+    list(map_in_order(cut_by_rotating, jobs, workers))
     return [time.perf_counter() - started]
 
 

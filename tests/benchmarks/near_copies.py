@@ -14,7 +14,7 @@ from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.scanner import Artefacts, add_noise
 from components.phantoms.specimen import Specimen, make_specimen
 from components.phantoms.writer import nifti_bytes
-from components.shared.workers import in_order
+from components.shared.workers import map_in_order
 from tests.benchmarks.measurement import Measurement
 
 SPECIMENS, RESCANS, SIZE = 96, 24, 56
@@ -57,7 +57,7 @@ def count_found(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tup
     """Returns how many rescans were joined with their originals, and how many groups hold anything else."""
     scans = list(write_scans(folder, size, seed))
     jobs = [CutJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
-    fingerprints = [result.fingerprint for _, result in in_order(cut_volume, jobs, workers)]
+    fingerprints = [result.fingerprint for _, result in map_in_order(cut_volume, jobs, workers)]
     groups = [group.specimens for group in find_near_copies(scans, fingerprints)]
     right = [group for group in groups if len(group) == 2 and group[1] == f"again-{group[0]}"]
     return len(right), len(groups) - len(right)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.shared.workers import in_order
+from components.shared.workers import map_in_order
 from tests.benchmarks.measurement import Measurement
 
 PHOTOGRAPHS, SPECIES, EDGE = 13_312, 31, 224
@@ -42,7 +42,7 @@ def write_photographs(folder: Path, count: int) -> Path:
     files = [folder / f"species-{number % SPECIES:02d}" / f"{number:06d}.jpg" for number in range(count)]
     for parent in {file.parent for file in files}:
         parent.mkdir(parents=True)
-    for _ in in_order(write_photograph, files):
+    for _ in map_in_order(write_photograph, files):
         pass
     return folder
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.deploy import cluster as cluster_module
 from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve import client as cluster_module
 from components.deploy.kserve import standard
 from components.deploy.kserve.inference_service import ServedModel
 from components.deploy.kserve.report import RolledBackError

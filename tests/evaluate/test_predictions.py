@@ -13,10 +13,9 @@ from components.evaluate.predictions import (
     load_member,
     predict_split,
     slices_of,
-    spread_rows,
 )
 from components.shared.errors import ContractError
-from components.shared.slices import iterate_split, read_info
+from components.shared.slices import iterate_split, read_info, spread_rows
 
 
 def test_rows_of_a_stored_matrix_are_those_of_the_matrix(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from components.ingest.sources.manifest import read_manifest
 from components.ingest.sources.opening import open_source
-from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.errors import BadManifestError, BadSourceFileError
 
 TABLE = b"path,species,specimen\nvolumes/one.nii,Alba,1\ngone.nii,Alba,2\n"
 OBJECTS = {"set/manifest.csv": TABLE, "set/volumes/one.nii": b"voxels" * 5000}
@@ -89,7 +89,7 @@ def test_a_manifest_is_read_and_its_volumes_are_downloaded(tmp_path: Path) -> No
     assert (tmp_path / "one.nii").read_bytes() == OBJECTS["set/volumes/one.nii"]
     with source.beginning(scan.place, tmp_path) as beginning:
         assert beginning.stat().st_size == scan.size
-    with pytest.raises(BadVolumeError, match="changed since"):
+    with pytest.raises(BadSourceFileError, match="changed since"):
         source.download(type(scan.place)(scan.file, scan.size, "16"), tmp_path / "two.nii")
     assert [file.name for file in tmp_path.iterdir()] == ["one.nii"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.shared.errors import BadVolumeError
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.nifti import read_header, read_volume
 
 ROOT = Path(__file__).parents[2]
@@ -62,11 +62,11 @@ def test_zeros_behind_the_volume_take_no_time(ball: np.ndarray, write_nifti: Wri
 )
 def test_endless_gzip_headers_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "endless.nii.gz").write_bytes(content)
-    with pytest.raises(BadVolumeError, match=reason):
+    with pytest.raises(BadSourceFileError, match=reason):
         read_header(tmp_path / "endless.nii.gz")
 
 
 def test_grey_values_too_close_for_a_histogram_are_refused(ball: np.ndarray, write_nifti: Writer) -> None:
     file = write_nifti(ball.astype(np.float64) * 1e-310, "tiny.nii")
-    with pytest.raises(BadVolumeError, match="values that can be compared"):
+    with pytest.raises(BadSourceFileError, match="values that can be compared"):
         read_volume(file)

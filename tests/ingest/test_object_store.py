@@ -23,7 +23,7 @@ from components.ingest.sources import object_store, retries
 from components.ingest.sources.manifest import read_manifest
 from components.ingest.sources.object_store import RemoteSource, Store
 from components.ingest.sources.opening import open_source
-from components.shared.errors import BadManifestError, BadVolumeError, TaxonflowError
+from components.shared.errors import BadManifestError, BadSourceFileError, TaxonflowError
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
 
@@ -222,7 +222,7 @@ def test_a_download_that_never_becomes_whole_is_not_taken_for_the_volume(
     assert isinstance(source, RemoteSource)
     with pytest.raises(TaxonflowError, match="could not be downloaded") as lost:
         source.download(scan.place, tmp_path / "volume")
-    assert not isinstance(lost.value, BadVolumeError)
+    assert not isinstance(lost.value, BadSourceFileError)
     assert not (tmp_path / "volume").exists()
 
 
@@ -257,7 +257,7 @@ def test_a_store_that_stays_away_ends_the_work_and_leaves_nothing(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(TaxonflowError, match=r"in \d+ attempts.*Run the step again") as lost:
         cut_shard(plan, 0, tmp_path / "shard")
-    assert not isinstance(lost.value, BadVolumeError)
+    assert not isinstance(lost.value, BadSourceFileError)
     assert list(tmp_path.iterdir()) == []
 
 

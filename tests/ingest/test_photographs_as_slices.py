@@ -17,7 +17,7 @@ from components.ingest.near_copies.fingerprints import pairs_within
 from components.ingest.photograph_slices import look_of, memory_of_photograph
 from components.ingest.sources.file_kinds import kind_of
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
-from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.images.decoding import decode_image
 from components.shared.images.photographs import MAX_PIXELS, read_photograph
 from components.shared.slices import iterate_split, read_index, read_info
@@ -210,7 +210,7 @@ def test_no_photograph_takes_more_memory_than_is_said_of_it(mode: str, tmp_path:
 
 
 def test_a_photograph_that_is_gone_meanwhile_is_refused_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(BadVolumeError, match="No such file"):
+    with pytest.raises(BadSourceFileError, match="No such file"):
         memory_of_photograph(tmp_path / "gone.jpg")
 
 

@@ -244,13 +244,13 @@ def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None
     (tmp_path / "orphans.py").write_text(
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from components.shared.workers import in_order\n"
+        "from components.shared.workers import map_in_order\n"
         "def work(folder):\n"
         "    (Path(folder) / f'pid-{os.getpid()}').touch()\n"
         "    time.sleep(60)\n"
         "if __name__ == '__main__':\n"
         "    import orphans\n"
-        "    list(in_order(orphans.work, [sys.argv[1]] * 4, 2))\n"
+        "    list(map_in_order(orphans.work, [sys.argv[1]] * 4, 2))\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     parent = subprocess.Popen([sys.executable, str(tmp_path / "orphans.py"), str(tmp_path)], env=environment)
@@ -270,14 +270,14 @@ def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> Non
     """A mapped file that shrinks ends the process that reads it by this signal."""
     (tmp_path / "shrinking.py").write_text(
         "import os, signal\n"
-        "from components.shared.errors import one_sentence\n"
-        "from components.shared.workers import in_order\n"
+        "from components.shared.errors import exit_on_error\n"
+        "from components.shared.workers import map_in_order\n"
         "def work(_job):\n"
         "    os.kill(os.getpid(), signal.SIGBUS)\n"
         "if __name__ == '__main__':\n"
         "    import shrinking\n"
-        "    with one_sentence('ingest'):\n"
-        "        list(in_order(shrinking.work, range(2), 2))\n"
+        "    with exit_on_error('ingest'):\n"
+        "        list(map_in_order(shrinking.work, range(2), 2))\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     command = [sys.executable, str(tmp_path / "shrinking.py")]

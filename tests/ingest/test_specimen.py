@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from components.ingest.sources.manifest import read_manifest
-from components.shared.errors import BadVolumeError
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.connected_components import keep_largest_component
 from components.shared.volumes.histograms import row_ends
 from components.shared.volumes.nifti import Volume, read_volume
@@ -93,7 +93,7 @@ def test_the_largest_component_is_that_of_scipy(seed: int, shape: tuple[int, int
 def test_specks_are_no_specimen() -> None:
     grey = np.zeros((20, 20, 20), np.uint8)
     grey[::5, ::5, ::5] = 200
-    with pytest.raises(BadVolumeError, match="largest object has 1 voxels"):
+    with pytest.raises(BadSourceFileError, match="largest object has 1 voxels"):
         find_specimen(_volume(grey))
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.ingest.volume_slices import CutJob, cut_volume
-from components.shared.errors import BadVolumeError
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.nifti import Volume, _HashedFile, read_header, read_volume
 from components.shared.volumes.specimen import Specimen, find_specimen
 
@@ -95,7 +95,7 @@ def test_reading_does_not_change_the_file(ball: np.ndarray, write_nifti: Writer)
 def test_an_impossible_header_is_refused_with_its_reason(
     ball: np.ndarray, write_nifti: Writer, name: str, fields: dict[str, object], reason: str
 ) -> None:
-    with pytest.raises(BadVolumeError, match=reason):
+    with pytest.raises(BadSourceFileError, match=reason):
         read_volume(write_nifti(ball, name, **fields))
 
 
@@ -110,7 +110,7 @@ def test_an_impossible_header_is_refused_with_its_reason(
     ],
 )
 def test_what_holds_no_specimen_is_refused_with_its_reason(array: np.ndarray, write_nifti: Writer, reason: str) -> None:
-    with pytest.raises(BadVolumeError, match=reason):
+    with pytest.raises(BadSourceFileError, match=reason):
         read_volume(write_nifti(array))
 
 
@@ -119,7 +119,7 @@ def test_a_truncated_file_is_refused(ball: np.ndarray, write_nifti: Writer, kept
     for name, reason in (("cut.nii.gz", "truncated"), ("cut.nii", "promises|not a NIfTI")):
         file = write_nifti(ball, name)
         file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
-        with pytest.raises(BadVolumeError, match=reason):
+        with pytest.raises(BadSourceFileError, match=reason):
             read_volume(file)
 
 
@@ -133,7 +133,7 @@ def test_a_file_that_shrinks_before_it_is_mapped_is_refused(
         return whole(hashed)
 
     monkeypatch.setattr(_HashedFile, "digest_of_whole", shrunk)
-    with pytest.raises(BadVolumeError, match="shrank while it was read"):
+    with pytest.raises(BadSourceFileError, match="shrank while it was read"):
         read_volume(file)
 
 
@@ -160,14 +160,14 @@ def test_a_damaged_checksum_is_refused(ball: np.ndarray, write_nifti: Writer) ->
     content = bytearray(file.read_bytes())
     content[-6] ^= 255
     file.write_bytes(content)
-    with pytest.raises(BadVolumeError, match="damaged"):
+    with pytest.raises(BadSourceFileError, match="damaged"):
         read_volume(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"not a volume", b"\0" * 1000, gzip.compress(b"words")])
 def test_what_is_not_nifti_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "words.nii.gz").write_bytes(content)
-    with pytest.raises(BadVolumeError):
+    with pytest.raises(BadSourceFileError):
         read_volume(tmp_path / "words.nii.gz")
 
 
@@ -175,7 +175,7 @@ def test_what_is_not_nifti_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_promise_of_terabytes_takes_no_memory(ball: np.ndarray, write_nifti: Writer, name: str) -> None:
     file = write_nifti(ball, name, dim=[3, 30000, 30000, 30000, 1, 1, 1, 1])
     tracemalloc.start()
-    with pytest.raises(BadVolumeError, match="promises 108000000000352 bytes"):
+    with pytest.raises(BadSourceFileError, match="promises 108000000000352 bytes"):
         read_volume(file)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
@@ -184,7 +184,7 @@ def test_a_promise_of_terabytes_takes_no_memory(ball: np.ndarray, write_nifti: W
 def test_a_gzip_file_shorter_than_its_promise_is_refused(ball: np.ndarray, write_nifti: Writer) -> None:
     file = write_nifti(ball, dim=[3, 800, 800, 8, 1, 1, 1, 1])
     assert read_header(file).size > 100 * file.stat().st_size  # deflate could have shrunk it so far
-    with pytest.raises(BadVolumeError, match="truncated"):
+    with pytest.raises(BadSourceFileError, match="truncated"):
         read_volume(file)
 
 
@@ -212,7 +212,7 @@ def test_a_mutated_header_is_read_or_refused(
     file.write_bytes(gzip.compress(bytes(content), 1) if zipped else bytes(content))
     try:
         specimen = find_specimen(read_volume(file))
-    except BadVolumeError:
+    except BadSourceFileError:
         return
     assert specimen.mask.any()
 
@@ -228,6 +228,6 @@ def test_a_flipped_byte_in_a_gzip_file_is_refused_or_read(
     file.write_bytes(bytes(content))
     try:
         volume = read_volume(file)
-    except BadVolumeError:
+    except BadSourceFileError:
         return
     assert volume.grey.shape == ball.T.shape

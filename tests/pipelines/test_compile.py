@@ -14,7 +14,7 @@ from kfp import dsl
 
 from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import ContractError
-from components.shared.keys import SIGNING_KEY, VERIFICATION_KEY
+from components.shared.signing import SIGNING_KEY, VERIFICATION_KEY
 from components.train.backbones.registry import BACKBONES
 from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines, main
 from pipelines.gitops import pipeline_resources, version_name

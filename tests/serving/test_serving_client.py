@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.shared.errors import BadInputError, BadVolumeError, DeployError
+from components.shared.errors import BadInputError, BadSourceFileError, DeployError
 from components.shared.images.decoding import decode_image, encode_png
 from components.shared.images.segmentation import segment_slice
 from serving.client import Client, Prediction, volumes
@@ -249,7 +249,7 @@ def test_a_volume_that_promises_too_much_is_refused_before_it_is_read(
     phantom: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(volumes, "LARGEST_VOLUME_BYTES", 40**3 - 1)
-    with pytest.raises(BadVolumeError, match="Crop or bin the volume"):
+    with pytest.raises(BadSourceFileError, match="Crop or bin the volume"):
         next(cut_volume(phantom / "Fallotia-1.nii.gz", Cutting(3, 32, "random")))
 
 

@@ -7,12 +7,12 @@ import pytest
 from components.shared.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILED,
-    BadVolumeError,
+    BadSourceFileError,
     TaxonflowError,
     TrainingError,
-    one_sentence,
+    exit_on_error,
 )
-from components.shared.files import folder_made_whole, sha256_of_file, write_atomically
+from components.shared.files import atomic_folder, sha256_of_file, write_atomically
 from components.shared.progress import Progress
 
 
@@ -23,19 +23,19 @@ def test_a_message_says_what_was_found_what_was_expected_and_what_to_do() -> Non
 
 @pytest.mark.parametrize(
     ("error", "code", "word"),
-    [(BadVolumeError("a"), EXIT_BAD_INPUT, "bad_input"), (TrainingError("a"), EXIT_FAILED, "failed")],
+    [(BadSourceFileError("a"), EXIT_BAD_INPUT, "bad_input"), (TrainingError("a"), EXIT_FAILED, "failed")],
 )
 def test_a_step_that_fails_on_purpose_prints_one_line_and_exits(
     error: TaxonflowError, code: int, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended, one_sentence("ingest"):
+    with pytest.raises(SystemExit) as ended, exit_on_error("ingest"):
         raise error
     assert ended.value.code == code
     assert capsys.readouterr().out == f"[ingest] {word}: a\n"
 
 
 def test_a_full_disk_ends_a_step_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, one_sentence("ingest"):
+    with pytest.raises(SystemExit) as ended, exit_on_error("ingest"):
         Path("/dev/full").write_bytes(b"slices")
     assert ended.value.code == EXIT_FAILED
     (line,) = capsys.readouterr().out.splitlines()
@@ -43,9 +43,9 @@ def test_a_full_disk_ends_a_step_in_one_line(capsys: pytest.CaptureFixture[str])
 
 
 def test_an_unexpected_error_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError), one_sentence("ingest"):
+    with pytest.raises(ZeroDivisionError), exit_on_error("ingest"):
         _ = 1 / 0
-    with pytest.raises(FileNotFoundError), one_sentence("ingest"):
+    with pytest.raises(FileNotFoundError), exit_on_error("ingest"):
         Path("/nowhere").read_bytes()
 
 
@@ -70,7 +70,7 @@ def test_a_folder_whose_making_fails_is_not_there(tmp_path: Path) -> None:
 
 
 def make_half(folder: Path) -> None:
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         (unfinished / "half").write_text("x")
         raise ValueError("half way")
 
@@ -79,7 +79,7 @@ def test_what_a_killed_run_left_does_not_reach_the_new_folder(tmp_path: Path) ->
     left = tmp_path / ".folder.unfinished"
     left.mkdir()
     (left / "old").write_text("x")
-    with folder_made_whole(tmp_path / "folder") as unfinished:
+    with atomic_folder(tmp_path / "folder") as unfinished:
         (unfinished / "new").write_text("x")
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new"]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.errors import BadConfigError, ContractError
-from components.shared.keys import SIGNING_KEY, key_path
-from components.shared.signing import sign_folder, verify_folder
+from components.shared.signing import SIGNING_KEY, key_path, sign_folder, verify_folder
 
 KeyPair = Callable[[str], tuple[Path, Path]]
 Tamper = Callable[[Path], None]

@@ -6,8 +6,7 @@ import httpx
 from pydantic import Field, field_validator
 
 from components.deploy.canary.sequential_test import BUDGET
-from components.shared.config import checked
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen, checked
 
 
 class CanarySettings(Frozen):

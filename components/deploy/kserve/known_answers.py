@@ -1,18 +1,17 @@
 """Asks a freshly deployed model for slices whose answers the evaluation wrote down."""
 
 import base64
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 
-from components.shared.contracts import Example
+from components.shared.contracts import SERVED_TOLERANCE, Example
 from components.shared.errors import DeployError
 
-TOLERANCE = 0.01
 _TIMEOUT_S = 60.0
 _ATTEMPTS = 5
 
@@ -22,7 +21,7 @@ def check_known_answers(
 ) -> None:
     """Compares an endpoint's answers with the evaluation's.
 
-    The scores may differ by TOLERANCE, since a GPU rounds otherwise than the CPU that evaluated; the species may not.
+    The scores may differ by SERVED_TOLERANCE.
 
     Args:
         url: the predict URL.
@@ -80,13 +79,12 @@ def _predictions(url: str, answer: httpx.Response) -> list[Any]:
 def _complaint(known: Example, answer: Any) -> str:
     """Says how an answer differs from the evaluation's, "" if it does not."""
     try:
-        scores = np.asarray(answer["scores"], dtype=np.float64)
+        scores = [math.nan if score is None else float(score) for score in answer["scores"]]
     except (KeyError, TypeError, ValueError):
         return f"slice {known.id} has no scores"
-    expected = np.asarray(known.scores)
-    if scores.shape != expected.shape:
-        return f"slice {known.id} has {scores.size} scores instead of {expected.size}"
-    difference = float(np.abs(scores - expected).max())
-    if not difference <= TOLERANCE:
+    if len(scores) != len(known.scores):
+        return f"slice {known.id} has {len(scores)} scores instead of {len(known.scores)}"
+    difference = known.difference(scores)
+    if difference > SERVED_TOLERANCE:
         return f"slice {known.id} has scores {difference:.2g} off"
     return ""

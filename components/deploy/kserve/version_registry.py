@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import ServedModel, served_model
-from components.shared.config import shown
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen, shown
 from components.shared.errors import DeployError
 
 _MOST_VERSIONS = 1000

@@ -13,14 +13,13 @@ from components.evaluate.export.provenance import library_versions
 from components.evaluate.export.saved_model import ServedModel, export_served_model, write_warmup_requests
 from components.evaluate.measurement import Measured
 from components.evaluate.model_selection import Choice, HeldOut, Source
-from components.evaluate.predictions import chosen_slices, spread_rows
+from components.evaluate.predictions import chosen_slices
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.errors import ContractError
 from components.shared.images.descriptors import descriptor_names
-from components.shared.keys import SIGNING_KEY, key_path
 from components.shared.reference_profile import write_reference
-from components.shared.signing import sign_folder
-from components.shared.slices import index_columns, read_index
+from components.shared.signing import SIGNING_KEY, key_path, sign_folder
+from components.shared.slices import index_columns, read_index, spread_rows
 
 CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"
 MOST_EXAMPLES, WARMUP_SLICES = 32, 4

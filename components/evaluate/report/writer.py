@@ -9,7 +9,7 @@ from components.evaluate.report.findings import Findings
 from components.evaluate.report.html import report_page
 from components.evaluate.report.images import Pictures
 from components.evaluate.report.tables import Table
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 
 SCHEMA = "taxonflow.evaluation/1"
 HTML_FILE, MARKDOWN_FILE, JSON_FILE = "report.html", "report.md", "report.json"
@@ -18,7 +18,7 @@ HTML_FILE, MARKDOWN_FILE, JSON_FILE = "report.html", "report.md", "report.json"
 def write_report(folder: Path, findings: Findings, pictures: Pictures) -> str:
     """Writes the whole report as `folder` and returns its HTML page."""
     html_page = report_page(findings, pictures)
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         (unfinished / HTML_FILE).write_text(html_page, encoding="utf-8")
         (unfinished / MARKDOWN_FILE).write_text(report_markdown(findings), encoding="utf-8")
         (unfinished / JSON_FILE).write_text(report_json(findings), encoding="utf-8")

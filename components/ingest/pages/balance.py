@@ -4,9 +4,8 @@ import html
 from collections.abc import Mapping, Sequence
 
 from components.ingest.near_copies.groups import verdict
-from components.shared.contact_sheet import species_of, splits_of
 from components.shared.contracts import NearCopies, Refusal, SplitCount
-from components.shared.pages import paragraph, table
+from components.shared.pages import paragraph, species_of, splits_of, table
 
 _BALANCE_WIDTH, _ROW_HEIGHT, _LABEL_WIDTH = 420, 20, 190
 _SPLIT_COLOURS = {"train": "#3b7ea1", "validation": "#e0a030", "test": "#7a4fa3"}

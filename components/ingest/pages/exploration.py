@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from components.ingest.pages.balance import balance_chart, near_copies_table, refused_table
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import CutResult
-from components.shared.contact_sheet import Thumbnails, balance_table, figures, species_of
 from components.shared.contracts import SlicesInfo
-from components.shared.pages import heading, page, paragraph, table
+from components.shared.pages import Thumbnails, balance_table, figures, heading, page, paragraph, species_of, table
 
 _SHAPES = ((0.75, "upright"), (0.95, "nearly square, upright"), (1.05, "square"), (1.35, "up to 4:3"), (1.6, "to 3:2"))
 _WIDEST = "wider"

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from components.ingest.pages.balance import balance_chart, near_copies_table, refused_table
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import CutResult
-from components.shared.contact_sheet import Thumbnails, balance_table, figures, species_of
 from components.shared.contracts import SlicesInfo
-from components.shared.pages import heading, page, paragraph
+from components.shared.pages import Thumbnails, balance_table, figures, heading, page, paragraph, species_of
 
 _BARS = 64
 _BAR_WIDTH, _HEIGHT = 4, 60

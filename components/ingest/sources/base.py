@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.errors import BadManifestError, BadSourceFileError
 
 MANIFEST_FILE = "manifest.csv"
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -45,14 +45,14 @@ class Source(Protocol):
         """Finds a volume.
 
         Raises:
-            BadVolumeError: it is missing, no file, or outside the folder.
+            BadSourceFileError: it is missing, no file, or outside the folder.
         """
 
     def beginning(self, place: Place, scratch: Path) -> AbstractContextManager[Path]:
         """Yields a file of the volume's size that begins as the volume does; its header can be read from it.
 
         Raises:
-            BadVolumeError: it cannot be read, or is not the one that was found before.
+            BadSourceFileError: it cannot be read, or is not the one that was found before.
         """
 
 
@@ -66,6 +66,6 @@ def check_table_size(address: str, size: int) -> None:
         raise BadManifestError(f"{address} has {size} bytes", f"a manifest of at most {MAX_MANIFEST_BYTES}")
 
 
-def outside() -> BadVolumeError:
+def outside() -> BadSourceFileError:
     """Returns the error of a path that leads out of its folder."""
-    return BadVolumeError("leads out of the manifest's folder", "a file below it", "Move or mount it there.")
+    return BadSourceFileError("leads out of the manifest's folder", "a file below it", "Move or mount it there.")

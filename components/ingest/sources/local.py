@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from components.ingest.sources.base import MANIFEST_FILE, Place, check_table_size, outside
-from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.errors import BadManifestError, BadSourceFileError
 
 
 class LocalSource:
@@ -67,7 +67,7 @@ class LocalSource:
         """Finds a volume; links are followed within the folder.
 
         Raises:
-            BadVolumeError: it is missing, no file, or outside the folder.
+            BadSourceFileError: it is missing, no file, or outside the folder.
         """
         try:
             file = (self.root / path).resolve()
@@ -77,9 +77,9 @@ class LocalSource:
         except (OSError, RuntimeError, ValueError) as error:
             missing = isinstance(error, FileNotFoundError | NotADirectoryError)
             reason = "the file does not exist" if missing else f"the file cannot be read ({_short(error)})"
-            raise BadVolumeError(reason) from error
+            raise BadSourceFileError(reason) from error
         if not stat.S_ISREG(found.st_mode):
-            raise BadVolumeError("not a regular file", "a volume or photograph")
+            raise BadSourceFileError("not a regular file", "a volume or photograph")
         return Place(file, found.st_size)
 
     def beginning(self, place: Place, scratch: Path) -> AbstractContextManager[Path]:  # noqa: ARG002 nothing is copied

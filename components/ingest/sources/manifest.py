@@ -21,7 +21,7 @@ from components.ingest.sources.base import Place, Source
 from components.ingest.sources.file_kinds import ENDINGS, VOLUMES, ending_of, kind_of
 from components.ingest.sources.opening import open_source
 from components.shared.contracts import Refusal
-from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
 
 MAX_NAME_LENGTH = 120
@@ -207,16 +207,16 @@ def _scan_or_reason(row: dict[str, str], source: Source) -> Scan | str:
     """Returns the scan that a row describes, or why it describes none."""
     try:
         return _to_scan(row, source)
-    except BadVolumeError as error:
+    except BadSourceFileError as error:
         return str(error)
 
 
 def _to_scan(row: dict[str, str], source: Source) -> Scan:
     split, path = row.get("split", "").lower(), row.get("path", "")
     if split not in _SPLIT_WORDS:
-        raise BadVolumeError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
+        raise BadSourceFileError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
-        raise BadVolumeError(f"path {path[:80]!r}", "the path of a file")
+        raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file")
     place = source.find(path)
     return Scan(
         path=path,
@@ -242,9 +242,9 @@ def _name(cell: str, column: str) -> str:
     """Returns a name in Unicode's composed form, so that two spellings of an accent are one name."""
     name = unicodedata.normalize("NFC", cell)
     if name.casefold() in _NO_NAMES:
-        raise BadVolumeError(f"{column} {cell!r}", "a name, from <species>/<specimen>.nii.gz or a manifest")
+        raise BadSourceFileError(f"{column} {cell!r}", "a name, from <species>/<specimen>.nii.gz or a manifest")
     if not name.isprintable() or len(name) > MAX_NAME_LENGTH or "/" in name or "\\" in name:
-        raise BadVolumeError(
+        raise BadSourceFileError(
             f"{column} {name[:40]!r}", f"at most {MAX_NAME_LENGTH} printable characters without slashes"
         )
     return name

@@ -19,7 +19,7 @@ import fsspec
 
 from components.ingest.sources.base import MANIFEST_FILE, Place, check_table_size, outside
 from components.ingest.sources.retries import explained, is_of_store, lost, patiently
-from components.shared.errors import BadManifestError, BadVolumeError
+from components.shared.errors import BadManifestError, BadSourceFileError
 
 KUBEFLOW_STORE = "http://minio-service.kubeflow:9000"
 LOOK_UPS = 16
@@ -131,12 +131,12 @@ class RemoteSource:
         """Finds a volume.
 
         Raises:
-            BadVolumeError: it is missing, denied, or outside the folder.
+            BadSourceFileError: it is missing, denied, or outside the folder.
         """
         self.look_up([path])
         found = self._found[path]
         if isinstance(found, str):
-            raise BadVolumeError(found)
+            raise BadSourceFileError(found)
         return found
 
     @contextmanager
@@ -144,7 +144,7 @@ class RemoteSource:
         """Yields a sparse file of the volume's size with the first bytes of the volume.
 
         Raises:
-            BadVolumeError: the volume is gone or denied.
+            BadSourceFileError: the volume is gone or denied.
         """
         name = place.file.as_posix()
         content = self._fetched(self._store.cat_file, name, start=0, end=min(place.size, BEGINNING_BYTES))
@@ -161,7 +161,7 @@ class RemoteSource:
         """Downloads a volume; `target` appears whole or not at all.
 
         Raises:
-            BadVolumeError: it is gone, or is not the one that was found before.
+            BadSourceFileError: it is gone, or is not the one that was found before.
             TaxonflowError: the store does not answer any more.
         """
         part = target.with_name(f"{target.name}.part")
@@ -176,7 +176,7 @@ class RemoteSource:
         name = place.file.as_posix()
         self._store.get_file(name, str(part))
         if _place(name, self._store.info(name)) != place:
-            raise BadVolumeError("the file changed since the run began", remedy="Leave volumes alone during a run.")
+            raise BadSourceFileError("the file changed since the run began", remedy="Leave volumes alone during a run.")
         if part.stat().st_size != place.size:
             raise EOFError(f"{part.stat().st_size} bytes instead of {place.size}")
 
@@ -199,9 +199,9 @@ class RemoteSource:
         try:
             return patiently(call, *arguments, attempts=self._attempts, **options)
         except FileNotFoundError as error:
-            raise BadVolumeError("the file does not exist any more") from error
+            raise BadSourceFileError("the file does not exist any more") from error
         except PermissionError as error:
-            raise BadVolumeError("the file cannot be read (access denied)") from error
+            raise BadSourceFileError("the file cannot be read (access denied)") from error
         except Exception as error:
             raise self._translated(error, lost(error, self.address, self._attempts)) from error
 

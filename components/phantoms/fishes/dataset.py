@@ -14,12 +14,12 @@ from components.phantoms.fishes.forms import ALL_FISHES, FISHES, UNSEEN_FISHES
 from components.phantoms.fishes.scene import photograph
 from components.phantoms.specimen import specimen_rng
 from components.phantoms.writer import MANIFEST, MANIFEST_COLUMNS, SPLIT_COLUMN, UNSEEN, check_folder, write_manifest
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 from components.shared.errors import BadConfigError
-from components.shared.files import folder_made_whole
+from components.shared.files import atomic_folder
 from components.shared.images.decoding import FORMATS
 from components.shared.progress import Progress
-from components.shared.workers import affordable_workers, in_order
+from components.shared.workers import affordable_workers, map_in_order
 
 PHOTOGRAPHS = "photographs"
 SECOND_VIEW_EVERY, COPY_EVERY = 6, 40
@@ -78,12 +78,12 @@ def generate_photographs(folder: Path, config: PhotoConfig, workers: int = 0) ->
     """
     _check(config)
     check_folder(folder, (MANIFEST, PHOTOGRAPHS))
-    with folder_made_whole(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         tasks = _tasks(unfinished, config)
         processes = affordable_workers(workers, len(tasks), _BYTES_PER_PIXEL * round(_SIDES[1] * config.size) ** 2)
         progress = Progress("phantoms", len(tasks), "specimens")
         rows: list[Row] = []
-        for _, written in in_order(write_photographs, tasks, processes):
+        for _, written in map_in_order(write_photographs, tasks, processes):
             rows += written
             progress.advance()
         splits = ((*row, UNSEEN if row[1] in UNSEEN_FISHES else "") for row in rows)

@@ -7,7 +7,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 _PIECE = 2**16
 
 
-class Unzipped:
+class GzipStream:
     """What a gzip file holds, in pieces of bounded size.
 
     The standard library's reader takes zeros behind the data, and long file names before it, byte by byte.

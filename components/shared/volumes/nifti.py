@@ -18,8 +18,8 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from components.shared.errors import BadVolumeError
-from components.shared.volumes.gzip_stream import GZIP_MAGIC, Unzipped
+from components.shared.errors import BadSourceFileError
+from components.shared.volumes.gzip_stream import GZIP_MAGIC, GzipStream
 from components.shared.volumes.histograms import grey_range, replace_non_finite
 
 FEWEST_VOXELS = 8
@@ -85,13 +85,13 @@ def read_header(file: Path) -> VolumeHeader:
     """Reads and checks a NIfTI header against the file's size, without reading voxels.
 
     Raises:
-        BadVolumeError: not a NIfTI volume, not three-dimensional, impossible zooms, or more voxels than it can hold.
+        BadSourceFileError: not a NIfTI volume, not three-dimensional, impossible zooms, or too many voxels.
     """
     try:
         with file.open("rb") as raw:
             zipped = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
-            block = Unzipped(raw).read(540) if zipped else raw.read(540)
+            block = GzipStream(raw).read(540) if zipped else raw.read(540)
             size = os.fstat(raw.fileno()).st_size
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
@@ -106,7 +106,7 @@ def read_volume(file: Path) -> Volume:
     Voxels that are not finite take the lowest finite value.
 
     Raises:
-        BadVolumeError: as `read_header`; or the file is truncated or damaged, or all its voxels are NaN or the same.
+        BadSourceFileError: as `read_header`; or the file is truncated or damaged, or all voxels are NaN or the same.
     """
     header = read_header(file)
     try:
@@ -114,7 +114,7 @@ def read_volume(file: Path) -> Volume:
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
     except MemoryError as error:
-        raise BadVolumeError(
+        raise BadSourceFileError(
             f"its {header.size} bytes do not fit into memory", remedy="Use a larger machine."
         ) from error
     grey = _in_native_order(flat, header).reshape(header.shape[::-1])
@@ -122,17 +122,17 @@ def read_volume(file: Path) -> Volume:
     return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest)
 
 
-def _unreadable(error: Exception) -> BadVolumeError:
+def _unreadable(error: Exception) -> BadSourceFileError:
     if isinstance(error, EOFError):
-        return BadVolumeError("the file is truncated", "a whole gzip file", "Copy it again.")
+        return BadSourceFileError("the file is truncated", "a whole gzip file", "Copy it again.")
     if isinstance(error, zlib.error):
-        return BadVolumeError(f"the file is damaged ({error})", "a whole gzip file", "Copy it again.")
-    return BadVolumeError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})")
+        return BadSourceFileError(f"the file is damaged ({error})", "a whole gzip file", "Copy it again.")
+    return BadSourceFileError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
 def _interpret(block: bytes, zipped: bool) -> VolumeHeader:
     if not block:
-        raise BadVolumeError("the file is empty", "a NIfTI volume")
+        raise BadSourceFileError("the file is empty", "a NIfTI volume")
     kind, order = _kind_and_order(block)
     header = kind(block[: kind.template_dtype.itemsize], endianness=order, check=False)
     shape = _three_dimensions(header)
@@ -152,23 +152,25 @@ def _kind_and_order(block: bytes) -> tuple[Any, str]:
             if int.from_bytes(block[:4], name) == size and len(block) >= size:  # type: ignore[arg-type]
                 magic = bytes(kind(block[:size], endianness=order, check=False)["magic"].tobytes())
                 if magic.startswith((b"ni1", b"ni2")):
-                    raise BadVolumeError("a header without its voxels (.hdr of a pair)", "one .nii or .nii.gz file")
+                    raise BadSourceFileError("a header without its voxels (.hdr of a pair)", "one .nii or .nii.gz file")
                 if magic.startswith((b"n+1", b"n+2")):
                     return kind, order
-    raise BadVolumeError("not a NIfTI file", "a .nii or .nii.gz volume")
+    raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz volume")
 
 
 def _three_dimensions(header: Any) -> tuple[int, int, int]:
     dim = [int(length) for length in header["dim"]]
     shape = dim[1 : dim[0] + 1] if 1 <= dim[0] <= 7 else []
     if not shape or min(shape) < 1:
-        raise BadVolumeError(f"dimensions {dim}", "three positive lengths")
+        raise BadSourceFileError(f"dimensions {dim}", "three positive lengths")
     if any(length > 1 for length in shape[3:]):
-        raise BadVolumeError(f"several frames or components ({_times(shape)})", "one frame", "Export a single volume.")
+        raise BadSourceFileError(
+            f"several frames or components ({_times(shape)})", "one frame", "Export a single volume."
+        )
     if len(shape) < 3 or min(shape[:3]) == 1:
-        raise BadVolumeError(f"a flat image ({_times(shape)})", "a volume of three dimensions")
+        raise BadSourceFileError(f"a flat image ({_times(shape)})", "a volume of three dimensions")
     if min(shape[:3]) < FEWEST_VOXELS:
-        raise BadVolumeError(f"{_times(shape[:3])} voxels", f"at least {FEWEST_VOXELS} along each axis")
+        raise BadSourceFileError(f"{_times(shape[:3])} voxels", f"at least {FEWEST_VOXELS} along each axis")
     return shape[0], shape[1], shape[2]
 
 
@@ -181,9 +183,9 @@ def _grey_type(header: Any) -> np.dtype[Any]:
     try:
         dtype = np.dtype(header.get_data_dtype())
     except (HeaderDataError, KeyError) as error:
-        raise BadVolumeError(f"data type {code}", "integers or floating point numbers") from error
+        raise BadSourceFileError(f"data type {code}", "integers or floating point numbers") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise BadVolumeError(f"data type {code} ({dtype})", "integers or floating point numbers of at most 64 bits")
+        raise BadSourceFileError(f"data type {code} ({dtype})", "integers or floating point numbers of at most 64 bits")
     return dtype
 
 
@@ -191,7 +193,7 @@ def _offset(header: Any) -> int:
     found = float(header["vox_offset"])
     smallest = header.template_dtype.itemsize
     if not math.isfinite(found) or not (found == 0 or smallest <= found <= _LARGEST_OFFSET):
-        raise BadVolumeError(f"voxels at byte {found:g}", f"an offset of {smallest} to {_LARGEST_OFFSET} bytes")
+        raise BadSourceFileError(f"voxels at byte {found:g}", f"an offset of {smallest} to {_LARGEST_OFFSET} bytes")
     return int(found) or smallest + 4
 
 
@@ -200,13 +202,13 @@ def _zooms(header: Any) -> tuple[float, float, float]:
     found = [float(zoom) for zoom in header["pixdim"][1:4]]
     zooms = [abs(zoom) * unit for zoom in found]
     if not all(math.isfinite(zoom) and SMALLEST_ZOOM_MM <= zoom <= LARGEST_ZOOM_MM for zoom in zooms):
-        raise BadVolumeError(
+        raise BadSourceFileError(
             f"zooms {', '.join(f'{zoom:g}' for zoom in found)}",
             f"voxels of {SMALLEST_ZOOM_MM:g} to {LARGEST_ZOOM_MM:g} mm",
             "Write the voxel size into the header.",
         )
     if max(zooms) > MOST_ANISOTROPIC * min(zooms):
-        raise BadVolumeError(
+        raise BadSourceFileError(
             f"voxels {max(zooms) / min(zooms):.0f} times as long as wide", f"at most {MOST_ANISOTROPIC:.0f}"
         )
     return zooms[0], zooms[1], zooms[2]
@@ -216,11 +218,11 @@ def _check_promise(header: VolumeHeader, file_size: int) -> None:
     most = file_size * _DEFLATE_LIMIT if header.zipped else file_size
     promised = header.offset + header.size
     if promised > most:
-        raise BadVolumeError(
+        raise BadSourceFileError(
             f"the header promises {promised} bytes and the file has {file_size}", "the whole volume", "Copy it again."
         )
     if math.prod(header.shape) > MOST_VOXELS:
-        raise BadVolumeError(
+        raise BadSourceFileError(
             f"{_times(list(header.shape))} voxels", f"at most {MOST_VOXELS}", "Crop or bin the volume."
         )
 
@@ -228,14 +230,14 @@ def _check_promise(header: VolumeHeader, file_size: int) -> None:
 def _unzip(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
     voxels = np.empty(math.prod(header.shape), dtype=header.dtype)
     with _HashedFile(file) as hashed:
-        unzipped = Unzipped(hashed)
+        unzipped = GzipStream(hashed)
         _fill(memoryview(bytearray(header.offset)), unzipped)
         _fill(memoryview(voxels.view(np.uint8)), unzipped)  # type: ignore[arg-type]
         unzipped.finish(_CHUNK)  # the checksum is compared only when the end is reached
         return voxels, hashed.digest_of_whole()
 
 
-def _fill(target: memoryview, source: Unzipped) -> None:
+def _fill(target: memoryview, source: GzipStream) -> None:
     done = 0
     while done < len(target):
         piece = source.read(min(len(target) - done, _CHUNK))
@@ -252,7 +254,7 @@ def _map(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
         # copy-on-write: the few voxels that must change take memory, the file stays as it is
         mapped = np.memmap(file, header.dtype, "c", offset=header.offset, shape=(math.prod(header.shape),))
     except ValueError as error:  # it was long enough when its header was read
-        raise BadVolumeError("the file shrank while it was read", remedy="Copy it again.") from error
+        raise BadSourceFileError("the file shrank while it was read", remedy="Copy it again.") from error
     return np.asarray(mapped), digest
 
 
@@ -268,11 +270,11 @@ def _in_native_order(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
 def _checked_range(grey: NDArray[Any]) -> tuple[float, float]:
     darkest, brightest, not_finite = grey_range(grey)
     if not_finite == grey.size:
-        raise BadVolumeError("all voxels are NaN or infinite", "grey values")
+        raise BadSourceFileError("all voxels are NaN or infinite", "grey values")
     if darkest == brightest:
-        raise BadVolumeError(f"all voxels are {darkest:g}", "grey values that differ")
+        raise BadSourceFileError(f"all voxels are {darkest:g}", "grey values that differ")
     if not (SMALLEST_RANGE <= brightest - darkest < math.inf):
-        raise BadVolumeError(f"grey values from {darkest:g} to {brightest:g}", "values that can be compared")
+        raise BadSourceFileError(f"grey values from {darkest:g} to {brightest:g}", "values that can be compared")
     if not_finite:
         replace_non_finite(grey, darkest)
     return float(darkest), float(brightest)

@@ -20,7 +20,7 @@ def planes_rng(path: str, seed: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-def slices_of(
+def cut_slices(
     specimen: Specimen, schedule: Schedule, quota: int, image_size: int, rng: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
     """Cuts a specimen.

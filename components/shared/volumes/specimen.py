@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
-from components.shared.errors import BadVolumeError
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.connected_components import keep_largest_component
 from components.shared.volumes.histograms import (
     byte_counts,
@@ -65,7 +65,7 @@ def find_specimen(volume: Volume) -> Specimen:
     Beside the volume this takes a byte a voxel for the mask, and one for the grey values of larger types.
 
     Raises:
-        BadVolumeError: nothing in it is a specimen, or its grey values do not differ.
+        BadSourceFileError: nothing in it is a specimen, or its grey values do not differ.
     """
     mask = np.empty(volume.grey.shape, np.bool_)
     mark_largest_object(volume, specimen_threshold(volume), mask)
@@ -134,14 +134,14 @@ def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_
     """Writes the largest face-connected object brighter than a threshold into bool [Z, Y, X].
 
     Raises:
-        BadVolumeError: it has fewer than FEWEST_SPECIMEN_VOXELS voxels.
+        BadSourceFileError: it has fewer than FEWEST_SPECIMEN_VOXELS voxels.
     """
     mark_brighter(volume.grey, threshold, mask)
     voxels = keep_largest_component(mask)
     if voxels == 0:
-        raise BadVolumeError("no bright object in the volume", "a specimen")
+        raise BadSourceFileError("no bright object in the volume", "a specimen")
     if voxels < FEWEST_SPECIMEN_VOXELS:
-        raise BadVolumeError(
+        raise BadSourceFileError(
             f"the largest object has {voxels} voxels", f"a specimen of {FEWEST_SPECIMEN_VOXELS} or more"
         )
 
@@ -158,7 +158,7 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     """Returns the grey values at the 1st and the 99th percentile inside the box.
 
     Raises:
-        BadVolumeError: they are the same.
+        BadSourceFileError: they are the same.
     """
     counts = histogram(volume.grey, box, volume.darkest, volume.brightest, BINS)
     voxels = int(np.prod(box[1] - box[0]))
@@ -167,7 +167,7 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     step = (volume.brightest - volume.darkest) / BINS
     low, high = (volume.darkest + float(place) * step for place in places)
     if low >= high:
-        raise BadVolumeError(f"98 % of the specimen's box is at grey value {low:g}", "grey values that differ")
+        raise BadSourceFileError(f"98 % of the specimen's box is at grey value {low:g}", "grey values that differ")
     return low, high
 
 

@@ -5,7 +5,7 @@ Depths, input sizes and heads are those of the two systems that Taxonflow replac
 
 from typing import Literal
 
-from components.shared.contracts import Frozen
+from components.shared.config import Frozen
 from components.shared.errors import BadConfigError
 
 

@@ -1,6 +1,6 @@
 """Which slices are shown of each species."""
 
-from components.shared.contact_sheet import MOST_SPECIES, PER_SPECIES, Thumbnails
+from components.shared.pages import MOST_SPECIES, PER_SPECIES, Thumbnails
 
 
 def test_species_beyond_the_limit_take_nothing_from_those_before_it() -> None:
