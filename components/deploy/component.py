@@ -23,7 +23,7 @@ def deploy(
         served: Served model, the parent of its version folder.
         slices: Data set of the evaluation; its test slices are sent to both models.
         name: Name of the model in the endpoint's URL.
-        target: file:///folder/of/models or kserve://namespace/inference-service.
+        target: Either file:///folder/of/models or kserve://namespace/inference-service.
         canary: Settings of the canary, as in components/deploy/canary/settings.py.
         metrics: Deployed version and the counts of the sequential test.
         report: Events of the rollout and their reasons.

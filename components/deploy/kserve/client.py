@@ -33,7 +33,7 @@ def retry_conflicts(action: Callable[[], _Result], name: str, retries: Retries) 
     """Call a function; retry with a growing pause on conflicts and while the API is unreachable.
 
     Args:
-        action: Function that reads the state anew at each call.
+        action: Function that reads the current state at each call.
         name: Object that the function changes, for the error message.
         retries: Waiting times.
 

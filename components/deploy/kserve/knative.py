@@ -28,10 +28,10 @@ class KnativeMode(Mode):
 
     def situation(self, service: Service, model: ModelVersion) -> Situation:
         """Return the state of the service with respect to a model; CANARY_IDLE if the model was rolled back."""
-        requested = requested_model(service)
-        if requested is None:
+        current = requested_model(service)
+        if current is None:
             return Situation.NO_MODEL
-        if requested != model:
+        if current != model:
             return Situation.OTHER_MODEL
         percent = service["spec"]["predictor"].get(_PERCENT)
         if percent is None:

@@ -1,6 +1,6 @@
 """Interface of a KServe deployment mode to a rollout; implemented by `StandardMode` and `KnativeMode`.
 
-The InferenceService holds the entire state of a rollout, so a step that was killed finds its state when it is run again.
+The InferenceService holds the entire state of a rollout, so a killed step resumes when it is run again.
 """
 
 from abc import ABC, abstractmethod

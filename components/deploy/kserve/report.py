@@ -22,7 +22,7 @@ class RolloutLog:
     tallies: Mapping[str, Tally] = field(default_factory=dict)
     evidence: Mapping[str, float] = field(default_factory=dict)
 
-    def log(self, sentence: str) -> None:
+    def add(self, sentence: str) -> None:
         """Record an event and print it."""
         self.events.append(sentence)
         log("deploy", sentence)

@@ -115,7 +115,7 @@ class Rollout:
             raise SupersededError(f"{self.name} was deleted during the rollout of version {self.version.version}")
         service = inference_service(self.name, transformer_options(self.model.card))
         self.cluster.create_service(with_model(service, self.version))
-        self.log.log(f"{self.name} was created with version {self.version.version}")
+        self.log.add(f"{self.name} was created with version {self.version.version}")
 
     def _start(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Start the canary, or serve the model at once if no model answers users."""
@@ -125,16 +125,16 @@ class Rollout:
             raise self._superseded()
         if situation is Situation.OTHER_MODEL and mode.has_ready_pods(self.cluster, service):
             self._patch(service, mode.start_canary(service, self.version))
-            self.log.log(f"version {self.version.version} was started as a canary without users")
+            self.log.add(f"version {self.version.version} was started as a canary without users")
         else:
             self._patch(service, mode.serve(service, self.version))
-            self.log.log(f"version {self.version.version} was set without a trial, as no model answered users")
+            self.log.add(f"version {self.version.version} was set without a trial, as no model answered users")
 
     def _try_canary(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Advance the canary by one situation, or record why it is rejected."""
         if self._passed:
             self._patch(service, mode.promote(service, self.version))
-            self.log.log(f"version {self.version.version} was promoted")
+            self.log.add(f"version {self.version.version} was promoted")
             return
         try:
             if situation is Situation.CANARY_IDLE:
@@ -149,14 +149,14 @@ class Rollout:
             self._rejection = error
             return
         self._patch(service, mode.route_traffic(service, self.settings))
-        self.log.log(f"the canary answers {self.settings.percent} % of the users' requests")
+        self.log.add(f"the canary answers {self.settings.percent} % of the users' requests")
 
     def _check_canary(self, mode: Mode, service: Service) -> None:
         """Wait for the canary and compare its answers with the evaluation's."""
         service = self._wait(service, lambda latest: mode.canary_blocker(self.cluster, latest, self.version), mode)
         url = mode.predict_urls(service, self.settings)[1]
         check_known_answers(url, self.model, self.retries.pause)
-        self.log.log("the canary answers the known slices as in the evaluation")
+        self.log.add("the canary answers the known slices as in the evaluation")
 
     def _compare(self, mode: Mode, service: Service) -> None:
         """Compare canary and stable model by the probe, then by the user metrics of Prometheus."""
@@ -169,7 +169,7 @@ class Rollout:
             probe_models(urls, probe_slices(self.model, self.trial), test, self.settings)
         finally:
             self.log.record_test(test)
-        self.log.log(f"the canary is not worse in {self.settings.pairs} pairs of known slices")
+        self.log.add(f"the canary is not worse in {self.settings.pairs} pairs of known slices")
         if self.settings.prometheus:
             self._watch_users(mode, service, start)
 
@@ -189,7 +189,7 @@ class Rollout:
             if window_s >= self.settings.watch_s:
                 break
             time.sleep(min(self.retries.pause, self.settings.watch_s - window_s))
-        self.log.log(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
+        self.log.add(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
 
     def _finish(self, mode: Mode, service: Service) -> RolloutResult | None:
         """Wait until the model answers all users; restore the previous model if it does not."""
@@ -214,11 +214,11 @@ class Rollout:
         if patch is None:
             raise DeployError(f"{str(self._rejection).rstrip('.')}. There is no previous model to restore")
         self._patch(service, patch)
-        self.log.log("the previous model was restored")
+        self.log.add("the previous model was restored")
 
     def _rolled_back(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
-        self.log.log(f"version {self.version.version} was rolled back: {self._rejection}")
+        self.log.add(f"version {self.version.version} was rolled back: {self._rejection}")
         result = RolloutResult(stable.version if stable else 0, predict_url(service), self.log, "rolled_back")
         return RolledBackError(str(self._rejection), result)
 

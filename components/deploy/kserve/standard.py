@@ -1,8 +1,8 @@
 """Canary in KServe's Standard mode: `spec.canary` beside the predictor, and a transformer that divides the users.
 
-KServe's weights for `spec.canary` are in the routes to predictors. With a transformer, users' requests take the route to
-the transformer, which asks the Service `<name>-predictor` whatever the weights are (KServe, `Transformer.Reconcile` and
-`applyCanaryWeights`). Therefore options of the transformer name the canary, and the transformer divides the requests.
+KServe's weights for `spec.canary` are in the routes to predictors. With a transformer, users' requests take the route
+to the transformer, which asks the Service `<name>-predictor` whatever the weights are (KServe, `Transformer.Reconcile`
+and `applyCanaryWeights`). Therefore options of the transformer name the canary, and it divides the requests.
 
 KServe can promote without a restart by renaming the predictor to the canary's name, but it then deletes the Service
 `<name>-predictor` that the transformer asks. Therefore a promotion changes the stable predictor's storageUri: its old
