@@ -7,7 +7,6 @@ lock was left by a killed publisher and is removed. TensorFlow Serving ignores n
 
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from urllib.parse import SplitResult, unquote
 
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import BadConfigError, DeployError
+from components.shared.model_repository import version_numbers
 from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
 _UNFINISHED_PREFIX = ".unfinished-"
@@ -72,7 +72,7 @@ def _remove_unfinished(versions: Path) -> None:
 
 def _copy_version(source: Path, versions: Path) -> Path:
     """Copy a version folder to the next free number and return the copy."""
-    version = _highest_number(versions) + 1
+    version = max(version_numbers(versions), default=0) + 1  # incomplete versions count, too
     copy = versions / f"{_UNFINISHED_PREFIX}{version}"
     try:
         shutil.copytree(source, copy)
@@ -84,11 +84,6 @@ def _copy_version(source: Path, versions: Path) -> Path:
         raise
     _flush(versions)
     return folder
-
-
-def _highest_number(versions: Path) -> int:
-    """Return the highest numeric name, 0 without one; incomplete versions count, so that no number is reused."""
-    return max((int(path.name) for path in versions.iterdir() if re.fullmatch("[0-9]+", path.name)), default=0)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from components.shared.contracts import ModelCard
 from components.shared.errors import BadConfigError, DeployError
-from components.shared.model_repository import CARD_FILE, GRAPH_FILE
+from components.shared.model_repository import GRAPH_FILE, artifact_folder, read_card
 from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
-VERSION_FOLDER = "1"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -47,8 +46,8 @@ def verify_model(artifact: Path, uri: str, name: str) -> VerifiedModel:
     """
     if not _NAME.fullmatch(name):
         raise BadConfigError(f"model name {name!r}", "at most 63 letters, digits, '.', '_' and '-'", "Rename it.")
-    folder = artifact / VERSION_FOLDER
-    card = ModelCard.read(folder / CARD_FILE)
+    folder = artifact_folder(artifact)
+    card = read_card(folder)
     if card.name != name:
         raise DeployError(f"the model card names {card.name!r}", repr(name), "Evaluate and deploy under one name.")
     if not card.gate.passed:

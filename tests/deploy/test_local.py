@@ -13,7 +13,7 @@ import pytest
 
 from components.deploy.targets import deploy_model
 from components.shared.errors import BadConfigError, ContractError, DeployError
-from components.shared.model_repository import Repository
+from components.shared.model_repository import version_numbers
 from components.shared.signing import sign_folder
 
 PUBLISH = (
@@ -24,10 +24,6 @@ PUBLISH = (
 
 def publish(artifact: Path, models: Path, name: str = "foraminifera") -> int:
     return deploy_model(artifact, str(artifact), name, models.as_uri()).version
-
-
-def versions(models: Path) -> list[int]:
-    return [stored.version for stored in Repository(models).versions("foraminifera")]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -66,7 +62,7 @@ def test_a_model_that_the_gate_rejected_is_not_published(make_artifact: Callable
     publish(make_artifact("good"), tmp_path / "models")
     with pytest.raises(DeployError, match=r"gate rejected.*0\.50 is below 0\.95"):
         publish(make_artifact("bad", gate_passed=False), tmp_path / "models")
-    assert versions(tmp_path / "models") == [1]
+    assert version_numbers(tmp_path / "models" / "foraminifera") == [1]
 
 
 def test_a_model_card_with_another_name_is_rejected(make_artifact: Callable[..., Path], tmp_path: Path) -> None:
@@ -171,7 +167,7 @@ def test_a_killed_publication_is_invisible_and_is_removed_by_the_next(artifact: 
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert list(folder.glob(".unfinished-*"))
-    assert versions(models) == []
+    assert version_numbers(folder) == []
     assert publish(artifact, models) == 1
     assert contents(folder / "1") == contents(artifact / "1")
     assert not list(folder.glob(".unfinished-*"))

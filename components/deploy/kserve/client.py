@@ -14,7 +14,7 @@ from kubernetes.config import ConfigException
 from components.deploy.canary.settings import Retries
 from components.shared.errors import DeployError
 
-_REQUEST_TIMEOUT_S = (5, 30)
+REQUEST_TIMEOUT_S = (5, 30)
 _GROUP = (constants.KSERVE_GROUP, constants.KSERVE_V1BETA1_VERSION)
 _ATTEMPTS = 5
 _MAX_BACKOFF_S = 60.0
@@ -149,7 +149,7 @@ class Cluster:
     def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call the API; return None for status 404."""
         try:
-            return method(*arguments, _request_timeout=_REQUEST_TIMEOUT_S)
+            return method(*arguments, _request_timeout=REQUEST_TIMEOUT_S)
         except ApiException as error:
             if error.status == 404:
                 return None

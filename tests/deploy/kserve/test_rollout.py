@@ -249,7 +249,7 @@ def test_a_write_with_a_lost_connection_is_executed_once(
 def test_a_request_that_times_out_is_retried(
     served_artifact: Path, cluster: Any, deploy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_REQUEST_TIMEOUT_S", (0.1, 0.1))
+    monkeypatch.setattr(client, "REQUEST_TIMEOUT_S", (0.1, 0.1))
     late = iter([True, False, True, False])
     cluster.answer_instead = lambda method, path: (
         (500, {"seconds": 0.3}) if method == "PATCH" and path == PATH and next(late, False) else None
