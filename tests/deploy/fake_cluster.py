@@ -175,9 +175,9 @@ class FakeCluster:
         return False
 
     def _store(self, key: tuple[str, str], service: dict[str, Any]) -> Answer:
-        complaints = self.complaints_of_crd(service)
-        if complaints:
-            return 422, {"message": "; ".join(complaints)}
+        violations = self.complaints_of_crd(service)
+        if violations:
+            return 422, {"message": "; ".join(violations)}
         self._number(service)
         service["metadata"]["generation"] += 1
         self.services[key] = copy.deepcopy(service)
