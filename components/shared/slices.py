@@ -146,7 +146,9 @@ def shards_of(folder: Path, split: str) -> list[Path]:
     """
     shards = sorted(folder.glob(f"slices-{split}-*.tfrecord"))
     if not shards:
-        raise ContractError(f"{folder} has no {split} shards", f"at least {shard_name(split, 0)}")
+        raise ContractError(
+            f"{folder} has no {split} shards", f"at least {shard_name(split, 0)}", "Create the slices again."
+        )
     return shards
 
 
