@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import ModelVersion, requested_model
-from components.shared.config import Frozen, shown
+from components.shared.config import Frozen, abbreviate
 from components.shared.errors import DeployError
 
 _MAX_VERSIONS = 1000
@@ -74,7 +74,7 @@ def _read_entry(number: str, text: str) -> RegistryEntry:
         return RegistryEntry.model_validate_json(text)
     except ValidationError as error:
         raise DeployError(
-            f"the registry's entry of version {number} is {shown(text)}",
+            f"the registry's entry of version {number} is {abbreviate(text)}",
             '{"uri": "...", "digest": "..."}',
             "Correct or remove the entry in the ConfigMap.",
         ) from error
