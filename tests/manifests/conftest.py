@@ -33,7 +33,7 @@ def run_kustomize(folder: Path) -> str:
 
 @pytest.fixture(params=BUILDS)
 def documents(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """Documents of the base and of each overlay."""
+    """Return the documents of the base and of each overlay."""
     return list(yaml.safe_load_all(build(request.param)))
 
 
