@@ -17,7 +17,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.slice_files import SliceJob
+from components.ingest.volume_slices import cut_volume
 
 CPU_SECONDS = 5.0
 TYPES = ("u1", "i1", "<i2", ">i2", "<u2", "<i4", "<f4", ">f4", "<f8", "<i8")
@@ -155,9 +156,9 @@ def _mutate_gzip_header(rng: random.Random, content: bytearray) -> bytearray:
 def cut(content: bytes, file: Path) -> str:
     """Cuts two slices of a file, as a worker does, and returns why it was refused, or nothing."""
     file.write_bytes(content)
-    result = cut_volume(CutJob(file.name, file, file.with_name("part.arrow"), 2, "random", 32, 0))
-    assert bool(result.refused) != bool(result.slices)
-    return result.refused
+    result = cut_volume(SliceJob(file.name, file, file.with_name("part.arrow"), 2, "random", 32, 0))
+    assert bool(result.refusal) != bool(result.slices)
+    return result.refusal
 
 
 def main(count: int, seed: int, folder: Path) -> None:

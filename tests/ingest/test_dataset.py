@@ -12,8 +12,7 @@ import pytest
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.plan import make_plan
-from components.ingest.quotas import spread_quota
+from components.ingest.plan import make_plan, spread_quotas
 from components.ingest.sources.manifest import Scan
 from components.shared.errors import BadConfigError, BadManifestError
 from components.shared.images.decoding import decode_image
@@ -176,9 +175,9 @@ def test_what_a_killed_run_left_is_cleared_away(phantoms: Path, made: Path, tmp_
 
 def test_a_quota_is_spread_evenly() -> None:
     scans = [Scan(f"{n}-{k}", Path(), "a", f"s{n}") for n in range(3) for k in range(1 + (n == 0))]
-    assert spread_quota(scans, 10) == {"0-0": 2, "0-1": 2, "1-0": 3, "2-0": 3}
-    assert min(Counter(spread_quota(scans, 1)).values()) >= 0
-    assert spread_quota(scans, 1) == {"0-0": 1, "0-1": 0, "1-0": 1, "2-0": 1}
+    assert spread_quotas(scans, 10) == {"0-0": 2, "0-1": 2, "1-0": 3, "2-0": 3}
+    assert min(Counter(spread_quotas(scans, 1)).values()) >= 0
+    assert spread_quotas(scans, 1) == {"0-0": 1, "0-1": 0, "1-0": 1, "2-0": 1}
 
 
 @pytest.mark.parametrize(
@@ -212,5 +211,5 @@ def test_species_outside_the_model_get_slices_of_their_own(own_phantoms: Path, t
 
 def test_a_specimen_outside_the_model_gets_no_more_slices_than_one_in_it() -> None:
     known = [Scan(f"a{n}", Path(f"a{n}"), "a", f"a{n}") for n in range(10)]
-    quotas = spread_quota([*known, Scan("u0", Path("u0"), "u", "u0", UNSEEN)], 40)
+    quotas = spread_quotas([*known, Scan("u0", Path("u0"), "u", "u0", UNSEEN)], 40)
     assert quotas == {**{f"a{n}": 4 for n in range(10)}, "u0": 4}

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from components.ingest.sources import open_source
 from components.ingest.sources.manifest import read_manifest
-from components.ingest.sources.opening import open_source
 from components.shared.errors import BadManifestError, BadSourceFileError
 
 TABLE = b"path,species,specimen\nvolumes/one.nii,Alba,1\ngone.nii,Alba,2\n"
@@ -83,19 +83,21 @@ def test_a_manifest_is_read_and_its_volumes_are_downloaded(tmp_path: Path) -> No
     manifest = read_manifest("gs://lab/set")
     (scan,) = manifest.scans
     assert (scan.path, scan.size, scan.version) == ("volumes/one.nii", 30_000, "17")
-    assert [(refusal.path, refusal.reason) for refusal in manifest.refused] == [("gone.nii", "the file does not exist")]
+    assert [(refusal.path, refusal.reason) for refusal in manifest.refusals] == [
+        ("gone.nii", "the file does not exist")
+    ]
     source = open_source("gs://lab/set")
-    source.download(scan.place, tmp_path / "one.nii")
+    source.download(scan.source_file, tmp_path / "one.nii")
     assert (tmp_path / "one.nii").read_bytes() == OBJECTS["set/volumes/one.nii"]
-    with source.beginning(scan.place, tmp_path) as beginning:
-        assert beginning.stat().st_size == scan.size
+    with source.header_file(scan.source_file, tmp_path) as header:
+        assert header.stat().st_size == scan.size
     with pytest.raises(BadSourceFileError, match="changed since"):
-        source.download(type(scan.place)(scan.file, scan.size, "16"), tmp_path / "two.nii")
+        source.download(type(scan.source_file)(scan.file, scan.size, "16"), tmp_path / "two.nii")
     assert [file.name for file in tmp_path.iterdir()] == ["one.nii"]
 
 
 def test_a_folder_is_listed() -> None:
-    assert list(open_source("gs://lab/set/volumes").names()) == ["one.nii"]
+    assert list(open_source("gs://lab/set/volumes").paths()) == ["one.nii"]
 
 
 def test_a_missing_bucket_is_one_sentence() -> None:

@@ -35,7 +35,7 @@ def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "loose.nii", "Alba/deep/er.nii", "Alba/one.nii")
     manifest = read_manifest(tmp_path)
     assert [scan.path for scan in manifest.scans] == ["Alba/one.nii"]
-    assert {refusal.path for refusal in manifest.refused} == {"loose.nii", "Alba/deep/er.nii"}
+    assert {refusal.path for refusal in manifest.refusals} == {"loose.nii", "Alba/deep/er.nii"}
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_a_bad_row_is_refused_and_the_rest_goes_on(tmp_path: Path, row: str, rea
     (folder / "loop.nii").symlink_to("loop.nii")
     manifest = read_manifest(_manifest(folder, f"path,species,specimen,split\n{row}\ngood.nii,Alba,2,val\n"))
     assert [(scan.path, scan.split) for scan in manifest.scans] == [("good.nii", "validation")]
-    assert len(manifest.refused) == 1
-    assert reason in manifest.refused[0].reason
-    assert manifest.refused[0].path == (row.split(",")[0] or "row 2")
+    assert len(manifest.refusals) == 1
+    assert reason in manifest.refusals[0].reason
+    assert manifest.refusals[0].path == (row.split(",")[0] or "row 2")
 
 
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
@@ -109,14 +109,14 @@ def test_volumes_of_a_linked_folder_elsewhere_are_refused_one_by_one(tmp_path: P
     (tmp_path / "set" / "Alba" / "up").symlink_to("..")
     manifest = read_manifest(tmp_path / "set")
     assert [scan.path for scan in manifest.scans] == ["Alba/three.nii"]
-    assert [refusal.path for refusal in manifest.refused] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
-    assert all("leads out" in refusal.reason for refusal in manifest.refused)
+    assert [refusal.path for refusal in manifest.refusals] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
+    assert all("leads out" in refusal.reason for refusal in manifest.refusals)
 
 
 @pytest.mark.parametrize(("name", "shown"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
 def test_a_file_name_that_is_no_text_is_refused_in_one_line_of_text(tmp_path: Path, name: bytes, shown: str) -> None:
     _touch(tmp_path, "Alba/one.nii", f"Alba/{os.fsdecode(name)}")
-    (refusal,) = read_manifest(tmp_path).refused
+    (refusal,) = read_manifest(tmp_path).refusals
     assert refusal.path == f"Alba/{shown}"
     assert (refusal.path + refusal.reason).isprintable()
 
@@ -126,7 +126,7 @@ def test_a_duplicate_row_is_refused_and_contradictory_ones_are_all(tmp_path: Pat
     text = "path,species,specimen\na.nii,Alba,1\n./a.nii,Alba,1\nb.nii,Alba,2\nb.nii,Nigra,2\n"
     manifest = read_manifest(_manifest(tmp_path, text))
     assert [scan.path for scan in manifest.scans] == ["a.nii"]
-    assert [refusal.path for refusal in manifest.refused] == ["./a.nii", "b.nii", "b.nii"]
+    assert [refusal.path for refusal in manifest.refusals] == ["./a.nii", "b.nii", "b.nii"]
 
 
 def test_specimen_names_that_species_share_are_told_apart(tmp_path: Path) -> None:

@@ -12,8 +12,14 @@ from scipy.ndimage import zoom
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.near_copies.groups import MOST_TOLD, as_individuals, check_near_copies, find_near_copies, tell
-from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint, near_pairs
+from components.ingest.near_copies.groups import (
+    MAX_LOGGED_GROUPS,
+    check_near_copies,
+    find_near_copies,
+    join_near_copies,
+    log_near_copies,
+)
+from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint_volume, near_volumes
 from components.ingest.sources.manifest import Scan
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import Specimen, make_specimen
@@ -30,14 +36,14 @@ CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", see
 
 def _fingerprint(grey: np.ndarray, zooms: tuple[float, float, float]) -> str:
     turned = np.ascontiguousarray(grey.T)
-    return fingerprint(
+    return fingerprint_volume(
         find_specimen(Volume(turned, np.array(zooms[::-1]), float(turned.min()), float(turned.max()), ""))
     )
 
 
 def _distance(one: str, two: str, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr("components.ingest.near_copies.volume_fingerprint.LARGEST_DISTANCE", 2.0)
-    ((_, _, distance),) = near_pairs([one, two])
+    ((_, _, distance),) = near_volumes([one, two])
     return distance
 
 
@@ -147,26 +153,26 @@ TWINS = NearCopies(specimens=("a1", "a3"), species=("a",), distance=0.05)
 def test_given_splits_that_tear_near_copies_apart_are_refused() -> None:
     given = [replace(scan, split={"a1": "train", "a3": "test"}.get(scan.specimen, "")) for scan in SCANS]
     with pytest.raises(BadManifestError, match=r"leak: 'a3' \(a3.nii\) in test and 'a1' \(a1.nii\) in train"):
-        as_individuals(given, [TWINS])
+        join_near_copies(given, [TWINS])
 
 
 def test_a_near_copy_of_a_species_outside_the_model_is_refused() -> None:
     unseen = [*SCANS, Scan("c.nii", Path("c.nii"), "c", "c0", "unseen")]
     group = NearCopies(specimens=("a1", "c0"), species=("a", "c"), distance=0.05)
     with pytest.raises(BadManifestError, match=r"'a1' \(a1.nii\) in the model and 'c0' \(c.nii\) in unseen"):
-        as_individuals(unseen, [group])
+        join_near_copies(unseen, [group])
 
 
 def test_near_copies_follow_the_split_that_is_given_to_one() -> None:
     given = [replace(scan, split="test" if scan.specimen == "a3" else "") for scan in SCANS]
-    joined = {scan.path: (scan.specimen, scan.split) for scan in as_individuals(given, [TWINS])}
+    joined = {scan.path: (scan.specimen, scan.split) for scan in join_near_copies(given, [TWINS])}
     assert joined["a1.nii"] == joined["a3.nii"] == ("a1", "test")
 
 
 def test_too_few_individuals_are_refused_with_the_near_copies() -> None:
     few = [scan for scan in SCANS if scan.specimen != "a0"]
     with pytest.raises(BadManifestError, match=r"'a' has 2, where near-copies count as one \(a1, a3"):
-        as_individuals(few, [TWINS])
+        join_near_copies(few, [TWINS])
 
 
 def test_the_check_finds_near_copies_in_two_splits() -> None:
@@ -198,9 +204,11 @@ def test_scans_of_a_known_specimen_are_no_near_copies(specimen: Specimen) -> Non
 
 
 def test_of_many_groups_those_under_two_names_are_told_first(capsys: pytest.CaptureFixture[str]) -> None:
-    alike = [NearCopies(specimens=(f"{n}", f"{n}b"), species=("One",), distance=0.1) for n in range(MOST_TOLD + 1)]
+    alike = [
+        NearCopies(specimens=(f"{n}", f"{n}b"), species=("One",), distance=0.1) for n in range(MAX_LOGGED_GROUPS + 1)
+    ]
     torn = NearCopies(specimens=("x", "y"), species=("One", "Two"), distance=0.1)
-    tell([*alike, torn])
+    log_near_copies([*alike, torn])
     first, *_, last = capsys.readouterr().out.splitlines()
     assert "near-copies x, y" in first
     assert last == "[ingest] near-copies: 2 more groups, all of them on the page of the slices"

@@ -16,13 +16,12 @@ from kfp import dsl
 from components.ingest.component import ingest_plan
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.downloads import Scratch
+from components.ingest.downloads import ScratchFolder
 from components.ingest.plan import make_plan
 from components.ingest.shards import cut_shard, read_results
-from components.ingest.sources import object_store, retries
+from components.ingest.sources import object_store, open_source, retries
 from components.ingest.sources.manifest import read_manifest
-from components.ingest.sources.object_store import RemoteSource, Store
-from components.ingest.sources.opening import open_source
+from components.ingest.sources.object_store import ObjectStoreSource, Store
 from components.shared.errors import BadManifestError, BadSourceFileError, TaxonflowError
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
@@ -81,11 +80,11 @@ def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: An
     files = store.files()
     files.put(str(own_phantoms) + "/", "lab/bad/", recursive=True)
     here, there = make_plan(own_phantoms, CONFIG), make_plan("s3://lab/bad", CONFIG)
-    assert {refusal.path: refusal.reason for refusal in there.refused} == {
-        refusal.path: refusal.reason for refusal in here.refused
+    assert {refusal.path: refusal.reason for refusal in there.refusals} == {
+        refusal.path: refusal.reason for refusal in here.refusals
     }
-    assert len(there.refused) == 6
-    assert there.largest == here.largest
+    assert len(there.refusals) == 6
+    assert there.max_bytes == here.max_bytes
 
 
 @pytest.mark.parametrize(
@@ -146,7 +145,7 @@ def test_a_volume_larger_than_the_scratch_space_is_refused_before_it_is_download
     with files.open("lab/large/volumes/Orbitoides/large.nii", "wb") as file:
         file.write(bytes(2**20))
     plan = make_plan("s3://lab/large/volumes", CONFIG.model_copy(update={"scratch_bytes": 2**20 - 1}))
-    assert [(refusal.path, refusal.reason) for refusal in plan.refused] == [
+    assert [(refusal.path, refusal.reason) for refusal in plan.refusals] == [
         ("Orbitoides/large.nii", "1048576 bytes to download: expected at most 1048575. Crop or bin the volume.")
     ]
 
@@ -159,7 +158,7 @@ def test_a_volume_that_changes_after_the_plan_is_refused_by_the_shard(store: Any
     files.pipe_file(changed.file.as_posix(), b"x" * changed.size)
     files.rm_file(gone.file.as_posix())
     cut_shard(plan, 0, tmp_path / "shard")
-    refused = {number: result.refused for number, result in read_results(tmp_path / "shard") if result.refused}
+    refused = {number: result.refusal for number, result in read_results(tmp_path / "shard") if result.refusal}
     assert refused.keys() == {1, 2}
     assert "changed since" in refused[1]
     assert "not exist any more" in refused[2]
@@ -219,9 +218,9 @@ def test_a_download_that_never_becomes_whole_is_not_taken_for_the_volume(
     line = BreakingLine(store.endpoint, breaks=10**6, after=3000)
     monkeypatch.setenv("AWS_ENDPOINT_URL", line.endpoint)
     source = open_source("s3://lab/set")
-    assert isinstance(source, RemoteSource)
+    assert isinstance(source, ObjectStoreSource)
     with pytest.raises(TaxonflowError, match="could not be downloaded") as lost:
-        source.download(scan.place, tmp_path / "volume")
+        source.download(scan.source_file, tmp_path / "volume")
     assert not isinstance(lost.value, BadSourceFileError)
     assert not (tmp_path / "volume").exists()
 
@@ -262,10 +261,10 @@ def test_a_store_that_stays_away_ends_the_work_and_leaves_nothing(
 
 
 def test_downloads_never_take_more_disk_than_allowed(tmp_path: Path) -> None:
-    scratch, most, gate = Scratch(tmp_path, 100), [0], threading.Lock()
+    scratch, most, gate = ScratchFolder(tmp_path, 100), [0], threading.Lock()
 
     def fill(number: int) -> None:
-        with scratch.room(str(number), 10 + 7 * number) as file:
+        with scratch.reserve(str(number), 10 + 7 * number) as file:
             file.write_bytes(bytes(10 + 7 * number))
             with gate:
                 most[0] = max(most[0], sum(other.stat().st_size for other in tmp_path.iterdir() if other.exists()))
@@ -291,6 +290,6 @@ def test_another_kind_of_store_goes_through_the_same_code(
     for file in sorted(phantoms.rglob("*")):
         if file.is_file():
             files.pipe_file(f"/lab/set/{file.relative_to(phantoms).as_posix()}", file.read_bytes())
-    monkeypatch.setitem(retries._RIGHTS, "memory", "")
+    monkeypatch.setitem(retries.ACCESS_REMEDIES, "memory", "")
     make_dataset("memory://lab/set", tmp_path / "slices", CONFIG)
     assert content(tmp_path / "slices") == local

@@ -13,8 +13,8 @@ from PIL import Image
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import IngestResult, make_dataset
-from components.ingest.near_copies.fingerprints import pairs_within
-from components.ingest.photograph_slices import look_of, memory_of_photograph
+from components.ingest.near_copies.fingerprints import near_pairs
+from components.ingest.photograph_slices import fingerprint_photograph, photograph_memory
 from components.ingest.sources.file_kinds import kind_of
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError, BadSourceFileError
@@ -160,9 +160,9 @@ def test_a_copy_in_the_training_split_gives_way_to_the_one_that_is_tested_on(tmp
 def test_different_photographs_of_one_species_are_far_apart(tmp_path: Path) -> None:
     generate_photographs(tmp_path / "set", PhotoConfig(specimens_per_species=4, imbalance=2, size=96), workers=1)
     files = [file for file in sorted(tmp_path.rglob("*-00?_view1.*")) if file.is_file()]
-    looks = [look_of(read_photograph(file.read_bytes(), 96).content) for file in files]
+    looks = [fingerprint_photograph(read_photograph(file.read_bytes(), 96).content) for file in files]
     assert len(looks) > 30
-    assert list(pairs_within(looks, 1, 0.3)) == []
+    assert list(near_pairs(looks, 1, 0.3)) == []
 
 
 def test_specimens_of_which_one_file_is_the_same_are_one_individual(photos: Path) -> None:
@@ -205,13 +205,13 @@ print(1024 * (peak() - before))
 def test_no_photograph_takes_more_memory_than_is_said_of_it(mode: str, tmp_path: Path) -> None:
     save(tmp_path / "large.png", Image.new(mode, (4000, 3000)))
     done = subprocess.run([sys.executable, "-c", PEAK, tmp_path / "large.png"], capture_output=True, check=True)
-    said = memory_of_photograph(tmp_path / "large.png") * 4000 * 3000 / MAX_PIXELS
+    said = photograph_memory(tmp_path / "large.png") * 4000 * 3000 / MAX_PIXELS
     assert said / 3 < int(done.stdout) < said
 
 
 def test_a_photograph_that_is_gone_meanwhile_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(BadSourceFileError, match="No such file"):
-        memory_of_photograph(tmp_path / "gone.jpg")
+        photograph_memory(tmp_path / "gone.jpg")
 
 
 def test_the_page_explores_balance_sizes_and_copies(photos: Path) -> None:

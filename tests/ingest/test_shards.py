@@ -19,12 +19,12 @@ from kfp import dsl, local
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset, merge_dataset
+from components.ingest.dataset_pages import grey_counts
 from components.ingest.merge import merge_shards
-from components.ingest.pages.report import grey_counts
 from components.ingest.plan import IngestPlan, make_plan, read_plan, write_plan
 from components.ingest.shards import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_shard
+from components.ingest.slice_files import SliceResult
 from components.ingest.sources.manifest import Scan
-from components.ingest.volume_slices import CutResult
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
 
@@ -105,7 +105,7 @@ def test_specimens_are_dealt_out_whole_and_evenly(own_phantoms: Path) -> None:
     shards_of = {(scan.specimen, shard) for scan, shard in zip(plan.scans, plan.shards, strict=True)}
     assert len(shards_of) == len({scan.specimen for scan in plan.scans}) == 12
     assert Counter(shard for _, shard in shards_of) == {0: 3, 1: 3, 2: 3, 3: 3}
-    assert plan.numbers() == [0, 1, 2, 3]
+    assert plan.shard_numbers() == [0, 1, 2, 3]
 
 
 def test_a_plan_is_read_as_it_was_written(phantoms: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def made_up_shard(folder: Path, scans: int) -> IngestPlan:
     folder.mkdir()
     with (folder / RESULTS_FILE).open("w") as file:
         for number in range(scans):
-            result = CutResult(1, f"{number:064x}", (10**6 + number,) * 256)
+            result = SliceResult(1, f"{number:064x}", (10**6 + number,) * 256)
             file.write(json.dumps({"number": number, **asdict(result)}) + "\n")
     ShardInfo(plan=plan.digest(), shard=0, scans=scans).write(folder / SHARD_FILE)
     return plan
@@ -167,8 +167,8 @@ def test_the_merge_holds_little_more_than_the_names_of_the_volumes(tmp_path: Pat
     plan = made_up_shard(tmp_path / "shard", 2000)
     (tmp_path / "again").mkdir()
     tracemalloc.start()
-    cutting = merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
-    counts = grey_counts(cutting.outcomes())
+    state = merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
+    counts = grey_counts(state.complete_results())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sum(int(count.sum()) for count in counts.values()) == 256 * sum(10**6 + n for n in range(2000))
@@ -186,7 +186,7 @@ MERGE = """
 import sys
 from pathlib import Path
 from components.ingest.plan import read_plan
-from components.ingest.volume_slices import CutResult
+from components.ingest.slice_files import SliceResult
 from components.ingest.dataset import merge_dataset
 merge_dataset(read_plan(Path(sys.argv[1])), [Path(part) for part in sys.argv[3:]], Path(sys.argv[2]))
 """

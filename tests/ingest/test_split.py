@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.ingest.near_copies.groups import as_individuals, check_near_copies
+from components.ingest.near_copies.groups import check_near_copies, join_near_copies
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import assign_splits, check_split
 from components.shared.contracts import NearCopies
@@ -106,7 +106,7 @@ def test_no_individual_is_in_two_splits_whatever_the_manifest(
     ]
     groups = _groups(near, {scan.specimen for scan in scans})
     try:
-        individuals = as_individuals(scans, groups)
+        individuals = join_near_copies(scans, groups)
         splits = assign_splits(individuals, seed)
     except BadManifestError:
         assert _has_a_reason(scans, groups)

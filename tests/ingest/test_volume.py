@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.slice_files import SliceJob
+from components.ingest.volume_slices import cut_volume
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.nifti import Volume, _HashedFile, read_header, read_volume
 from components.shared.volumes.specimen import Specimen, find_specimen
@@ -142,12 +143,12 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     ball: np.ndarray, write_nifti: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     file = write_nifti(ball, name)
-    job = CutJob(name, file, tmp_path / "part", 5, "random", 32, 0)
+    job = SliceJob(name, file, tmp_path / "part", 5, "random", 32, 0)
     assert cut_volume(job).slices == 5
     monkeypatch.setattr("components.ingest.volume_slices.find_specimen", lambda volume: _touched(file, volume))
-    assert "changed while it was read" in cut_volume(job).refused
+    assert "changed while it was read" in cut_volume(job).refusal
     file.unlink()
-    assert "cannot be read" in cut_volume(job).refused
+    assert "cannot be read" in cut_volume(job).refusal
 
 
 def _touched(file: Path, volume: Volume) -> Specimen:
