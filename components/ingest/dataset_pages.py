@@ -65,7 +65,7 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) ->
         _refusals_table(info.refused),
     ]
     for name in species_of(info.counts):
-        parts += [heading(name), figures(thumbnails.chosen.get(name, [])), "<br>", _histogram(counts[name])]
+        parts += [heading(name), figures(thumbnails.by_species.get(name, [])), "<br>", _histogram(counts[name])]
     return page("Slices", parts)
 
 
@@ -93,7 +93,7 @@ def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results
         _refusals_table(info.refused),
     ]
     for name in species_of(info.counts):
-        parts += [heading(name), figures(thumbnails.chosen.get(name, []))]
+        parts += [heading(name), figures(thumbnails.by_species.get(name, []))]
     return page("Photographs", parts)
 
 

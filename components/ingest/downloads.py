@@ -11,9 +11,11 @@ from components.ingest.slice_files import SliceJob, SliceResult
 from components.ingest.sources.manifest import Scan
 from components.ingest.sources.object_store import ObjectStoreSource
 from components.shared.errors import BadSourceFileError
-from components.shared.workers import drain, worker_pool
+from components.shared.workers import bounded_map, worker_pool
 
 Task = tuple[Scan, SliceJob]
+PRELOAD = "components.ingest.preload"
+"""Module that is imported before worker processes are forked."""
 
 
 class ScratchFolder:
@@ -102,10 +104,11 @@ def process_downloads(
         work: Function of the worker processes, `SourceKind.make_slices`.
     """
     at_once = downloads + workers
-    with worker_pool(work.__module__, workers) as pool, ThreadPoolExecutor(at_once) as threads:
+    modules = (work.__module__, PRELOAD)
+    with worker_pool(modules, workers) as pool, ThreadPoolExecutor(at_once) as threads:
         processor = DownloadProcessor(source, scratch, pool, threading.Semaphore(downloads), work)
         try:
-            for _, result in drain(threads, processor.process, tasks, at_once):
+            for _, result in bounded_map(threads, processor.process, tasks, at_once):
                 yield result
         finally:
             threads.shutdown(wait=False, cancel_futures=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
-from components.ingest.downloads import ScratchFolder, Task, process_downloads
+from components.ingest.downloads import PRELOAD, ScratchFolder, Task, process_downloads
 from components.ingest.plan import IngestPlan, log_refusal
 from components.ingest.slice_files import SliceJob, SliceResult
 from components.ingest.sources import open_source
@@ -106,7 +106,8 @@ def _results(plan: IngestPlan, tasks: Sequence[Task], folder: Path) -> Iterator[
     workers = affordable_workers(plan.config.workers, len(tasks), kind.memory_factor * plan.max_bytes)
     source = open_source(plan.source)
     if not isinstance(source, ObjectStoreSource):
-        yield from (result for _, result in map_in_order(kind.make_slices, [job for _, job in tasks], workers))
+        jobs = [job for _, job in tasks]
+        yield from (result for _, result in map_in_order(kind.make_slices, jobs, workers, PRELOAD))
         return
     scratch = folder / SCRATCH_FOLDER
     scratch.mkdir(exist_ok=True)

@@ -50,7 +50,7 @@ class SourceKind:
 
 
 def _volume_bytes(file: Path) -> int:
-    return read_header(file).size
+    return read_header(file).nbytes
 
 
 def _volume_parameters(config: IngestConfig) -> dict[str, object]:

@@ -62,8 +62,8 @@ class SegmentResult:
             table(["species", "split", "dropped"], rows),
         ]
         for name in self.info.classes:
-            before = self.raw_thumbnails.chosen.get(name, [])
-            after = self.segmented_thumbnails.chosen.get(name, [])
+            before = self.raw_thumbnails.by_species.get(name, [])
+            after = self.segmented_thumbnails.by_species.get(name, [])
             parts += [heading(name), figures(before), "<br>", figures(after)]
         return page("Segmented slices", parts)
 
@@ -146,8 +146,8 @@ def _add(
             png=segmented_slice.png,
         )
     )
-    result.raw_thumbnails.consider(species, split, specimen, raw_png)
-    result.segmented_thumbnails.consider(species, split, specimen, segmented_slice.png)
+    result.raw_thumbnails.add(species, split, specimen, raw_png)
+    result.segmented_thumbnails.add(species, split, specimen, segmented_slice.png)
 
 
 def _segmented_info(info: SlicesInfo, writer: SlicesWriter, method: str, dropped_count: int) -> SlicesInfo:

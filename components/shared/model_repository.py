@@ -1,7 +1,7 @@
-"""The versioned repository of models on disk: `<root>/<model>/<version>/`, as TensorFlow Serving reads it.
+"""The model repository on disk: `<root>/<model>/<version>/`, in the layout of TensorFlow Serving.
 
-Publishing renames a whole folder into place, so what has a dot in front is somebody's unfinished work and is passed
-over, and so is what has no digests and lacks a part. Whether a folder is what was signed shows when it is loaded.
+A version is published by renaming a complete folder. Folders whose name starts with a dot are unfinished and ignored;
+so are folders without digests that lack a graph or a card. Digests and signatures are verified when a model is loaded.
 """
 
 import re
@@ -22,11 +22,11 @@ class StoredVersion:
     """A version of a model in the repository.
 
     Attributes:
-        model: the model's name.
-        version: its number; higher is newer.
-        folder: where its SavedModel lies.
-        stamp: inode and modification time of its digests, or of its card where there are none: another folder under the
-            same number has another stamp.
+        model: Name of the model.
+        version: Number of the version; higher is newer.
+        folder: Folder of the SavedModel.
+        stamp: Inode and modification time of the digests, or of the model card if there are none. Another folder under
+            the same number has another stamp.
     """
 
     model: str
@@ -35,43 +35,43 @@ class StoredVersion:
     stamp: tuple[int, int]
 
     def card(self) -> ModelCard:
-        """Reads the model card.
+        """Read the model card.
 
         Raises:
-            ContractError: it is gone or damaged.
+            ContractError: If the card is missing or damaged.
         """
         return ModelCard.read(self.folder / CARD_FILE)
 
 
 class Repository:
-    """Lists the versions below a folder that may not exist yet.
+    """The models and versions below a folder that may not exist yet.
 
     Args:
-        root: holds a folder for each model.
+        root: Folder with one folder per model.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def models(self) -> list[str]:
-        """Returns the names of the models that have at least one version, sorted."""
-        return sorted(name for name in _names_of_folders(self.root, _MODEL_NAME) if self.newest(name))
+        """Return the sorted names of the models that have at least one version."""
+        return sorted(name for name in _folder_names(self.root, _MODEL_NAME) if self.newest(name))
 
     def versions(self, model: str) -> Iterator[StoredVersion]:
-        """Yields the versions of a model, the newest first; none for a name that is no model's."""
+        """Yield the versions of a model, newest first; none for an invalid name."""
         if not _MODEL_NAME.fullmatch(model):
             return
-        for number in sorted(map(int, _names_of_folders(self.root / model, _VERSION)), reverse=True):
-            stored = _stored_version(model, number, self.root / model / str(number))
-            if stored:
-                yield stored
+        for number in sorted(map(int, _folder_names(self.root / model, _VERSION)), reverse=True):
+            version = _stored_version(model, number, self.root / model / str(number))
+            if version:
+                yield version
 
     def newest(self, model: str) -> StoredVersion | None:
-        """Returns the newest version of a model, if any."""
+        """Return the newest version of a model, or None."""
         return next(self.versions(model), None)
 
 
-def _names_of_folders(parent: Path, pattern: re.Pattern[str]) -> list[str]:
+def _folder_names(parent: Path, pattern: re.Pattern[str]) -> list[str]:
     try:
         return [entry.name for entry in parent.iterdir() if pattern.fullmatch(entry.name) and entry.is_dir()]
     except OSError:
@@ -80,14 +80,14 @@ def _names_of_folders(parent: Path, pattern: re.Pattern[str]) -> list[str]:
 
 def _stored_version(model: str, number: int, folder: Path) -> StoredVersion | None:
     try:
-        status = (folder / _marking_file(folder)).stat()
+        status = (folder / _stamp_file(folder)).stat()
     except (OSError, ContractError):
         return None
     return StoredVersion(model, number, folder, (status.st_ino, status.st_mtime_ns))
 
 
-def _marking_file(folder: Path) -> str:
-    """Returns the file whose change makes it another version; raises ContractError for half a version."""
+def _stamp_file(folder: Path) -> str:
+    """Return the name of the file whose inode and time identify the folder; ContractError if it is incomplete."""
     if (folder / DIGESTS_FILE).is_file():
         return DIGESTS_FILE
     if not (folder / GRAPH_FILE).is_file():

@@ -198,7 +198,7 @@ def _check_specimen_counts(individuals: Sequence[Scan], near_copies: Sequence[Ne
             raise
         descriptions = "; ".join(_describe(group) for group in near_copies)
         raise BadManifestError(
-            f"{error.found}, where near-copies count as one ({descriptions})",
+            f"{error.problem}, where near-copies count as one ({descriptions})",
             "at least three individuals of each species",
             "Add specimens, or remove the species.",
         ) from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from components.shared.images.decoding import IMAGE_ENDINGS
+from components.shared.images.decoding import IMAGE_EXTENSIONS
 from components.shared.volumes.nifti import VOLUME_SUFFIXES
 
 _OTHER_IMAGE_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
@@ -10,7 +10,7 @@ _OTHER_IMAGE_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".j
 VOLUMES, PHOTOGRAPHS = "volumes", "photographs"
 SUFFIXES: dict[str, tuple[str, ...]] = {
     VOLUMES: VOLUME_SUFFIXES,
-    PHOTOGRAPHS: (*IMAGE_ENDINGS, *_OTHER_IMAGE_SUFFIXES),
+    PHOTOGRAPHS: (*IMAGE_EXTENSIONS, *_OTHER_IMAGE_SUFFIXES),
 }
 """Suffixes of each kind, in order of precedence: images beside volumes are not specimens."""
 
