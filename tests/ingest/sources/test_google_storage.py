@@ -1,4 +1,4 @@
-"""gs:// through gcsfs itself, against a small server that speaks the JSON API of Google Cloud Storage."""
+"""gs:// addresses through gcsfs, with a small server that implements the JSON API of Google Cloud Storage."""
 
 import json
 import threading
@@ -18,16 +18,16 @@ OBJECTS = {"set/manifest.csv": TABLE, "set/volumes/one.nii": b"voxels" * 5000}
 
 
 class JsonApi(BaseHTTPRequestHandler):
-    """Objects of the bucket `lab`: list, metadata, content with ranges."""
+    """API for the objects of the bucket `lab`: list, metadata, content with ranges."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(address.query).items()}
-        _, found, name = address.path.partition("/b/lab/o")
+        _, separator, name = address.path.partition("/b/lab/o")
         name = unquote(name.removeprefix("/"))
-        if found and not name:
+        if separator and not name:
             self.answer(200, json.dumps(listing(query.get("prefix", ""), query.get("delimiter", ""))).encode())
         elif name not in OBJECTS:
             self.answer(404, b'{"error": {"code": 404, "message": "not found"}}')
@@ -37,8 +37,8 @@ class JsonApi(BaseHTTPRequestHandler):
             self.answer(200, json.dumps(metadata(name)).encode())
 
     def content(self, body: bytes) -> None:
-        if asked := self.headers.get("Range"):
-            first, _, last = asked.removeprefix("bytes=").partition("-")
+        if byte_range := self.headers.get("Range"):
+            first, _, last = byte_range.removeprefix("bytes=").partition("-")
             self.answer(206, body[int(first) : int(last) + 1 if last else None])
         else:
             self.answer(200, body)
@@ -54,7 +54,7 @@ class JsonApi(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Keeps quiet."""
+        """Log nothing."""
 
 
 def metadata(name: str) -> dict[str, str]:
@@ -100,6 +100,6 @@ def test_a_folder_is_listed() -> None:
     assert list(open_source("gs://lab/set/volumes").paths()) == ["one.nii"]
 
 
-def test_a_missing_bucket_is_one_sentence() -> None:
+def test_a_missing_bucket_is_reported_by_name() -> None:
     with pytest.raises(BadManifestError, match="a bucket 'nowhere'"):
         read_manifest("gs://nowhere/set")
