@@ -145,13 +145,13 @@ def fake_shard(folder: Path, scans: int) -> IngestPlan:
         Scan(f"volumes/{n}.nii.gz", Path(f"/{n}.nii.gz"), f"species {n % 3}", f"{n}", "", 9) for n in range(scans)
     ]
     config = CONFIG.model_copy(update={"slices_per_species": scans})
-    quotas = tuple(spread_quotas(named_scans, scans).values())
+    quotas = spread_quotas(named_scans, scans)
     plan = IngestPlan(
         source="/",
         config=config,
         scans=named_scans,
         shards=(0,) * scans,
-        quotas=quotas,
+        quotas=tuple(quotas[scan.path] for scan in named_scans),
         refusals=(),
         max_bytes=9,
     )
