@@ -82,7 +82,7 @@ class Document(Frozen):
             ContractError: If the file is missing, larger than MAX_DOCUMENT_BYTES, or not such a document.
         """
         if not path.is_file():
-            raise ContractError(f"{path} does not exist", f"a {cls.SCHEMA} document")
+            raise ContractError(f"{path} does not exist", f"a {cls.SCHEMA} document", "Check the path.")
         if path.stat().st_size > MAX_DOCUMENT_BYTES:
             raise ContractError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_DOCUMENT_BYTES}")
         return cls.parse(path.read_bytes(), str(path))

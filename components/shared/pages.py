@@ -88,19 +88,16 @@ def _divider(series: Mapping[str, Sequence[float]], boundary: int | None) -> str
     if boundary is None:
         return ""
     longest = max(len(line) for line in series.values())
-    place = _MARGIN + (boundary - 0.5) * (_WIDTH - 2 * _MARGIN) / max(1, longest - 1)
-    return (
-        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="0" y2="{_HEIGHT - _MARGIN}" stroke="#8aa0b5" '
-        'stroke-dasharray="4 4"/>'
-    )
+    x = _MARGIN + (boundary - 0.5) * (_WIDTH - 2 * _MARGIN) / max(1, longest - 1)
+    return f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_HEIGHT - _MARGIN}" stroke="#8aa0b5" stroke-dasharray="4 4"/>'
 
 
 def _points(line: Sequence[float], low: float, span: float) -> str:
     across = (_WIDTH - 2 * _MARGIN) / max(1, len(line) - 1)
     down = _HEIGHT - 2 * _MARGIN
     return " ".join(
-        f"{_MARGIN + place * across:.1f},{_MARGIN / 2 + (1 - (value - low) / span) * down:.1f}"
-        for place, value in enumerate(line)
+        f"{_MARGIN + index * across:.1f},{_MARGIN / 2 + (1 - (value - low) / span) * down:.1f}"
+        for index, value in enumerate(line)
     )
 
 

@@ -90,7 +90,7 @@ def _verify_signature(folder: Path, public_key: Path) -> None:
 
 
 def _unusable_key(key: Path, kind: str) -> BadConfigError:
-    return BadConfigError(f"{key} is not a usable key", f"a {kind} P-256, P-384 or P-521 key in PEM format")
+    return BadConfigError(f"{key} is not a usable key", f"an unencrypted {kind} P-256, P-384 or P-521 key (PEM)")
 
 
 def _hashing_without(*names: str) -> Any:

@@ -1,8 +1,8 @@
 """The data set of slices: `dataset.json`, `index.parquet`, `slices-<split>-<number>.tfrecord`.
 
 A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. The split `unseen` contains
-species outside the classes, labelled UNSEEN_LABEL; it is used for no training, model selection or test. A shard
-contains SHARD_SLICES records of one split in the order of their addition: its bytes depend on the slices alone.
+species outside the classes, labelled UNSEEN_LABEL; no model is trained, selected or gated on it. A shard contains
+SHARD_SLICES records of one split in the order of their addition: its bytes depend on the slices alone.
 """
 
 from bisect import bisect_left
@@ -146,7 +146,9 @@ def shards_of(folder: Path, split: str) -> list[Path]:
     """
     shards = sorted(folder.glob(f"slices-{split}-*.tfrecord"))
     if not shards:
-        raise ContractError(f"{folder} has no {split} shards", f"at least {shard_name(split, 0)}")
+        raise ContractError(
+            f"{folder} has no {split} shards", f"at least {shard_name(split, 0)}", "Create the slices again."
+        )
     return shards
 
 

@@ -22,7 +22,7 @@ from components.shared.errors import BadSourceFileError
 from components.shared.volumes.gzip_stream import GZIP_MAGIC, GzipStream
 from components.shared.volumes.histograms import grey_range, replace_non_finite
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii")
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
 MIN_VOXELS_PER_AXIS = 8
 MAX_VOXELS = 2**32
 MAX_ANISOTROPY = 64.0
@@ -119,7 +119,7 @@ def read_volume(file: Path) -> Volume:
         problem = f"its {header.nbytes} bytes do not fit into memory"
         raise BadSourceFileError(problem, remedy="Use a larger machine.") from error
     grey = _in_native_order(flat, header).reshape(header.shape[::-1])
-    darkest, brightest = _finite_range(grey)
+    darkest, brightest = _check_grey(grey)
     return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest)
 
 
@@ -128,12 +128,13 @@ def _unreadable(error: Exception) -> BadSourceFileError:
         return BadSourceFileError("the file is truncated", "a complete gzip file", "Copy it again.")
     if isinstance(error, zlib.error):
         return BadSourceFileError(f"the file is damaged ({error})", "a complete gzip file", "Copy it again.")
-    return BadSourceFileError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})")
+    problem = f"the file cannot be read ({getattr(error, 'strerror', None) or error})"
+    return BadSourceFileError(problem, remedy="Check the file and its permissions.")
 
 
 def _parse_header(block: bytes, is_gzip: bool) -> VolumeHeader:
     if not block:
-        raise BadSourceFileError("the file is empty", "a NIfTI volume")
+        raise BadSourceFileError("the file is empty", "a NIfTI volume", "Copy it again.")
     kind, order = _version_and_byte_order(block)
     header = kind(block[: kind.template_dtype.itemsize], endianness=order, check=False)
     shape = _three_dimensions(header)
@@ -156,20 +157,20 @@ def _version_and_byte_order(block: bytes) -> tuple[Any, str]:
                     raise BadSourceFileError("a header without voxels (.hdr of a pair)", "one .nii or .nii.gz file")
                 if magic.startswith((b"n+1", b"n+2")):
                     return kind, order
-    raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz volume")
+    raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz volume", "Export the scan as NIfTI.")
 
 
 def _three_dimensions(header: Any) -> tuple[int, int, int]:
     dim = [int(length) for length in header["dim"]]
     shape = dim[1 : dim[0] + 1] if 1 <= dim[0] <= 7 else []
     if not shape or min(shape) < 1:
-        raise BadSourceFileError(f"dimensions {dim}", "three positive lengths")
+        raise BadSourceFileError(f"dimensions {dim}", "three positive lengths", "Export the scan again.")
     if any(length > 1 for length in shape[3:]):
         raise BadSourceFileError(
             f"several frames or components ({_times(shape)})", "a single frame", "Export a single volume."
         )
     if len(shape) < 3 or min(shape[:3]) == 1:
-        raise BadSourceFileError(f"a flat image ({_times(shape)})", "a volume of three dimensions")
+        raise BadSourceFileError(f"a flat image ({_times(shape)})", "three dimensions", "Export the whole volume.")
     if min(shape[:3]) < MIN_VOXELS_PER_AXIS:
         raise BadSourceFileError(f"{_times(shape[:3])} voxels", f"at least {MIN_VOXELS_PER_AXIS} along each axis")
     return shape[0], shape[1], shape[2]
@@ -194,7 +195,8 @@ def _offset(header: Any) -> int:
     offset = float(header["vox_offset"])
     minimum = header.template_dtype.itemsize
     if not math.isfinite(offset) or not (offset == 0 or minimum <= offset <= _MAX_OFFSET):
-        raise BadSourceFileError(f"voxels at byte {offset:g}", f"an offset of {minimum} to {_MAX_OFFSET} bytes")
+        problem = f"voxels at byte {offset:g}"
+        raise BadSourceFileError(problem, f"an offset of {minimum} to {_MAX_OFFSET} bytes", "Export the scan again.")
     return int(offset) or minimum + 4
 
 
@@ -209,9 +211,8 @@ def _zooms(header: Any) -> tuple[float, float, float]:
             "Write the voxel size into the header.",
         )
     if max(zooms) > MAX_ANISOTROPY * min(zooms):
-        raise BadSourceFileError(
-            f"voxels {max(zooms) / min(zooms):.0f} times as long as wide", f"at most {MAX_ANISOTROPY:.0f}"
-        )
+        problem = f"voxels {max(zooms) / min(zooms):.0f} times as long as wide"
+        raise BadSourceFileError(problem, f"at most {MAX_ANISOTROPY:.0f}", "Resample the scan.")
     return zooms[0], zooms[1], zooms[2]
 
 
@@ -220,7 +221,7 @@ def _check_size(header: VolumeHeader, file_size: int) -> None:
     nbytes = header.offset + header.nbytes
     if nbytes > limit:
         raise BadSourceFileError(
-            f"the header promises {nbytes} bytes and the file has {file_size}", "a complete volume", "Copy it again."
+            f"the header declares {nbytes} bytes and the file has {file_size}", "a complete volume", "Copy it again."
         )
     if math.prod(header.shape) > MAX_VOXELS:
         raise BadSourceFileError(
@@ -268,12 +269,13 @@ def _in_native_order(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
     return flat
 
 
-def _finite_range(grey: NDArray[Any]) -> tuple[float, float]:
+def _check_grey(grey: NDArray[Any]) -> tuple[float, float]:
+    """Check grey values, replace those that are not finite, and return the lowest and the highest."""
     darkest, brightest, not_finite = grey_range(grey)
     if not_finite == grey.size:
-        raise BadSourceFileError("all voxels are NaN or infinite", "grey values")
+        raise BadSourceFileError("all voxels are NaN or infinite", "finite grey values")
     if darkest == brightest:
-        raise BadSourceFileError(f"all voxels are {darkest:g}", "grey values that differ")
+        raise BadSourceFileError(f"all voxels are {darkest:g}", "different grey values")
     if not (MIN_GREY_RANGE <= brightest - darkest < math.inf):
         problem = f"grey values from {darkest:g} to {brightest:g}"
         raise BadSourceFileError(problem, f"a finite range of at least {MIN_GREY_RANGE:g}")

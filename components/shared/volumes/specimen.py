@@ -136,10 +136,10 @@ def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_
     mark_brighter(volume.grey, threshold, mask)
     voxels = keep_largest_component(mask)
     if voxels == 0:
-        raise BadSourceFileError("no bright object in the volume", "a specimen")
+        raise BadSourceFileError("no bright object in the volume", "a specimen", "Check the scan.")
     if voxels < MIN_SPECIMEN_VOXELS:
         raise BadSourceFileError(
-            f"the largest object has {voxels} voxels", f"a specimen of {MIN_SPECIMEN_VOXELS} or more"
+            f"the largest object has {voxels} voxels", f"at least {MIN_SPECIMEN_VOXELS}", "Scan at a higher resolution."
         )
 
 
@@ -164,7 +164,7 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     step = (volume.brightest - volume.darkest) / BINS
     low, high = (volume.darkest + float(index) * step for index in bins)
     if low >= high:
-        raise BadSourceFileError(f"98 % of the specimen's box is at grey value {low:g}", "grey values that differ")
+        raise BadSourceFileError(f"98 % of the specimen's box is at grey value {low:g}", "different grey values")
     return low, high
 
 

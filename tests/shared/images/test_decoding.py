@@ -13,7 +13,7 @@ from PIL import Image
 from components.shared.errors import BadImageError
 from components.shared.images.decoding import FORMATS, decode_image, encode_png, open_image
 
-README = Path(__file__).parents[3] / "README.md"
+DOCUMENTS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -79,6 +79,6 @@ def test_the_first_picture_of_a_multi_picture_jpeg_is_decoded() -> None:
     assert np.abs(decode_image(buffer.getvalue(), 1).astype(int) - 10).max() <= 2
 
 
-def test_the_readme_names_every_format() -> None:
-    words = {word.upper() for word in re.findall(r"\w+", README.read_text(encoding="utf-8"))}
-    assert set(FORMATS) <= words
+def test_the_documents_name_every_format() -> None:
+    text = " ".join(path.read_text(encoding="utf-8") for path in DOCUMENTS.rglob("*.md"))
+    assert set(FORMATS) <= {word.upper() for word in re.findall(r"\w+", text)}

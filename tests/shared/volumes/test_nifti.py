@@ -77,7 +77,7 @@ def test_reading_does_not_change_the_file(ball: np.ndarray, write_nifti: Writer)
         ({"pixdim": [1, 1, np.nan, 1, 1, 1, 1, 1]}, "zooms 1, nan, 1"),
         ({"pixdim": [1, 1, 1, np.inf, 1, 1, 1, 1]}, "zooms 1, 1, inf"),
         ({"pixdim": [1, 1, 1, 500, 1, 1, 1, 1]}, "500 times as long"),
-        ({"dim": [3, 30000, 30000, 30000, 1, 1, 1, 1]}, "promises"),
+        ({"dim": [3, 30000, 30000, 30000, 1, 1, 1, 1]}, "declares"),
         ({"dim": [3, 32, -28, 24, 1, 1, 1, 1]}, "dimensions"),
         ({"dim": [9, 32, 28, 24, 1, 1, 1, 1]}, "dimensions"),
         ({"dim": [3, 4, 28, 192, 1, 1, 1, 1]}, "at least 8"),
@@ -115,7 +115,7 @@ def test_an_image_without_volume_is_rejected_with_a_reason(array: np.ndarray, wr
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 def test_a_truncated_file_is_rejected(ball: np.ndarray, write_nifti: Writer, share: float) -> None:
-    for name, reason in (("cut.nii.gz", "truncated"), ("cut.nii", "promises|not a NIfTI")):
+    for name, reason in (("cut.nii.gz", "truncated"), ("cut.nii", "declares|not a NIfTI")):
         file = write_nifti(ball, name)
         file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
         with pytest.raises(BadSourceFileError, match=reason):
