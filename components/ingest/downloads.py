@@ -53,7 +53,7 @@ class ScratchFolder:
 
 @dataclass(frozen=True)
 class DownloadProcessor:
-    """Downloads one file after another, has each processed by a worker process, and deletes it.
+    """The steps for one file of an object store: download, processing by a worker process, deletion.
 
     Attributes:
         source: Source of the files.

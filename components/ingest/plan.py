@@ -198,7 +198,7 @@ def _bytes_or_reason(
 
 
 def _assign_shards(scans: Sequence[Scan], shards: int) -> tuple[int, ...]:
-    """Return the shard of each scan; specimens are dealt out by size, so that shards have about the same work."""
+    """Return the shard of each scan: specimens are assigned in turn, largest first, so that shards have equal work."""
     sizes: defaultdict[str, int] = defaultdict(int)
     for scan in scans:
         sizes[scan.specimen] += scan.size

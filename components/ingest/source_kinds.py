@@ -1,4 +1,4 @@
-"""The processing of each kind of source file: the only module in which volumes and photographs differ in this step."""
+"""The processing of each kind of source file; besides this table, kinds differ only in the data set's page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
