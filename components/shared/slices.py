@@ -31,7 +31,7 @@ SPLITS = ("train", "validation", "test")
 UNSEEN, UNSEEN_LABEL = "unseen", -1
 SHARD_SLICES = 2048
 INFO_FILE, INDEX_FILE = "dataset.json", "index.parquet"
-ROW_GROUP_ROWS = 4096
+ROW_GROUP_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SlicesWriter:
         self._rows.append(_to_row(item, shard, position))
         self._slices[item.species, item.split] += 1
         self._specimens[item.species, item.split].add(item.specimen)
-        if len(self._rows) == ROW_GROUP_ROWS:
+        if len(self._rows) == ROW_GROUP_SIZE:
             self._flush_rows()
 
     def counts(self) -> tuple[SplitCount, ...]:

@@ -88,7 +88,7 @@ def test_equal_slices_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_the_index_locates_each_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(slices_module, "SHARD_SLICES", 4)
-    monkeypatch.setattr(slices_module, "ROW_GROUP_ROWS", 7)
+    monkeypatch.setattr(slices_module, "ROW_GROUP_SIZE", 7)
     folder = _write(tmp_path / "slices")
     assert [len(shards_of(folder, split)) for split in SPLITS] == [3, 3, 3]
     for shard, rows in read_index(folder).groupby("shard"):
