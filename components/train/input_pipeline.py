@@ -88,14 +88,11 @@ def training_batches(
     else:
         batches = _batches_from_shards(folder, spec, epoch_size, seed, first_epoch)
     steps = tf.data.Dataset.counter(first_epoch * epoch_size.steps)
-    return (
-        tf.data.Dataset.zip((steps, batches))
-        .map(
-            lambda step, batch: _augment_and_mix(batch[0], batch[1], _stateless_seed(seed, step), spec.classes, recipe),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-        .prefetch(2)
+    views = tf.data.Dataset.zip((steps, batches)).map(
+        lambda step, batch: _augment_and_mix(*batch, _stateless_seed(seed, step), spec.classes, recipe),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
+    return views.prefetch(2)
 
 
 def held_out_batches(
@@ -119,9 +116,8 @@ def held_out_batches(
     batches = batches.batch(batch_size)
     if count * spec.slice_bytes <= cache_gigabytes * 2**30:
         batches = batches.cache()
-    return batches.map(lambda images, labels: (tf.cast(images, tf.float32), tf.one_hot(labels, spec.classes))).prefetch(
-        2
-    )
+    batches = batches.map(lambda images, labels: (tf.cast(images, tf.float32), tf.one_hot(labels, spec.classes)))
+    return batches.prefetch(2)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from components.phantoms.anatomy.fields import (
 
 
 def chrysalidina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Chrysalidina: a tall three-lobed cone, three chambers per whorl, densely filled with upright pillars."""
+    """Build Chrysalidina: a tall three-lobed cone, three chambers per whorl, densely filled with upright pillars."""
     width, height = rng.uniform(0.66, 0.74), 1.5
     drop = np.maximum(0.8 - points.z, TINY)
     azimuth = points.angle + rng.uniform(-0.5, 0.5) * drop
@@ -40,7 +40,7 @@ def chrysalidina(points: Points, wall: float, rng: np.random.Generator) -> Anato
 
 
 def coskinolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Coskinolina: a broad cone with a flat base, a stack of saucer-shaped chambers separated by pillars."""
+    """Build Coskinolina: a broad cone with a flat base, a stack of saucer-shaped chambers separated by pillars."""
     height, base = rng.uniform(1.05, 1.2), rng.uniform(0.76, 0.84)
     drop = np.maximum(0.55 * height - points.z, TINY)
     spacing = rng.uniform(2.8, 3.2) * wall
@@ -57,7 +57,7 @@ def coskinolina(points: Points, wall: float, rng: np.random.Generator) -> Anatom
 
 
 def lockhartia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Lockhartia: a low trochospiral dome, one storey of chambers over an umbilicus of fused pillars and canals."""
+    """Build Lockhartia: a low trochospiral dome, one storey of chambers on an umbilicus of pillars and canals."""
     dome, keel = rng.uniform(0.78, 0.88), rng.uniform(0.36, 0.44)
     height = points.z + (dome - keel) / 2
     roof = (dome * (1 - points.rho**2.6) - height) * 0.8
@@ -75,7 +75,7 @@ def lockhartia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy
 
 
 def minoxia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Minoxia: a curved horn that flares in lobes, material with a spongy labyrinth that opens outwards."""
+    """Build Minoxia: a curved horn that flares in lobes, filled with a spongy labyrinth that opens outwards."""
     bow, sweep, mouth = rng.uniform(0.5, 0.58), rng.uniform(2.4, 2.9), rng.uniform(0.54, 0.62)
     along = np.mod(np.arctan2(points.z, points.x) + np.float32(np.pi + 0.6), FULL_TURN)
     progress = np.clip(along / sweep, 0, 1)
@@ -100,7 +100,7 @@ def _labyrinth(points: Points, wavelength: float, rng: np.random.Generator) -> F
 
 
 def rhapydionina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Rhapydionina: a column of disc chambers, radial septula around a solid core."""
+    """Build Rhapydionina: a column of disc chambers, radial septula around a solid core."""
     half, width = 0.86, rng.uniform(0.48, 0.56)
     progress = np.clip((points.z + half) / (2 * half), 0, 1)
     radius = width * (0.62 + 0.38 * np.sqrt(progress))

@@ -20,7 +20,7 @@ from components.phantoms.anatomy.fields import (
 
 
 def baculogypsina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Baculogypsina: a globular body of cubical chamberlets in rows, with stout solid spines on all sides."""
+    """Build Baculogypsina: a globular body of cubical chamberlets in rows, with stout solid spines on all sides."""
     spacing = rng.uniform(2.7, 3.0) * wall
     rows = union(*(sheets(axis + 0.5 * spacing, spacing, wall) for axis in (points.x, points.y, points.z)))
     distance = np.sqrt(points.x**2 + points.y**2 + points.z**2)
@@ -53,7 +53,7 @@ def _spine(points: Points, direction: NDArray[np.float64], base: float, tip: flo
 
 
 def fallotia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Fallotia: a flat lens, open inside except for spiral septa, under a deep exoskeletal mesh on both faces."""
+    """Build Fallotia: a flat lens, open inside except for spiral septa, under a deep exoskeletal mesh on both faces."""
     smooth = lens(points, rng.uniform(0.58, 0.68))
     depth = rng.uniform(2.3, 2.7) * wall
     mesh = honeycomb(points.x, points.y, rng.uniform(2.4, 2.7) * wall, 0.9 * wall)
@@ -65,7 +65,7 @@ def fallotia(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
 
 
 def orbitoides(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Orbitoides: a thick lens with a median layer of arcuate chamberlets, lateral layers and conical pillars."""
+    """Build Orbitoides: a thick lens with a median layer of arcuate chamberlets, lateral layers and conical pillars."""
     smooth = lens(points, rng.uniform(0.7, 0.8))
     median = rng.uniform(1.5, 1.8) * wall - np.abs(points.z)
     layers = sheets(smooth, rng.uniform(2.0, 2.2) * wall, 0.9 * wall)

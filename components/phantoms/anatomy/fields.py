@@ -83,7 +83,7 @@ def sheets(u: Field, spacing: float, wall: float, stretch: Field | float = 1.0) 
 def rods(u: Field, v: Field, spacing: float, radius: Field | float) -> Field:
     """Return parallel rods on a triangular lattice of the plane (u, v), body units.
 
-    The rods stand across the plane; `radius` may vary from point to point, for pillars that widen.
+    The rods are perpendicular to the plane; `radius` may vary from point to point, for pillars that widen.
     """
     row_height = spacing * 0.866
     row = np.round(v / row_height)

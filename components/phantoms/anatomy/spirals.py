@@ -23,7 +23,7 @@ from components.phantoms.anatomy.spheres import enclosing_ball, sphere_fields
 
 
 def alveolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Alveolina: a fusiform coil about its long axis, its whorls thick and drilled with rows of chamberlets."""
+    """Build Alveolina: a fusiform coil about its long axis, its whorls thick and drilled with rows of chamberlets."""
     elongation = rng.uniform(1.5, 1.8)
     sharpness = rng.uniform(1.6, 1.9)
     pitch = rng.uniform(2.9, 3.2) * wall
@@ -44,7 +44,7 @@ def alveolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
 
 
 def elphidiella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Elphidiella: an involute planispiral lens of open chambers with curved septa and pores along the sutures."""
+    """Build Elphidiella: an involute planispiral lens of chambers with curved septa and pores along the sutures."""
     thickness = rng.uniform(0.64, 0.75)
     expansion = math.log(rng.uniform(1.75, 1.95))
     step = FULL_TURN / int(rng.integers(16, 19))
@@ -66,7 +66,7 @@ def elphidiella(points: Points, wall: float, rng: np.random.Generator) -> Anatom
 
 
 def ataxophragmium(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Ataxophragmium: a high trochospire of few inflated chambers with buttresses inside their outer walls."""
+    """Build Ataxophragmium: a high trochospire of few inflated chambers with buttresses inside their outer walls."""
     count = int(rng.integers(9, 11))
     radii = rng.uniform(1.15, 1.2) ** np.arange(count, dtype=np.float64)
     turns = FULL_TURN / rng.uniform(3.7, 4.3) * np.arange(count) + rng.uniform(0, FULL_TURN)
@@ -82,7 +82,7 @@ def ataxophragmium(points: Points, wall: float, rng: np.random.Generator) -> Ana
 
 
 def arumella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Arumella: long tubular chambers, half a coil each, ribbed, coiled from pole to pole in five planes."""
+    """Build Arumella: long tubular chambers, half a coil each, ribbed, coiled from pole to pole in five planes."""
     count = int(rng.integers(11, 14))
     growth = rng.uniform(1.13, 1.17)
     turn = math.radians(rng.uniform(138.0, 148.0))
