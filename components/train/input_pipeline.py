@@ -89,7 +89,7 @@ def training_batches(
         batches = _batches_from_shards(folder, spec, epoch_size, seed, first_epoch)
     steps = tf.data.Dataset.counter(first_epoch * epoch_size.steps)
     views = tf.data.Dataset.zip((steps, batches)).map(
-        lambda step, batch: _augment_and_mix(*batch, _stateless_seed(seed, step), spec.classes, recipe),
+        lambda step, batch: _augment_and_mix(batch[0], batch[1], _stateless_seed(seed, step), spec.classes, recipe),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return views.prefetch(2)
