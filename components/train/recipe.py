@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from components.shared.config import Frozen, checked, shown
+from components.shared.config import Frozen, abbreviate, checked
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone
 
@@ -148,7 +148,7 @@ def _merge_backbone(fields: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     overrides = common.pop(PER_BACKBONE, {})
     if not isinstance(overrides, Mapping) or not all(isinstance(keys, Mapping) for keys in overrides.values()):
         raise BadConfigError(
-            f"recipe key {PER_BACKBONE!r} with value {shown(overrides)}",
+            f"recipe key {PER_BACKBONE!r} with value {abbreviate(overrides)}",
             "a recipe for each backbone that has its own, such as {mobilenet: {weights: imagenet}}",
             f"Write the recipe's {PER_BACKBONE} as a mapping from names to recipes.",
         )
