@@ -1,1 +1,1 @@
-"""Synthetic specimens with known truth: the embedded default input."""
+"""Synthetic specimens with known masks: the embedded default data."""

@@ -1,26 +1,34 @@
-"""How many specimens there are of each species, when some are frequent and some are rare."""
+"""Numbers of specimens of each species in a balanced or an imbalanced set."""
 
 from collections.abc import Sequence
 
 from components.shared.errors import BadConfigError
 
-MOST_SPECIMENS = 9999
+MAX_SPECIMENS = 9999
 
 
-def abundances(species: Sequence[str], most: int, imbalance: float) -> dict[str, int]:
-    """Returns the number of specimens of each species, falling by the same factor from one to the next.
+def abundances(species: Sequence[str], specimens: int, imbalance: float) -> dict[str, int]:
+    """Return the number of specimens of each species, which falls by the same factor from one to the next.
 
     Args:
-        species: the most frequent one first.
-        most: specimens of the first.
-        imbalance: how many times more these are than those of the last; 1 for equal numbers.
+        species: Names of the species, the most frequent one first.
+        specimens: Number of specimens of the first species.
+        imbalance: Ratio of the first number to the last; 1 for equal numbers.
 
     Raises:
-        BadConfigError: no specimens, too many, or less than one of the rarest.
+        BadConfigError: The number is out of range, or the last species would have less than one specimen.
     """
-    if not 1 <= most <= MOST_SPECIMENS:
-        raise BadConfigError(f"{most} specimens per species", f"1 to {MOST_SPECIMENS}", "Ask for another number.")
-    if not 1 <= imbalance <= most:
-        raise BadConfigError(f"imbalance {imbalance:g} : 1", f"1 to {most}, the specimens of the most frequent species")
+    if not 1 <= specimens <= MAX_SPECIMENS:
+        raise BadConfigError(
+            f"{specimens} specimens per species",
+            f"1 to {MAX_SPECIMENS}",
+            f"Set specimens_per_species to a number from 1 to {MAX_SPECIMENS}.",
+        )
+    if not 1 <= imbalance <= specimens:
+        raise BadConfigError(
+            f"imbalance {imbalance:g} : 1",
+            f"1 to {specimens}, the specimens of the most frequent species",
+            f"Set imbalance to a number from 1 to {specimens}.",
+        )
     steps = max(1, len(species) - 1)
-    return {name: round(most * imbalance ** (-rank / steps)) for rank, name in enumerate(species)}
+    return {name: round(specimens * imbalance ** (-rank / steps)) for rank, name in enumerate(species)}

@@ -1,4 +1,4 @@
-"""The pipeline step that makes synthetic specimens."""
+"""The KFP component that makes synthetic specimens."""
 
 from kfp import dsl
 
@@ -18,25 +18,25 @@ def phantoms(
     """Make synthetic specimens with known truth: NIfTI volumes with masks, or photographs, and a manifest.
 
     Args:
-        specimens_per_species: Individuals of each of the twelve forms, where imbalanced of the most frequent one.
+        specimens_per_species: Individuals of each of the twelve species, or of the most frequent one if imbalanced.
         size: Edge of the scanned cube in voxels, 32 to 512, or typical long side of the photographs in pixels.
-        seed: The same seed gives the same bytes.
-        volumes: Folder with manifest.csv and what it names.
-        contact_sheet: All forms.
-        kind: What is made, volumes or photographs.
-        imbalance: How many times more specimens the most frequent form has than the rarest.
+        seed: Seed; the same seed gives the same bytes.
+        volumes: Folder with manifest.csv and the files that it lists.
+        contact_sheet: Page with all species.
+        kind: Kind of data, volumes or photographs.
+        imbalance: Ratio of the specimens of the most frequent species to those of the rarest.
 
     Returns:
-        The address of the folder with manifest.csv.
+        The URI of the folder with manifest.csv.
     """
     from pathlib import Path
 
-    from components.phantoms.kinds import make_phantoms
+    from components.phantoms.kinds import PhantomRequest, make_phantoms
     from components.shared.errors import exit_on_error
     from components.shared.files import write_atomically
 
     with exit_on_error("phantoms"):
-        page = make_phantoms(kind, Path(volumes.path), specimens_per_species, size, seed, imbalance)
+        page = make_phantoms(kind, PhantomRequest(specimens_per_species, size, seed, imbalance), Path(volumes.path))
         volumes.metadata.update(synthetic=True, specimens_per_species=specimens_per_species, size=size, seed=seed)
         write_atomically(Path(contact_sheet.path), page.encode())
     return volumes.uri

@@ -1,6 +1,7 @@
-"""The kinds of synthetic specimens, by name."""
+"""The kinds of synthetic data, by name."""
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.phantoms.contact_sheet import contact_sheet, contact_sheet_html
@@ -14,53 +15,67 @@ from components.shared.errors import BadConfigError
 from components.shared.images.decoding import encode_png
 from components.shared.pages import heading, page, paragraph, picture
 
-_SHEET_VOXELS, _SHOWN, _SHOWN_PIXELS = 96, 6, 160
+_MAX_SHEET_VOXELS, _PHOTOGRAPHS_PER_SPECIES, _PHOTOGRAPH_PIXELS = 96, 6, 160
 
 
-def make_phantoms(kind: str, folder: Path, specimens: int, size: int, seed: int, imbalance: float) -> str:
-    """Makes a set of synthetic specimens and returns a page that shows it.
+@dataclass(frozen=True)
+class PhantomRequest:
+    """The parameters that all kinds of synthetic data share.
+
+    Attributes:
+        specimens_per_species: Specimens of each species, or of the most frequent one if imbalanced.
+        size: Edge of a volume in voxels, or typical long side of a photograph in pixels.
+        seed: Seed; the same seed gives the same bytes.
+        imbalance: Ratio of the specimens of the most frequent species to those of the rarest.
+    """
+
+    specimens_per_species: int
+    size: int
+    seed: int
+    imbalance: float
+
+
+def make_phantoms(kind: str, request: PhantomRequest, folder: Path) -> str:
+    """Write a set of synthetic specimens and return a page that shows it.
 
     Args:
-        kind: a key of KINDS.
-        folder: where to write.
-        specimens: of each species, where imbalanced of the most frequent one.
-        size: of a volume in voxels, or of a photograph in pixels.
-        seed: the same seed gives the same bytes.
-        imbalance: how many times more specimens the most frequent species has than the rarest.
+        kind: Key of KINDS.
+        request: Number, size, seed and imbalance of the specimens.
+        folder: Folder to write.
 
     Raises:
-        BadConfigError: no such kind, or numbers that cannot work.
+        BadConfigError: The kind is unknown, or a number is out of range.
     """
     if kind not in KINDS:
-        raise BadConfigError(f"phantoms of the kind {kind!r}", f"one of {', '.join(KINDS)}", "Mend the parameter.")
-    return KINDS[kind](folder, specimens, size, seed, imbalance)
+        kinds = ", ".join(KINDS)
+        raise BadConfigError(f"phantoms of kind {kind!r}", f"one of {kinds}", f"Set kind to one of {kinds}.")
+    return KINDS[kind](request, folder)
 
 
-def _volumes(folder: Path, specimens: int, size: int, seed: int, imbalance: float) -> str:
-    config = PhantomConfig(specimens_per_species=specimens, size=size, seed=seed, imbalance=imbalance)
-    generate_phantoms(folder, config)
-    return contact_sheet_html(contact_sheet(seed, min(size, _SHEET_VOXELS)))
+def _make_volumes(request: PhantomRequest, folder: Path) -> str:
+    generate_phantoms(folder, PhantomConfig(**asdict(request)))
+    return contact_sheet_html(contact_sheet(request.seed, min(request.size, _MAX_SHEET_VOXELS)))
 
 
-def _photographs(folder: Path, specimens: int, size: int, seed: int, imbalance: float) -> str:
-    config = PhotoConfig(specimens_per_species=specimens, size=size, seed=seed, imbalance=imbalance)
-    generate_photographs(folder, config)
-    return photographs_html(seed)
+def _make_photographs(request: PhantomRequest, folder: Path) -> str:
+    generate_photographs(folder, PhotoConfig(**asdict(request)))
+    return photographs_html(request.seed)
 
 
 def photographs_html(seed: int) -> str:
-    """Returns a page with some photographs of each species."""
-    parts = [paragraph("Synthetic fishes in synthetic scenes; they are of no real species.")]
+    """Return a page with some photographs of each species."""
+    parts = [paragraph("Synthetic fishes in synthetic scenes. They do not represent real species.")]
     for species in ALL_FISHES:
-        role = "outside the model" if species in UNSEEN_FISHES else "in the model"
-        parts += [heading(f"{species}, {role}"), *(_shown(species, seed, index) for index in range(_SHOWN))]
+        role = "unseen species" if species in UNSEEN_FISHES else "species of the model"
+        pictures = (_photograph_figure(species, seed, index) for index in range(_PHOTOGRAPHS_PER_SPECIES))
+        parts += [heading(f"{species}, {role}"), *pictures]
     return page("Synthetic photographs", parts)
 
 
-def _shown(species: str, seed: int, index: int) -> str:
+def _photograph_figure(species: str, seed: int, index: int) -> str:
     rng = specimen_rng(seed, species, index)
-    canvas = paint(draw_individual(ALL_FISHES[species], rng))
-    return picture(encode_png(photograph(canvas, _SHOWN_PIXELS, rng)), f"{species.lower()}-{index:03d}", _SHOWN_PIXELS)
+    png = encode_png(photograph(paint(draw_individual(ALL_FISHES[species], rng)), _PHOTOGRAPH_PIXELS, rng))
+    return picture(png, f"{species.lower()}-{index:03d}", _PHOTOGRAPH_PIXELS)
 
 
-KINDS: dict[str, Callable[[Path, int, int, int, float], str]] = {"volumes": _volumes, "photographs": _photographs}
+KINDS: dict[str, Callable[[PhantomRequest, Path], str]] = {"volumes": _make_volumes, "photographs": _make_photographs}

@@ -1,4 +1,4 @@
-"""Specimens as NIfTI files, the same bytes for the same specimen."""
+"""Specimens as NIfTI files, with the same bytes for the same specimen."""
 
 import csv
 import gzip
@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from components.phantoms.specimen import Specimen
+from components.phantoms.specimen import Phantom
 from components.shared.errors import BadConfigError
 
 MANIFEST = "manifest.csv"
@@ -20,27 +20,27 @@ _FASTEST = 1
 
 
 def check_folder(folder: Path, names: Sequence[str]) -> None:
-    """Refuses to replace anything but an empty folder or an older set of phantoms, which has files of these names.
+    """Check that a folder is missing, empty, or an older set of phantoms, which has files of these names.
 
     Raises:
-        BadConfigError: it is a file, or holds something else.
+        BadConfigError: The path is a file, or the folder holds other files.
     """
     older_set = all((folder / name).exists() for name in names)
     if folder.is_dir() and any(folder.iterdir()) and not older_set:
-        raise BadConfigError(f"{folder} holds other files", "an empty or new folder", "Choose another folder.")
+        raise BadConfigError(f"{folder} holds other files", "an empty or new folder", "Choose an empty or new folder.")
     if folder.exists() and not folder.is_dir():
-        raise BadConfigError(f"{folder} is a file", "a folder", "Choose another place.")
+        raise BadConfigError(f"{folder} is a file", "a folder", "Choose another path.")
 
 
 def volume_path(specimen: str, species: str, root: str) -> str:
-    """Returns where a specimen's file lies, relative to the folder of the whole set."""
+    """Return the path of a specimen's file, relative to the folder of the set."""
     return f"{root}/{species}/{specimen}.nii.gz"
 
 
-def write_specimen(folder: Path, specimen: Specimen, root: str) -> None:
-    """Writes a specimen's volume under `root` and its mask, uint8 0 and 1, under ``masks``.
+def write_specimen(folder: Path, specimen: Phantom, root: str) -> None:
+    """Write a specimen's volume under `root` and its mask, uint8 0 and 1, under ``masks``.
 
-    Masks lie in a tree of their own, so that a reader of the volumes' folder never takes one for a scan.
+    Masks have a separate folder, so that they are not read as scans.
     """
     for tree, array in ((root, specimen.volume), ("masks", specimen.mask.astype(np.uint8))):
         path = folder / volume_path(specimen.name, specimen.species, tree)
@@ -49,11 +49,11 @@ def write_specimen(folder: Path, specimen: Specimen, root: str) -> None:
 
 
 def nifti_bytes(array: NDArray[np.uint8], affine: NDArray[np.float64]) -> bytes:
-    """Returns a gzipped NIfTI-1 file, millimetres as unit, without a time stamp.
+    """Return a gzipped NIfTI-1 file in millimetres, without a time stamp.
 
     Args:
-        array: uint8 [X, Y, Z].
-        affine: float64 (4, 4), voxel index to mm; the zooms follow from it.
+        array: Volume or mask, uint8 [X, Y, Z].
+        affine: Map from voxel index to mm, float64 (4, 4), which determines the zooms.
     """
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
@@ -64,7 +64,7 @@ def nifti_bytes(array: NDArray[np.uint8], affine: NDArray[np.float64]) -> bytes:
 
 
 def write_manifest(path: Path, rows: Iterable[tuple[str, ...]], columns: Sequence[str] = MANIFEST_COLUMNS) -> None:
-    """Writes the list of specimens as CSV with these columns; paths are relative to the list's folder."""
+    """Write the list of specimens as CSV with these columns; paths are relative to the list's folder."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

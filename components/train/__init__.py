@@ -1,1 +1,1 @@
-"""Trains one backbone on segmented slices."""
+"""The training step: one backbone on segmented slices."""

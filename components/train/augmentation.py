@@ -1,8 +1,8 @@
-"""Random views of a batch of slices: one combined warp, then grey values, then MixUp or CutMix.
+"""Augmentation of a batch of slices: one combined warp, then grey values, then MixUp or CutMix.
 
-Every draw is a pure function of a seed, which Keras's augmentation layers are not: a resumed run needs the views of the
-uninterrupted one. One affine warp by OpenCV in uint8 for flips, rotation, zoom, shear and shift costs a tenth of
-TensorFlow's, and Keras's layers warp one after the other.
+Every random number is a pure function of a seed, so that a resumed run gets the views of an uninterrupted one; Keras's
+augmentation layers do not offer this. One affine warp in uint8 by OpenCV, for flips, rotation, zoom, shear and shift,
+costs a tenth of TensorFlow's; Keras's layers would warp once for each of them.
 """
 
 import math
@@ -16,46 +16,46 @@ import tensorflow as tf
 from components.train.recipe import Recipe
 
 Slices = npt.NDArray[np.uint8]
-_EVERY = 4  # rows and columns that estimate the mean grey value
+_MEAN_STRIDE = 4  # rows and columns between the pixels of which the mean grey value is estimated
 
 
 def augment(slices: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tf.Tensor:
-    """Warps each slice and changes its contrast and brightness at random; background and uncovered corners are black.
+    """Warp each slice and change its contrast and brightness at random; background and uncovered corners are black.
 
     Args:
-        slices: uint8 [N, S, S, C].
-        seed: int64 [2]; the same seed gives the same views.
-        recipe: the strengths.
+        slices: Slices, uint8 [N, S, S, C].
+        seed: Seed, int64 [2]; the same seed gives the same views.
+        recipe: Strengths of the changes.
 
     Returns:
         float32 [N, S, S, C], whole numbers in 0..255.
     """
     warp_seed, contrast_seed, brightness_seed = tf.unstack(tf.random.split(seed, 3))
     count, edge = tf.shape(slices)[0], tf.cast(tf.shape(slices)[1], tf.float32)
-    drawn = (
-        _random_warps(count, edge, warp_seed, recipe),
-        _around_one(count, contrast_seed, recipe.contrast),
-        _around_one(count, brightness_seed, recipe.brightness),
+    parameters = (
+        _draw_warps(count, edge, warp_seed, recipe),
+        _draw_factors(count, contrast_seed, recipe.contrast),
+        _draw_factors(count, brightness_seed, recipe.brightness),
     )
-    views = tf.numpy_function(_render, [slices, *drawn], tf.uint8, stateful=False)
+    views = tf.numpy_function(_render, [slices, *parameters], tf.uint8, stateful=False)
     return tf.cast(tf.ensure_shape(views, slices.shape), tf.float32)
 
 
 def _render(
     slices: Slices, warps: npt.NDArray[np.float32], contrasts: npt.NDArray[np.float32], gains: npt.NDArray[np.float32]
 ) -> Slices:
-    """Resamples each slice through its warp, then stretches its grey values about their mean and multiplies them."""
+    """Resample each slice through its warp, then scale its grey values about their mean and multiply them."""
     views = np.empty_like(slices)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    for piece, warp, contrast, gain, view in zip(slices, warps, contrasts, gains, views, strict=True):
-        warped = cv2.warpAffine(piece, warp, piece.shape[1::-1], flags=flags).reshape(piece.shape)
-        view[...] = cv2.LUT(warped, _grey_values(warped, contrast, gain)).reshape(piece.shape)
+    for image, warp, contrast, gain, view in zip(slices, warps, contrasts, gains, views, strict=True):
+        warped_image = cv2.warpAffine(image, warp, image.shape[1::-1], flags=flags).reshape(image.shape)
+        view[...] = cv2.LUT(warped_image, _grey_values(warped_image, contrast, gain)).reshape(image.shape)
     return views
 
 
 def _grey_values(view: Slices, contrast: np.float32, gain: np.float32) -> Slices:
-    """Returns uint8 [256], the new value of each grey value; black stays black."""
-    sample = view[::_EVERY, ::_EVERY]
+    """Return the new value of each grey value, uint8 [256]; black stays black."""
+    sample = view[::_MEAN_STRIDE, ::_MEAN_STRIDE]
     specimen = sample[sample > 0]
     mean = specimen.mean() if specimen.size else 0.0
     table = np.rint(((np.arange(256) - mean) * contrast + mean) * gain).clip(0, 255).astype(np.uint8)
@@ -64,15 +64,15 @@ def _grey_values(view: Slices, contrast: np.float32, gain: np.float32) -> Slices
 
 
 def mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes each slice with another of its batch by MixUp or CutMix, with the recipe's probability; labels likewise.
+    """Mix each slice and its label with another of its batch by MixUp or CutMix, with the recipe's probability.
 
-    Where the recipe asks for both, each batch takes one of them with equal chances.
+    If the recipe enables both, each batch is mixed by one of them with equal probability.
 
     Args:
-        slices: float32 [N, S, S, C].
-        labels: float32 [N, K], rows summing to 1.
-        seed: int64 [2].
-        recipe: probability and parameters of the beta distributions.
+        slices: Slices, float32 [N, S, S, C].
+        labels: Labels, float32 [N, K], rows of sum 1.
+        seed: Seed, int64 [2].
+        recipe: Probability of mixing, and parameters of the beta distributions.
 
     Returns:
         Slices and labels of the same shapes.
@@ -82,25 +82,25 @@ def mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -
     ]
     if not methods or not recipe.mix_probability:
         return slices, labels
-    whether, which, how = tf.unstack(tf.random.split(seed, 3))
-    arms = [partial(blend, slices, labels, how, alpha) for blend, alpha in methods]
-    arm = tf.random.stateless_uniform([], which, maxval=len(arms), dtype=tf.int32)
-    mixed = tf.random.stateless_uniform([], whether) < recipe.mix_probability
-    return tuple(tf.cond(mixed, lambda: tf.switch_case(arm, arms), lambda: (slices, labels)))
+    coin_seed, method_seed, mixing_seed = tf.unstack(tf.random.split(seed, 3))
+    branches = [partial(blend, slices, labels, mixing_seed, alpha) for blend, alpha in methods]
+    branch = tf.random.stateless_uniform([], method_seed, maxval=len(branches), dtype=tf.int32)
+    applies = tf.random.stateless_uniform([], coin_seed) < recipe.mix_probability
+    return tuple(tf.cond(applies, lambda: tf.switch_case(branch, branches), lambda: (slices, labels)))
 
 
 def _mix_up(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Blends each slice with its neighbour in the batch (Zhang et al. 2018, arXiv 1710.09412)."""
+    """Blend each slice with its neighbour in the batch (Zhang et al. 2018, arXiv 1710.09412)."""
     share = _beta(tf.shape(slices)[0], seed, alpha)
-    wide, narrow = share[:, None, None, None], share[:, None]
+    slice_share, label_share = share[:, None, None, None], share[:, None]
     return (
-        slices * wide + tf.roll(slices, 1, axis=0) * (1 - wide),
-        labels * narrow + tf.roll(labels, 1, axis=0) * (1 - narrow),
+        slices * slice_share + tf.roll(slices, 1, axis=0) * (1 - slice_share),
+        labels * label_share + tf.roll(labels, 1, axis=0) * (1 - label_share),
     )
 
 
 def _cut_mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Puts a rectangle of the neighbour into each slice; labels follow its area (Yun et al. 2019, 1905.04899)."""
+    """Paste a rectangle of the neighbour into each slice; labels follow its area (Yun et al. 2019, 1905.04899)."""
     share_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
     count, edge = tf.shape(slices)[0], tf.shape(slices)[1]
     side = tf.sqrt(1 - _beta(count, share_seed, alpha)) * tf.cast(edge, tf.float32)
@@ -116,17 +116,17 @@ def _cut_mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float
 
 
 def _beta(count: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
-    """Draws float32 [count] of Beta(alpha, alpha) as a ratio of gamma draws."""
+    """Draw from Beta(alpha, alpha), float32 [count], as a ratio of gamma variates."""
     one, other = tf.unstack(tf.random.stateless_gamma([2, count], seed, alpha))
     return tf.math.divide_no_nan(one, one + other)
 
 
-def _around_one(count: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
+def _draw_factors(count: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
     return tf.random.stateless_uniform([count], seed, 1 - strength, 1 + strength)
 
 
-def _random_warps(count: tf.Tensor, edge: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tf.Tensor:
-    """Draws float32 [N, 2, 3], from output to input: flips, shear, rotation and zoom about the centre, and a shift."""
+def _draw_warps(count: tf.Tensor, edge: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tf.Tensor:
+    """Draw affine maps from output to input, float32 [N, 2, 3]: flip, shear, turn and zoom about the centre, shift."""
     turn = 2 * math.pi * recipe.rotation
     strengths = tf.constant([turn, recipe.zoom, recipe.shear, recipe.shift, recipe.shift, 1.0, 1.0])
     draws = tf.random.stateless_uniform([7, count], seed, -1.0, 1.0) * strengths[:, None]

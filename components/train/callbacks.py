@@ -1,4 +1,4 @@
-"""What happens at the end of each epoch beside what Keras does."""
+"""Keras callbacks: progress, seeds, moving average and checkpoints of each epoch."""
 
 import math
 import time
@@ -8,111 +8,111 @@ import keras
 from components.shared.progress import Progress
 from components.train.checkpoints import CheckpointStore, TrainingState
 
-RANDOM_NUMBERS_OF_AN_EPOCH = 2**20
+RANDOM_NUMBERS_PER_EPOCH = 2**20
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """Reports each epoch with the time left.
+    """Reports each epoch with the remaining time.
 
     Args:
-        backbone: its name.
-        epochs: of all phases.
-        done: of them, by the run that is resumed or by the phase before.
+        backbone: Name of the backbone.
+        epochs: Number of epochs of all phases.
+        epochs_done: Number of epochs done by a resumed run or by the previous phase.
     """
 
-    def __init__(self, backbone: str, epochs: int, done: int = 0) -> None:
+    def __init__(self, backbone: str, epochs: int, epochs_done: int = 0) -> None:
         super().__init__()
         self.progress = Progress(f"train {backbone}", epochs, "epochs")
-        self.progress.done = self.first = done
-        self.began = time.monotonic()
+        self.progress.done = self.first = epochs_done
+        self.start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Prints the validation accuracy and the time left."""
-        an_epoch = (time.monotonic() - self.began) / (epoch + 1 - self.first)
-        left = an_epoch * (self.progress.total - epoch - 1)
+        """Print the validation accuracy and the remaining time."""
+        epoch_s = (time.monotonic() - self.start) / (epoch + 1 - self.first)
+        remaining_s = epoch_s * (self.progress.total - epoch - 1)
         accuracy = (logs or {}).get("val_accuracy", float("nan"))
-        still = f", {left:.0f} s left" if left else ""
-        self.progress.advance(remark=f"validation accuracy {accuracy:.3f}{still}")
+        time_left = f", {remaining_s:.0f} s left" if remaining_s else ""
+        self.progress.advance(remark=f"validation accuracy {accuracy:.3f}{time_left}")
 
 
-class SeedOfEpoch(keras.callbacks.Callback):
-    """Lets dropout depend on the epoch's number, not on how many steps this process has made."""
+class EpochSeed(keras.callbacks.Callback):
+    """Makes dropout a function of the epoch's number, so that a resumed run repeats it."""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Sets the counters of the layers' random numbers."""
+        """Set the counters of the layers' random numbers."""
         del logs
         for variable in self.model.non_trainable_variables:
             if variable.name == "seed_generator_state":
-                variable.assign([keras.ops.convert_to_numpy(variable)[0], epoch * RANDOM_NUMBERS_OF_AN_EPOCH])
+                variable.assign([keras.ops.convert_to_numpy(variable)[0], epoch * RANDOM_NUMBERS_PER_EPOCH])
 
 
-class ResumedAverage(keras.callbacks.SwapEMAWeights):
-    """Swaps the moving average in for validation and for keeping, also in a model whose state was kept swapped.
+class ResumableAverage(keras.callbacks.SwapEMAWeights):
+    """Swaps in the moving average for validation and checkpoints, also in a resumed model that was saved swapped.
 
     Args:
-        swapped: whether the model begins with the average in place of its weights.
+        starts_swapped: True if the model starts with the average in place of its weights.
     """
 
-    def __init__(self, swapped: bool) -> None:
+    def __init__(self, starts_swapped: bool) -> None:
         super().__init__(swap_on_epoch=True)
-        self._ema_weights_in_model = swapped
+        self._ema_weights_in_model = starts_swapped
 
 
-class EpochKeeper(keras.callbacks.Callback):
-    """Keeps the state after each epoch, and gives the other callbacks theirs back when training is resumed.
+class CheckpointCallback(keras.callbacks.Callback):
+    """Saves the state after each epoch, and restores the state of the other callbacks in a resumed training.
 
-    It stands last among the callbacks, so that it sees what the others decided.
+    It is the last callback, so that it saves the decisions of the others.
 
     Args:
-        store: where states are kept.
-        state: to begin with.
-        stopping: the early stopping, which also holds the best weights.
-        plateau: the learning rate's schedule, where it reacts to validation.
+        store: Checkpoints of this training.
+        state: State at the start.
+        early_stopping: Early stopping, which also holds the best weights.
+        plateau: Learning rate schedule that depends on validation, or None.
     """
 
     def __init__(
         self,
         store: CheckpointStore,
         state: TrainingState,
-        stopping: keras.callbacks.EarlyStopping,
+        early_stopping: keras.callbacks.EarlyStopping,
         plateau: keras.callbacks.ReduceLROnPlateau | None,
     ) -> None:
         super().__init__()
-        self.store, self.state, self.stopping, self.plateau = store, state, stopping, plateau
-        self.began = time.monotonic() - state.seconds
+        self.store, self.state, self.early_stopping, self.plateau = store, state, early_stopping, plateau
+        self.start = time.monotonic() - state.seconds
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Gives early stopping and the schedule what they had seen."""
+        """Restore the state of early stopping and of the schedule."""
         del logs
         if self.state.best is not None:
-            self.stopping.best, self.stopping.best_epoch = self.state.best, self.state.best_epoch
-            self.stopping.wait = self.state.wait
-            self.stopping.best_weights = self.store.load_best(self.state)
+            self.early_stopping.best, self.early_stopping.best_epoch = self.state.best, self.state.best_epoch
+            self.early_stopping.wait = self.state.wait
+            self.early_stopping.best_weights = self.store.load_best(self.state)
         if self.plateau:
             self.plateau.best, self.plateau.wait = self.state.plateau_best, self.state.plateau_wait
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the state, unless the loss is not a number any more."""
+        """Save the state, unless a metric is not finite."""
         row = {name: float(value) for name, value in (logs or {}).items()}
         row |= {"learning_rate": float(self.model.optimizer.learning_rate), "phase": float(self.state.phase)}
-        self.state = self._after(epoch, row)
+        self.state = self._next_state(epoch, row)
         if not math.isfinite(sum(row.values())):
             return
         if self.state.best_epoch == epoch:
-            self.store.keep_best(epoch, self.stopping.best_weights)
-        self.store.keep(self.state, self.model)
+            self.store.save_best(epoch, self.early_stopping.best_weights)
+        self.store.save(self.state, self.model)
 
-    def _after(self, epoch: int, row: dict[str, float]) -> TrainingState:
+    def _next_state(self, epoch: int, row: dict[str, float]) -> TrainingState:
         return self.state.model_copy(
             update={
                 "epoch": epoch + 1,
                 "history": (*self.state.history, row),
-                "best_epoch": self.stopping.best_epoch,
-                "best": float(self.stopping.best),
-                "wait": self.stopping.wait,
+                "best_epoch": self.early_stopping.best_epoch,
+                "best": float(self.early_stopping.best),
+                "wait": self.early_stopping.wait,
                 "plateau_best": None if not self.plateau or self.plateau.best is None else float(self.plateau.best),
                 "plateau_wait": self.plateau.wait if self.plateau else 0,
-                "stopped": bool(self.model.stop_training),
-                "seconds": time.monotonic() - self.began,
+                "is_stopped": bool(self.model.stop_training),
+                "seconds": time.monotonic() - self.start,
             }
         )

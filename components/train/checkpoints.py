@@ -1,11 +1,11 @@
-"""Where a training that was interrupted goes on: the state after each epoch, whole or not there.
+"""Checkpoints: the state of a training after each epoch, saved completely or not at all.
 
-Keras's BackupAndRestore writes weights and epoch number one after the other and over the old ones, so that a kill in
-between leaves a pair that does not belong together, and it forgets what early stopping has seen. Here a folder appears
-by one rename, after everything in it is written:
+Keras's BackupAndRestore overwrites first the weights and then the epoch number, so that a kill between the two leaves
+an inconsistent pair, and it does not save the state of early stopping. Here a checkpoint is a folder that appears by
+one rename when all of its files are written:
 
-    <checkpoints>/<key of the inputs>/epoch-00007/   state.json, running.weights.h5 (weights, optimizer, its average)
-                                      best-00005.npz the weights to be kept so far
+    <checkpoints>/<key of the inputs>/epoch-00007/   state.json, running.weights.h5 (weights, optimizer, average)
+                                      best-00005.npz weights of the best epoch so far
                                       tensorboard/   logs
 """
 
@@ -28,26 +28,26 @@ STATE_FILE, RUNNING_FILE, LOGS = "state.json", "running.weights.h5", "tensorboar
 
 
 class TrainingState(Document):
-    """What is known after an epoch, beside the weights.
+    """State of a training after an epoch, without the weights.
 
     Attributes:
-        phase: 1 or 2.
-        phase_began: epochs done before this phase.
-        epoch: epochs done over all phases.
-        history: a row of metrics for each of them.
-        best_epoch: number of the epoch whose weights are kept, from 0.
-        best: its validation figure.
-        wait: epochs since then.
-        plateau_best: best figure that the learning rate's schedule has seen in this phase.
-        plateau_wait: epochs since then.
-        stopped: whether early stopping has ended the phase.
-        seconds: spent on all epochs.
+        phase: Number of the phase, 1 or 2.
+        phase_start: Epochs done before this phase.
+        epoch: Epochs done over all phases.
+        history: Metrics of each of these epochs.
+        best_epoch: Number of the best epoch, from 0.
+        best: Monitored metric of the best epoch.
+        wait: Epochs since the best epoch.
+        plateau_best: Best monitored metric that the learning rate's schedule has recorded in this phase.
+        plateau_wait: Epochs since that metric.
+        is_stopped: True if early stopping has ended the phase.
+        seconds: Time spent on all epochs.
     """
 
-    SCHEMA = "taxonflow.checkpoint/1"
+    SCHEMA = "taxonflow.checkpoint/2"
 
     phase: int = 1
-    phase_began: int = 0
+    phase_start: int = 0
     epoch: int = 0
     history: tuple[dict[str, float], ...] = ()
     best_epoch: int | None = None
@@ -55,20 +55,20 @@ class TrainingState(Document):
     wait: int = 0
     plateau_best: float | None = None
     plateau_wait: int = 0
-    stopped: bool = False
+    is_stopped: bool = False
     seconds: float = 0.0
 
 
-def key_of(inputs: dict[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that stand for the inputs of a training; other inputs never meet its state."""
+def checkpoint_key(inputs: dict[str, Any]) -> str:
+    """Return 16 hexadecimal digits that identify the inputs of a training, so that others cannot resume it."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class CheckpointStore:
-    """The states of one training.
+    """The checkpoints of one training.
 
     Args:
-        folder: of this training alone; made when the first state is kept.
+        folder: Folder of this training alone, created with the first checkpoint.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,11 +76,11 @@ class CheckpointStore:
 
     @property
     def logs(self) -> Path:
-        """Returns where TensorBoard's logs are."""
+        """Folder of TensorBoard's logs."""
         return self.folder / LOGS
 
-    def newest(self) -> TrainingState | None:
-        """Reads the newest whole state; None where there is none that can be used."""
+    def latest(self) -> TrainingState | None:
+        """Read the latest complete state; None if there is none of this schema."""
         for epoch in reversed(self._epochs()):
             try:
                 return TrainingState.read(epoch / STATE_FILE)
@@ -88,45 +88,45 @@ class CheckpointStore:
                 continue
         return None
 
-    def keep(self, state: TrainingState, model: keras.Model) -> None:
-        """Writes the state after an epoch, then removes the older ones.
+    def save(self, state: TrainingState, model: keras.Model) -> None:
+        """Write the state after an epoch, then remove the older ones.
 
-        A kept best is written first, so that every whole state finds the best that it names.
+        The best weights are written before, so that those that a state refers to always exist.
         """
-        newest = self._epoch(state.epoch)
-        with atomic_folder(newest) as unfinished:
-            model.save_weights(unfinished / RUNNING_FILE)
-            state.write(unfinished / STATE_FILE)
+        latest = self._epoch(state.epoch)
+        with atomic_folder(latest) as new_folder:
+            model.save_weights(new_folder / RUNNING_FILE)
+            state.write(new_folder / STATE_FILE)
         for older in self._epochs():
-            if older != newest:
+            if older != latest:
                 shutil.rmtree(older)
         for best in self.folder.glob("best-*.npz"):
             if best != self._best(state.best_epoch):
                 best.unlink()
 
-    def keep_best(self, epoch: int, weights: list[NDArray[np.float32]]) -> None:
-        """Writes the weights of the best epoch so far."""
+    def save_best(self, epoch: int, weights: list[NDArray[np.float32]]) -> None:
+        """Write the weights of the best epoch so far."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / ".best.npz"
-        np.savez(unfinished, *weights)
-        unfinished.replace(self._best(epoch))
+        new_file = self.folder / ".best.npz"
+        np.savez(new_file, *weights)
+        new_file.replace(self._best(epoch))
 
-    def load_running(self, state: TrainingState, model: keras.Model) -> None:
-        """Puts weights, optimizer and moving average of a state into a compiled model."""
+    def restore(self, state: TrainingState, model: keras.Model) -> None:
+        """Load weights, optimizer and moving average of a state into a compiled model."""
         model.optimizer.build(model.trainable_variables)
         model.load_weights(self._epoch(state.epoch) / RUNNING_FILE)
 
     def load_best(self, state: TrainingState) -> list[NDArray[np.float32]] | None:
-        """Reads the weights of a state's best epoch; None before the first epoch."""
+        """Read the weights of a state's best epoch; None before the first epoch."""
         if state.best_epoch is None:
             return None
         with np.load(self._best(state.best_epoch), allow_pickle=False) as arrays:
             return [arrays[name] for name in arrays.files]
 
     def remove(self) -> None:
-        """Forgets the training, whose artifact is written."""
+        """Remove the checkpoints of the finished training."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # states of other trainings are there
+        with suppress(OSError):  # it holds checkpoints of other trainings
             self.folder.parent.rmdir()
 
     def _epochs(self) -> list[Path]:

@@ -1,12 +1,13 @@
-"""Slices on their way into the network: shards, decoding, cropping, shuffling, batches, augmentation.
+"""The input pipeline: shards, decoding, cropping, shuffling, batches and augmentation.
 
-Order and views of a training epoch depend on the seed and the epoch's number alone, so that a resumed run sees what an
-uninterrupted one would have seen.
+Order and views of a training epoch depend only on the seed and the epoch's number, so that a resumed run gets the same
+input as an uninterrupted one.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,101 +18,118 @@ from components.shared.errors import TrainingError
 from components.shared.images.crops import decode_and_crop
 from components.shared.slices import parse_example, read_info, shards_of
 from components.train.augmentation import augment, mix
+from components.train.backbones.registry import InputSpec
 from components.train.recipe import Recipe
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
-SHUFFLED_SLICES = 16384
+SHUFFLE_BUFFER = 16384
 INTERLEAVED_SHARDS = 16
-_READ_AT_ONCE = 64
-_SEED_OF_GRAPHS = 1
+_READ_BATCH = 64
+_GRAPH_SEED = 1
+_REBUILD = "Run the steps that make the slices again."
+
+
+@dataclass(frozen=True)
+class EpochSize:
+    """Numbers of slices and steps of a training epoch.
+
+    Attributes:
+        slices: Number of training slices.
+        batch: Number of slices in each batch.
+    """
+
+    slices: int
+    batch: int
+
+    @property
+    def steps(self) -> int:
+        """Number of steps in which every slice occurs."""
+        return math.ceil(self.slices / self.batch)
+
+    @property
+    def padding(self) -> int:
+        """Number of slices that occur twice, to fill the last batch."""
+        return self.steps * self.batch - self.slices
 
 
 def steps_per_epoch(slices: int, recipe: Recipe) -> int:
-    """Returns the steps in which every slice is seen: the last batch is filled up with slices seen before."""
-    return math.ceil(slices / min(recipe.batch_size, slices))
+    """Return the number of steps in which every slice occurs; the last batch is filled with slices of the epoch."""
+    return _epoch_size(slices, recipe).steps
 
 
 def training_batches(
-    folder: Path,
-    image_size: int,
-    channels: int,
-    classes: int,
-    slices: int,
-    recipe: Recipe,
-    seed: int,
-    first_epoch: int = 0,
+    folder: Path, spec: InputSpec, slices: int, recipe: Recipe, seed: int, first_epoch: int = 0
 ) -> tf.data.Dataset:
-    """Reads the training split without end, epoch after epoch, each in a new order and in new views.
+    """Read the training split without end, each epoch in a new order and with new views.
 
-    Hand `steps_per_epoch` to `fit`. All batches have one shape; where the
-    last of an epoch has to be filled up, some slices come twice, other ones each time.
+    Pass `steps_per_epoch` to `fit`. All batches have one shape; if the last batch of an epoch has to be filled, some
+    slices occur twice, other ones in each epoch.
 
     Args:
-        folder: a data set of slices.
-        image_size: edge of the result in pixels.
-        channels: 1 or 3.
-        classes: number of species.
-        slices: number of training slices.
-        recipe: batch size, memory for the cache, and strengths of augmentation.
-        seed: of shuffling and augmentation.
-        first_epoch: number of the epoch to begin with, counted from 0 over all phases.
+        folder: Data set of slices.
+        spec: Shape of the input, and number of classes.
+        slices: Number of training slices.
+        recipe: Batch size, memory for the cache, and strengths of augmentation.
+        seed: Seed of shuffling and augmentation.
+        first_epoch: Number of the first epoch, counted from 0 over all phases.
 
     Returns:
         Batches of float32 [N, image_size, image_size, channels] in 0..255 and float32 [N, classes] with rows of sum 1.
 
     Raises:
-        TrainingError: a shard is damaged or holds a label outside the classes (see `readable_shards`).
+        TrainingError: A shard is damaged or holds a label outside the classes (see `reading_slices`).
     """
-    batch, steps = min(recipe.batch_size, slices), steps_per_epoch(slices, recipe)
-    if slices * image_size**2 * channels <= recipe.cache_gigabytes * 2**30:
-        table = _read_into_memory(folder, image_size, channels, classes, slices)
-        batches = _batches_of_table(*table, batch, steps, seed, first_epoch)
+    epoch_size = _epoch_size(slices, recipe)
+    if slices * spec.slice_bytes <= recipe.cache_gigabytes * 2**30:
+        images, labels = _read_into_memory(folder, spec, slices)
+        batches = _batches_from_memory(images, labels, epoch_size, seed, first_epoch)
     else:
-        batches = _batches_of_shards(folder, image_size, channels, classes, (slices, batch, steps), seed, first_epoch)
-    numbered = tf.data.Dataset.zip((tf.data.Dataset.counter(first_epoch * steps), batches))
-    return numbered.map(
-        lambda step, batch: _views(batch[0], batch[1], _stateless_seed(seed, step), classes, recipe),
+        batches = _batches_from_shards(folder, spec, epoch_size, seed, first_epoch)
+    steps = tf.data.Dataset.counter(first_epoch * epoch_size.steps)
+    views = tf.data.Dataset.zip((steps, batches)).map(
+        lambda step, batch: _augment_and_mix(batch[0], batch[1], _stateless_seed(seed, step), spec.classes, recipe),
         num_parallel_calls=tf.data.AUTOTUNE,
-    ).prefetch(2)
+    )
+    return views.prefetch(2)
 
 
 def held_out_batches(
-    folder: Path, split: str, image_size: int, channels: int, classes: int, batch_size: int, cache_gigabytes: float = 0
+    folder: Path, split: str, spec: InputSpec, batch_size: int, cache_gigabytes: float = 0
 ) -> tf.data.Dataset:
-    """Reads a split once, in its order and as served: no augmentation.
+    """Read a split once, in its order, without augmentation, as it is served.
 
     Args:
-        folder: a data set of slices.
-        split: one of `components.shared.slices.SPLITS`.
-        image_size: edge of the result in pixels.
-        channels: 1 or 3.
-        classes: number of species.
-        batch_size: slices per batch; the last one may be smaller.
-        cache_gigabytes: memory in which decoded slices are kept for the next iteration, if all of them fit.
+        folder: Data set of slices.
+        split: One of `components.shared.slices.SPLITS`.
+        spec: Shape of the input, and number of classes.
+        batch_size: Slices per batch; the last batch may be smaller.
+        cache_gigabytes: Memory in which decoded slices are kept for the next iteration, if all of them fit, in GiB.
 
     Returns:
         Batches of uint8-valued float32 [N, image_size, image_size, channels] and one-hot float32 [N, classes].
     """
-    decoded = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)]).map(
-        lambda record: _decoded(record, image_size, channels, classes), num_parallel_calls=tf.data.AUTOTUNE
-    )
     count = read_info(folder).slices(split)
-    # fit warns of a set whose length it does not know
-    batches = decoded.apply(tf.data.experimental.assert_cardinality(count)).batch(batch_size)
-    if count * image_size**2 * channels <= cache_gigabytes * 2**30:
+    # fit warns of a data set of unknown length
+    batches = _decoded_slices(folder, split, spec).apply(tf.data.experimental.assert_cardinality(count))
+    batches = batches.batch(batch_size)
+    if count * spec.slice_bytes <= cache_gigabytes * 2**30:
         batches = batches.cache()
-    return batches.map(lambda images, labels: (tf.cast(images, tf.float32), tf.one_hot(labels, classes))).prefetch(2)
+    batches = batches.map(lambda images, labels: (tf.cast(images, tf.float32), tf.one_hot(labels, spec.classes)))
+    return batches.prefetch(2)
 
 
 @contextmanager
-def readable_shards(folder: Path) -> Iterator[None]:
-    """Says which shard is damaged where TensorFlow, reading inside the block, says only that one is.
+def reading_slices(folder: Path) -> Iterator[None]:
+    """Convert TensorFlow's errors on reading slices inside the block, and name the damaged shard.
+
+    Args:
+        folder: Data set that is read in the block.
 
     Raises:
-        TrainingError: a record's checksum does not fit, it holds no such image, or a label outside the classes; or the
-            held-out slices are not as many as described.
+        TrainingError: A record has a wrong checksum, an invalid image or a label outside the classes, or the number of
+            held-out slices differs from the description.
     """
     try:
         yield
@@ -119,113 +137,107 @@ def readable_shards(folder: Path) -> Iterator[None]:
         if "IteratorGetNext" not in str(error):  # the network's own error
             raise
         raise TrainingError(
-            f"{folder} cannot be read ({_damage(folder, error)})", "whole shards", "Make the slices again."
+            f"{folder} cannot be read ({_find_damage(folder, error)})", "complete shards", _REBUILD
         ) from error
 
 
-def _views(
+def _epoch_size(slices: int, recipe: Recipe) -> EpochSize:
+    return EpochSize(slices, min(recipe.batch_size, slices))
+
+
+def _augment_and_mix(
     slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, classes: int, recipe: Recipe
 ) -> tuple[tf.Tensor, tf.Tensor]:
     view_seed, mixing_seed = tf.unstack(tf.random.split(seed, 2))
     return mix(augment(slices, view_seed, recipe), tf.one_hot(labels, classes), mixing_seed, recipe)
 
 
-def _damage(folder: Path, error: Exception) -> str:
-    """Names the first shard whose checksums do not fit, or else returns what TensorFlow said."""
+def _find_damage(folder: Path, error: Exception) -> str:
+    """Name the first shard with a wrong checksum, or else return TensorFlow's own message."""
     for shard in sorted(folder.glob("slices-*.tfrecord")):
         try:
             for _ in tf.data.TFRecordDataset(str(shard)):
                 pass
         except tf.errors.DataLossError:
             return f"{shard.name} is damaged"
-    said = str(getattr(error, "message", error))
-    reason = (said.partition("[[")[0].strip().splitlines() or [""])[-1]
+    message = str(getattr(error, "message", error))
+    reason = (message.partition("[[")[0].strip().splitlines() or [""])[-1]
     return reason.rpartition("assertion failed: ")[2].strip()[:200]
 
 
-def _read_into_memory(folder: Path, image_size: int, channels: int, classes: int, slices: int) -> tuple[Images, Labels]:
-    """Reads the training split in its order into uint8 [slices, S, S, C] and int64 [slices]."""
-    images = np.empty((slices, image_size, image_size, channels), np.uint8)
+def _read_into_memory(folder: Path, spec: InputSpec, slices: int) -> tuple[Images, Labels]:
+    """Read the training split in its order.
+
+    Returns:
+        Images, uint8 [slices, S, S, C], and labels, int64 [slices].
+
+    Raises:
+        TrainingError: The shards hold another number of slices, or one is damaged.
+    """
+    images = np.empty((slices, spec.image_size, spec.image_size, spec.channels), np.uint8)
     labels = np.empty(slices, np.int64)
-    read = 0
-    with readable_shards(folder):
-        for some, theirs in _as_recorded(folder, image_size, channels, classes).batch(_READ_AT_ONCE).prefetch(2):
-            space = slices - read
-            images[read : read + len(some)], labels[read : read + len(some)] = some[:space], theirs[:space]
-            read += len(some)
-    if read != slices:
-        raise TrainingError(f"{folder} holds {read} training slices", str(slices), "Make the slices again.")
+    count = 0
+    with reading_slices(folder):
+        for batch, batch_labels in _decoded_slices(folder, "train", spec).batch(_READ_BATCH).prefetch(2):
+            space, end = slices - count, count + len(batch)
+            images[count:end], labels[count:end] = batch[:space], batch_labels[:space]
+            count = end
+    if count != slices:
+        raise TrainingError(f"{folder} holds {count} training slices", str(slices), _REBUILD)
     return images, labels
 
 
-def _as_recorded(folder: Path, image_size: int, channels: int, classes: int) -> tf.data.Dataset:
-    return tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, "train")]).map(
-        lambda record: _decoded(record, image_size, channels, classes), num_parallel_calls=tf.data.AUTOTUNE
+def _decoded_slices(folder: Path, split: str, spec: InputSpec) -> tf.data.Dataset:
+    """Read a split in its order: uint8 [S, S, C] and int64 []."""
+    return tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)]).map(
+        lambda record: _decode(record, spec), num_parallel_calls=tf.data.AUTOTUNE
     )
 
 
-def _batches_of_table(
-    images: Images, labels: Labels, batch: int, steps: int, seed: int, first_epoch: int
+def _batches_from_memory(
+    images: Images, labels: Labels, epoch_size: EpochSize, seed: int, first_epoch: int
 ) -> tf.data.Dataset:
-    """Gathers the batches of each epoch's permutation, which is computed and not stored."""
-    return tf.data.Dataset.counter(first_epoch * steps).map(
-        lambda step: _rows(images, labels, _drawn_rows(step, len(labels), batch, steps, seed)),
+    """Gather the batches of each epoch's permutation, which is computed and not stored."""
+    return tf.data.Dataset.counter(first_epoch * epoch_size.steps).map(
+        lambda step: _gather_rows(images, labels, _permuted_rows(step, epoch_size, seed)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
 
 
-def _rows(images: Images, labels: Labels, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gathers uint8 [N, S, S, C] and int64 [N] where they lie: a tensor of the whole table would be a second copy."""
-    pieces, theirs = tf.numpy_function(
-        lambda chosen: (images[chosen], labels[chosen]), [rows], (tf.uint8, tf.int64), stateful=False
+def _gather_rows(images: Images, labels: Labels, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gather uint8 [N, S, S, C] and int64 [N] in NumPy: a tensor of the whole table would be a second copy of it."""
+    batch, batch_labels = tf.numpy_function(
+        lambda indices: (images[indices], labels[indices]), [rows], (tf.uint8, tf.int64), stateful=False
     )
-    return tf.ensure_shape(pieces, [len(rows), *images.shape[1:]]), tf.ensure_shape(theirs, [len(rows)])
+    return tf.ensure_shape(batch, [len(rows), *images.shape[1:]]), tf.ensure_shape(batch_labels, [len(rows)])
 
 
-def _drawn_rows(step: tf.Tensor, slices: int, batch: int, steps: int, seed: int) -> tf.Tensor:
-    """Returns int64 [batch] rows of the table for a step; what fills up an epoch's last batch is drawn separately."""
+def _permuted_rows(step: tf.Tensor, epoch_size: EpochSize, seed: int) -> tf.Tensor:
+    """Return the rows of a step's batch, int64 [batch]; those that fill the last batch are drawn separately."""
+    slices, batch, steps = epoch_size.slices, epoch_size.batch, epoch_size.steps
     epoch, place = step // steps, (step % steps) * batch + tf.range(batch, dtype=tf.int64)
     last = tf.constant(slices - 1, tf.int64)
-    once, again = (
-        tf.random.experimental.index_shuffle(place % slices, _stateless_seed(seed, 2 * epoch + drawn), last)
-        for drawn in (0, 1)
+    rows, filling_rows = (
+        tf.random.experimental.index_shuffle(place % slices, _stateless_seed(seed, 2 * epoch + draw), last)
+        for draw in (0, 1)
     )
-    return tf.where(place < slices, once, again)
+    return tf.where(place < slices, rows, filling_rows)
 
 
-def _batches_of_shards(
-    folder: Path,
-    image_size: int,
-    channels: int,
-    classes: int,
-    counts: tuple[int, int, int],
-    seed: int,
-    first_epoch: int,
+def _batches_from_shards(
+    folder: Path, spec: InputSpec, epoch_size: EpochSize, seed: int, first_epoch: int
 ) -> tf.data.Dataset:
-    """Shuffles encoded slices of several shards at once, which needs a tenth of the memory of decoded ones.
-
-    Args:
-        folder: a data set of slices.
-        image_size: edge of the result in pixels.
-        channels: 1 or 3.
-        classes: number of species.
-        counts: slices of an epoch, of a batch, and steps of an epoch.
-        seed: of the order.
-        first_epoch: to begin with.
-    """
-    slices, batch, steps = counts
+    """Shuffle encoded slices of several shards together, which takes a tenth of the memory of decoded ones."""
     shards = tf.constant([str(shard) for shard in shards_of(folder, "train")])
     records = tf.data.Dataset.counter(first_epoch).flat_map(
-        lambda epoch: _records_of_epoch(shards, slices, steps * batch - slices, _stateless_seed(seed, epoch))
+        lambda epoch: _records_of_epoch(shards, epoch_size, _stateless_seed(seed, epoch))
     )
-    decoded = records.map(
-        lambda record: _decoded(record, image_size, channels, classes), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    return decoded.batch(batch, drop_remainder=True)
+    slices = records.map(lambda record: _decode(record, spec), num_parallel_calls=tf.data.AUTOTUNE)
+    return slices.batch(epoch_size.batch, drop_remainder=True)
 
 
-def _records_of_epoch(shards: tf.Tensor, slices: int, filling: int, seed: tf.Tensor) -> tf.data.Dataset:
-    """Reads shards in a random order and shuffles their records; `filling` of them come twice."""
+def _records_of_epoch(shards: tf.Tensor, epoch_size: EpochSize, seed: tf.Tensor) -> tf.data.Dataset:
+    """Read shards in a random order and shuffle their records, with the padding of the last batch among them."""
     order = tf.random.experimental.stateless_shuffle(shards, seed)
     records = tf.data.Dataset.from_tensor_slices(order).interleave(
         tf.data.TFRecordDataset,
@@ -234,18 +246,19 @@ def _records_of_epoch(shards: tf.Tensor, slices: int, filling: int, seed: tf.Ten
         deterministic=True,
     )
     draw = tf.random.stateless_uniform([], seed, maxval=tf.int64.max, dtype=tf.int64)
-    tf.random.set_seed(_SEED_OF_GRAPHS)  # of the graph that is traced here: the program's own would change the order
-    return records.concatenate(records.take(filling)).shuffle(
-        min(slices + filling, SHUFFLED_SLICES), seed=draw, reshuffle_each_iteration=False
+    tf.random.set_seed(_GRAPH_SEED)  # of the graph that is traced here: the program's own would change the order
+    return records.concatenate(records.take(epoch_size.padding)).shuffle(
+        min(epoch_size.slices + epoch_size.padding, SHUFFLE_BUFFER), seed=draw, reshuffle_each_iteration=False
     )
 
 
-def _decoded(record: tf.Tensor, image_size: int, channels: int, classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode(record: tf.Tensor, spec: InputSpec) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode a record and check its label: uint8 [S, S, C] and int64 []."""
     example = parse_example(record)
-    label = example["label"]
-    known = tf.debugging.Assert((label >= 0) & (label < classes), ["label", label, f"outside the {classes} classes"])
-    with tf.control_dependencies([known]):
-        return decode_and_crop(example["image"], image_size, channels), tf.identity(label)
+    label, message = example["label"], f"outside the {spec.classes} classes"
+    label_is_valid = tf.debugging.Assert((label >= 0) & (label < spec.classes), ["label", label, message])
+    with tf.control_dependencies([label_is_valid]):
+        return decode_and_crop(example["image"], spec.image_size, spec.channels), tf.identity(label)
 
 
 def _stateless_seed(seed: int, number: tf.Tensor) -> tf.Tensor:

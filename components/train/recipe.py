@@ -1,4 +1,4 @@
-"""How a backbone is trained: the recipe, as configuration."""
+"""The recipe: the settings of a training."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -11,56 +11,51 @@ from components.train.backbones.registry import find_backbone
 
 LARGEST_SEED = 2**32 - 1
 PER_BACKBONE = "backbones"
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 1024
 
 
 class Recipe(Frozen):
-    """The recipe of one training run.
+    """The settings of one training. Fields are grouped: network, phases, optimizer, loss, augmentation, input.
 
-    The network and its weights:
-        weights: `none`, `imagenet` (what the network's authors published, downloaded by Keras; DINOv2's are of
-            LVD-142M), or a file or URI (file, s3://, gs://), in which `{backbone}` stands for the network's name.
-        image_size: edge of the input in pixels, `slices` for the data set's or `native` for the network's own.
-
-    The two phases:
-        frozen_epochs: epochs of the first phase, which trains the head alone on frozen features; 0 leaves it out.
-        frozen_learning_rate: peak of the first phase.
-        epochs: epochs of the second phase at most; 0 leaves it out, which makes a linear probe.
-        learning_rate: peak of the second phase.
-        unfreeze: how many of the last layers the second phase trains, `all`, or `backbone` for the registry's depth;
-            without pre-trained weights `backbone` means all.
-        patience: epochs without a better validation figure before a phase stops.
-        monitor: the validation figure that chooses the epoch which is kept.
-
-    The optimizer, AdamW:
-        batch_size: slices per step, over all GPUs of the pod.
-        schedule: `cosine` decay to a hundredth, `constant`, or `plateau`, which cuts the rate when nothing improves.
-        warmup_epochs: epochs of linear warm-up before the cosine.
-        plateau_patience: epochs without improvement before `plateau` cuts the rate.
-        plateau_factor: what it multiplies the rate by.
-        plateau_floor: the lowest rate it reaches.
-        weight_decay: AdamW's decoupled weight decay.
-        clip_norm: largest norm of a gradient; 0 clips nothing.
-        ema_momentum: momentum of the weights' moving average, which is what is kept; 0 keeps the weights themselves.
-        precision: Keras's dtype policy during training; what is kept is float32.
-        xla: whether the step is compiled with XLA.
-
-    The loss:
-        label_smoothing: share of each label spread over all species.
-        focal_gamma: focusing of the focal loss (Lin et al. 2017); 0 is cross-entropy.
-        class_weights: `balanced` weighs a species by the inverse of its share of the training slices.
-
-    The views:
-        rotation: largest rotation in turns; slices have no up, so half a turn by default.
-        zoom: largest relative change of size.
-        shift: largest shift as a share of the edge.
-        shear: largest shear as the tangent of its angle.
-        flips: axes along which a slice may be mirrored.
-        contrast: largest relative change of contrast, about the specimen's mean grey.
-        brightness: largest relative change of brightness, about black.
-        mixup_alpha: parameter of MixUp's beta distribution (Zhang et al. 2018); 0 mixes nothing.
-        cutmix_alpha: parameter of CutMix's beta distribution (Yun et al. 2019); 0 cuts nothing.
-        mix_probability: probability that a batch is mixed.
-        cache_gigabytes: decoded training slices are kept in memory if they fit into this much.
+    Attributes:
+        weights: Initial weights: `none` for random ones, `imagenet` for those that the network's authors published
+            (downloaded by Keras; DINOv2's are of LVD-142M), or the path or URI (file, s3://, gs://) of a file, in which
+            `{backbone}` stands for the network's name.
+        image_size: Edge of the input, 8 to 1024 pixels; `slices` for the data set's, `native` for the network's own.
+        frozen_epochs: Epochs of the first phase, which trains the head alone on frozen features; 0 skips it.
+        frozen_learning_rate: Peak learning rate of the first phase.
+        epochs: Maximum epochs of the second phase; 0 skips it, which makes a linear probe.
+        learning_rate: Peak learning rate of the second phase.
+        unfreeze: Number of last layers that the second phase trains, at least 0; `all`, or `backbone` for the
+            registry's number. Without pretrained weights `backbone` means all.
+        patience: Epochs without improvement of the monitored metric after which a phase stops.
+        monitor: Validation metric that selects the best epoch, whose weights the model gets.
+        batch_size: Slices per step, over all GPUs of the pod.
+        schedule: Learning rate over the epochs: `cosine` decay to a hundredth, `constant`, or `plateau`, which reduces
+            the rate when the monitored metric does not improve.
+        warmup_epochs: Epochs of linear warm-up before the cosine decay.
+        plateau_patience: Epochs without improvement before `plateau` reduces the rate.
+        plateau_factor: Factor by which `plateau` multiplies the rate.
+        plateau_floor: Lowest rate that `plateau` reaches.
+        weight_decay: Decoupled weight decay of AdamW.
+        clip_norm: Largest norm of a gradient; 0 turns clipping off.
+        ema_momentum: Momentum of the weights' moving average, which is validated and saved; 0 turns averaging off.
+        precision: Keras's dtype policy during training; the saved model is float32.
+        xla: Compile the training step with XLA.
+        label_smoothing: Share of each label spread over all species.
+        focal_gamma: Focusing parameter of the focal loss (Lin et al. 2017); 0 is cross-entropy.
+        class_weights: `balanced` weights a species by the inverse of its share of the training slices.
+        rotation: Largest rotation in turns; 0.5 covers all directions, since slices have no upright position.
+        zoom: Largest relative change of size.
+        shift: Largest shift as a share of the edge.
+        shear: Largest shear as the tangent of its angle.
+        flips: Axes along which a slice may be mirrored.
+        contrast: Largest relative change of contrast about the specimen's mean grey value.
+        brightness: Largest relative change of brightness; black stays black.
+        mixup_alpha: Parameter of MixUp's beta distribution (Zhang et al. 2018); 0 turns MixUp off.
+        cutmix_alpha: Parameter of CutMix's beta distribution (Yun et al. 2019); 0 turns CutMix off.
+        mix_probability: Probability that a batch is mixed.
+        cache_gigabytes: Memory for decoded training slices, in GiB; they are read from disk if they need more.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -105,57 +100,58 @@ class Recipe(Frozen):
     cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
 
     @model_validator(mode="after")
-    def _phases_make_sense(self) -> Self:
+    def _check_combinations(self) -> Self:
         if self.frozen_epochs + self.epochs == 0:
-            raise ValueError("frozen_epochs and epochs are both 0, so nothing would be trained")
+            raise ValueError("frozen_epochs and epochs are both 0, so there is nothing to train")
         if self.frozen_epochs and self.weights == "none":
             raise ValueError("frozen_epochs with weights 'none' would freeze random features")
         if isinstance(self.unfreeze, int) and self.unfreeze < 0:
-            raise ValueError("unfreeze is a number of layers, so at least 0")
-        if isinstance(self.image_size, int) and not 8 <= self.image_size <= 1024:
-            raise ValueError("image_size is from 8 to 1024 pixels")
+            raise ValueError("unfreeze is a number of layers and at least 0")
+        if isinstance(self.image_size, int) and not MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE:
+            raise ValueError(f"image_size is from {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels")
         return self
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], backbone: str = "") -> Self:
-        """Checks a recipe as given by a user.
+        """Build the recipe of a backbone from user input.
 
         Args:
-            fields: keys of this class, and under `backbones` what is different for some of them, such as
+            fields: Keys of this class, and under `backbones` the keys that differ for some backbones, for example
                 `{"epochs": 20, "backbones": {"mobilenet": {"weights": "imagenet"}}}`.
-            backbone: whose recipe is wanted; without it, what holds for those that are not under `backbones`.
+            backbone: Name of the backbone; empty for the recipe of all that are not listed under `backbones`.
 
         Raises:
-            BadConfigError: an unknown key, an impossible value, or values that contradict one another.
+            BadConfigError: A key is unknown, a value is out of range, or values contradict one another.
         """
-        return checked(cls, _of_backbone(fields, backbone), "recipe key")
+        return checked(cls, _merge_backbone(fields, backbone), "recipe key")
 
 
 def check_seed(seed: int) -> int:
-    """Returns the seed.
+    """Return the seed.
 
     Raises:
-        BadConfigError: NumPy and TensorFlow take no such seed.
+        BadConfigError: The seed is out of the range of NumPy and TensorFlow.
     """
     if not 0 <= seed <= LARGEST_SEED:
-        raise BadConfigError(f"seed {seed}", f"a whole number from 0 to {LARGEST_SEED}", "Mend the seed.")
+        valid_seeds = f"a whole number from 0 to {LARGEST_SEED}"
+        raise BadConfigError(f"seed {seed}", valid_seeds, f"Set SEED to {valid_seeds}.")
     return seed
 
 
-def _of_backbone(fields: Mapping[str, Any], backbone: str) -> dict[str, Any]:
-    """Puts what is different for a backbone over what holds for all.
+def _merge_backbone(fields: Mapping[str, Any], backbone: str) -> dict[str, Any]:
+    """Return the common keys of a recipe, overridden by those of one backbone.
 
     Raises:
-        BadConfigError: what stands under `backbones` is not a recipe for each of some known ones.
+        BadConfigError: The value of `backbones` does not map names of the registry to recipes.
     """
     common = dict(fields)
-    different = common.pop(PER_BACKBONE, {})
-    if not isinstance(different, Mapping) or not all(isinstance(own, Mapping) for own in different.values()):
+    overrides = common.pop(PER_BACKBONE, {})
+    if not isinstance(overrides, Mapping) or not all(isinstance(keys, Mapping) for keys in overrides.values()):
         raise BadConfigError(
-            f"recipe key {PER_BACKBONE!r} with value {abbreviate(different)}",
-            "a recipe for each backbone that has one of its own, such as {mobilenet: {weights: imagenet}}",
-            "Mend the recipe parameter.",
+            f"recipe key {PER_BACKBONE!r} with value {abbreviate(overrides)}",
+            "a recipe for each backbone that has its own, such as {mobilenet: {weights: imagenet}}",
+            f"Write the recipe's {PER_BACKBONE} as a mapping from names to recipes.",
         )
-    for name in different:
+    for name in overrides:
         find_backbone(name)
-    return {**common, **different.get(backbone, {})}
+    return {**common, **overrides.get(backbone, {})}

@@ -1,4 +1,4 @@
-"""Pre-trained weights: downloaded by Keras, or from a file or URI on clusters without a network. Never random ones."""
+"""Pretrained weights: downloaded by Keras, or from a file or URI on clusters without a network. Never random ones."""
 
 import shutil
 import socket
@@ -18,32 +18,33 @@ from components.train.backbones.build import family_of
 from components.train.backbones.registry import find_backbone, find_published
 
 NONE, IMAGENET = "none", "imagenet"
-ENDINGS = (".weights.h5", ".h5", ".keras")
+SUFFIXES = (".weights.h5", ".h5", ".keras")
 MAX_WEIGHTS_BYTES = 4 * 2**30
-_DOWNLOAD_STALLS_AFTER_S = 60.0
+_DOWNLOAD_TIMEOUT_S = 60.0
+_MAX_REASON = 200
 
 
 def load_pretrained(model: keras.Model, source: str) -> str:
-    """Puts pre-trained weights into the features of a backbone.
+    """Load pretrained weights into the features of a backbone.
 
     Args:
-        model: built by `build_backbone`, changed in place.
+        model: Model built by `build_backbone`, changed in place.
         source: `none`, `imagenet`, or a file or URI (file, s3://, gs://) of a `.weights.h5`, a `.h5` as Keras publishes
             it, or a `.keras` model, in which `{backbone}` stands for the backbone's name.
 
     Returns:
-        The SHA-256 of the file, empty where there was none.
+        The SHA-256 of the file; empty for `none` and `imagenet`.
 
     Raises:
-        BadConfigError: no such file, one that is too large, or one of another architecture.
-        TrainingError: the published weights cannot be downloaded.
+        BadConfigError: The file does not exist, is too large, or holds another architecture.
+        TrainingError: The published weights cannot be downloaded.
     """
     if source == NONE:
         return ""
     if source == IMAGENET:
         _load_published(model)
         return ""
-    with _local_file(source.replace("{backbone}", model.name)) as file:
+    with _local_copy(source.replace("{backbone}", model.name)) as file:
         _load_file(model, file)
         return sha256_of_file(file)
 
@@ -52,114 +53,121 @@ def _load_published(model: keras.Model) -> None:
     backbone = find_published(model.name)
     family = family_of(backbone)
     try:
-        with _download_that_ends():
-            published = family.published(backbone.network, model.input_shape[1])
-    except Exception as error:  # Keras and keras-hub raise bare Exceptions, each its own way
-        reason = " ".join(str(error).split())[:200]
+        with _download_timeout():
+            published_network = family.published(backbone.network, model.input_shape[1])
+    except Exception as error:  # Keras and keras-hub raise bare Exceptions, each in its own way
         raise TrainingError(
-            f"the published weights of {model.name} cannot be downloaded ({type(error).__name__}: {reason})",
-            remedy="Give this machine a way to the Internet, or set the recipe's weights to the path or URI (file, "
-            "s3://, gs://) of a file with them; none begins with random ones.",
+            f"the published weights of {model.name} cannot be downloaded ({_describe(error)})",
+            remedy="Give this machine access to the Internet, or set the recipe's weights to the path or URI (file, "
+            "s3://, gs://) of a file with them. Random weights are never used instead.",
         ) from error
     features = model.get_layer("features")
-    features.set_weights(published.get_weights())
+    features.set_weights(published_network.get_weights())
     family.finish_weights(features)
 
 
 @contextmanager
-def _download_that_ends() -> Iterator[None]:
-    """Ends a download that a firewall swallows; Keras sets no limit."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_DOWNLOAD_STALLS_AFTER_S)
+def _download_timeout() -> Iterator[None]:
+    """Set a timeout for sockets opened inside the block, for firewalls that drop packets; Keras sets none."""
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous)
 
 
 @contextmanager
-def _local_file(source: str) -> Iterator[Path]:
-    """Yields the weights as a local file, a copy where they are elsewhere.
+def _local_copy(source: str) -> Iterator[Path]:
+    """Yield a temporary local copy of a weights file.
 
     Raises:
-        BadConfigError: not there, of another kind, or too large.
+        BadConfigError: The file does not exist, has another suffix, or is too large.
     """
-    ending = next((ending for ending in ENDINGS if source.endswith(ending)), None)
-    if ending is None:
-        raise BadConfigError(f"weights {source!r}", f"none, imagenet, or a file that ends in {', '.join(ENDINGS)}")
+    suffix = next((suffix for suffix in SUFFIXES if source.endswith(suffix)), None)
+    if suffix is None:
+        raise BadConfigError(
+            f"weights {source!r}",
+            f"none, imagenet, or a file that ends in {', '.join(SUFFIXES)}",
+            "Correct the recipe's weights.",
+        )
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / f"copy{ending}"
+        copy = Path(folder) / f"copy{suffix}"
         try:
             _copy(source, copy)
         except BadConfigError:
             raise
         except Exception as error:  # each store's library raises errors of its own
-            reason = " ".join(str(error).split())[:200]
             raise BadConfigError(
-                f"weights {source!r} cannot be read ({type(error).__name__}: {reason})",
-                remedy="Mend the path, or in a store its address and credentials, or set weights: imagenet to download "
-                "the published ones.",
+                f"weights {source!r} cannot be read ({_describe(error)})",
+                remedy="Correct the path or, for an object store, its address and credentials; or set weights: "
+                "imagenet to download the published weights.",
             ) from error
         yield copy
 
 
 def _copy(source: str, copy: Path) -> None:
-    """Copies a file from wherever fsspec finds it.
+    """Copy a file from any store that fsspec supports.
 
     Raises:
-        BadConfigError: it is too large, or does not say how large it is.
+        BadConfigError: The file is too large, or the store does not report its size.
     """
     filesystem, path = fsspec.core.url_to_fs(source)
     size = filesystem.size(path)
     if size is None or size > MAX_WEIGHTS_BYTES:
-        raise BadConfigError(f"weights {source!r} of {size or 'unknown'} bytes", f"at most {MAX_WEIGHTS_BYTES}")
-    with filesystem.open(path, "rb") as there, copy.open("wb") as here:
-        shutil.copyfileobj(there, here, 2**20)
+        raise BadConfigError(f"weights {source!r} of {size or 'unknown'} bytes", f"at most {MAX_WEIGHTS_BYTES} bytes")
+    with filesystem.open(path, "rb") as remote, copy.open("wb") as local:
+        shutil.copyfileobj(remote, local, 2**20)
 
 
 def _load_file(model: keras.Model, file: Path) -> None:
-    """Loads the features from a file of the features alone or from a whole backbone.
+    """Load the features from a file of the features alone or of a whole backbone.
 
     Raises:
-        BadConfigError: the file holds another architecture, or none.
+        BadConfigError: The file holds another architecture, or no weights.
     """
     features = model.get_layer("features")
-    _forget(features)
+    _fill_with_nan(features)
     try:
         if file.name.endswith(".keras"):
-            features.set_weights(_features_of(file).get_weights())
+            features.set_weights(_load_features(file).get_weights())
         else:
-            _load_quietly(features, file)
+            _load_without_warnings(features, file)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise _does_not_fit(model.name, " ".join(str(error).split())[:200]) from error
+        raise _mismatch(model.name, " ".join(str(error).split())[:_MAX_REASON]) from error
     if any(np.isnan(keras.ops.convert_to_numpy(weight)).any() for weight in features.weights):
-        raise _does_not_fit(model.name, "it lacks some of the weights, or holds some that are not numbers")
+        raise _mismatch(model.name, "some weights are missing, or are NaN")
     family_of(find_backbone(model.name)).finish_weights(features)
 
 
-def _forget(features: keras.Model) -> None:
-    """Makes every weight NaN, because Keras only warns where a file holds nothing for a layer."""
+def _fill_with_nan(features: keras.Model) -> None:
+    """Set every weight to NaN, to find weights that are missing in a file: Keras only warns of them."""
     for weight in features.weights:
         if keras.backend.is_float_dtype(weight.dtype):
             weight.assign(keras.ops.full(weight.shape, float("nan"), weight.dtype))
 
 
-def _load_quietly(features: keras.Model, file: Path) -> None:
+def _load_without_warnings(features: keras.Model, file: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         features.load_weights(file)
 
 
-def _does_not_fit(backbone: str, reason: str) -> BadConfigError:
+def _describe(error: Exception) -> str:
+    """Return an error's class and its message on one line, truncated."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_MAX_REASON]}"
+
+
+def _mismatch(backbone: str, reason: str) -> BadConfigError:
     return BadConfigError(
         f"the weights file does not fit {backbone} ({reason})",
         f"the features of {backbone}",
-        "Give the file of this architecture, made without its top.",
+        "Set the recipe's weights to a file of this architecture, saved without its top.",
     )
 
 
-def _features_of(file: Path) -> keras.Model:
-    """Returns the features of a saved backbone, or the saved network itself if it has none."""
-    saved = keras.saving.load_model(file, compile=False, safe_mode=True)
-    named = [layer for layer in saved.layers if layer.name == "features"]
-    return named[0] if named else saved
+def _load_features(file: Path) -> keras.Model:
+    """Return the features of a saved backbone, or the saved network itself if it has none."""
+    network = keras.saving.load_model(file, compile=False, safe_mode=True)
+    features = [layer for layer in network.layers if layer.name == "features"]
+    return features[0] if features else network

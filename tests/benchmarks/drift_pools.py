@@ -18,7 +18,7 @@ from components.ingest.volume_slices import cut_volume
 from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.anatomy.growth import UNSEEN_FORMS
 from components.phantoms.scanner import Artefacts
-from components.phantoms.specimen import Specimen, make_specimen
+from components.phantoms.specimen import Phantom, make_specimen
 from components.phantoms.writer import volume_path, write_specimen
 from components.shared.images.decoding import Pixels, decode_image, encode_png
 from components.shared.images.descriptors import describe
@@ -87,13 +87,13 @@ def sliced(scan: Scan) -> list[dict[str, object]]:
     return rows
 
 
-def _scanned(scan: Scan) -> Specimen:
+def _scanned(scan: Scan) -> Phantom:
     strengths = {scan.kind: scan.severity} if scan.kind in Artefacts.model_fields else {}
     specimen = make_specimen(scan.species, scan.index, EDGE, SEED, Artefacts(**strengths))
     return _coarser(specimen, scan.severity) if scan.kind == "coarser" else specimen
 
 
-def _coarser(specimen: Specimen, factor: float) -> Specimen:
+def _coarser(specimen: Phantom, factor: float) -> Phantom:
     """Scans with voxels that are so many times as wide, each the mean of what it covers."""
     averaged = ndimage.uniform_filter(specimen.volume.astype(np.float32), round(factor), mode="nearest")
     volume = np.round(ndimage.zoom(averaged, 1 / factor, order=1, grid_mode=True, mode="nearest")).astype(np.uint8)
@@ -101,7 +101,7 @@ def _coarser(specimen: Specimen, factor: float) -> Specimen:
     return dataclasses.replace(specimen, volume=volume, mask=volume > 0, affine=affine)
 
 
-def _cut(specimen: Specimen) -> list[bytes]:
+def _cut(specimen: Phantom) -> list[bytes]:
     """Cuts by the ingest step's own work."""
     with tempfile.TemporaryDirectory() as folder:
         write_specimen(Path(folder), specimen, "volumes")

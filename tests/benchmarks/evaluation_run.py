@@ -88,10 +88,11 @@ def make_members(folder: Path, edge: int) -> list[Path]:
     """Writes untrained backbones with their cards."""
     from components.shared.contracts import BackboneCard
     from components.train.backbones.build import build_backbone
+    from components.train.backbones.registry import InputSpec
 
     folders = []
     for number, backbone in enumerate(BACKBONES):
-        model = build_backbone(backbone, edge, 1, SPECIES)
+        model = build_backbone(backbone, InputSpec(edge, 1, SPECIES))
         card = BackboneCard(
             backbone=f"{backbone}_{number}",
             parameters=model.count_params(),

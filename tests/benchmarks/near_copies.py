@@ -13,7 +13,7 @@ from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import cut_volume
 from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.scanner import Artefacts, add_noise
-from components.phantoms.specimen import Specimen, make_specimen
+from components.phantoms.specimen import Phantom, make_specimen
 from components.phantoms.writer import nifti_bytes
 from components.shared.workers import map_in_order
 from tests.benchmarks.measurement import Measurement
@@ -22,7 +22,7 @@ SPECIMENS, RESCANS, SIZE = 96, 24, 56
 SHIFT_VOXELS, SCALING, OFFSETS = 4, 0.02, (-15.0, 30.0)
 
 
-def rescan(specimen: Specimen, rng: np.random.Generator) -> NDArray[np.uint8]:
+def rescan(specimen: Phantom, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Scans a phantom again: shifted by a few voxels, 2 % larger or smaller, with new noise and another grey offset.
 
     Args:
@@ -65,7 +65,7 @@ def count_found(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tup
     return len(right), len(groups) - len(right)
 
 
-def _write(folder: Path, specimen: Specimen, name: str, volume: NDArray[np.uint8]) -> Scan:
+def _write(folder: Path, specimen: Phantom, name: str, volume: NDArray[np.uint8]) -> Scan:
     file = folder / f"{name}.nii.gz"
     file.write_bytes(nifti_bytes(volume, specimen.affine))
     return Scan(file.name, file, specimen.species, name)

@@ -38,9 +38,10 @@ def _with_mobilenet(folder: Path) -> Path:
     from components.evaluate.predictions import Member
     from components.shared.contracts import BackboneCard
     from components.train.backbones.build import build_backbone
+    from components.train.backbones.registry import InputSpec
 
     classes = tuple(f"species-{number}" for number in range(SPECIES))
-    model = build_backbone("mobilenet", EDGE, 1, SPECIES)
+    model = build_backbone("mobilenet", InputSpec(EDGE, 1, SPECIES))
     network = keras.Model(model.inputs, [model.output, model.get_layer("embedding").output])
     card = BackboneCard(
         backbone="mobilenet",

@@ -101,8 +101,9 @@ def training_step(name: str, edge: int, jit: bool = False) -> Callable[[Any], ob
     import keras
 
     from components.train.backbones.build import build_backbone
+    from components.train.backbones.registry import InputSpec
 
-    model = build_backbone(name, edge, 1, CLASSES)
+    model = build_backbone(name, InputSpec(edge, 1, CLASSES))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(1e-3), loss, metrics=["accuracy"], jit_compile=jit)
     model.make_train_function()
@@ -126,8 +127,9 @@ def operations_of_one_image(name: str) -> float:
     from tensorflow.python.profiler import model_analyzer, option_builder
 
     from components.train.backbones.build import build_backbone
+    from components.train.backbones.registry import InputSpec
 
-    model = build_backbone(name, EDGE, 1, CLASSES)
+    model = build_backbone(name, InputSpec(EDGE, 1, CLASSES))
     graph = tf.function(model).get_concrete_function(tf.TensorSpec([1, EDGE, EDGE, 1])).graph
     options = option_builder.ProfileOptionBuilder(option_builder.ProfileOptionBuilder.float_operation())
     return float(model_analyzer.profile(graph, options=options.with_empty_output().build()).total_float_ops)
@@ -135,11 +137,12 @@ def operations_of_one_image(name: str) -> float:
 
 def our_batches(shards: Path, gigabytes: float, edge: int = EDGE, batch: int = BATCH) -> Any:
     """Returns batches as training gets them."""
+    from components.train.backbones.registry import InputSpec
     from components.train.input_pipeline import training_batches
     from components.train.recipe import Recipe
 
     recipe = Recipe(batch_size=batch, cache_gigabytes=gigabytes, **VIEWS)
-    return training_batches(shards, edge, 1, CLASSES, SLICES, recipe, seed=0)
+    return training_batches(shards, InputSpec(edge, 1, CLASSES), SLICES, recipe, seed=0)
 
 
 def published_recipe(png: Path) -> Any:

@@ -6,7 +6,7 @@ import pytest
 
 from components.evaluate.report.grad_cam import GRAD_CAM, INPUT_GRADIENT, attention, feature_map
 from components.train.backbones.build import build_backbone
-from components.train.backbones.registry import BACKBONES
+from components.train.backbones.registry import BACKBONES, InputSpec
 
 layers = keras.layers
 
@@ -72,7 +72,7 @@ def test_the_gradient_at_the_input_stands_in_where_there_is_no_map() -> None:
 @pytest.mark.parametrize("name", ["cnn_small", "resnet_small"])
 def test_the_map_of_a_backbone_is_what_goes_into_its_pooling(name: str) -> None:
     assert name in BACKBONES
-    network = build_backbone(name, 32, 1, 3)
+    network = build_backbone(name, InputSpec(32, 1, 3))
     found = feature_map(network)
     assert found is not None
     assert found is network.get_layer("embedding").input

@@ -17,6 +17,7 @@ from components.shared.contracts import BackboneCard
 from components.shared.images.crops import decode_and_crop
 from components.shared.slices import iterate_split, read_info
 from components.train.backbones.build import build_backbone
+from components.train.backbones.registry import InputSpec
 
 SIZES = {"cnn_small": 48, "efficientnetb0": 64, "dinov2_small": 28}
 
@@ -27,7 +28,7 @@ def untrained(segmented_slices: Path, tmp_path: Path) -> dict[str, Path]:
     info = read_info(segmented_slices)
     for name, size in SIZES.items():
         (tmp_path / name).mkdir()
-        model = build_backbone(name, size, info.channels, len(info.classes))
+        model = build_backbone(name, InputSpec(size, info.channels, len(info.classes)))
         model.save(tmp_path / name / "model.keras")
         BackboneCard(
             backbone=name,

@@ -1,4 +1,4 @@
-"""The pipeline step and the command."""
+"""The phantoms component and command."""
 
 import csv
 import subprocess
@@ -13,11 +13,11 @@ from components.phantoms.component import phantoms
 from components.shared.errors import EXIT_BAD_INPUT
 
 
-def test_the_step_writes_volumes_and_a_contact_sheet_and_returns_their_address(tmp_path: Path):
+def test_the_component_writes_volumes_and_a_contact_sheet(tmp_path: Path):
     volumes = dsl.Dataset(uri=str(tmp_path / "run" / "volumes"))
     sheet = dsl.HTML(uri=str(tmp_path / "run" / "contact_sheet"))
-    address = phantoms.python_func(specimens_per_species=1, size=32, seed=0, volumes=volumes, contact_sheet=sheet)
-    assert address == volumes.uri
+    uri = phantoms.python_func(specimens_per_species=1, size=32, seed=0, volumes=volumes, contact_sheet=sheet)
+    assert uri == volumes.uri
     with (Path(volumes.path) / "manifest.csv").open() as file:
         splits = Counter(row["split"] for row in csv.DictReader(file))
     assert splits[""] == 12
@@ -26,18 +26,18 @@ def test_the_step_writes_volumes_and_a_contact_sheet_and_returns_their_address(t
     assert volumes.metadata["synthetic"] is True
 
 
-def test_the_step_ends_a_bad_size_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_size_out_of_range_ends_the_component_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     volumes, sheet = dsl.Dataset(uri=str(tmp_path / "volumes")), dsl.HTML(uri=str(tmp_path / "sheet"))
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         phantoms.python_func(specimens_per_species=1, size=8, seed=0, volumes=volumes, contact_sheet=sheet)
-    assert ended.value.code == EXIT_BAD_INPUT
+    assert exit_info.value.code == EXIT_BAD_INPUT
     assert "[phantoms] bad_input: size 8: expected 32 to 512 voxels" in capsys.readouterr().out
     assert not (tmp_path / "volumes").exists()
 
 
-def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path):
+def test_the_command_reports_a_bad_size_without_a_traceback(tmp_path: Path):
     command = [sys.executable, "-m", "components.phantoms", "--out", str(tmp_path / "set"), "--size", "5"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
-    assert ended.returncode == EXIT_BAD_INPUT
-    assert "size 5" in ended.stdout
-    assert "Traceback" not in ended.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert process.returncode == EXIT_BAD_INPUT
+    assert "size 5" in process.stdout
+    assert "Traceback" not in process.stderr

@@ -1,14 +1,14 @@
-"""The picture of the twelve forms."""
+"""The contact sheet of the twelve forms."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
-from components.phantoms.contact_sheet import contact_sheet, contact_sheet_html, shaded
+from components.phantoms.contact_sheet import contact_sheet, contact_sheet_html, render_surface
 
 
-def test_the_sheet_is_a_small_png_that_shows_every_species():
+def test_the_sheet_is_a_small_png_with_every_species():
     png = contact_sheet(0, size=32)
     image = Image.open(io.BytesIO(png))
     assert image.format == "PNG"
@@ -27,9 +27,9 @@ def test_the_page_embeds_the_picture():
     assert "http" not in page
 
 
-def test_a_shaded_ball_is_brightest_towards_the_light_and_black_around():
+def test_a_ball_is_brightest_towards_the_light_on_black():
     axis = np.arange(40) - 19.5
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
-    picture = shaded(np.clip(15 - radius, 0, 1).astype(np.float32), 0.5)
+    picture = render_surface(np.clip(15 - radius, 0, 1).astype(np.float32), 0.5)
     assert picture[0, 0] == 0
     assert picture[12, 14] > picture[28, 26] > 0

@@ -3,7 +3,7 @@
 import pytest
 
 from components.shared.errors import BadConfigError
-from components.train.phases import phases_of
+from components.train.optimization import training_phases
 from components.train.recipe import Recipe
 from pipelines.presets import check_training, load_preset
 
@@ -30,7 +30,7 @@ def test_fossil_trains_the_published_backbones_to_the_published_depths() -> None
     parameters = load_preset("fossil").parameters
     assert set(parameters["backbones"]) == set(FOSSIL_DEPTHS)
     for backbone, depth in FOSSIL_DEPTHS.items():
-        phases = phases_of(recipe_of("fossil", backbone), backbone)
+        phases = training_phases(recipe_of("fossil", backbone), backbone)
         told = [(phase.number, phase.epochs, phase.learning_rate, phase.unfreeze) for phase in phases]
         assert told == [(1, 10, 3e-4, 0), (2, 20, 1e-5, depth)]
     assert parameters["slices_per_species"] == 10_000
@@ -48,10 +48,10 @@ def test_fossil_has_the_published_optimizer_loss_and_views() -> None:
 
 def test_fish_trains_a_network_from_scratch_and_a_transferred_one_in_two_phases() -> None:
     scratch, transferred = (recipe_of("fish", name) for name in ("cnn", "efficientnetb0"))
-    assert [phase.number for phase in phases_of(scratch, "cnn")] == [2]
+    assert [phase.number for phase in training_phases(scratch, "cnn")] == [2]
     holds(scratch, patience=10, plateau_patience=5)
-    told = [(phase.epochs, phase.learning_rate, phase.unfreeze) for phase in phases_of(transferred, "efficientnetb0")]
-    assert told == [(5, 1e-3, 0), (15, 1e-5, 50)]
+    phases = training_phases(transferred, "efficientnetb0")
+    assert [(phase.epochs, phase.learning_rate, phase.unfreeze) for phase in phases] == [(5, 1e-3, 0), (15, 1e-5, 50)]
     assert (scratch.weights, transferred.weights) == ("none", "imagenet")
     holds(transferred, patience=7, plateau_patience=3)
 
@@ -71,7 +71,7 @@ def test_fish_has_the_published_views_and_callbacks(backbone: str) -> None:
         ({"backbones": ["resnet_500"]}, "backbone 'resnet_500': expected one of"),
         ({"backbones": []}, "backbones is empty: expected at least one"),
         ({"backbones": ["mobilenet"], "large_backbones": ["big"]}, "backbone 'big': expected one of"),
-        ({"backbones": ["cnn"], "recipe": {"weights": "imagenet"}}, "imagenet' of cnn, which nobody has published"),
+        ({"backbones": ["cnn"], "recipe": {"weights": "imagenet"}}, "imagenet' of cnn, which has no published weights"),
         ({"backbones": ["cnn"], "recipe": {"epochs": "ten"}}, "recipe key 'epochs' with value 'ten'"),
         ({"backbones": ["cnn"], "recipe": {"backbones": {"cnn": {"epochs": 0}}}}, "both 0"),
         ({"gate": {"smallest_recal": 0.9}}, "gate key 'smallest_recal': expected one of smallest_recall"),

@@ -1,9 +1,8 @@
-"""The recipe refuses what it does not know and says which phases there are."""
+"""The recipe rejects unknown keys and impossible values."""
 
 import pytest
 
 from components.shared.errors import BadConfigError
-from components.train.phases import phases_of
 from components.train.recipe import LARGEST_SEED, Recipe, check_seed
 
 
@@ -12,7 +11,7 @@ def test_a_recipe_of_json_numbers_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "clause"),
     [
         ({"epoch": 3}, "'epoch': expected one of .*epochs"),
         ({"epochs": -1}, "'epochs' with value -1: expected greater than or equal to 0"),
@@ -29,13 +28,13 @@ def test_a_recipe_of_json_numbers_is_read() -> None:
         ({"weights": None}, "'weights' with value None: expected a valid string"),
     ],
 )
-def test_an_impossible_recipe_is_refused_with_what_its_key_takes(fields: dict[str, object], words: str) -> None:
-    with pytest.raises(BadConfigError, match=f"recipe key {words}"):
+def test_an_invalid_value_is_rejected_with_the_valid_range(fields: dict[str, object], clause: str) -> None:
+    with pytest.raises(BadConfigError, match=f"recipe key {clause}"):
         Recipe.parse(fields)
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "clause"),
     [
         ({"epochs": 0}, "both 0"),
         ({"frozen_epochs": 3}, "freeze random features"),
@@ -44,29 +43,12 @@ def test_an_impossible_recipe_is_refused_with_what_its_key_takes(fields: dict[st
         ({"image_size": 10**9}, "from 8 to 1024"),
     ],
 )
-def test_a_recipe_that_contradicts_itself_is_refused(fields: dict[str, object], words: str) -> None:
-    with pytest.raises(BadConfigError, match=words):
+def test_a_contradictory_recipe_is_rejected(fields: dict[str, object], clause: str) -> None:
+    with pytest.raises(BadConfigError, match=clause):
         Recipe.parse(fields)
 
 
-@pytest.mark.parametrize(
-    ("fields", "backbone", "phases"),
-    [
-        ({"epochs": 4}, "convnext_base", [(2, 4, None)]),
-        ({"weights": "imagenet", "frozen_epochs": 10, "epochs": 20}, "convnext_base", [(1, 10, 0), (2, 20, 80)]),
-        ({"weights": "imagenet", "frozen_epochs": 10, "epochs": 0}, "dinov2_small", [(1, 10, 0)]),
-        ({"weights": "imagenet", "epochs": 5, "unfreeze": 7}, "mobilenet", [(2, 5, 7)]),
-        ({"weights": "imagenet", "epochs": 5, "unfreeze": "all"}, "convnext_base", [(2, 5, None)]),
-    ],
-)
-def test_a_recipe_has_the_phases_that_it_asks_for(
-    fields: dict[str, object], backbone: str, phases: list[tuple[int, int, int | None]]
-) -> None:
-    found = phases_of(Recipe.parse(fields), backbone)
-    assert [(phase.number, phase.epochs, phase.unfreeze) for phase in found] == phases
-
-
-def test_a_backbone_may_have_a_recipe_of_its_own() -> None:
+def test_keys_under_backbones_override_the_common_ones() -> None:
     fields = {"epochs": 4, "batch_size": 8, "backbones": {"mobilenet": {"weights": "imagenet", "epochs": 2.0}}}
     common, own = Recipe.parse(fields, "cnn_small"), Recipe.parse(fields, "mobilenet")
     assert (common.weights, common.epochs, common.batch_size) == ("none", 4, 8)
@@ -75,7 +57,7 @@ def test_a_backbone_may_have_a_recipe_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("different", "words"),
+    ("overrides", "clause"),
     [
         ({"mobilnet": {}}, "backbone 'mobilnet': expected one of"),
         ({"mobilenet": {"epoch": 1}}, "recipe key 'epoch'"),
@@ -84,13 +66,13 @@ def test_a_backbone_may_have_a_recipe_of_its_own() -> None:
         (["mobilenet"], "recipe key 'backbones' with value .*expected a recipe for each"),
     ],
 )
-def test_what_is_no_recipe_for_a_known_backbone_is_refused(different: object, words: str) -> None:
-    with pytest.raises(BadConfigError, match=words):
-        Recipe.parse({"epochs": 1, "backbones": different}, "mobilenet")
+def test_invalid_overrides_of_a_backbone_are_rejected(overrides: object, clause: str) -> None:
+    with pytest.raises(BadConfigError, match=clause):
+        Recipe.parse({"epochs": 1, "backbones": overrides}, "mobilenet")
 
 
 @pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1, 10**30])
-def test_a_seed_that_numpy_does_not_take_is_refused_with_the_range(seed: int) -> None:
+def test_a_seed_out_of_range_is_rejected_with_the_range(seed: int) -> None:
     assert check_seed(LARGEST_SEED) == LARGEST_SEED
     with pytest.raises(BadConfigError, match=f"seed {seed}: expected a whole number from 0 to 4294967295"):
         check_seed(seed)

@@ -1,4 +1,4 @@
-"""A training that was interrupted ends as an uninterrupted one would have."""
+"""A resumed training ends like an uninterrupted one."""
 
 import random
 import subprocess
@@ -14,6 +14,7 @@ import pytest
 from components.shared.contracts import BackboneCard
 from components.shared.slices import read_info
 from components.train.backbones.build import build_backbone
+from components.train.backbones.registry import InputSpec
 from components.train.checkpoints import CheckpointStore
 from components.train.recipe import Recipe
 from components.train.training import Training, train_backbone
@@ -30,15 +31,15 @@ train_backbone(Path(sys.argv[1]), "cnn_small", recipe, 5, Path(sys.argv[3]))
 
 
 class PowerCutError(Exception):
-    """Ends a training where no except clause of ours catches it."""
+    """Ends a training; no except clause of the package catches it."""
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    """Two phases with everything that has a state: average, dropout, plateau, mixing, early stopping."""
+    """Two phases with every part that has a state: average, dropout, plateau, mixing, early stopping."""
     weights = tmp_path_factory.mktemp("weights") / "cnn_small.weights.h5"
     keras.utils.set_random_seed(7)
-    build_backbone("cnn_small", 32, 1, 3).get_layer("features").save_weights(weights)
+    build_backbone("cnn_small", InputSpec(32, 1, 3)).get_layer("features").save_weights(weights)
     return Recipe(
         weights=str(weights),
         image_size=16,
@@ -70,19 +71,19 @@ def assert_same_training(folder: Path, other: Path) -> None:
 
 
 def cut_power_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
-    """Lets training die while it writes the state after an epoch."""
-    whole = CheckpointStore.keep
+    """Raise an error while the state after an epoch is written."""
+    original_save = CheckpointStore.save
 
-    def keep(store: CheckpointStore, state: object, model: keras.Model) -> None:
+    def save(store: CheckpointStore, state: object, model: keras.Model) -> None:
         if getattr(state, "epoch", 0) > epochs:
             (store.folder / f".epoch-{epochs + 1:05d}.unfinished").mkdir(exist_ok=True)
             raise PowerCutError
-        whole(store, state, model)  # type: ignore[arg-type]
+        original_save(store, state, model)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(CheckpointStore, "keep", keep)
+    monkeypatch.setattr(CheckpointStore, "save", save)
 
 
-def test_a_training_interrupted_in_each_phase_ends_like_an_uninterrupted_one(
+def test_a_training_interrupted_in_each_phase_ends_the_same(
     segmented_slices: Path, recipe: Recipe, uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for epochs in (2, 4):
@@ -98,9 +99,9 @@ def test_a_training_interrupted_in_each_phase_ends_like_an_uninterrupted_one(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
-def test_other_inputs_never_meet_the_state_of_a_training(segmented_slices: Path, recipe: Recipe) -> None:
+def test_checkpoints_of_other_inputs_are_not_used(segmented_slices: Path, recipe: Recipe) -> None:
     info = read_info(segmented_slices)
-    training = Training(segmented_slices, info, "cnn_small", recipe, 5, 16)
+    training = Training(segmented_slices, info, "cnn_small", recipe, 5, InputSpec(16, 1, 3))
     others = (
         replace(training, seed=6),
         replace(training, backbone="resnet_small"),
@@ -111,9 +112,7 @@ def test_other_inputs_never_meet_the_state_of_a_training(segmented_slices: Path,
     assert training.key("") == replace(training).key("")
 
 
-def test_a_phase_begins_with_the_best_of_the_phase_before_and_the_artifact_says_where(
-    uninterrupted: Path, recipe: Recipe
-) -> None:
+def test_the_artifact_records_both_phases_and_the_weights_file(uninterrupted: Path, recipe: Recipe) -> None:
     card = BackboneCard.read(uninterrupted / "model.json")
     assert [epoch["phase"] for epoch in card.history] == [1, 1, 2, 2, 2, 2]
     assert card.frozen_epochs == 2
@@ -124,7 +123,7 @@ def test_a_phase_begins_with_the_best_of_the_phase_before_and_the_artifact_says_
 
 
 @pytest.mark.slow
-def test_a_training_killed_at_three_random_moments_ends_like_an_uninterrupted_one(
+def test_a_training_killed_at_three_random_moments_ends_the_same(
     segmented_slices: Path, recipe: Recipe, uninterrupted: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(time.time_ns())
@@ -136,7 +135,7 @@ def test_a_training_killed_at_three_random_moments_ends_like_an_uninterrupted_on
 
 
 def kill_after_an_epoch(command: list[str], delay_s: float) -> None:
-    """Starts a training and sends it SIGKILL a moment after the first epoch that it reports."""
+    """Start a training and kill it shortly after the first epoch that it reports."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         assert any(line.startswith("[train") for line in process.stdout)

@@ -1,1 +1,1 @@
-"""Synthetic fossils: parametric forms as distance fields."""
+"""Forms of synthetic fossils as distance fields."""

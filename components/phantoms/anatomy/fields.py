@@ -1,7 +1,7 @@
-"""Building blocks of implicit anatomy: every field is a distance, positive inside the thing it describes.
+"""Building blocks of implicit anatomy: every field is a distance, positive inside the shape that it describes.
 
 Lengths are in body units: the ball around a whole specimen has radius 1. Distances are first-order estimates
-(value over gradient), exact on the surface, which is what rasterising needs.
+(value over gradient), exact on the surface, as rasterization requires.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Points:
     """Positions in body units.
 
     Attributes:
-        x: float32 array of any shape.
-        y: float32 array of that shape.
-        z: float32 array of that shape; the axis of growth or coiling.
+        x: Positions along X, float32 of any shape.
+        y: Positions along Y, float32 of the same shape.
+        z: Positions along Z, the axis of growth or coiling, float32 of the same shape.
     """
 
     x: Field
@@ -42,11 +42,11 @@ class Points:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a form is made of.
+    """The distance fields of a form.
 
     Attributes:
-        shell: distance into the shell's material, positive inside, body units.
-        outline: distance into the whole body, cavities included, positive inside, body units.
+        shell: Distance into the shell's material, positive inside, body units.
+        outline: Distance into the whole body with its cavities, positive inside, body units.
     """
 
     shell: Field
@@ -54,36 +54,36 @@ class Anatomy:
 
 
 def union(*parts: Field) -> Field:
-    """Returns the field of what lies in any of the parts."""
+    """Return the union of the parts."""
     return np.maximum.reduce(parts)
 
 
-def both(*parts: Field) -> Field:
-    """Returns the field of what lies in every part."""
+def intersection(*parts: Field) -> Field:
+    """Return the intersection of the parts."""
     return np.minimum.reduce(parts)
 
 
 def nearest_multiple(u: Field, spacing: float) -> Field:
-    """Returns the signed offset of `u` from the nearest multiple of `spacing`."""
+    """Return the signed offset of `u` from the nearest multiple of `spacing`."""
     return u - spacing * np.round(u / spacing)
 
 
 def sheets(u: Field, spacing: float, wall: float, stretch: Field | float = 1.0) -> Field:
-    """Returns parallel walls at the multiples of `spacing` of the coordinate `u`.
+    """Return parallel walls at the multiples of `spacing` of the coordinate `u`.
 
     Args:
-        u: a coordinate, for example a height or an angle.
-        spacing: distance of neighbouring walls in the unit of `u`.
-        wall: wall thickness, body units.
-        stretch: body units for each unit of `u`, a number or a field.
+        u: Coordinate, for example a height or an angle.
+        spacing: Distance of neighbouring walls in the unit of `u`.
+        wall: Wall thickness, body units.
+        stretch: Body units for each unit of `u`, a number or a field.
     """
     return wall / 2 - np.abs(nearest_multiple(u, spacing)) * stretch
 
 
 def rods(u: Field, v: Field, spacing: float, radius: Field | float) -> Field:
-    """Returns parallel rods on a triangular lattice of the plane (u, v), body units.
+    """Return parallel rods on a triangular lattice of the plane (u, v), body units.
 
-    The rods stand across the plane; `radius` may vary from point to point, for pillars that widen.
+    The rods are perpendicular to the plane; `radius` may vary from point to point, for pillars that widen.
     """
     row_height = spacing * 0.866
     row = np.round(v / row_height)
@@ -92,7 +92,7 @@ def rods(u: Field, v: Field, spacing: float, radius: Field | float) -> Field:
 
 
 def honeycomb(u: Field, v: Field, spacing: float, wall: float) -> Field:
-    """Returns the walls of hexagonal cells in the plane (u, v), `spacing` between opposite walls, body units."""
+    """Return the walls of hexagonal cells in the plane (u, v), `spacing` between opposite walls, body units."""
     reach = np.full_like(u, np.inf)
     second = reach
     for shift_u, shift_v in ((0.0, 0.0), (spacing / 2, spacing * 0.866)):
@@ -106,34 +106,34 @@ def honeycomb(u: Field, v: Field, spacing: float, wall: float) -> Field:
 
 
 def spokes(points: Points, count: int, wall: float, phase: Field | float = 0.0) -> Field:
-    """Returns `count` radial walls about the z axis, `wall` thick; `phase` in radians bends or turns them."""
+    """Return `count` radial walls about the z axis, `wall` thick; `phase` in radians bends or rotates them."""
     step = FULL_TURN / count
     return sheets(points.angle + phase, step, wall, stretch=points.rho)
 
 
 def lens(points: Points, half_thickness: float) -> Field:
-    """Returns the distance into a biconvex lens of radius 1 made of two spherical caps, body units."""
+    """Return the distance into a biconvex lens of radius 1 made of two spherical caps, body units."""
     curvature = (1.0 + half_thickness**2) / (2.0 * half_thickness)
     height = np.abs(points.z) + curvature - half_thickness
     return curvature - np.hypot(points.rho, height)
 
 
 def crust(outline: Field, thickness: float) -> Field:
-    """Returns the outer wall, `thickness` deep, of a body with this outline."""
-    return both(outline, thickness - outline)
+    """Return the outer wall, `thickness` deep, of a body with this outline."""
+    return intersection(outline, thickness - outline)
 
 
 def groove(distance: Field, depth: float, width: float) -> Field:
-    """Returns how far a surface sinks along a seam `distance` away: `depth` at the seam, fading over `width`."""
+    """Return the depth of a groove along a seam `distance` away: `depth` at the seam, decreasing over `width`."""
     return depth * np.exp(-((distance / width) ** 2))
 
 
 def stacked_chambers(bodies: list[Field], wall: float | list[float]) -> Anatomy:
-    """Returns hollow chambers added one after the other.
+    """Return hollow chambers that were added one after the other.
 
     Args:
-        bodies: distance into each chamber, wall included, oldest first.
-        wall: wall thickness, one or one for each chamber, body units.
+        bodies: Distance into each chamber with its wall, oldest first.
+        wall: Wall thickness in body units, one for all chambers or one for each.
 
     Returns:
         Their walls; a younger chamber's wall inside an older chamber is removed.
@@ -142,6 +142,6 @@ def stacked_chambers(bodies: list[Field], wall: float | list[float]) -> Anatomy:
     shell = np.full_like(bodies[0], -np.inf)
     outline = shell
     for body, thickness in zip(bodies, walls, strict=True):
-        shell = union(shell, both(crust(body, thickness), -outline))
+        shell = union(shell, intersection(crust(body, thickness), -outline))
         outline = union(outline, body)
     return Anatomy(shell, outline)

@@ -1,7 +1,7 @@
 """The twelve parametric forms after genera of larger foraminifera, by name.
 
 Each form is a function of positions (body units), a wall thickness (body units) and a seeded generator that draws
-the specimen's own parameters. Forms differ in anatomy only: size, grey level and wall thickness come from
+the parameters of the specimen. Forms differ in anatomy only: size, grey level and wall thickness come from
 distributions that all species share (see `specimen`). The cells of every lattice are counted in wall thicknesses,
 so walls and cavities stay visible at any resolution.
 """

@@ -1,4 +1,4 @@
-"""The moving-reference growth model and the seven chambered forms that the classifier never sees.
+"""The moving-reference growth model and the seven chambered forms of the unseen species.
 
 Source: Labaj et al. 2003; Tyszka and Topa 2005, Paleobiology 31(3):522.
 """
@@ -23,11 +23,11 @@ class GrowthRule:
     """Ranges (lowest, highest) from which a specimen draws its constant growth parameters.
 
     Attributes:
-        gf: ratio of the radii of successive chambers.
-        tf: growth vector's length over the current radius; negative points backwards.
-        phi: deviation angle, degrees.
-        beta: rotation angle, degrees.
-        chambers: number of chambers.
+        gf: Ratio of the radii of successive chambers.
+        tf: Length of the growth vector over the current radius; negative values point backwards.
+        phi: Deviation angle in degrees.
+        beta: Rotation angle in degrees.
+        chambers: Number of chambers.
     """
 
     gf: tuple[float, float]
@@ -42,10 +42,10 @@ class Shell:
     """A grown shell, oldest chamber first, in units of the first chamber's radius.
 
     Attributes:
-        centres: float64 array (n, 3).
-        radii: float64 array (n,).
-        apertures: float64 array (n, 3).
-        directions: float64 array (n, 3), the unit growth vector along which each chamber was placed; row 0 is not used.
+        centres: Centres of the chambers, float64 (n, 3).
+        radii: Radii of the chambers, float64 (n,).
+        apertures: Apertures of the chambers, float64 (n, 3).
+        directions: Unit growth vector along which each chamber was placed, float64 (n, 3); row 0 is not used.
     """
 
     centres: Vector
@@ -65,32 +65,32 @@ GROWTH_RULES: dict[str, GrowthRule] = {
 }
 
 
-def rotated(vector: Vector, axis: Vector, degrees: float) -> Vector:
-    """Returns `vector` turned by `degrees` about the unit vector `axis`, right-handed."""
-    turned: Vector = Rotation.from_rotvec(np.deg2rad(degrees) * axis).apply(vector)
-    return turned
+def rotate(vector: Vector, axis: Vector, degrees: float) -> Vector:
+    """Return `vector` rotated by `degrees` about the unit vector `axis`, right-handed."""
+    result: Vector = Rotation.from_rotvec(np.deg2rad(degrees) * axis).apply(vector)
+    return result
 
 
 def grow(gf: float, tf: float, phi: float, beta: float, chambers: int) -> Shell:
-    """Grows a shell with constant parameters.
+    """Grow a shell with constant parameters.
 
-    v = unit(U_i - U_(i-1)) between the last two apertures, turned by `phi` about the normal of the plane of the last
+    v = unit(U_i - U_(i-1)) between the last two apertures, rotated by `phi` about the normal of the plane of the last
     three apertures, then by `beta` about the old v; O_(i+1) = U_i + TF r_i v; r_(i+1) = GF r_i. The first chamber's
-    centre stands for the apertures before the first, and the z axis for the normal until three apertures span a plane.
+    centre replaces the apertures before the first, and the z axis the normal until three apertures span a plane.
 
     Args:
-        gf: radius ratio.
-        tf: growth vector over radius.
-        phi: deviation angle, degrees.
-        beta: rotation angle, degrees.
-        chambers: how many to grow; growth ends early when no place for an aperture is left.
+        gf: Ratio of the radii of successive chambers.
+        tf: Length of the growth vector over the radius.
+        phi: Deviation angle in degrees.
+        beta: Rotation angle in degrees.
+        chambers: Number of chambers; growth ends early if there is no place for an aperture.
     """
     centres, radii = [np.zeros(3)], [1.0]
     directions = [np.array([1.0, 0.0, 0.0])]
     trail = [np.zeros(3), np.array([1.0, 0.0, 0.0])]
     for _ in range(chambers - 1):
         old = _unit(trail[-1] - trail[-2])
-        direction = rotated(rotated(old, _plane_normal(trail, old), phi), old, beta)
+        direction = rotate(rotate(old, _plane_normal(trail, old), phi), old, beta)
         centre = trail[-1] + tf * radii[-1] * direction
         aperture = _next_aperture(centre, gf * radii[-1], trail[-1], np.array(centres), np.array(radii))
         if aperture is None:
@@ -107,9 +107,9 @@ def _unit(vector: Vector) -> Vector:
 
 
 def _plane_normal(trail: list[Vector], old: Vector) -> Vector:
-    """Returns the unit normal of the plane of the last three apertures, or a stand-in where they lie in a line.
+    """Return the unit normal of the plane of the last three apertures, or another normal if they are collinear.
 
-    Its sense, last step times the one before, makes Heterohelix biserial and Pelagica planispiral, as they are.
+    Its sense, last step times the one before, makes Heterohelix biserial and Pelagica planispiral, as in nature.
     """
     if len(trail) >= 3:
         normal = np.cross(trail[-1] - trail[-2], trail[-2] - trail[-3])
@@ -119,10 +119,10 @@ def _plane_normal(trail: list[Vector], old: Vector) -> Vector:
 
 
 def _next_aperture(centre: Vector, radius: float, last: Vector, centres: Vector, radii: Vector) -> Vector | None:
-    """Returns the point of the new sphere nearest the last aperture outside all earlier chambers, or None.
+    """Return the point of the new sphere nearest the last aperture outside all earlier chambers, or None.
 
     The nearest point is the projection of the last aperture, or the nearest on the circle in which an earlier chamber
-    cuts the sphere, or where two such circles meet; so these are all that is looked at.
+    cuts the sphere, or an intersection of two such circles; no other points have to be examined.
     """
     candidates = [centre + radius * _unit(last - centre)] if float(np.linalg.norm(last - centre)) > 0 else []
     cuts = [cut for cut in map(partial(_cut, centre, radius), centres, radii) if cut is not None]
@@ -135,7 +135,7 @@ def _next_aperture(centre: Vector, radius: float, last: Vector, centres: Vector,
 
 
 def _cut(centre: Vector, radius: float, other: Vector, other_radius: float) -> tuple[Vector, float] | None:
-    """Returns the plane in which two spheres cut: unit normal towards the other, distance from the first's centre."""
+    """Return the plane where two spheres intersect: unit normal towards the other, distance from the first's centre."""
     distance = float(np.linalg.norm(other - centre))
     if not abs(radius - other_radius) < distance < radius + other_radius:
         return None
@@ -143,7 +143,7 @@ def _cut(centre: Vector, radius: float, other: Vector, other_radius: float) -> t
 
 
 def _nearest_on_circle(point: Vector, centre: Vector, radius: float, normal: Vector, height: float) -> Vector:
-    """Returns the point nearest to `point` on the circle that a plane cuts from a sphere."""
+    """Return the point nearest to `point` on the circle that a plane cuts from a sphere."""
     beside = (point - centre) - normal * float((point - centre) @ normal)
     width = float(np.sqrt(max(radius**2 - height**2, 0.0)))
     direction = _unit(beside) if float(np.linalg.norm(beside)) > _TOUCH else _any_normal(normal)
@@ -153,7 +153,7 @@ def _nearest_on_circle(point: Vector, centre: Vector, radius: float, normal: Vec
 def _meeting_points(
     centre: Vector, radius: float, one: tuple[Vector, float], other: tuple[Vector, float]
 ) -> list[Vector]:
-    """Returns where two circles on a sphere meet: none, or two points."""
+    """Return the intersections of two circles on a sphere: none, or two points."""
     (n, a), (m, b) = one, other
     cosine = float(n @ m)
     if 1.0 - cosine**2 < _TOUCH:
@@ -167,21 +167,21 @@ def _meeting_points(
 
 
 def _any_normal(vector: Vector) -> Vector:
-    """Returns a unit vector across `vector`, the one nearest the z axis unless they are parallel."""
+    """Return a unit vector perpendicular to `vector`, the one nearest the z axis unless they are parallel."""
     upright = np.array([0.0, 0.0, 1.0])
     across = upright - vector * float(vector @ upright)
     return _unit(across) if float(np.linalg.norm(across)) > _TOUCH else np.array([0.0, 1.0, 0.0])
 
 
 def grown_form(rule: GrowthRule, points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Returns hollow chambers grown by `rule`, walls about 5 % of each radius.
+    """Return hollow chambers grown by `rule`, walls about 5 % of each radius.
 
     Args:
-        rule: the species' ranges.
-        points: positions, body units.
-        wall: the thinnest wall the volume can show (two voxels), body units; it replaces thinner walls, which is the
-            rule below an edge of about 200 voxels.
-        rng: draws the specimen's parameters.
+        rule: Ranges of the species.
+        points: Positions in body units.
+        wall: Thinnest wall that the volume can resolve (two voxels), in body units; it replaces thinner walls, as is
+            usual below an edge of about 200 voxels.
+        rng: Random generator of the specimen's parameters.
     """
     gf, tf, phi, beta = (rng.uniform(*limits) for limits in (rule.gf, rule.tf, rule.phi, rule.beta))
     shell = grow(gf, tf, phi, beta, int(rng.integers(rule.chambers[0], rule.chambers[1] + 1)))

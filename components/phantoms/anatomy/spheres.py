@@ -1,4 +1,4 @@
-"""Sets of spheres: the ball around them and their distance fields."""
+"""Enclosing ball and distance fields of a set of spheres."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +9,12 @@ Vector = NDArray[np.float64]
 
 
 def enclosing_ball(centres: Vector, radii: Vector, rounds: int = 400) -> tuple[Vector, float]:
-    """Returns the centre and radius of a nearly smallest ball around spheres (Badoiu and Clarkson 2003).
+    """Return the centre and radius of a nearly minimal ball around spheres (Badoiu and Clarkson 2003).
 
     Args:
-        centres: float64 array (n, 3).
-        radii: float64 array (n,), in the same unit.
-        rounds: steps of the iteration; the radius is within about 1/rounds of the smallest.
+        centres: Centres of the spheres, float64 (n, 3).
+        radii: Radii of the spheres, float64 (n,), in the same unit.
+        rounds: Number of iterations; the radius is within about 1/rounds of the smallest.
     """
     middle: Vector = centres.mean(axis=0)
     for i in range(rounds):
@@ -28,7 +28,7 @@ def enclosing_ball(centres: Vector, radii: Vector, rounds: int = 400) -> tuple[V
 
 
 def sphere_fields(points: Points, centres: Vector, radii: Vector) -> list[Field]:
-    """Returns the distance into each sphere, positive inside, in the unit of `points`."""
+    """Return the distance into each sphere, positive inside, in the unit of `points`."""
     fields = []
     for (x, y, z), radius in zip(centres.astype(np.float32), radii.astype(np.float32), strict=True):
         distance = np.sqrt((points.x - x) ** 2 + (points.y - y) ** 2 + (points.z - z) ** 2)

@@ -10,9 +10,9 @@ from components.phantoms.anatomy.fields import (
     Anatomy,
     Field,
     Points,
-    both,
     crust,
     groove,
+    intersection,
     nearest_multiple,
     sheets,
     spokes,
@@ -23,7 +23,7 @@ from components.phantoms.anatomy.spheres import enclosing_ball, sphere_fields
 
 
 def alveolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Alveolina: a fusiform coil about its long axis, its whorls thick and drilled with rows of chamberlets."""
+    """Build Alveolina: a fusiform coil about its long axis, its whorls thick and drilled with rows of chamberlets."""
     elongation = rng.uniform(1.5, 1.8)
     sharpness = rng.uniform(1.6, 1.9)
     pitch = rng.uniform(2.9, 3.2) * wall
@@ -39,12 +39,12 @@ def alveolina(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
     chamberlets = 0.9 * wall - np.hypot(beside, (whorl - layer - 0.5) * stretch)
     sutures = wall / 2 - spokes(points, int(rng.integers(7, 10)), wall, phase=rng.uniform(0, FULL_TURN))
     outline = (1.0 / (elongation * pitch) - 1.0 - whorl) * stretch - groove(sutures, 0.5 * wall, wall)
-    filled = union(-chamberlets, crust(outline, wall))
-    return Anatomy(both(outline, filled), outline)
+    material = union(-chamberlets, crust(outline, wall))
+    return Anatomy(intersection(outline, material), outline)
 
 
 def elphidiella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Elphidiella: an involute planispiral lens of open chambers with curved septa and pores along the sutures."""
+    """Build Elphidiella: an involute planispiral lens of chambers with curved septa and pores along the sutures."""
     thickness = rng.uniform(0.64, 0.75)
     expansion = math.log(rng.uniform(1.75, 1.95))
     step = FULL_TURN / int(rng.integers(16, 19))
@@ -58,15 +58,15 @@ def elphidiella(points: Points, wall: float, rng: np.random.Generator) -> Anatom
     along = np.arctan2(points.z, points.rho) * level
     pores = 0.42 * wall - np.hypot(suture - 0.95 * wall, nearest_multiple(along, 2.0 * wall))
     lobes = groove(suture, 0.7 * wall, 1.3 * wall) + 1.2 * np.maximum(pores, 0)
-    outline = both(-whorl * stretch - lobes, face)
+    outline = intersection(-whorl * stretch - lobes, face)
     whorls = sheets(whorl, 1.0, wall, stretch=stretch)
     plug = rng.uniform(0.16, 0.2) - points.rho
-    filled = union(whorls, wall / 2 - suture, plug, crust(outline, wall))
-    return Anatomy(both(outline, filled), outline)
+    material = union(whorls, wall / 2 - suture, plug, crust(outline, wall))
+    return Anatomy(intersection(outline, material), outline)
 
 
 def ataxophragmium(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Ataxophragmium: a high trochospire of few inflated chambers with buttresses inside their outer walls."""
+    """Build Ataxophragmium: a high trochospire of few inflated chambers with buttresses inside their outer walls."""
     count = int(rng.integers(9, 11))
     radii = rng.uniform(1.15, 1.2) ** np.arange(count, dtype=np.float64)
     turns = FULL_TURN / rng.uniform(3.7, 4.3) * np.arange(count) + rng.uniform(0, FULL_TURN)
@@ -77,12 +77,12 @@ def ataxophragmium(points: Points, wall: float, rng: np.random.Generator) -> Ana
     axis = Points(points.x + float(middle[0] / reach), points.y + float(middle[1] / reach), points.z)
     buttresses = spokes(axis, int(rng.integers(13, 17)), wall)
     depth = rng.uniform(0.16, 0.2)
-    combs = both(buttresses, depth - anatomy.outline, anatomy.outline)
+    combs = intersection(buttresses, depth - anatomy.outline, anatomy.outline)
     return Anatomy(union(anatomy.shell, combs), anatomy.outline)
 
 
 def arumella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
-    """Arumella: long tubular chambers, half a coil each, ribbed, wound from pole to pole in five planes."""
+    """Build Arumella: long tubular chambers, half a coil each, ribbed, coiled from pole to pole in five planes."""
     count = int(rng.integers(11, 14))
     growth = rng.uniform(1.13, 1.17)
     turn = math.radians(rng.uniform(138.0, 148.0))
@@ -97,13 +97,13 @@ def arumella(points: Points, wall: float, rng: np.random.Generator) -> Anatomy:
 
 
 def _half_coil(points: Points, azimuth: float, shape: tuple[float, float, float], costae: tuple[int, float]) -> Field:
-    """Returns the distance into one chamber: a ribbed tube along a half ellipse from pole to pole.
+    """Return the distance into one chamber: a ribbed tube along a half ellipse from pole to pole.
 
     Args:
-        points: positions.
-        azimuth: of the ellipse's plane, radians.
-        shape: half the ellipse's width, its height over its width, the tube's radius over half the width.
-        costae: number of ribs along the tube, their height over half the width.
+        points: Positions in body units.
+        azimuth: Azimuth of the ellipse's plane in radians.
+        shape: Half the ellipse's width, its height over its width, the tube's radius over half the width.
+        costae: Number of ribs along the tube, and their height over half the width.
     """
     size, tall, tube = shape
     outward = points.x * math.cos(azimuth) + points.y * math.sin(azimuth)

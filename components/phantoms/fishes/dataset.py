@@ -1,4 +1,4 @@
-"""Makes a whole set of synthetic photographs in parallel, with copies and second views of some specimens among them."""
+"""Generation of a set of synthetic photographs in parallel, with copies and second views of some specimens."""
 
 import io
 from dataclasses import dataclass
@@ -23,23 +23,23 @@ from components.shared.workers import affordable_workers, map_in_order
 
 PHOTOGRAPHS = "photographs"
 SECOND_VIEW_EVERY, COPY_EVERY = 6, 40
-_SIDES = (0.5, 1.6)
+_SIDE_RANGE = (0.5, 1.6)
 _BYTES_PER_PIXEL = 125
-_CHOICE = ("JPEG",) * 7 + ("PNG", "WEBP", "BMP")
-_ORIENTATION, _TURNED_RIGHT = 0x0112, 6
+_FORMAT_CHOICES = ("JPEG",) * 7 + ("PNG", "WEBP", "BMP")
+_ORIENTATION, _ROTATED_RIGHT = 0x0112, 6
 
 Pixels = NDArray[np.uint8]
 
 
 class PhotoConfig(Frozen):
-    """What to make.
+    """The settings of a set of synthetic photographs.
 
     Attributes:
-        specimens_per_species: individuals of the most frequent species.
-        imbalance: how many times more of them there are than of the rarest species.
-        unseen_per_species: individuals of each of the species that the classifier never sees.
-        size: typical long side of a photograph in pixels; theirs are from half to one and a half of it.
-        seed: the same seed gives the same bytes.
+        specimens_per_species: Individuals of the most frequent species.
+        imbalance: Ratio of the individuals of the most frequent species to those of the rarest.
+        unseen_per_species: Individuals of each species that is not trained.
+        size: Typical long side of a photograph in pixels; actual ones are from 0.5 to 1.6 times as long.
+        seed: Seed; the same seed gives the same bytes.
     """
 
     specimens_per_species: int = 200
@@ -51,7 +51,14 @@ class PhotoConfig(Frozen):
 
 @dataclass(frozen=True)
 class PhotoTask:
-    """One specimen to photograph."""
+    """One specimen to photograph.
+
+    Attributes:
+        folder: Folder of the set.
+        config: Settings of the set.
+        species: Key of ALL_FISHES.
+        index: Number of the individual within the species.
+    """
 
     folder: Path
     config: PhotoConfig
@@ -63,36 +70,36 @@ Row = tuple[str, str, str]
 
 
 def generate_photographs(folder: Path, config: PhotoConfig, workers: int = 0) -> Path:
-    """Writes photographs below `folder` and their list ``manifest.csv``; the bytes depend on `config` alone.
+    """Write photographs into `folder` with their list ``manifest.csv``; the bytes depend only on `config`.
 
     Args:
-        folder: where to write; it appears only when it is complete.
-        config: what to make.
-        workers: processes; 0 for one on each core.
+        folder: Folder to write; it appears only when it is complete.
+        config: Settings of the set.
+        workers: Number of processes; 0 for one on each core.
 
     Returns:
         The path of ``manifest.csv``, with columns path (relative), species, specimen, split (``unseen`` or empty).
 
     Raises:
-        BadConfigError: a size or number that cannot work, or a folder that holds something else.
+        BadConfigError: A number is out of range, or the folder holds other files.
     """
-    _check(config)
+    check_config(config)
     check_folder(folder, (MANIFEST, PHOTOGRAPHS))
-    with atomic_folder(folder) as unfinished:
-        tasks = _tasks(unfinished, config)
-        processes = affordable_workers(workers, len(tasks), _BYTES_PER_PIXEL * round(_SIDES[1] * config.size) ** 2)
+    with atomic_folder(folder) as new_folder:
+        tasks = _tasks(new_folder, config)
+        processes = affordable_workers(workers, len(tasks), _BYTES_PER_PIXEL * round(_SIDE_RANGE[1] * config.size) ** 2)
         progress = Progress("phantoms", len(tasks), "specimens")
         rows: list[Row] = []
-        for _, written in map_in_order(write_photographs, tasks, processes):
-            rows += written
+        for _, specimen_rows in map_in_order(write_photographs, tasks, processes):
+            rows += specimen_rows
             progress.advance()
         splits = ((*row, UNSEEN if row[1] in UNSEEN_FISHES else "") for row in rows)
-        write_manifest(unfinished / MANIFEST, splits, (*MANIFEST_COLUMNS, SPLIT_COLUMN))
+        write_manifest(new_folder / MANIFEST, splits, (*MANIFEST_COLUMNS, SPLIT_COLUMN))
     return folder / MANIFEST
 
 
 def write_photographs(task: PhotoTask) -> list[Row]:
-    """Photographs one specimen, some of them twice; some photographs are there again, smaller, as another specimen."""
+    """Write the photographs of one specimen: two views of some, and smaller copies of some as another specimen."""
     config, species = task.config, task.species
     rng = specimen_rng(config.seed, species, task.index)
     canvas = paint(draw_individual(ALL_FISHES[species], rng))
@@ -100,20 +107,27 @@ def write_photographs(task: PhotoTask) -> list[Row]:
     (task.folder / PHOTOGRAPHS / species).mkdir(parents=True, exist_ok=True)
     rows = []
     for view in range(1, 3 if task.index % SECOND_VIEW_EVERY == 1 else 2):
-        picture = photograph(canvas, round(config.size * rng.uniform(*_SIDES)), rng)
-        format_ = _CHOICE[int(rng.integers(len(_CHOICE)))]
-        rows.append(_written(task, picture, f"{name}_view{view}", name, format_, rng))
+        picture = photograph(canvas, round(config.size * rng.uniform(*_SIDE_RANGE)), rng)
+        format_ = _FORMAT_CHOICES[int(rng.integers(len(_FORMAT_CHOICES)))]
+        rows.append(_write_photograph(task, picture, f"{name}_view{view}", name, format_, rng))
     if task.index % COPY_EVERY == 2:
         smaller = Image.fromarray(picture).resize((picture.shape[1] * 3 // 4, picture.shape[0] * 3 // 4))
-        rows.append(_written(task, np.asarray(smaller), f"{name}-again", f"{name}-again", "JPEG", rng))
+        rows.append(_write_photograph(task, np.asarray(smaller), f"{name}-again", f"{name}-again", "JPEG", rng))
     return rows
 
 
-def _check(config: PhotoConfig) -> None:
+def check_config(config: PhotoConfig) -> None:
+    """Check size and seed.
+
+    Raises:
+        BadConfigError: A number is out of range.
+    """
     if not 32 <= config.size <= 4096:
-        raise BadConfigError(f"photographs of {config.size} pixels", "32 to 4096", "Choose another size.")
+        raise BadConfigError(
+            f"photographs of {config.size} pixels", "32 to 4096", "Set size to a number of pixels from 32 to 4096."
+        )
     if config.seed < 0:
-        raise BadConfigError(f"seed {config.seed}", "0 or more", "Choose another seed.")
+        raise BadConfigError(f"seed {config.seed}", "0 or more", "Set the seed to a whole number of 0 or more.")
 
 
 def _tasks(folder: Path, config: PhotoConfig) -> list[PhotoTask]:
@@ -122,18 +136,20 @@ def _tasks(folder: Path, config: PhotoConfig) -> list[PhotoTask]:
     return [PhotoTask(folder, config, species, index) for species, count in counts.items() for index in range(count)]
 
 
-def _written(task: PhotoTask, picture: Pixels, file: str, specimen: str, format_: str, rng: np.random.Generator) -> Row:
+def _write_photograph(
+    task: PhotoTask, picture: Pixels, file: str, specimen: str, format_: str, rng: np.random.Generator
+) -> Row:
     path = f"{PHOTOGRAPHS}/{task.species}/{file}{FORMATS[format_][0]}"
-    (task.folder / path).write_bytes(_encoded(picture, format_, rng))
+    (task.folder / path).write_bytes(_encode(picture, format_, rng))
     return path, task.species, specimen
 
 
-def _encoded(picture: Pixels, format_: str, rng: np.random.Generator) -> bytes:
-    """Encodes as a camera would: in some quality, and some JPEG files on their side with a note of how to hold them."""
+def _encode(picture: Pixels, format_: str, rng: np.random.Generator) -> bytes:
+    """Encode a photograph as a camera does: in a random quality, some JPEG files rotated with an orientation tag."""
     sink, exif = io.BytesIO(), Image.Exif()
-    turned = format_ == "JPEG" and rng.random() < 0.1
-    exif[_ORIENTATION] = _TURNED_RIGHT if turned else 1
-    image = Image.fromarray(np.ascontiguousarray(np.rot90(picture)) if turned else picture)
+    is_rotated = format_ == "JPEG" and rng.random() < 0.1
+    exif[_ORIENTATION] = _ROTATED_RIGHT if is_rotated else 1
+    image = Image.fromarray(np.ascontiguousarray(np.rot90(picture)) if is_rotated else picture)
     quality = int(rng.integers(60, 96))
     image.save(sink, format_, **({"quality": quality, "exif": exif} if format_ == "JPEG" else {}))
     return sink.getvalue()

@@ -1,4 +1,4 @@
-"""Draws one fish, in profile on an empty canvas: outline, fins, colours, pattern, eye."""
+"""Drawing of one fish in profile on an empty canvas: outline, fins, colours, pattern, eye."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ _PEDUNCLE = 0.22
 
 @dataclass(frozen=True)
 class Individual:
-    """One fish of a species.
+    """One individual of a species.
 
     Attributes:
-        form: the species' form with the individual's own measures and colours.
-        places: of bars, spots and the like along and across the flank, float64 [count, 2] in 0..1 and -1..1.
-        bend: of the body, as the share of its length by which its middle is off the line from snout to tail.
+        form: Form of the species with the measures and colours of the individual.
+        places: Positions of bars, spots and the like along and across the flank, float64 [count, 2], 0..1 and -1..1.
+        bend: Offset of the body's middle from the line between snout and tail, as a share of its length.
     """
 
     form: FishForm
@@ -35,60 +35,60 @@ class Individual:
 
 
 def draw_individual(form: FishForm, rng: np.random.Generator) -> Individual:
-    """Draws the measures of an individual about those of its species."""
+    """Draw the measures of an individual at random about those of its species."""
     tint = rng.normal(0, 9, 3)
     count = max(0, form.count + (int(rng.integers(-1, 2)) if form.count > 2 else 0))
-    own = replace(
+    individual_form = replace(
         form,
         depth=form.depth * rng.uniform(0.92, 1.08),
         deepest=form.deepest * rng.uniform(0.95, 1.05),
         count=count,
-        back=_tinted(form.back, tint, rng),
-        belly=_tinted(form.belly, tint, rng),
-        fins=_tinted(form.fins, tint, rng),
-        marks=_tinted(form.marks, tint, rng),
+        back=_tint_colour(form.back, tint, rng),
+        belly=_tint_colour(form.belly, tint, rng),
+        fins=_tint_colour(form.fins, tint, rng),
+        marks=_tint_colour(form.marks, tint, rng),
     )
-    return Individual(own, _PLACES[form.pattern](count, rng), rng.uniform(-0.05, 0.05))
+    return Individual(individual_form, _PLACES[form.pattern](count, rng), rng.uniform(-0.05, 0.05))
 
 
 def paint(fish: Individual) -> Canvas:
-    """Paints a fish that looks to the left.
+    """Paint a fish that faces left.
 
     Returns:
-        float32 [HEIGHT, WIDTH, 4]: RGB in 0..255, and how much of each pixel the fish covers, 0..1.
+        float32 [HEIGHT, WIDTH, 4]: RGB in 0..255, and the share of each pixel that the fish covers, 0..1.
     """
     canvas = np.zeros((HEIGHT, WIDTH, 4), np.float32)
     form = fish.form
     for fin in form.dorsal:
         _fill(canvas, _fin_outline(fish, fin, -1), form.fins, 0.9)
     _fill(canvas, _fin_outline(fish, form.anal, 1), form.fins, 0.9)
-    _fill(canvas, _bent(fish, _TAILS[form.tail] * (1.0, max(0.5, 1.4 * form.depth + 0.25))), form.fins, 0.95)
+    _fill(canvas, _to_pixels(fish, _TAILS[form.tail] * (1.0, max(0.5, 1.4 * form.depth + 0.25))), form.fins, 0.95)
     _paint_flank(canvas, fish)
-    _fill(canvas, _bent(fish, np.array([(0.27, 0.02), (0.40, 0.10), (0.38, 0.0)])), form.fins, 0.8)
-    eye = _bent(fish, np.array([(0.09, -0.16 * form.depth)]))[0]
+    _fill(canvas, _to_pixels(fish, np.array([(0.27, 0.02), (0.40, 0.10), (0.38, 0.0)])), form.fins, 0.8)
+    eye = _to_pixels(fish, np.array([(0.09, -0.16 * form.depth)]))[0]
     for radius, colour in ((0.022, (236, 226, 190)), (0.013, (16, 16, 16))):
         cv2.circle(canvas, _pixel(eye), round(radius * _LENGTH), (*colour, 1.0), -1, cv2.LINE_AA)
     return canvas
 
 
-def _tinted(colour: Colour, tint: NDArray[np.float64], rng: np.random.Generator) -> Colour:
+def _tint_colour(colour: Colour, tint: NDArray[np.float64], rng: np.random.Generator) -> Colour:
     red, green, blue = np.clip(np.array(colour) * rng.uniform(0.88, 1.12) + tint, 0, 255).astype(int).tolist()
     return red, green, blue
 
 
 def _half_depth(form: FishForm, along: Points) -> Points:
-    """Half the height of the body at places along it, in shares of its length: two quarter waves and a peduncle."""
+    """Return half the body's height along it, as a share of its length: two quarter waves and a peduncle."""
     front = np.sin(np.clip(along / form.deepest, 0, 1) * np.pi / 2) ** 0.7
     back = np.cos(np.clip((along - form.deepest) / (1 - form.deepest), 0, 1) * np.pi / 2)
     share = np.where(along < form.deepest, front, _PEDUNCLE + (1 - _PEDUNCLE) * back**1.3)
     return form.depth / 2 * share
 
 
-def _bent(fish: Individual, places: Points) -> Points:
-    """Maps (along, across) in body lengths to pixels, bent as the fish is."""
+def _to_pixels(fish: Individual, places: Points) -> Points:
+    """Map (along, across) in body lengths to pixels, with the fish's bend."""
     along, across = places[:, 0], places[:, 1]
-    off = fish.bend * 4 * along * (1 - np.clip(along, 0, 1))
-    return np.stack([_SNOUT + along * _LENGTH, HEIGHT / 2 + (across + off) * _LENGTH], axis=1)
+    offset = fish.bend * 4 * along * (1 - np.clip(along, 0, 1))
+    return np.stack([_SNOUT + along * _LENGTH, HEIGHT / 2 + (across + offset) * _LENGTH], axis=1)
 
 
 def _pixel(place: Points) -> tuple[int, int]:
@@ -100,22 +100,24 @@ def _fill(canvas: Canvas, outline: Points, colour: Colour, opacity: float) -> No
 
 
 def _fin_outline(fish: Individual, fin: Fin, side: int) -> Points:
-    """Returns the outline of a fin above (-1) or below (1) the body."""
+    """Return the outline of a fin above (-1) or below (1) the body."""
     along = np.linspace(fin.begin, fin.end, 12)
     share = (along - fin.begin) / (fin.end - fin.begin)
     rise = np.where(share < fin.lean, share / max(fin.lean, 1e-6), (1 - share) / (1 - fin.lean)) ** 0.7
     root = 0.85 * _half_depth(fish.form, along)
     rim = np.stack([along, side * (root + fin.height * rise)], axis=1)
-    return _bent(fish, np.concatenate([rim, np.stack([along, side * root], axis=1)[::-1]]))
+    return _to_pixels(fish, np.concatenate([rim, np.stack([along, side * root], axis=1)[::-1]]))
 
 
 def _paint_flank(canvas: Canvas, fish: Individual) -> None:
-    """Paints the body: dark above, light below, the pattern on it, shaded towards its edges."""
+    """Paint the body: dark above, light below, with its pattern, shaded towards the edges."""
     form = fish.form
     top = np.stack([_STATIONS, -_half_depth(form, _STATIONS)], axis=1)
     bottom = np.stack([_STATIONS, _half_depth(form, _STATIONS)], axis=1)
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
-    cv2.fillPoly(mask, [np.rint(_bent(fish, np.concatenate([top, bottom[::-1]]))).astype(np.int32)], 1.0, cv2.LINE_AA)
+    cv2.fillPoly(
+        mask, [np.rint(_to_pixels(fish, np.concatenate([top, bottom[::-1]]))).astype(np.int32)], 1.0, cv2.LINE_AA
+    )
     rows, columns = np.nonzero(mask)
     share = mask[rows, columns, None]
     colours = _flank_colours(form, fish.places, *_flank_places(fish, rows, columns))
@@ -124,20 +126,20 @@ def _paint_flank(canvas: Canvas, fish: Individual) -> None:
 
 
 def _flank_colours(form: FishForm, places: Points, along: Points, across: Points) -> NDArray[np.float32]:
-    """Returns float32 [N, 3], the colours at N places of the flank."""
+    """Return the colours at N places of the flank, float32 [N, 3]."""
     lightness = np.clip((across + 0.5) / 1.1, 0, 1)[:, None]
     colour = (1 - lightness) * np.array(form.back) + lightness * np.array(form.belly)
-    marked = 0.8 * _MARKS[form.pattern](along, across, places)[:, None]
-    colour = colour * (1 - marked) + marked * np.array(form.marks)
+    mark_share = 0.8 * _MARKS[form.pattern](along, across, places)[:, None]
+    colour = colour * (1 - mark_share) + mark_share * np.array(form.marks)
     shade = (1.08 - 0.35 * np.abs(across) ** 3)[:, None]
     return np.clip(colour * shade, 0, 255).astype(np.float32)
 
 
 def _flank_places(fish: Individual, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Points, Points]:
-    """Returns where N pixels are along the body, 0..1, and across it, -1..1 from back to belly, float64 [N]."""
+    """Return positions of N pixels along the body, 0..1, and across it, -1..1 from back to belly, float64 [N]."""
     along = np.clip((columns - _SNOUT) / _LENGTH, 0, 1)
-    off = fish.bend * 4 * along * (1 - along)
-    across = ((rows - HEIGHT / 2) / _LENGTH - off) / np.maximum(_half_depth(fish.form, along), 0.01)
+    offset = fish.bend * 4 * along * (1 - along)
+    across = ((rows - HEIGHT / 2) / _LENGTH - offset) / np.maximum(_half_depth(fish.form, along), 0.01)
     return along, np.clip(across, -1.2, 1.2)
 
 
@@ -151,7 +153,7 @@ def _places_in_a_row(count: int, rng: np.random.Generator) -> Points:
     return np.stack([along, np.zeros(count)], axis=1)
 
 
-def _places_one_above_the_other(count: int, rng: np.random.Generator) -> Points:
+def _places_in_a_column(count: int, rng: np.random.Generator) -> Points:
     return np.stack([np.zeros(count), np.linspace(-0.4, 0.4, count) + rng.normal(0, 0.03, count)], axis=1)
 
 
@@ -192,7 +194,7 @@ def _blotch(along: Points, across: Points, places: Points) -> Points:
 _PLACES: dict[Pattern, Callable[[int, np.random.Generator], Points]] = {
     "plain": _no_places,
     "bars": _places_in_a_row,
-    "stripes": _places_one_above_the_other,
+    "stripes": _places_in_a_column,
     "spots": _scattered_places,
     "saddles": _places_in_a_row,
     "blotch": _one_place,

@@ -1,7 +1,7 @@
-"""Parametric fishes: twelve species for a classifier and two that it never sees, told apart by form, fins and pattern.
+"""Parametric fishes: twelve species for a classifier and two unseen ones, which differ in form, fins and pattern.
 
-Invented, not drawn after any real species. Colours overlap on purpose: three species are silver, three are golden, and
-light shifts all of them, so that outline, fins and pattern have to tell.
+They are invented and do not represent real species. Colours overlap on purpose: three species are silver, three are
+golden, and the light varies, so that species are identified by outline, fins and pattern.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Fin:
     """A fin on the back or the belly.
 
     Attributes:
-        begin: where it begins, as a share of the body's length from the snout.
-        end: where it ends.
-        height: in shares of the body's length.
-        lean: where its highest point is between begin and end, 0..1.
+        begin: Position of its front end, as a share of the body's length from the snout.
+        end: Position of its rear end, likewise.
+        height: Height as a share of the body's length.
+        lean: Position of its highest point between begin and end, 0..1.
     """
 
     begin: float
@@ -34,20 +34,20 @@ class Fin:
 
 @dataclass(frozen=True)
 class FishForm:
-    """What all individuals of a species share.
+    """The form that all individuals of a species share.
 
     Attributes:
-        depth: largest height of the body in shares of its length.
-        deepest: where that is, as a share of the length from the snout.
-        tail: form of the tail fin.
-        dorsal: fins on the back.
-        anal: fin on the belly.
-        back: colour above.
-        belly: colour below.
-        fins: colour of the fins.
-        marks: colour of the pattern.
-        pattern: what is drawn on the flank.
-        count: how many bars, stripes, spots or saddles.
+        depth: Largest height of the body as a share of its length.
+        deepest: Position of the largest height, as a share of the length from the snout.
+        tail: Form of the tail fin.
+        dorsal: Fins on the back.
+        anal: Fin on the belly.
+        back: Colour of the back.
+        belly: Colour of the belly.
+        fins: Colour of the fins.
+        marks: Colour of the pattern.
+        pattern: Pattern on the flank.
+        count: Number of bars, stripes, spots or saddles.
     """
 
     depth: float
@@ -150,7 +150,7 @@ FISHES: dict[str, FishForm] = {
         0.11, 0.3, "rounded", (Fin(0.34, 0.96, 0.06, 0.5),), Fin(0.5, 0.96, 0.06, 0.5), DARK, GOLD, DARK, GOLD, "plain"
     ),
 }
-"""The species that a classifier learns, the most frequent one first."""
+"""The species of the classifier, the most frequent one first."""
 
 UNSEEN_FISHES: dict[str, FishForm] = {
     "Nocturna": FishForm(

@@ -1,4 +1,4 @@
-"""Takes a photograph of a painted fish: pose, background, light, lens and sensor, all drawn at random."""
+"""Photographs of a painted fish: pose, background, light, lens and sensor, all drawn at random."""
 
 from collections.abc import Callable
 
@@ -13,32 +13,32 @@ ASPECTS = (4 / 3, 4 / 3, 3 / 2, 3 / 2, 16 / 9, 1.0, 3 / 4)
 
 
 def photograph(canvas: Canvas, long_side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Returns a photograph of a fish, uint8 [H, W, 3], RGB.
+    """Return a photograph of a fish, uint8 [H, W, 3], RGB.
 
     Args:
-        canvas: of `fish_drawing.paint`.
-        long_side: of the photograph in pixels.
-        rng: of everything that is random in it.
+        canvas: Painted fish, from `drawing.paint`.
+        long_side: Long side of the photograph in pixels.
+        rng: Random generator of the scene.
     """
-    width, height = _frame(long_side, rng)
+    width, height = _frame_size(long_side, rng)
     scene = _BACKGROUNDS[int(rng.integers(len(_BACKGROUNDS)))](height, width, rng)
-    warp = _pose(width, height, rng)
-    placed = cv2.warpAffine(canvas, warp, (width, height), flags=cv2.INTER_LINEAR)
-    share = placed[..., 3:] * rng.uniform(0.9, 1.0)
-    shadow = cv2.GaussianBlur(np.roll(placed[..., 3], (height // 40, width // 60), (0, 1)), (0, 0), long_side / 60)
+    warp = _draw_pose(width, height, rng)
+    fish = cv2.warpAffine(canvas, warp, (width, height), flags=cv2.INTER_LINEAR)
+    share = fish[..., 3:] * rng.uniform(0.9, 1.0)
+    shadow = cv2.GaussianBlur(np.roll(fish[..., 3], (height // 40, width // 60), (0, 1)), (0, 0), long_side / 60)
     scene *= 1 - rng.uniform(0, 0.4) * shadow[..., None]
-    scene = scene * (1 - share) + placed[..., :3] * share
-    return _exposed(_lit(scene, rng), rng)
+    scene = scene * (1 - share) + fish[..., :3] * share
+    return _expose(_light(scene, rng), rng)
 
 
-def _frame(long_side: int, rng: np.random.Generator) -> tuple[int, int]:
+def _frame_size(long_side: int, rng: np.random.Generator) -> tuple[int, int]:
     aspect = ASPECTS[int(rng.integers(len(ASPECTS)))]
     width, height = (long_side, long_side / aspect) if aspect >= 1 else (long_side * aspect, long_side)
     return max(16, round(width)), max(16, round(height))
 
 
-def _pose(width: int, height: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draws where and how the fish lies: float64 [2, 3], from the canvas to the frame."""
+def _draw_pose(width: int, height: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw the pose of the fish, an affine map from the canvas to the frame, float64 [2, 3]."""
     angle = np.deg2rad(rng.normal(0, 12))
     scale = rng.uniform(0.8, 1.0) * min(width / (0.84 * WIDTH), height / (0.62 * HEIGHT))
     across, down = scale * rng.uniform(0.85, 1.0), scale
@@ -49,8 +49,8 @@ def _pose(width: int, height: int, rng: np.random.Generator) -> NDArray[np.float
     return np.column_stack([turn, middle - turn @ np.array([WIDTH / 2, HEIGHT / 2])])
 
 
-def _cloud(height: int, width: int, cells: float, rng: np.random.Generator) -> Picture:
-    """Returns smooth noise in -1..1, float32 [H, W, 1], with about so many cells along the long side."""
+def _smooth_noise(height: int, width: int, cells: float, rng: np.random.Generator) -> Picture:
+    """Return smooth noise in -1..1, float32 [H, W, 1], with about `cells` cells along the long side."""
     edge = max(height, width) / cells
     grid = rng.uniform(-1, 1, (max(2, round(height / edge) + 1), max(2, round(width / edge) + 1))).astype(np.float32)
     return np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC))[..., None]
@@ -59,20 +59,20 @@ def _cloud(height: int, width: int, cells: float, rng: np.random.Generator) -> P
 def _water(height: int, width: int, rng: np.random.Generator) -> Picture:
     deep, shallow = np.array([20, 60, 80]) * rng.uniform(0.6, 1.3), np.array([90, 150, 160]) * rng.uniform(0.7, 1.2)
     down = np.linspace(0, 1, height)[:, None, None]
-    return (shallow * (1 - down) + deep * down + 18 * _cloud(height, width, 5, rng)).astype(np.float32)
+    return (shallow * (1 - down) + deep * down + 18 * _smooth_noise(height, width, 5, rng)).astype(np.float32)
 
 
 def _gravel(height: int, width: int, rng: np.random.Generator) -> Picture:
     tone = np.array([150, 132, 104]) * rng.uniform(0.6, 1.2)
-    stones = 34 * _cloud(height, width, 28, rng) + 16 * _cloud(height, width, 60, rng)
-    return (tone + stones + 15 * _cloud(height, width, 3, rng)).astype(np.float32)
+    stones = 34 * _smooth_noise(height, width, 28, rng) + 16 * _smooth_noise(height, width, 60, rng)
+    return (tone + stones + 15 * _smooth_noise(height, width, 3, rng)).astype(np.float32)
 
 
 def _board(height: int, width: int, rng: np.random.Generator) -> Picture:
     scene = np.full((height, width, 3), rng.uniform(120, 240), np.float32) * rng.uniform(0.94, 1.06, 3)
     first, step = height - max(2, height // 14), max(3, width // 24)
     scene[first:, ::step] *= 0.4
-    return (scene + 4 * _cloud(height, width, 12, rng)).astype(np.float32)
+    return (scene + 4 * _smooth_noise(height, width, 12, rng)).astype(np.float32)
 
 
 def _plants(height: int, width: int, rng: np.random.Generator) -> Picture:
@@ -87,27 +87,27 @@ def _plants(height: int, width: int, rng: np.random.Generator) -> Picture:
 
 
 def _net(height: int, width: int, rng: np.random.Generator) -> Picture:
-    scene = np.full((height, width, 3), rng.uniform(30, 90), np.float32) + 20 * _cloud(height, width, 4, rng)
+    scene = np.full((height, width, 3), rng.uniform(30, 90), np.float32) + 20 * _smooth_noise(height, width, 4, rng)
     step = max(4, round(max(height, width) / rng.uniform(14, 26)))
     scene[::step] += 60
     scene[:, ::step] += 60
     return scene.astype(np.float32)
 
 
-def _lit(scene: Picture, rng: np.random.Generator) -> Picture:
-    """Changes exposure, white balance and where the light comes from."""
+def _light(scene: Picture, rng: np.random.Generator) -> Picture:
+    """Change exposure, white balance and the direction of the light."""
     height, width = scene.shape[:2]
-    towards = rng.normal(0, 0.22, 2)
+    gradient = rng.normal(0, 0.22, 2)
     down, across = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
-    light = 1 + towards[0] * down + towards[1] * across
+    light = 1 + gradient[0] * down + gradient[1] * across
     return (scene * light * rng.uniform(0.65, 1.25) * rng.normal(1, 0.07, 3)).astype(np.float32)
 
 
-def _exposed(scene: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Adds the blur of the lens and the noise of the sensor."""
-    blurred = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.2, 0.005 * max(scene.shape) + 0.3))
+def _expose(scene: Picture, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Add the blur of the lens and the noise of the sensor."""
+    image = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.2, 0.005 * max(scene.shape) + 0.3))
     noise = rng.normal(0, rng.uniform(1, 8), scene.shape[:2])[..., None]
-    return np.asarray(np.clip(np.rint(blurred + noise), 0, 255).astype(np.uint8))
+    return np.asarray(np.clip(np.rint(image + noise), 0, 255).astype(np.uint8))
 
 
 _BACKGROUNDS: tuple[Callable[[int, int, np.random.Generator], Picture], ...] = (_water, _gravel, _board, _plants, _net)

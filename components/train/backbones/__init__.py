@@ -1,1 +1,1 @@
-"""The backbones: `registry` says which there are and what they need, `build` makes the networks."""
+"""Network architectures: `registry` lists them, `build` builds them."""

@@ -1,77 +1,87 @@
-"""Builds the networks of the registry.
+"""Construction of the networks of the registry.
 
-Each takes float32 [N, S, S, C] in 0..255 (its normalisation is inside), has a layer `features` that holds what can be
-pre-trained and a layer `embedding`, and returns logits [N, K].
+Each network takes float32 [N, S, S, C] in 0..255 and normalizes it inside. It has a layer `features`, which holds all
+weights that can be pretrained, and a layer `embedding`, and returns logits [N, K].
 """
-
-import importlib
-from typing import Protocol
 
 import keras
 
 from components.shared.errors import BadConfigError
-from components.train.backbones.registry import Backbone, find_backbone
-from components.train.backbones.scaling import normalised
+from components.train.backbones.applications import ApplicationsFamily
+from components.train.backbones.dinov2 import Dinov2Family
+from components.train.backbones.family import IMAGENET_DEVIATION, IMAGENET_MEAN, Family
+from components.train.backbones.registry import Backbone, InputSpec, find_backbone
+from components.train.backbones.scratch import ScratchFamily
 
 layers = keras.layers
 
-
-class Family(Protocol):
-    """What a module of this folder offers for the networks that it knows."""
-
-    def features(self, network: str, image_size: int, channels: int) -> keras.Model:
-        """Builds the network with random weights and the name `features`."""
-
-    def embedded(self, features: keras.KerasTensor) -> keras.KerasTensor:
-        """Maps the network's output to a vector, in a layer named `embedding`."""
-
-    def published(self, network: str, image_size: int) -> keras.Model:
-        """Builds the network with the weights that its authors publish."""
-
-    def finish_weights(self, model: keras.Model) -> None:
-        """Corrects a network whose weights were just set."""
+FAMILIES: dict[str, type[Family]] = {
+    "scratch": ScratchFamily,
+    "applications": ApplicationsFamily,
+    "dinov2": Dinov2Family,
+}
+_SCALES_AND_OFFSETS = {
+    "0..1": (1 / 255, 0.0),
+    "-1..1": (1 / 127.5, -1.0),
+    "imagenet": (
+        [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
+        [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)],
+    ),
+}
 
 
 def family_of(backbone: Backbone) -> Family:
-    """Imports the module that knows a backbone's network, and with it whatever that needs."""
-    module: Family = importlib.import_module(f"components.train.backbones.{backbone.family}")
-    return module
+    """Return the family that builds a backbone's network."""
+    return FAMILIES[backbone.family]()
 
 
-def build_backbone(name: str, image_size: int, channels: int, classes: int) -> keras.Model:
-    """Builds a backbone with random weights and its head.
+def build_backbone(name: str, spec: InputSpec) -> keras.Model:
+    """Build a backbone and its head with random weights.
 
     Args:
-        name: a key of BACKBONES.
-        image_size: edge of the input in pixels.
-        channels: 1 or 3.
-        classes: number of logits.
+        name: Key of `BACKBONES`.
+        spec: Size and channels of the input, and number of classes.
 
     Raises:
-        BadConfigError: the name is not in the registry, or the input is too small for it.
+        BadConfigError: The name is not in the registry, or the input is too small for the network.
     """
     backbone = find_backbone(name)
-    if image_size < backbone.smallest_size:
+    if spec.image_size < backbone.smallest_size:
         raise BadConfigError(
-            f"{name} at {image_size} px",
+            f"{name} at {spec.image_size} px",
             f"at least {backbone.smallest_size} px",
-            "Give the recipe an image_size, or cut larger slices.",
+            f"Set the recipe's image_size to {backbone.smallest_size} or more, or make larger slices.",
         )
     family = family_of(backbone)
-    slices = keras.Input((image_size, image_size, channels), name="slices")
-    features = family.features(backbone.network, image_size, channels)
-    embedding = family.embedded(_applied(features, normalised(backbone, slices)))
-    return keras.Model(slices, _head(backbone, embedding, classes), name=name)
+    slices = keras.Input((spec.image_size, spec.image_size, spec.channels), name="slices")
+    features = family.features(backbone.network, spec.image_size, spec.channels)
+    embedding = family.embed(_call(features, normalize(backbone, slices)))
+    return keras.Model(slices, _add_head(backbone, embedding, spec.classes), name=name)
 
 
-def _applied(features: keras.Model, normalised: keras.KerasTensor) -> keras.KerasTensor:
-    """Calls a network, whose input keras-hub names."""
-    return features({"images": normalised}) if isinstance(features.input, dict) else features(normalised)
+def normalize(backbone: Backbone, slices: keras.KerasTensor) -> keras.KerasTensor:
+    """Scale slices as the registry states, and repeat a grey channel three times for networks with published weights.
+
+    Args:
+        backbone: Entry of the registry.
+        slices: Symbolic tensor, float32 [N, S, S, C] in 0..255.
+    """
+    grey = slices.shape[-1] == 1 and backbone.has_published_weights
+    rgb = layers.Concatenate(name="rgb")([slices] * 3) if grey else slices
+    if backbone.input_scale == "inside":
+        return rgb
+    scale, offset = _SCALES_AND_OFFSETS[backbone.input_scale]
+    return layers.Rescaling(scale, offset=offset, name="normalisation")(rgb)
 
 
-def _head(backbone: Backbone, embedding: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+def _call(features: keras.Model, slices: keras.KerasTensor) -> keras.KerasTensor:
+    """Call a network; those of keras-hub take a dictionary."""
+    return features({"images": slices}) if isinstance(features.input, dict) else features(slices)
+
+
+def _add_head(backbone: Backbone, embedding: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     logits = layers.Dense(classes, name="logits", dtype="float32")
     x = layers.Dropout(backbone.dropout)(embedding) if backbone.dropout else embedding
-    for hidden in backbone.head:
-        x = layers.Dropout(hidden.dropout)(layers.Dense(hidden.units, activation="relu")(x))
+    for layer in backbone.head:
+        x = layers.Dropout(layer.dropout)(layers.Dense(layer.units, activation="relu")(x))
     return logits(x)

@@ -1,21 +1,42 @@
-"""Which backbones there are and what each needs. Plain data: nothing heavy is imported here.
+"""The backbones and their requirements, as plain data without heavy imports.
 
-Depths, input sizes and heads are those of the two systems that Taxonflow replaces; the rest is Keras's.
+Depths, input sizes and heads are those of the two systems that Taxonflow replaces; the rest follows Keras.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from components.shared.config import Frozen
 from components.shared.errors import BadConfigError
 
 
-class Gpu(Frozen):
-    """What a task that trains the backbone asks of the cluster.
+@dataclass(frozen=True)
+class InputSpec:
+    """Shape of a network's input and output.
 
     Attributes:
-        count: GPUs.
-        memory_gb: memory of each that the published batch of 32 slices needs at the native size.
-        pod_memory_gb: main memory of the pod.
+        image_size: Edge of the input in pixels.
+        channels: Channels of the input, 1 or 3.
+        classes: Number of species, and of logits.
+    """
+
+    image_size: int
+    channels: int
+    classes: int
+
+    @property
+    def slice_bytes(self) -> int:
+        """Size of one decoded slice (uint8) in bytes."""
+        return self.image_size**2 * self.channels
+
+
+class Gpu(Frozen):
+    """Resources that a training of the backbone requests from the cluster.
+
+    Attributes:
+        count: Number of GPUs.
+        memory_gb: Memory of each GPU in GB, enough for the published batch of 32 slices at the native size.
+        pod_memory_gb: Main memory of the pod in GB.
     """
 
     count: int = 1
@@ -24,7 +45,12 @@ class Gpu(Frozen):
 
 
 class DenseLayer(Frozen):
-    """A hidden layer of the head: `units` with ReLU, of which `dropout` is dropped in training."""
+    """A hidden layer of the head, with ReLU and dropout.
+
+    Attributes:
+        units: Width of the layer.
+        dropout: Share of its outputs dropped in training.
+    """
 
     units: int
     dropout: float
@@ -34,25 +60,25 @@ class Backbone(Frozen):
     """One entry of the registry.
 
     Attributes:
-        family: the module of this folder that builds its features.
-        network: its name in that family.
-        scaling: of grey values before the network: to 0..1, to -1..1, to ImageNet's mean and deviation, or none,
-            since it is inside the network.
-        native_size: edge of the input in pixels that the published weights were trained at.
-        smallest_size: smallest legal edge of the input in pixels.
-        published: whether its authors publish weights.
-        unfreeze: how many of the last layers the second phase trains; None trains them all.
-        head: hidden layers between the embedding and the logits.
-        dropout: share of the embedding dropped in training.
-        gpu: what training asks for.
+        family: Key of `build.FAMILIES`, the class that builds the network.
+        network: Name of the network in that family.
+        input_scale: Scaling of grey values before the network: to 0..1, to -1..1, by ImageNet's mean and deviation, or
+            `inside` if the network scales them itself.
+        native_size: Edge in pixels of the input that the published weights were trained with.
+        smallest_size: Smallest valid edge of the input in pixels.
+        has_published_weights: True if the network's authors publish weights.
+        unfreeze: Number of last layers that the second phase trains; None trains all layers.
+        head: Hidden layers between the embedding and the logits.
+        dropout: Share of the embedding dropped in training.
+        gpu: Resources requested for training.
     """
 
     family: Literal["scratch", "applications", "dinov2"]
     network: str
-    scaling: Literal["0..1", "-1..1", "imagenet", "inside"]
+    input_scale: Literal["0..1", "-1..1", "imagenet", "inside"]
     native_size: int = 224
     smallest_size: int = 32
-    published: bool = True
+    has_published_weights: bool = True
     unfreeze: int | None = None
     head: tuple[DenseLayer, ...] = ()
     dropout: float = 0.2
@@ -65,45 +91,55 @@ _LARGE = Gpu(memory_gb=40, pod_memory_gb=32)
 
 BACKBONES: dict[str, Backbone] = {
     "cnn_small": Backbone(
-        family="scratch", network="cnn_small", scaling="-1..1", native_size=64, smallest_size=16, published=False
+        family="scratch",
+        network="cnn_small",
+        input_scale="-1..1",
+        native_size=64,
+        smallest_size=16,
+        has_published_weights=False,
     ),
     "resnet_small": Backbone(
-        family="scratch", network="resnet_small", scaling="-1..1", native_size=64, smallest_size=16, published=False
+        family="scratch",
+        network="resnet_small",
+        input_scale="-1..1",
+        native_size=64,
+        smallest_size=16,
+        has_published_weights=False,
     ),
     "cnn": Backbone(
         family="scratch",
         network="cnn",
-        scaling="0..1",
+        input_scale="0..1",
         smallest_size=16,
-        published=False,
+        has_published_weights=False,
         head=_PHOTO_CNN_HEAD,
         dropout=0.0,
     ),
-    "mobilenet": Backbone(family="applications", network="MobileNet", scaling="-1..1"),
+    "mobilenet": Backbone(family="applications", network="MobileNet", input_scale="-1..1"),
     "efficientnetb0": Backbone(
         family="applications",
         network="EfficientNetB0",
-        scaling="inside",
+        input_scale="inside",
         unfreeze=50,
         head=_PHOTO_EFFICIENTNET_HEAD,
         dropout=0.0,
     ),
-    "efficientnetv2_s": Backbone(family="applications", network="EfficientNetV2S", scaling="inside", unfreeze=60),
+    "efficientnetv2_s": Backbone(family="applications", network="EfficientNetV2S", input_scale="inside", unfreeze=60),
     "efficientnetv2_l": Backbone(
-        family="applications", network="EfficientNetV2L", scaling="inside", native_size=384, unfreeze=80, gpu=_LARGE
+        family="applications", network="EfficientNetV2L", input_scale="inside", native_size=384, unfreeze=80, gpu=_LARGE
     ),
-    "resnet101v2": Backbone(family="applications", network="ResNet101V2", scaling="-1..1", unfreeze=60),
+    "resnet101v2": Backbone(family="applications", network="ResNet101V2", input_scale="-1..1", unfreeze=60),
     "nasnet_large": Backbone(
-        family="applications", network="NASNetLarge", scaling="-1..1", native_size=331, unfreeze=60, gpu=_LARGE
+        family="applications", network="NASNetLarge", input_scale="-1..1", native_size=331, unfreeze=60, gpu=_LARGE
     ),
-    "convnext_base": Backbone(family="applications", network="ConvNeXtBase", scaling="inside", unfreeze=80),
+    "convnext_base": Backbone(family="applications", network="ConvNeXtBase", input_scale="inside", unfreeze=80),
     "convnext_large": Backbone(
-        family="applications", network="ConvNeXtLarge", scaling="inside", native_size=384, unfreeze=120, gpu=_LARGE
+        family="applications", network="ConvNeXtLarge", input_scale="inside", native_size=384, unfreeze=120, gpu=_LARGE
     ),
     "dinov2_small": Backbone(
         family="dinov2",
         network="dinov2_with_registers_small",
-        scaling="imagenet",
+        input_scale="imagenet",
         smallest_size=14,
         unfreeze=0,
         dropout=0.0,
@@ -112,27 +148,29 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def find_backbone(name: str) -> Backbone:
-    """Looks a backbone up.
+    """Return the registry's entry of a backbone.
 
     Raises:
-        BadConfigError: the name is not in the registry.
+        BadConfigError: The name is not in the registry.
     """
     if name not in BACKBONES:
-        raise BadConfigError(f"backbone {name!r}", f"one of {', '.join(BACKBONES)}", "Mend the backbones parameter.")
+        raise BadConfigError(
+            f"backbone {name!r}", f"one of {', '.join(BACKBONES)}", "Correct the name in the backbones parameter."
+        )
     return BACKBONES[name]
 
 
 def find_published(name: str) -> Backbone:
-    """Looks up a backbone whose authors publish weights.
+    """Return the registry's entry of a backbone with published weights.
 
     Raises:
-        BadConfigError: the name is not in the registry, or nobody has published weights of it.
+        BadConfigError: The name is not in the registry, or no weights of the backbone are published.
     """
     backbone = find_backbone(name)
-    if not backbone.published:
+    if not backbone.has_published_weights:
         raise BadConfigError(
-            f"weights 'imagenet' of {name}, which nobody has published",
+            f"weights 'imagenet' of {name}, which has no published weights",
             "'none' or a file",
-            "Set weights: none in the recipe, or give a path or URI.",
+            "Set the recipe's weights to none, or to the path or URI of a file.",
         )
     return backbone

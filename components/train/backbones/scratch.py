@@ -1,41 +1,39 @@
-"""Networks without published weights, trained from random ones."""
+"""Networks without published weights."""
 
 import keras
 
 from components.shared.errors import BadConfigError
+from components.train.backbones.family import Family
 
 layers = keras.layers
 
 PUBLISHED_BLOCKS = ((32, 0.25), (64, 0.25), (128, 0.3), (256, 0.3))
+"""Filters and dropout of the stages of the published network for photographs."""
 
 
-def features(network: str, image_size: int, channels: int) -> keras.Model:
-    """Builds a network with random weights: float32 [N, S, S, C], normalised, to a feature map."""
-    slices = keras.Input((image_size, image_size, channels))
-    return keras.Model(slices, NETWORKS[network](slices), name="features")
+class ScratchFamily(Family):
+    """Small networks that are trained from random weights."""
 
+    def features(self, network: str, image_size: int, channels: int) -> keras.Model:
+        """Build a network with random weights: float32 [N, S, S, C] to a feature map."""
+        slices = keras.Input((image_size, image_size, channels))
+        return keras.Model(slices, NETWORKS[network](slices), name="features")
 
-def embedded(feature_map: keras.KerasTensor) -> keras.KerasTensor:
-    """Averages a feature map over its positions."""
-    return layers.GlobalAveragePooling2D(name="embedding")(feature_map)
+    def published(self, network: str, image_size: int) -> keras.Model:
+        """Reject the request: no weights of these networks are published.
 
-
-def published(network: str, image_size: int) -> keras.Model:
-    """Refuses: nobody has published weights of these networks. The registry refuses it before anything is built.
-
-    Raises:
-        BadConfigError: always.
-    """
-    raise BadConfigError(f"published weights of {network} at {image_size} px", "weights 'none' or a path to a file")
-
-
-def finish_weights(model: keras.Model) -> None:
-    """Has nothing to do: these networks keep no statistics of pixels."""
-    del model
+        Raises:
+            BadConfigError: Always.
+        """
+        raise BadConfigError(
+            f"published weights of {network} at {image_size} px",
+            "'none' or a file",
+            "Set the recipe's weights to none, or to the path or URI of a file.",
+        )
 
 
 def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
-    """The published network for photographs: four times two 3x3 convolutions, each with batch norm, then pooling."""
+    """Apply the published network for photographs: four stages of two 3x3 convolutions with batch norm, and pooling."""
     for filters, dropout in PUBLISHED_BLOCKS:
         for _ in range(2):
             x = layers.Conv2D(filters, 3, padding="same")(x)
@@ -45,7 +43,7 @@ def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _cnn_small(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Six 3x3 convolutions in four stages, about 285,000 weights."""
+    """Apply six 3x3 convolutions in four stages, about 285,000 weights."""
     for filters, repeats in ((16, 1), (32, 1), (64, 2), (128, 2)):
         for _ in range(repeats):
             x = layers.ReLU()(_convolution(x, filters))
@@ -54,7 +52,7 @@ def _cnn_small(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _resnet_small(x: keras.KerasTensor) -> keras.KerasTensor:
-    """A residual network for two cores: stem at half resolution, four blocks, about 360,000 weights."""
+    """Apply a residual network for two cores: a stem at half resolution and four blocks, about 360,000 weights."""
     x = layers.ReLU()(_convolution(x, 24, kernel=5, strides=2))
     for filters, strides in ((32, 2), (64, 1), (64, 2), (112, 2)):
         x = _residual_block(x, filters, strides)
@@ -67,7 +65,7 @@ def _convolution(x: keras.KerasTensor, filters: int, kernel: int = 3, strides: i
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:
-    """Two 3x3 convolutions around a shortcut (He et al. 2016)."""
+    """Apply two 3x3 convolutions with a shortcut (He et al. 2016)."""
     y = layers.ReLU()(_convolution(x, filters, strides=strides))
     y = _convolution(y, filters)
     if strides > 1 or x.shape[-1] != filters:

@@ -22,7 +22,7 @@ from components.ingest.near_copies.groups import (
 from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint_volume, near_volumes
 from components.ingest.sources.manifest import Scan
 from components.phantoms.scanner import Artefacts
-from components.phantoms.specimen import Specimen, make_specimen
+from components.phantoms.specimen import Phantom, make_specimen
 from components.phantoms.writer import nifti_bytes
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
@@ -48,7 +48,7 @@ def _distance(one: str, two: str, monkeypatch: pytest.MonkeyPatch) -> float:
 
 
 @pytest.fixture(scope="module")
-def specimen() -> Specimen:
+def specimen() -> Phantom:
     return make_specimen("Elphidiella", 0, 48, 5, Artefacts(anisotropy=0))
 
 
@@ -64,7 +64,7 @@ def specimen() -> Specimen:
     ids=["grey scale", "margins", "thicker slices", "finer voxels", "another unit"],
 )
 def test_the_fingerprint_depends_on_the_form_only(
-    specimen: Specimen,
+    specimen: Phantom,
     change: Callable[..., tuple[np.ndarray, tuple[float, float, float]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -72,7 +72,7 @@ def test_the_fingerprint_depends_on_the_form_only(
     assert _distance(_fingerprint(specimen.volume, specimen.zooms), other, monkeypatch) < LARGEST_DISTANCE
 
 
-def test_specimens_of_a_species_are_far_apart(specimen: Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_specimens_of_a_species_are_far_apart(specimen: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
     other = make_specimen("Elphidiella", 1, 48, 5, Artefacts())
     pair = _fingerprint(specimen.volume, specimen.zooms), _fingerprint(other.volume, other.zooms)
     assert _distance(*pair, monkeypatch) > 3 * LARGEST_DISTANCE
@@ -197,7 +197,7 @@ def _as_text(values: np.ndarray) -> str:
     return base64.b64encode(np.clip(np.rint(values), -127, 127).astype(np.int8).tobytes()).decode()
 
 
-def test_repeated_scans_of_a_specimen_are_not_near_copies(specimen: Specimen) -> None:
+def test_repeated_scans_of_a_specimen_are_not_near_copies(specimen: Phantom) -> None:
     text = _fingerprint(specimen.volume, specimen.zooms)
     scans = [replace(SCANS[0], path=f"{number}.nii") for number in range(3)]
     assert find_near_copies(scans, [text] * 3) == ()

@@ -1,10 +1,10 @@
-"""The moving-reference growth model against its formula."""
+"""The growth model, compared with its formula."""
 
 import numpy as np
 import pytest
 
 from components.phantoms.anatomy.fields import Points
-from components.phantoms.anatomy.growth import GROWTH_RULES, Shell, grow, grown_form, rotated
+from components.phantoms.anatomy.growth import GROWTH_RULES, Shell, grow, grown_form, rotate
 
 PARAMETERS = [(1.12, 0.5, 130.0, -20.0, 9), (1.15, -0.7, 72.0, 150.0, 9), (1.2, -0.2, 90.0, 70.0, 7)]
 
@@ -17,7 +17,7 @@ def test_each_radius_is_gf_times_the_last(parameters):
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS)
-def test_each_centre_lies_tf_radii_from_the_last_aperture_along_the_growth_vector(parameters):
+def test_each_centre_is_tf_radii_from_the_last_aperture(parameters):
     shell = grow(*parameters)
     steps = shell.centres[1:] - shell.apertures[:-1]
     np.testing.assert_allclose(steps, parameters[1] * shell.radii[:-1, None] * shell.directions[1:], atol=1e-9)
@@ -25,7 +25,7 @@ def test_each_centre_lies_tf_radii_from_the_last_aperture_along_the_growth_vecto
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS)
-def test_the_growth_vector_deviates_by_phi_from_the_last_step_of_apertures(parameters):
+def test_the_growth_vector_deviates_by_phi_from_the_last_step(parameters):
     shell = grow(*parameters)
     old = shell.apertures[1:-1] - shell.apertures[:-2]
     old = old / np.linalg.norm(old, axis=1, keepdims=True)
@@ -33,7 +33,7 @@ def test_the_growth_vector_deviates_by_phi_from_the_last_step_of_apertures(param
     np.testing.assert_allclose(angles, parameters[2], atol=1e-6)
 
 
-def test_beta_turns_the_growth_vector_out_of_the_plane_of_the_last_three_apertures():
+def test_beta_rotates_the_growth_vector_out_of_the_plane():
     shell = grow(1.12, 0.5, 130.0, 25.0, 8)
     for i in range(3, 8):
         first, second, third = shell.apertures[i - 3 : i]
@@ -62,7 +62,7 @@ def test_heterohelix_is_biserial_and_pelagica_planispiral():
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS)
-def test_each_aperture_is_on_its_sphere_outside_all_earlier_chambers_and_nearest_the_last(parameters):
+def test_each_aperture_is_the_nearest_free_point_of_its_sphere(parameters):
     shell = grow(*parameters)
     rng = np.random.default_rng(0)
     for i in range(1, len(shell.radii)):
@@ -78,19 +78,19 @@ def test_each_aperture_is_on_its_sphere_outside_all_earlier_chambers_and_nearest
 
 
 def test_a_quarter_turn_is_right_handed():
-    turned = rotated(np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0]), 90.0)
-    np.testing.assert_allclose(turned, [0, 1, 0], atol=1e-12)
+    vector = rotate(np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0]), 90.0)
+    np.testing.assert_allclose(vector, [0, 1, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("species", list(GROWTH_RULES))
-def test_every_species_grows_several_chambers_over_its_whole_range(species):
+def test_every_species_grows_several_chambers_over_its_range(species):
     rule = GROWTH_RULES[species]
     for share in (0.0, 0.5, 1.0):
         values = [low + share * (high - low) for low, high in (rule.gf, rule.tf, rule.phi, rule.beta)]
         assert len(grow(*values, chambers=rule.chambers[0]).radii) >= 4
 
 
-def test_walls_are_a_twentieth_of_the_radius_unless_the_volume_needs_them_thicker():
+def test_walls_are_a_twentieth_of_the_radius_or_the_minimum():
     x = np.linspace(-1, 1, 4001, dtype=np.float32)
     line = Points(x, np.zeros_like(x), np.zeros_like(x))
     rule = GROWTH_RULES["Uvula"]

@@ -1,14 +1,14 @@
-"""What a training shows: curves with the boundary of the phases."""
+"""The learning curves of a training."""
 
 import pytest
 
 from components.shared.contracts import BackboneCard
-from components.train.curves import curves_page, phase_boundary
+from components.train.pages import curves_page, phase_boundary
 
 
 def row(epoch: int, phase: float | None) -> dict[str, float]:
-    figures = {"accuracy": 0.1 * epoch, "loss": 2 - 0.1 * epoch, "val_accuracy": 0.1 * epoch, "val_loss": 2.0}
-    return figures if phase is None else {**figures, "phase": phase, "learning_rate": 10**-phase}
+    metrics = {"accuracy": 0.1 * epoch, "loss": 2 - 0.1 * epoch, "val_accuracy": 0.1 * epoch, "val_loss": 2.0}
+    return metrics if phase is None else {**metrics, "phase": phase, "learning_rate": 10**-phase}
 
 
 def card(*phases: float | None) -> BackboneCard:
@@ -29,13 +29,13 @@ def card(*phases: float | None) -> BackboneCard:
 @pytest.mark.parametrize(
     ("phases", "boundary"), [((1.0, 1.0, 2.0), 2), ((1.0, 1.0), None), ((2.0, 2.0), None), ((None, None), None)]
 )
-def test_the_boundary_is_where_the_phase_changes(phases: tuple[float | None, ...], boundary: int | None) -> None:
+def test_the_boundary_is_drawn_where_the_phase_changes(phases: tuple[float | None, ...], boundary: int | None) -> None:
     assert phase_boundary(card(*phases).history) == boundary
-    drawn = curves_page(card(*phases)).count("stroke-dasharray")
-    assert drawn == (0 if boundary is None else 3)
+    dashed_lines = curves_page(card(*phases)).count("stroke-dasharray")
+    assert dashed_lines == (0 if boundary is None else 3)
 
 
-def test_the_page_tells_every_epoch_and_the_recipe_as_plain_text() -> None:
+def test_the_page_lists_every_epoch_and_escapes_the_recipe() -> None:
     page = curves_page(card(1.0, 1.0, 2.0))
     assert page.count("<tr>") == 4 + 5
     assert "&lt;none&gt;" in page
