@@ -17,7 +17,7 @@ from components.shared.contracts import DriftEvent
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import describe
 from monitoring.drift.event_log import EventLog
-from serving.drift_events import AnsweredSlice, EventRecorder, remove_oldest
+from serving.drift_events import EventRecorder, PendingEvent, remove_oldest
 
 Body = Callable[..., dict[str, Any]]
 
@@ -36,7 +36,7 @@ def wait_for_events(folder: Path, specimen: str, count: int) -> list[DriftEvent]
     raise AssertionError(f"{len(found)} events of {specimen}")
 
 
-def answered(number: int = 0, pixels: Any = None) -> AnsweredSlice:
+def answered(number: int = 0, pixels: Any = None) -> PendingEvent:
     event = DriftEvent(
         id=str(number),
         time=float(number),
@@ -49,7 +49,7 @@ def answered(number: int = 0, pixels: Any = None) -> AnsweredSlice:
         descriptors={},
         embedding=(0.25, -1.0),
     )
-    return AnsweredSlice(event, np.full((16, 16), 9, np.uint8) if pixels is None else pixels)
+    return PendingEvent(event, np.full((16, 16), 9, np.uint8) if pixels is None else pixels)
 
 
 @pytest.fixture

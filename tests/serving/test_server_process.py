@@ -84,7 +84,7 @@ def test_an_occupied_port_ends_in_one_sentence(tmp_path: Path) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_an_impossible_port_and_an_impossible_events_folder_end_in_one_sentence(tmp_path: Path) -> None:
+def test_an_impossible_port_and_an_impossible_events_folder_run_command(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (["--port", "99999"], ["--port", "0", "--events", str(tmp_path / "file" / "events")]):
         ended = run_serving("--repository", str(tmp_path), *arguments)

@@ -12,7 +12,7 @@ SCORES = [[0.50, 0.05, 0.45], [0.05, 0.50, 0.45]]
 
 def outputs(species: tuple[str, ...] = ("alveolina", "fallotia")) -> Outputs:
     said = {"species": species, "confidence": [0.5, 0.5], "scores": SCORES, "unknown": [False, True]}
-    return Outputs.of({**said, "embedding": np.zeros((2, 4))})
+    return Outputs.from_values({**said, "embedding": np.zeros((2, 4))})
 
 
 def test_a_species_that_wins_no_slice_may_win_the_specimen() -> None:

@@ -20,9 +20,9 @@ from components.shared.images.decoding import decode_image, encode_png
 from components.shared.images.photographs import read_photograph
 from serving.http.bodies import Bodies
 from serving.http.routes import Routes
-from serving.http.server import Transformers
+from serving.http.server import TransformerRegistry
+from serving.predictors.base import Expectation, prepare_slices
 from serving.predictors.tensorflow_serving import RemotePredictor
-from serving.preparation import Expectation, prepare_slices
 from serving.protocol import Instance, Limits, Outputs, RequestError, encode_answer, parse_predict, predict_answer
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -101,7 +101,7 @@ def test_more_requests_than_can_be_answered_are_asked_to_come_again(
 def test_names_of_unknown_models_leave_no_metrics_and_their_bodies_are_not_read() -> None:
     predictor = RemotePredictor("forams", "http://127.0.0.1:1", Expectation(1, True), 1.0)
     with ThreadPoolExecutor(1) as workers:
-        transformers = Transformers(predictor, workers, Limits())
+        transformers = TransformerRegistry(predictor, workers, Limits())
         app = Starlette(routes=Routes(DataPlane(transformers), predictor, Limits()).all())
 
         async def ask(name: str) -> httpx.Response:
@@ -163,7 +163,7 @@ def test_the_number_of_json_values_is_bounded_before_parsing() -> None:
 
 def test_numbers_that_are_no_numbers_become_null_and_their_slice_unknown() -> None:
     said = {"species": ["a"], "confidence": [np.inf], "scores": [[np.nan, 1.0]], "embedding": np.zeros((1, 0))}
-    outputs = Outputs.of({**said, "unknown": [False]})
+    outputs = Outputs.from_values({**said, "unknown": [False]})
     answer = encode_answer(predict_answer(outputs, columns=False, specimens={}))
     expected = b'{"species":"a","confidence":null,"scores":[null,1.0],"unknown":true,"embedding":[]}'
     assert answer == b'{"predictions":[' + expected + b"]}"

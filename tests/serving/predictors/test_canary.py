@@ -14,10 +14,9 @@ import pytest
 
 from components.shared.errors import BadConfigError
 from components.shared.images.decoding import encode_png
-from serving.drift_events import AnsweredSlice
-from serving.predictors.canary_split import DividingPredictor
-from serving.predictors.tensorflow_serving import RemotePredictor
-from serving.preparation import Expectation
+from serving.drift_events import PendingEvent
+from serving.predictors.base import Expectation
+from serving.predictors.tensorflow_serving import CanaryPredictor, RemotePredictor
 from serving.protocol import SIGNATURE, Instance, Limits, PredictRequest, RequestError
 from serving.slice_model import SliceTransformer
 from serving.transformer import parse_arguments, predictor_of
@@ -69,14 +68,14 @@ def predictors() -> Iterator[tuple[Predictors, int]]:
     server.server_close()
 
 
-def divided(port: int, percent: int, canary: str = "") -> DividingPredictor:
+def divided(port: int, percent: int, canary: str = "") -> CanaryPredictor:
     urls = f"http://localhost:{port}", canary or f"http://127.0.0.1:{port}"
-    return DividingPredictor("forams", urls, percent, Expectation(1, True), timeout_s=5.0)
+    return CanaryPredictor("forams", urls, percent, Expectation(1, True), timeout_s=5.0)
 
 
 def answers(predictor: RemotePredictor, count: int, version: int | None = None) -> list[str]:
     async def ask() -> list[str]:
-        asked = [await predictor.version_of("forams", version) for _ in range(count)]
+        asked = [await predictor.get_version("forams", version) for _ in range(count)]
         return [(await found.predict([b"png"], SIGNATURE))[0].species[0] for found in asked]
 
     return asyncio.run(ask())
@@ -110,7 +109,7 @@ def test_where_both_fail_the_stable_models_error_is_told(predictors: tuple[Predi
     predictor = divided(predictors[1], 100, canary="http://127.0.0.1:9")
 
     async def ask() -> None:
-        found = await predictor.version_of("forams", None)
+        found = await predictor.get_version("forams", None)
         predictors[0].broken["stable"] = 400
         await found.predict([b"junk"], SIGNATURE)
 
@@ -122,7 +121,7 @@ def test_the_options_of_the_deploy_step_make_it() -> None:
     given = ["--model_name", "m", "--predictor_host", "m-predictor.lab", "--predictor_protocol", "v1"]
     canary = ["--canary_host", "m-canary-predictor.lab", "--canary_percent", "10"]
     assert type(predictor_of(parse_arguments(given), 5.0)) is RemotePredictor
-    assert isinstance(predictor_of(parse_arguments([*given, *canary]), 5.0), DividingPredictor)
+    assert isinstance(predictor_of(parse_arguments([*given, *canary]), 5.0), CanaryPredictor)
     with pytest.raises(BadConfigError, match="0 to 100"):
         predictor_of(parse_arguments([*given, *canary[:3], "101"]), 5.0)
 
@@ -133,8 +132,8 @@ def test_drift_events_name_the_version_that_answered(
 ) -> None:
     predictors[0].broken.update(broken)
     urls = f"http://localhost:{predictors[1]}", f"http://127.0.0.1:{predictors[1]}"
-    predictor = DividingPredictor("forams", urls, 100, Expectation(1, True), 5.0, versions=(6, 7))
-    recorded: list[AnsweredSlice] = []
+    predictor = CanaryPredictor("forams", urls, 100, Expectation(1, True), 5.0, versions=(6, 7))
+    recorded: list[PendingEvent] = []
     with ThreadPoolExecutor(1) as workers:
         transformer = SliceTransformer("forams", predictor, workers, Limits(), SimpleNamespace(record=recorded.append))
         asyncio.run(answered(transformer, PredictRequest((Instance(encode_png(np.full((16, 16), 9, np.uint8))),))))
@@ -152,7 +151,7 @@ def test_the_versions_come_from_the_pods_annotation_and_the_deploy_step(monkeypa
     assert predictor_of(parse_arguments(given), 5.0).version == 6
     canary = ["--canary_host", "b:8080", "--canary_percent", "5", "--canary_version", "7"]
     divided_one = predictor_of(parse_arguments([*given, *canary]), 5.0)
-    assert isinstance(divided_one, DividingPredictor)
+    assert isinstance(divided_one, CanaryPredictor)
     assert (divided_one.version, divided_one._canary.version, divided_one._canary.url) == (6, 7, "http://b:8080")
     monkeypatch.setenv("TAXONFLOW_MODEL_VERSION", "")
     assert predictor_of(parse_arguments(given), 5.0).version is None

@@ -13,9 +13,9 @@ import pytest
 
 from components.shared.model_repository import Repository
 from components.shared.signing import sign_folder
-from serving.predictors.loaded_version import LoadedVersion
+from serving.predictors.base import Expectation
+from serving.predictors.local import LoadedVersion
 from serving.predictors.tensorflow_serving import RemotePredictor
-from serving.preparation import Expectation
 from serving.protocol import SIGNATURE, Outputs, RequestError
 from tests.serving.conftest import card_of, write_saved_model
 
@@ -55,7 +55,7 @@ def predictor_that_says() -> Iterator[AnswerWith]:
 
 def answer_of(predictor: RemotePredictor) -> Outputs:
     async def ask() -> Outputs:
-        return (await (await predictor.version_of("forams", 1)).predict([b"png"], SIGNATURE))[0]
+        return (await (await predictor.get_version("forams", 1)).predict([b"png"], SIGNATURE))[0]
 
     return asyncio.run(ask())
 

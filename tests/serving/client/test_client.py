@@ -20,13 +20,13 @@ import pytest
 from components.shared.errors import BadInputError, BadSourceFileError, DeployError
 from components.shared.images.decoding import decode_image, encode_png
 from components.shared.images.segmentation import segment_slice
-from serving.client import Client, Prediction, volumes
+from serving.client import Client, SlicePrediction, volumes
 from serving.client.__main__ import parse_arguments
-from serving.client.endpoint import MAX_BATCH_SLICES, batches, pauses
-from serving.client.report import AnsweredSlice, render
-from serving.client.volumes import Cutting, cut_volume
+from serving.client.endpoint import MAX_BATCH_SLICES, batches, retry_delays
+from serving.client.report import SliceResult, render
+from serving.client.volumes import SlicingOptions, cut_volume
 
-REAL = Path(__file__).parents[3] / "shared" / "real_volumes"
+REAL = Path(__file__).parents[4] / "shared" / "real_volumes"
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_predictions_come_in_the_order_of_the_images(
     predictions = client.predict("forams", many, "specimen-1")
     expected = reference[1](segmented_slices)
     assert len(many) > 2 * MAX_BATCH_SLICES
-    assert all(isinstance(prediction, Prediction) for prediction in predictions)
+    assert all(isinstance(prediction, SlicePrediction) for prediction in predictions)
     for number, prediction in enumerate(predictions):
         row = number % len(segmented_slices)
         assert prediction.species.encode() == expected["species"][row]
@@ -103,9 +103,9 @@ def test_a_name_that_is_no_models_is_refused_by_the_server(client: Client, name:
 
 
 def test_names_in_brackets_are_shown_as_they_are() -> None:
-    found = Prediction("Fallotia [cf]", 1.0, (1.0,), False, ())
-    refused = AnsweredSlice("b.png", None, "no [/such] image")
-    table = render([AnsweredSlice("scan[old].png", found), refused], "table", ())
+    found = SlicePrediction("Fallotia [cf]", 1.0, (1.0,), False, ())
+    refused = SliceResult("b.png", None, "no [/such] image")
+    table = render([SliceResult("scan[old].png", found), refused], "table", ())
     assert all(name in table for name in ("scan[old].png", "Fallotia [cf]", "no [/such] image"))
 
 
@@ -120,7 +120,7 @@ def test_batches_are_bounded_in_slices_and_bytes() -> None:
 
 
 def test_pauses_grow_and_end_when_patience_does() -> None:
-    waits = list(pauses(5.0))
+    waits = list(retry_delays(5.0))
     assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
     assert sum(waits) == pytest.approx(5.0)
 
@@ -152,7 +152,7 @@ def test_a_server_that_is_not_there_is_one_sentence_after_retries() -> None:
         port = free.getsockname()[1]
     started = time.monotonic()
     with (
-        Client(f"http://127.0.0.1:{port}", 5, patience_s=1.2) as client,
+        Client(f"http://127.0.0.1:{port}", 5, retry_timeout_s=1.2) as client,
         pytest.raises(DeployError, match="cannot be reached"),
     ):
         client.status("forams")
@@ -218,7 +218,9 @@ def test_a_volume_is_cut_here_and_voted_on(server: Any, phantom: Path, reference
     document = json.loads(ended.stdout)
     assert json.loads(run_client(*options).stdout) == document
     rows, (vote,) = document["slices"], document["specimens"]
-    cuts = list(cut_volume(scan, Cutting(slices=40, edge=32, planes="random")))  # 32 px, as the crops of the model
+    cuts = list(
+        cut_volume(scan, SlicingOptions(slices=40, edge=32, schedule="random"))
+    )  # 32 px, as the crops of the model
     assert [row["plane"] for row in rows] == [cut.plane for cut in cuts]
     segmented = [encode_png(segment_slice(decode_image(cut.image, 1))) for cut in cuts]
     expected = reference[1](segmented)
@@ -250,7 +252,7 @@ def test_a_volume_that_promises_too_much_is_refused_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(volumes, "LARGEST_VOLUME_BYTES", 40**3 - 1)
     with pytest.raises(BadSourceFileError, match="Crop or bin the volume"):
-        next(cut_volume(phantom / "Fallotia-1.nii.gz", Cutting(3, 32, "random")))
+        next(cut_volume(phantom / "Fallotia-1.nii.gz", SlicingOptions(3, 32, "random")))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real volumes are not beside the repository")

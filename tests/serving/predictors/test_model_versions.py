@@ -190,7 +190,7 @@ def test_a_version_that_is_not_what_was_signed_is_refused_and_the_old_one_goes_o
     (refused,) = [line for line in said if "version 2 cannot be loaded and is passed over" in line]
     assert reason in refused
     assert predictor.names() == ["forams"]
-    assert asyncio.run(predictor.version_of("forams", None)).version == 1
+    assert asyncio.run(predictor.get_version("forams", None)).version == 1
 
 
 def flip_a_bit(file: Path) -> None:
@@ -209,6 +209,6 @@ def test_a_server_with_a_key_loads_what_the_other_key_signed_and_nothing_else(
         for version, key in ((1, ours), (2, theirs), (3, None)):
             publish(tmp_path, "forams", version, key=key)
         predictor.refresh()
-    assert asyncio.run(predictor.version_of("forams", None)).version == 1
+    assert asyncio.run(predictor.get_version("forams", None)).version == 1
     assert [line for line in said if "version 2" in line and "not signed by the key of" in line]
     assert [line for line in said if "version 3" in line and "is not signed" in line]

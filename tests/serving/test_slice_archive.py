@@ -10,18 +10,18 @@ import pytest
 
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError
-from serving.drift_events import AnsweredSlice, EventRecorder, started_recorder
-from serving.slice_archive import KeptSlices
+from serving.drift_events import EventRecorder, PendingEvent, start_recorder
+from serving.slice_archive import SliceArchive
 
 
 def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(1, 255, (64, 64), dtype=np.uint8)
 
 
-def answered(seed: int) -> AnsweredSlice:
+def answered(seed: int) -> PendingEvent:
     said = {"model": "forams", "version": 1, "species": "Fallotia", "confidence": 0.5, "unknown": False}
     event = DriftEvent(id=f"number{seed}", time=1e9 + seed, specimen="a", descriptors={}, **said)
-    return AnsweredSlice(event, noise(seed))
+    return PendingEvent(event, noise(seed))
 
 
 def record(recorder: EventRecorder, count: int) -> list[DriftEvent]:
@@ -34,7 +34,7 @@ def record(recorder: EventRecorder, count: int) -> list[DriftEvent]:
 
 
 def test_each_event_finds_its_slice_by_its_id_bit_by_bit(tmp_path: Path) -> None:
-    kept = KeptSlices(tmp_path / "kept", 10**6)
+    kept = SliceArchive(tmp_path / "kept", 10**6)
     events = record(EventRecorder(tmp_path / "events", print, kept=kept), 5)
     for seed, event in enumerate(events):
         (path,) = (tmp_path / "kept").glob(f"*-{event.id}.png")
@@ -43,10 +43,10 @@ def test_each_event_finds_its_slice_by_its_id_bit_by_bit(tmp_path: Path) -> None
 
 
 def test_the_oldest_slices_make_room_also_for_those_after_a_restart(tmp_path: Path) -> None:
-    one = KeptSlices(tmp_path, 10**6)
+    one = SliceArchive(tmp_path, 10**6)
     one.keep("first", 1.0, noise(1))
     size = next(tmp_path.iterdir()).stat().st_size
-    again = KeptSlices(tmp_path, round(3.5 * size))
+    again = SliceArchive(tmp_path, round(3.5 * size))
     for seed in range(2, 6):
         again.keep(f"number{seed}", float(seed), noise(seed))
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3.5 * size
@@ -55,12 +55,12 @@ def test_the_oldest_slices_make_room_also_for_those_after_a_restart(tmp_path: Pa
 
 def test_what_somebody_else_keeps_in_the_folder_stays(tmp_path: Path) -> None:
     (tmp_path / "a-photograph.png").write_bytes(b"x" * 3_000)
-    KeptSlices(tmp_path, 2_000).keep("first", 1.0, noise(1))
+    SliceArchive(tmp_path, 2_000).keep("first", 1.0, noise(1))
     assert (tmp_path / "a-photograph.png").is_file()
 
 
 def test_a_disk_that_is_full_in_the_middle_of_an_image_leaves_none_of_it(tmp_path: Path) -> None:
-    kept = KeptSlices(tmp_path, 10**6)
+    kept = SliceArchive(tmp_path, 10**6)
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, unlimited[1]))  # a file takes no more, as a full disk would not
@@ -72,7 +72,7 @@ def test_a_disk_that_is_full_in_the_middle_of_an_image_leaves_none_of_it(tmp_pat
 
 
 def test_a_folder_that_goes_away_is_said_once_and_events_go_on(tmp_path: Path) -> None:
-    kept = KeptSlices(tmp_path / "kept", 10**6)
+    kept = SliceArchive(tmp_path / "kept", 10**6)
     (tmp_path / "kept").rmdir()
     said: list[str] = []
     assert len(record(EventRecorder(tmp_path / "events", said.append, kept=kept), 3)) == 3
@@ -93,4 +93,4 @@ def test_what_cannot_be_kept_is_refused_in_a_sentence(
 ) -> None:
     options = {"events": tmp_path / "events", "keep_slices": tmp_path / "kept", "keep_slices_mb": 1, **changes}
     with pytest.raises(BadConfigError, match=complaint):
-        started_recorder(Namespace(**options), print)
+        start_recorder(Namespace(**options), print)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Router
 
 from serving.http.bodies import Bodies
-from serving.http.connections import connections_within
+from serving.http.connections import connection_class
 from serving.http.routes import answer_with
 from serving.protocol import Limits, RequestError
 
@@ -45,7 +45,7 @@ def address() -> Iterator[tuple[str, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     application = Router()
     application.add_route("/{path:path}", count_bytes, ["POST"])
-    config = uvicorn.Config(application, http=connections_within(LIMITS), lifespan="off", log_config=None)
+    config = uvicorn.Config(application, http=connection_class(LIMITS), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
