@@ -7,10 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,41 +23,30 @@ from serving.client.__main__ import parse_arguments
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, retry_delays
 from serving.client.report import SliceResult, render
 from serving.client.volumes import SlicingOptions, cut_volume
+from tests.http_server import Request, Response, http_server
 
 REAL = Path(__file__).parents[4] / "shared" / "real_volumes"
 
 
 @pytest.fixture
 def client(server: Any) -> Iterator[Client]:
-    with Client(server.url, 30) as opened:
-        yield opened
+    with Client(server.url, 30) as connection:
+        yield connection
 
 
 @pytest.fixture
 def busy_server() -> Iterator[tuple[str, list[int]]]:
-    """A server that answers 503 twice before it tells its status, and whose predictions lack an output."""
+    """Start a server whose first two status answers are 503 and whose predictions lack outputs."""
     statuses: list[int] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            statuses.append(503 if len(statuses) < 2 else 200)
-            self.send_response(statuses[-1])
-            self.end_headers()
-            self.wfile.write(b'{"model_version_status": []}')
+    def respond(request: Request) -> Response:
+        if request.method == "POST":
+            return Response.of_json({"predictions": [{"species": "a"}]})
+        statuses.append(503 if len(statuses) < 2 else 200)
+        return Response.of_json({"model_version_status": []}, statuses[-1])
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"predictions": [{"species": "a"}]}')
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", statuses
-        server.shutdown()
+    with http_server(respond) as address:
+        yield address, statuses
 
 
 def run_client(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,29 +74,29 @@ def test_predictions_come_in_the_order_of_the_images(
 ) -> None:
     many = segmented_slices * 12
     predictions = client.predict("forams", many, "specimen-1")
-    expected = reference[1](segmented_slices)
+    own_outputs = reference[1](segmented_slices)
     assert len(many) > 2 * MAX_BATCH_SLICES
     assert all(isinstance(prediction, SlicePrediction) for prediction in predictions)
     for number, prediction in enumerate(predictions):
         row = number % len(segmented_slices)
-        assert prediction.species.encode() == expected["species"][row]
-        assert prediction.scores == pytest.approx(expected["scores"][row].tolist(), abs=1e-5)
+        assert prediction.species.encode() == own_outputs["species"][row]
+        assert prediction.scores == pytest.approx(own_outputs["scores"][row].tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "forams?x"])
-def test_a_name_that_is_no_models_is_refused_by_the_server(client: Client, name: str) -> None:
+def test_an_invalid_name_is_rejected_by_the_server(client: Client, name: str) -> None:
     with pytest.raises(BadInputError, match="is not known"):
         client.status(name)
 
 
 def test_names_in_brackets_are_shown_as_they_are() -> None:
-    found = SlicePrediction("Fallotia [cf]", 1.0, (1.0,), False, ())
-    refused = SliceResult("b.png", None, "no [/such] image")
-    table = render([SliceResult("scan[old].png", found), refused], "table", ())
+    prediction = SlicePrediction("Fallotia [cf]", 1.0, (1.0,), False, ())
+    rejection = SliceResult("b.png", None, "no [/such] image")
+    table = render([SliceResult("scan[old].png", prediction), rejection], "table", ())
     assert all(name in table for name in ("scan[old].png", "Fallotia [cf]", "no [/such] image"))
 
 
-def test_no_image_is_no_request(client: Client) -> None:
+def test_no_image_sends_no_request(client: Client) -> None:
     assert client.predict("forams", []) == []
 
 
@@ -119,27 +106,27 @@ def test_batches_are_bounded_in_slices_and_bytes() -> None:
     assert [len(batch) for batch in batches([b"x" * 20 * 2**20])] == [1]
 
 
-def test_pauses_grow_and_end_when_patience_does() -> None:
+def test_retry_delays_grow_up_to_the_timeout() -> None:
     waits = list(retry_delays(5.0))
     assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
     assert sum(waits) == pytest.approx(5.0)
 
 
-def test_a_refusal_is_bad_input_with_the_servers_reason(client: Client) -> None:
+def test_a_rejection_is_bad_input_with_the_servers_reason(client: Client) -> None:
     with pytest.raises(BadInputError, match="instance 0 is an image that cannot be read"):
         client.predict("forams", [b"junk"])
     with pytest.raises(BadInputError, match="'nothing'"):
         client.predict("nothing", [b"junk"])
 
 
-def test_a_server_that_asks_to_come_again_is_asked_again(busy_server: tuple[str, list[int]]) -> None:
+def test_a_503_is_retried(busy_server: tuple[str, list[int]]) -> None:
     url, statuses = busy_server
     with Client(url, 5) as client:
         assert client.status("forams") == {"model_version_status": []}
     assert statuses == [503, 503, 200]
 
 
-def test_an_answer_that_lacks_an_output_is_a_sentence_that_names_it(busy_server: tuple[str, list[int]]) -> None:
+def test_a_missing_output_is_named(busy_server: tuple[str, list[int]]) -> None:
     with (
         Client(busy_server[0], 5) as client,
         pytest.raises(DeployError, match=r"\(predictions\.0\.confidence: Field required\)$"),
@@ -147,51 +134,51 @@ def test_an_answer_that_lacks_an_output_is_a_sentence_that_names_it(busy_server:
         client.predict("forams", [b"png"])
 
 
-def test_a_server_that_is_not_there_is_one_sentence_after_retries() -> None:
+def test_an_unreachable_server_is_an_error_after_retries() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    started = time.monotonic()
+    start = time.monotonic()
     with (
         Client(f"http://127.0.0.1:{port}", 5, retry_timeout_s=1.2) as client,
         pytest.raises(DeployError, match="cannot be reached"),
     ):
         client.status("forams")
-    assert 1 < time.monotonic() - started < 10
+    assert 1 < time.monotonic() - start < 10
 
 
-def test_readiness_is_waited_for_and_given_up(client: Client) -> None:
+def test_waiting_for_a_version_times_out(client: Client) -> None:
     client.wait_until_ready("forams", 10)
     client.wait_until_ready("forams", 10, version=1)
     with pytest.raises(DeployError, match="forams version 99"):
         client.wait_until_ready("forams", 0.5, version=99)
 
 
-def test_a_folder_is_answered_as_a_table(server: Any, folder: Path) -> None:
-    ended = run_client(str(folder), "--url", server.url, "--model", "forams")
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count(".png") == 6
-    assert "%" in ended.stdout
+def test_the_predictions_of_a_folder_are_a_table(server: Any, folder: Path) -> None:
+    process = run_client(str(folder), "--url", server.url, "--model", "forams")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count(".png") == 6
+    assert "%" in process.stdout
 
 
 def test_json_and_csv_are_for_programs(
     server: Any, folder: Path, segmented_slices: list[bytes], reference: Any
 ) -> None:
-    expected = [name.decode() for name in reference[1](segmented_slices)["species"]]
+    own_outputs = [name.decode() for name in reference[1](segmented_slices)["species"]]
     options = [str(folder), "--url", server.url, "--model", "forams", "--format"]
     document = json.loads(run_client(*options, "json").stdout)
     rows = document["slices"]
     assert document["specimens"] == []
-    assert [row["species"] for row in rows] == expected
+    assert [row["species"] for row in rows] == own_outputs
     table = list(csv.DictReader(io.StringIO(run_client(*options, "csv").stdout)))
-    assert [row["species"] for row in table] == expected
+    assert [row["species"] for row in table] == own_outputs
     assert [Path(row["file"]).name for row in table] == [f"{number}.png" for number in range(6)]
 
 
-def test_a_file_that_is_refused_is_named_and_the_others_are_answered(server: Any, folder: Path) -> None:
+def test_a_rejected_file_is_named_and_the_others_are_predicted(server: Any, folder: Path) -> None:
     (folder / "broken.png").write_bytes(b"junk")
-    ended = run_client(str(folder), "--url", server.url, "--model", "forams", "--format", "csv")
-    rows = {Path(row["file"]).name: row for row in csv.DictReader(io.StringIO(ended.stdout))}
-    assert ended.returncode == 2
+    process = run_client(str(folder), "--url", server.url, "--model", "forams", "--format", "csv")
+    rows = {Path(row["file"]).name: row for row in csv.DictReader(io.StringIO(process.stdout))}
+    assert process.returncode == 2
     assert len(rows) == 7
     assert "cannot be read" in rows["broken.png"]["error"]
     assert all(rows[f"{number}.png"]["species"] for number in range(6))
@@ -199,55 +186,53 @@ def test_a_file_that_is_refused_is_named_and_the_others_are_answered(server: Any
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a synthetic specimen, `Fallotia-1.nii.gz`, and a truncated one."""
+    """Return a folder with a synthetic specimen, `Fallotia-1.nii.gz`, and a truncated one."""
     from components.phantoms.generate import PhantomConfig, generate_phantoms
 
-    made, folder = tmp_path_factory.mktemp("phantoms") / "set", tmp_path_factory.mktemp("scans")
-    generate_phantoms(made, PhantomConfig(specimens_per_species=1, unseen_per_species=0, size=40), 1)
-    scan = sorted(made.rglob("*.nii.gz"))[0].read_bytes()
+    data_set, folder = tmp_path_factory.mktemp("phantoms") / "set", tmp_path_factory.mktemp("scans")
+    generate_phantoms(data_set, PhantomConfig(specimens_per_species=1, unseen_per_species=0, size=40), 1)
+    scan = sorted(data_set.rglob("*.nii.gz"))[0].read_bytes()
     (folder / "Fallotia-1.nii.gz").write_bytes(scan)
     (folder / "broken.nii.gz").write_bytes(scan[: len(scan) // 2])
     return folder
 
 
-def test_a_volume_is_cut_here_and_voted_on(server: Any, phantom: Path, reference: Any) -> None:
+def test_a_volume_is_cut_locally_and_gets_a_vote(server: Any, phantom: Path, reference: Any) -> None:
     scan = phantom / "Fallotia-1.nii.gz"
     options = [str(scan), "--url", server.url, "--model", "forams", "--slices", "40", "--format", "json"]
-    ended = run_client(*options)
-    assert ended.returncode == 0, ended.stderr
-    document = json.loads(ended.stdout)
+    process = run_client(*options)
+    assert process.returncode == 0, process.stderr
+    document = json.loads(process.stdout)
     assert json.loads(run_client(*options).stdout) == document
     rows, (vote,) = document["slices"], document["specimens"]
-    cuts = list(
-        cut_volume(scan, SlicingOptions(slices=40, edge=32, schedule="random"))
-    )  # 32 px, as the crops of the model
+    cuts = list(cut_volume(scan, SlicingOptions(slices=40, edge=32)))  # 32 px, like the crops of the model
     assert [row["plane"] for row in rows] == [cut.plane for cut in cuts]
-    segmented = [encode_png(segment_slice(decode_image(cut.image, 1))) for cut in cuts]
-    expected = reference[1](segmented)
-    assert [row["species"].encode() for row in rows] == expected["species"].tolist()
-    mean = expected["scores"].mean(axis=0)
+    images = [encode_png(segment_slice(decode_image(cut.image, 1))) for cut in cuts]
+    own_outputs = reference[1](images)
+    assert [row["species"].encode() for row in rows] == own_outputs["species"].tolist()
+    mean = own_outputs["scores"].mean(axis=0)
     assert (vote["specimen"], vote["slices"]) == ("Fallotia-1", 40)
     assert vote["confidence"] == pytest.approx(float(mean.max()), abs=1e-5)
     assert vote["agreement"] == pytest.approx(np.mean([row["species"] == vote["species"] for row in rows]))
 
 
-def test_a_bad_volume_is_refused_by_name_and_the_others_are_answered(server: Any, phantom: Path) -> None:
-    ended = run_client(str(phantom), "--url", server.url, "--model", "forams", "--slices", "3", "--format", "csv")
-    rows = list(csv.DictReader(io.StringIO(ended.stdout)))
-    assert ended.returncode == 2
-    (refused,) = [row for row in rows if row["error"]]
-    assert (Path(refused["file"]).name, refused["slices"]) == ("broken.nii.gz", "0")
-    assert "truncated" in refused["error"]
+def test_a_bad_volume_is_named_and_the_others_are_predicted(server: Any, phantom: Path) -> None:
+    process = run_client(str(phantom), "--url", server.url, "--model", "forams", "--slices", "3", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(process.stdout)))
+    assert process.returncode == 2
+    (rejection,) = [row for row in rows if row["error"]]
+    assert (Path(rejection["file"]).name, rejection["slices"]) == ("broken.nii.gz", "0")
+    assert "truncated" in rejection["error"]
     assert [row["slices"] for row in rows if row["specimen"] == "Fallotia-1"] == ["1", "1", "1", "3"]
 
 
-def test_the_slices_of_a_named_specimen_are_voted_on(server: Any, folder: Path) -> None:
-    ended = run_client(str(folder), "--url", server.url, "--model", "forams", "--specimen", "drawer-12")
-    assert ended.returncode == 0, ended.stderr
-    assert "drawer-12" in ended.stdout
+def test_the_slices_of_a_named_specimen_get_a_vote(server: Any, folder: Path) -> None:
+    process = run_client(str(folder), "--url", server.url, "--model", "forams", "--specimen", "drawer-12")
+    assert process.returncode == 0, process.stderr
+    assert "drawer-12" in process.stdout
 
 
-def test_a_volume_that_promises_too_much_is_refused_before_it_is_read(
+def test_a_volume_with_a_large_header_is_rejected_before_it_is_read(
     phantom: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(volumes, "LARGEST_VOLUME_BYTES", 40**3 - 1)
@@ -256,20 +241,22 @@ def test_a_volume_that_promises_too_much_is_refused_before_it_is_read(
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real volumes are not beside the repository")
-def test_a_real_volume_is_cut_and_answered(server: Any) -> None:
+def test_a_real_volume_gets_a_vote(server: Any) -> None:
     options = [str(REAL / "shell.nii.gz"), "--url", server.url, "--model", "forams", "--slices", "6"]
-    ended = run_client(*options, "--planes", "published", "--format", "json")
-    assert ended.returncode == 0, ended.stderr
-    (vote,) = json.loads(ended.stdout)["specimens"]
+    process = run_client(*options, "--planes", "published", "--format", "json")
+    assert process.returncode == 0, process.stderr
+    (vote,) = json.loads(process.stdout)["specimens"]
     assert (vote["specimen"], vote["slices"]) == ("shell", 6)
 
 
-@pytest.mark.parametrize("given", [["--slices", "0"], ["--slices", "1001"], ["--timeout", "-1"], ["--timeout", "nan"]])
-def test_a_number_beyond_its_bounds_is_refused_in_a_line(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "options", [["--slices", "0"], ["--slices", "1001"], ["--timeout", "-1"], ["--timeout", "nan"], ["--planes", "all"]]
+)
+def test_an_invalid_option_is_rejected_in_a_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        parse_arguments(["slice.png", *given])
+        parse_arguments(["slice.png", *options])
     complaint = capsys.readouterr().err.splitlines()[-1]
-    assert f"argument {given[0]}: '{given[1]}', expected " in complaint
+    assert f"argument {options[0]}: '{options[1]}', expected " in complaint
     assert len(complaint) < 100
 
 
@@ -282,8 +269,8 @@ def test_a_number_beyond_its_bounds_is_refused_in_a_line(given: list[str], capsy
         ([__file__, "--model", "m", "--url", "http://127.0.0.1:port"], "port"),
     ],
 )
-def test_what_cannot_work_ends_in_one_sentence(arguments: list[str], reason: str) -> None:
-    ended = run_client(*arguments)
-    assert ended.returncode in (1, 2)
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
-    assert reason in ended.stderr
+def test_bad_arguments_exit_with_one_sentence(arguments: list[str], reason: str) -> None:
+    process = run_client(*arguments)
+    assert process.returncode in (1, 2)
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    assert reason in process.stderr

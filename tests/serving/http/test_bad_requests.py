@@ -27,11 +27,11 @@ GOOD_CLIENTS = 3
 @pytest.fixture(scope="module", autouse=True)
 def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body) -> Iterator[None]:
     """Good requests for as long as this file's tests send bad ones; each has to be answered, and alike."""
-    body, done, statuses, answers = instances_of(segmented_slices[:1]), threading.Event(), [], set()
+    body, stop_event, statuses, answers = instances_of(segmented_slices[:1]), threading.Event(), [], set()
 
     def keep_asking() -> None:
         with httpx.Client(timeout=60) as client:
-            while not done.is_set():
+            while not stop_event.is_set():
                 response = client.post(f"{server.url}/v1/models/forams:predict", json=body)
                 statuses.append(response.status_code)
                 answers.add(response.text)
@@ -41,7 +41,7 @@ def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body)
     for client in clients:
         client.start()
     yield
-    done.set()
+    stop_event.set()
     for client in clients:
         client.join()
     assert len(statuses) > GOOD_CLIENTS
@@ -50,7 +50,7 @@ def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body)
 
 
 def refused(server: Any, content: Any, status: int, path: str = "forams:predict", **headers: str) -> str:
-    """Posts a body and returns the error, which has to come with the given status."""
+    """Post a body, check the status, and return the error."""
     if not isinstance(content, bytes):
         content = json.dumps(content).encode()
     response = httpx.post(f"{server.url}/v1/models/{path}", content=content, headers=headers, timeout=60)
@@ -61,7 +61,7 @@ def refused(server: Any, content: Any, status: int, path: str = "forams:predict"
 
 
 def png_that_promises(width: int, height: int) -> bytes:
-    """A PNG whose header has a size and whose pixels are missing."""
+    """Return a PNG whose header states a size and whose pixels are missing."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = b"".join(
         struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -107,7 +107,7 @@ def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
         (b'{"inputs": {"pixels": [1, 2]}}', "image_bytes"),
     ],
 )
-def test_a_malformed_body_is_refused_with_its_reason(server: Any, body: bytes, reason: str) -> None:
+def test_a_malformed_body_is_rejected_with_the_reason(server: Any, body: bytes, reason: str) -> None:
     assert reason in refused(server, body, 400)
 
 
@@ -123,7 +123,7 @@ def test_a_malformed_body_is_refused_with_its_reason(server: Any, body: bytes, r
         (encoded("GIF", save_all=True, append_images=[Image.new("L", (64, 48))]), "animated"),
     ],
 )
-def test_an_image_that_cannot_be_used_is_refused_by_its_number(
+def test_an_unusable_image_is_rejected_by_its_number(
     server: Any, image: bytes, reason: str, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     error = refused(server, instances_of([segmented_slices[0], image]), 400)
@@ -148,17 +148,17 @@ def test_an_unusual_image_is_answered(server: Any, image: bytes, instances_of: B
     assert sum(response.json()["predictions"][0]["scores"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_too_many_instances_are_refused(server: Any, instances_of: Body) -> None:
+def test_too_many_instances_are_rejected(server: Any, instances_of: Body) -> None:
     assert "at most 256 instances" in refused(server, instances_of([b"x"] * 10_000), 400)
     assert "300 instances" in refused(server, instances_of([b"x"] * 300), 400)
 
 
-def test_deep_json_is_refused(server: Any) -> None:
+def test_deep_json_is_rejected(server: Any) -> None:
     assert "lists and objects" in refused(server, b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400)
     assert "without image_bytes" in refused(server, b'{"instances": ' + b"[" * 500 + b"]" * 500 + b"}", 400)
 
 
-def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(server: Any) -> None:
+def test_a_body_with_a_large_length_is_rejected_before_it_is_sent(server: Any) -> None:
     address = urlsplit(server.url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
     connection.putrequest("POST", "/v1/models/forams:predict")
@@ -170,16 +170,16 @@ def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(server
     connection.close()
 
 
-def test_a_chunked_body_that_is_too_large_is_refused_while_it_is_being_sent(server: Any) -> None:
+def test_a_large_chunked_body_is_rejected_while_it_is_sent(server: Any) -> None:
     address = urlsplit(server.url)
     with socket.create_connection((str(address.hostname), address.port or 0), timeout=60) as connection:
-        sending = threading.Thread(target=send_hundred_chunks_of_a_megabyte, args=(connection,))
-        sending.start()
+        thread = threading.Thread(target=send_hundred_chunks_of_a_megabyte, args=(connection,))
+        thread.start()
         response = http.client.HTTPResponse(connection)
         response.begin()
         error = json.loads(response.read())["error"]
         connection.shutdown(socket.SHUT_RDWR)
-        sending.join()
+        thread.join()
     assert response.status == 413
     assert (
         error
@@ -194,7 +194,7 @@ def send_hundred_chunks_of_a_megabyte(connection: socket.socket) -> None:
             connection.sendall(b"100000\r\n" + b" " * 2**20 + b"\r\n")
 
 
-def test_another_content_type_or_encoding_is_refused(server: Any) -> None:
+def test_another_content_type_or_encoding_is_rejected(server: Any) -> None:
     for content_type in ("image/png", "multipart/form-data; boundary=x", "application/octet-stream"):
         assert "application/json" in refused(server, b"{}", 415, **{"Content-Type": content_type})
     assert "gzip" in refused(server, b"{}", 415, **{"Content-Encoding": "gzip"})
@@ -223,7 +223,7 @@ def test_the_status_of_an_unknown_model_or_version_is_not_found(server: Any, pat
     assert response.json()["error"]
 
 
-def test_a_label_of_a_version_is_refused_as_tensorflow_serving_does_without_labels(
+def test_a_version_label_is_rejected_as_by_tensorflow_serving(
     server: Any, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     reason = "Unrecognized servable version label: stable: expected /versions/<number>"
@@ -233,7 +233,7 @@ def test_a_label_of_a_version_is_refused_as_tensorflow_serving_does_without_labe
         assert (response.status_code, response.json()) == (400, {"error": reason})
 
 
-def test_an_unknown_signature_is_refused(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
+def test_an_unknown_signature_is_rejected(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
     body = {"signature_name": "classify", **instances_of(segmented_slices[:1])}
     assert "serving_default" in refused(server, body, 400)
 
@@ -252,13 +252,13 @@ def test_an_unknown_signature_is_refused(server: Any, segmented_slices: list[byt
         ("POST", "/v2/models/%0A/infer"),
     ],
 )
-def test_paths_that_are_not_ours_are_not_found(server: Any, method: str, path: str) -> None:
+def test_unknown_paths_are_not_found(server: Any, method: str, path: str) -> None:
     response = httpx.request(method, server.url + path)
     assert response.status_code == 404, response.text
     assert response.json()["error"]
 
 
-def test_a_client_that_goes_away_in_the_middle_does_no_harm(server: Any) -> None:
+def test_a_client_that_disconnects_does_no_harm(server: Any) -> None:
     address = urlsplit(server.url)
     for part in (
         b"POST /v1/models/forams:predict HTTP/1.1\r\nContent-Length: 900\r\n\r\n{",

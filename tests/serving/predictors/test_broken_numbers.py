@@ -1,12 +1,8 @@
 """A model whose numbers are none: its slices are unknown or its answer is an error, never a species it is sure of."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,95 +13,67 @@ from serving.predictors.base import Expectation
 from serving.predictors.local import LoadedVersion
 from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.protocol import SIGNATURE, Outputs, RequestError
+from tests.http_server import Response, http_server
 from tests.serving.conftest import card_of, write_saved_model
 
-AnswerWith = Callable[..., RemotePredictor]
+
+def content_of(number: str, rows: int = 1) -> bytes:
+    """Return a TensorFlow Serving answer with one number as scores, confidence and embedding of every slice."""
+    row = f'"confidence": {number}, "scores": [{number}], "embedding": [{number}], "unknown": false'
+    return f'{{"predictions": [{", ".join([f"""{{"species": "a", {row}}}"""] * rows)}]}}'.encode()
 
 
-@pytest.fixture
-def predictor_that_says() -> Iterator[AnswerWith]:
-    """A TensorFlow Serving that answers every slice with one number: as scores, confidence and embedding."""
-    servers: list[ThreadingHTTPServer] = []
+def predict(content: bytes, status: int = 200) -> Outputs:
+    """Return the outputs for one slice from a TensorFlow Serving that always gives this answer."""
 
-    def started(number: str, rows: int = 1, status: int = 200) -> RemotePredictor:
-        row = f'"confidence": {number}, "scores": [{number}], "embedding": [{number}], "unknown": false'
-        content = f'{{"predictions": [{", ".join([f"""{{"species": "a", {row}}}"""] * rows)}]}}'.encode()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
-        address = f"http://127.0.0.1:{servers[-1].server_port}"
-        return RemotePredictor("forams", address, Expectation(1, True), 5.0)
-
-    yield started
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def answer_of(predictor: RemotePredictor) -> Outputs:
-    async def ask() -> Outputs:
+    async def predict_slice(address: str) -> Outputs:
+        predictor = RemotePredictor("forams", address, Expectation(1, True), 5.0)
         return (await (await predictor.get_version("forams", 1)).predict([b"png"], SIGNATURE))[0]
 
-    return asyncio.run(ask())
+    with http_server(lambda _: Response(status, content)) as address:
+        return asyncio.run(predict_slice(address))
 
 
-def test_a_model_in_this_process_whose_scores_are_nan_calls_every_slice_unknown(
-    tmp_path: Path, segmented_slices: list[bytes]
-) -> None:
+def test_a_local_model_with_nan_scores_reports_unknown_slices(tmp_path: Path, segmented_slices: list[bytes]) -> None:
     folder = tmp_path / "broken" / "1"
     write_saved_model(folder, 1, factor=np.nan)
     card_of("broken").write(folder / "model.json")
     sign_folder(folder, None)
-    stored = Repository(tmp_path).newest("broken")
-    assert stored
+    version = Repository(tmp_path).newest("broken")
+    assert version
     with ThreadPoolExecutor(1) as workers:
-        answer = LoadedVersion(stored, workers).run(segmented_slices[:2])
+        answer = LoadedVersion(version, workers).run(segmented_slices[:2])
     assert np.isnan(answer.scores).all()
     assert answer.unknown.tolist() == [True, True]
 
 
 @pytest.mark.parametrize(("number", "unknown"), [("0.5", [False]), ("null", [True])])
-def test_a_slice_without_numbers_of_tensorflow_serving_is_unknown(
-    predictor_that_says: AnswerWith, number: str, unknown: list[bool]
-) -> None:
-    assert answer_of(predictor_that_says(number)).unknown.tolist() == unknown
+def test_a_slice_without_numbers_is_unknown(number: str, unknown: list[bool]) -> None:
+    assert predict(content_of(number)).unknown.tolist() == unknown
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity"])
-def test_an_answer_of_tensorflow_serving_that_is_no_json_is_a_502(predictor_that_says: AnswerWith, number: str) -> None:
-    with pytest.raises(RequestError, match="without JSON") as refused:
-        answer_of(predictor_that_says(number))
-    assert refused.value.status == 502
+def test_an_answer_that_is_not_json_is_a_502(number: str) -> None:
+    with pytest.raises(RequestError, match="without JSON") as error:
+        predict(content_of(number))
+    assert error.value.status == 502
 
 
 @pytest.mark.parametrize("rows", [0, 2])
-def test_as_many_predictions_as_slices_or_a_502(predictor_that_says: AnswerWith, rows: int) -> None:
-    with pytest.raises(RequestError, match=f"{rows} predictions for 1 slices") as refused:
-        answer_of(predictor_that_says("0.5", rows))
-    assert refused.value.status == 502
+def test_another_number_of_predictions_than_slices_is_a_502(rows: int) -> None:
+    with pytest.raises(RequestError, match=f"{rows} predictions for 1 slices") as error:
+        predict(content_of("0.5", rows))
+    assert error.value.status == 502
 
 
-def test_scores_that_are_no_row_for_each_slice_are_a_502(predictor_that_says: AnswerWith) -> None:
-    with pytest.raises(RequestError, match="not of the contract") as refused:
-        answer_of(predictor_that_says("[0.5]"))
-    assert refused.value.status == 502
+def test_scores_of_another_shape_are_a_502() -> None:
+    with pytest.raises(RequestError, match="contract") as error:
+        predict(content_of("[0.5]"))
+    assert error.value.status == 502
 
 
-@pytest.mark.parametrize(("status", "passed_on"), [(302, 502), (599, 599), (404, 404)])
-def test_every_status_of_tensorflow_serving_that_is_no_answer_is_an_error(
-    predictor_that_says: AnswerWith, status: int, passed_on: int
-) -> None:
-    with pytest.raises(RequestError) as refused:
-        answer_of(predictor_that_says("0.5", status=status))
-    assert refused.value.status == passed_on
+@pytest.mark.parametrize(("status", "client_status"), [(302, 502), (599, 599), (404, 404)])
+def test_every_unsuccessful_status_is_an_error(status: int, client_status: int) -> None:
+    with pytest.raises(RequestError) as error:
+        predict(content_of("0.5"), status)
+    assert error.value.status == client_status
