@@ -66,7 +66,7 @@ def test_crops_of_another_size_are_rejected_with_the_right_size(server: Any) -> 
         ([[[[0.5]]]], "float64 values"),
         ([[[["a"]]]], "crops of 4 dimensions"),
         (["a" * 2_000_000, *[""] * 2_000_000], "text values"),  # as an array of text 15 TiB
-        ([[[[1], [2, 3]]]], "not equally long"),
+        ([[[[1], [2, 3]]]], "different lengths"),
         ([[1, 2]], "crops of 2 dimensions"),
         ([], "crops of 1 dimensions"),
         ({"image_bytes": {"b64": ""}}, "crops of 0 dimensions"),

@@ -97,9 +97,9 @@ def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
         (b'{"signature_name": "crops", "instances": [[[[1e999]]]]}', "not JSON"),
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "mask": 1}]}', "the key 'mask'"),
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "specimen": 7}]}', "specimen"),
-        (b'{"instances": [{"image_bytes": {"b64": "a!b?"}}]}', "instance 0 with text that is not base64"),
+        (b'{"instances": [{"image_bytes": {"b64": "a!b?"}}]}', "that is not base64"),
         (b'{"instances": [{"image_bytes": {"b64": 7}}]}', "image"),
-        (b'{"instances": [{"image_bytes": "aaaa"}]}', "a JSON text"),
+        (b'{"instances": [{"image_bytes": "aaaa"}]}', "a JSON string"),
         (b'{"instances": [{"image_bytes": {"b64": ""}}]}', "an empty image"),
         (b'{"instances": [{"b64": "aaaa"}], "rows": 1}', "the key 'rows'"),
         (b'{"instances": [{"b64": "aaaa"}], "signature_name": []}', "signature_name"),
@@ -183,7 +183,7 @@ def test_a_large_chunked_body_is_rejected_while_it_is_sent(server: Any) -> None:
     assert response.status == 413
     assert (
         error
-        == f"a body of more than {16 * 2**20} bytes: expected at most {16 * 2**20}. Send fewer slices in each request."
+        == f"a body of more than {16 * 2**20} bytes: expected at most {16 * 2**20}. Send fewer slices per request."
     )
 
 
