@@ -37,7 +37,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     shape = [IMAGE_SIZE, IMAGE_SIZE, channels]
 
     class Classifier(tf.Module):
-        """A seeded random projection behind the real preprocessing."""
+        """A random projection with a seed after the real preprocessing."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Answers over HTTP, against the SavedModel called directly; TensorFlow Serving's REST format."""
+"""Answers over HTTP in TensorFlow Serving's REST format, compared with direct calls of the SavedModel."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The signature `crops`: who has decoded and cropped pixels already sends them as lists."""
+"""The signature `crops`, which takes pixels as lists."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def test_crops_of_another_size_are_rejected_with_the_right_size(server: Any) -> 
         ([[[[-1]]]], "whole numbers from 0 to 255"),
         ([[[[0.5]]]], "float64 values"),
         ([[[["a"]]]], "crops of 4 dimensions"),
-        (["a" * 2_000_000, *[""] * 2_000_000], "text values"),  # as an array of text 15 TiB
+        (["a" * 2_000_000, *[""] * 2_000_000], "text values"),  # would be 15 TiB as an array of text
         ([[[[1], [2, 3]]]], "different lengths"),
         ([[1, 2]], "crops of 2 dimensions"),
         ([], "crops of 1 dimensions"),

@@ -123,10 +123,8 @@ def test_queued_events_are_written_on_close(recorder_of: Any, tmp_path: Path) ->
 
 def test_a_full_queue_drops_and_counts_events_without_blocking(recorder_of: Any, tmp_path: Path) -> None:
     recorder = recorder_of(max_events=10)
-    start = time.monotonic()
     for number in range(1_000):
-        recorder.record(pending_event(number))
-    assert time.monotonic() - start < 1
+        recorder.record(pending_event(number))  # no thread empties the queue yet, so blocking would never end
     assert recorder.dropped == 990
     recorder.start()
     recorder.close()
@@ -167,9 +165,7 @@ def test_a_line_truncated_by_a_full_disk_damages_no_later_event(
     recorder.start()
     old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (1000, old_limit[1])
-        )  # a file takes no more, as a full disk would not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old_limit[1]))  # limit the size of a file, like a full disk
         for number in range(4):
             recorder.record(pending_event(number))
         for _ in range(1000):
@@ -204,14 +200,14 @@ def test_events_of_many_threads_are_all_written_complete(recorder_of: Any, tmp_p
 
 def test_files_rotate_and_the_oldest_are_removed(recorder_of: Any, tmp_path: Path) -> None:
     folder = tmp_path / "events"
-    for _ in range(3):  # as after restarts: each has files of its own
+    for _ in range(3):  # like after restarts: each recorder has its own files
         recorder = recorder_of(max_file_bytes=2_000, max_folder_bytes=60_000)
         recorder.start()
         for number in range(640):
             recorder.record(pending_event(number))
         recorder.close()
         sizes = [file.stat().st_size for file in folder.glob("*.jsonl")]
-        largest_file = 2_000 + 64 * 1_000  # a batch is written whole
+        largest_file = 2_000 + 64 * 1_000  # a batch is never split
         assert len(sizes) > 1
         assert sum(sizes) <= 60_000 + largest_file
     assert events_of(folder)[-1].specimen == "specimen-639"

@@ -1,4 +1,4 @@
-"""Much traffic at once, with junk in it and versions that change."""
+"""Heavy traffic with junk and new versions."""
 
 from collections.abc import Callable
 from pathlib import Path

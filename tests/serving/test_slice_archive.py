@@ -63,7 +63,7 @@ def test_an_image_truncated_by_a_full_disk_is_removed(tmp_path: Path) -> None:
     archive = SliceArchive(tmp_path, 10**6)
     old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, old_limit[1]))  # a file takes no more, as a full disk would not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, old_limit[1]))  # limit the size of a file, like a full disk
         with pytest.raises(OSError, match="File too large"):
             archive.add("first", 1.0, noise(1))
     finally:

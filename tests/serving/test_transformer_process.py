@@ -1,4 +1,4 @@
-"""The transformer as a process of its own: `python -m serving` stands behind it as TensorFlow Serving does."""
+"""The transformer process, with `python -m serving` as its TensorFlow Serving."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The vote on a specimen is among all species of the model that answered."""
+"""The vote on a specimen among all species of the model."""
 
 import numpy as np
 import pytest

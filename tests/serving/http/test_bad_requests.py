@@ -1,4 +1,4 @@
-"""What the server says to bad requests, while good ones go on being answered."""
+"""Errors for bad requests, while other clients send good ones."""
 
 import contextlib
 import http.client
@@ -26,10 +26,10 @@ GOOD_CLIENTS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body) -> Iterator[None]:
-    """Good requests for as long as this file's tests send bad ones; each has to be answered, and alike."""
+    """Send good requests during the tests of this file; check that all get the same answer."""
     body, stop_event, statuses, answers = instances_of(segmented_slices[:1]), threading.Event(), [], set()
 
-    def keep_asking() -> None:
+    def send_requests() -> None:
         with httpx.Client(timeout=60) as client:
             while not stop_event.is_set():
                 response = client.post(f"{server.url}/v1/models/forams:predict", json=body)
@@ -37,7 +37,7 @@ def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body)
                 answers.add(response.text)
                 time.sleep(0.01)
 
-    clients = [threading.Thread(target=keep_asking) for _ in range(GOOD_CLIENTS)]
+    clients = [threading.Thread(target=send_requests) for _ in range(GOOD_CLIENTS)]
     for client in clients:
         client.start()
     yield
@@ -49,7 +49,7 @@ def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body)
     assert len(answers) == 1
 
 
-def refused(server: Any, content: Any, status: int, path: str = "forams:predict", **headers: str) -> str:
+def error_of(server: Any, content: Any, status: int, path: str = "forams:predict", **headers: str) -> str:
     """Post a body, check the status, and return the error."""
     if not isinstance(content, bytes):
         content = json.dumps(content).encode()
@@ -108,7 +108,7 @@ def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
     ],
 )
 def test_a_malformed_body_is_rejected_with_the_reason(server: Any, body: bytes, reason: str) -> None:
-    assert reason in refused(server, body, 400)
+    assert reason in error_of(server, body, 400)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_malformed_body_is_rejected_with_the_reason(server: Any, body: bytes, 
 def test_an_unusable_image_is_rejected_by_its_number(
     server: Any, image: bytes, reason: str, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
-    error = refused(server, instances_of([segmented_slices[0], image]), 400)
+    error = error_of(server, instances_of([segmented_slices[0], image]), 400)
     assert "instance 1" in error
     assert reason in error
 
@@ -149,13 +149,13 @@ def test_an_unusual_image_is_answered(server: Any, image: bytes, instances_of: B
 
 
 def test_too_many_instances_are_rejected(server: Any, instances_of: Body) -> None:
-    assert "at most 256 instances" in refused(server, instances_of([b"x"] * 10_000), 400)
-    assert "300 instances" in refused(server, instances_of([b"x"] * 300), 400)
+    assert "at most 256 instances" in error_of(server, instances_of([b"x"] * 10_000), 400)
+    assert "300 instances" in error_of(server, instances_of([b"x"] * 300), 400)
 
 
 def test_deep_json_is_rejected(server: Any) -> None:
-    assert "lists and objects" in refused(server, b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400)
-    assert "without image_bytes" in refused(server, b'{"instances": ' + b"[" * 500 + b"]" * 500 + b"}", 400)
+    assert "lists and objects" in error_of(server, b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400)
+    assert "without image_bytes" in error_of(server, b'{"instances": ' + b"[" * 500 + b"]" * 500 + b"}", 400)
 
 
 def test_a_body_with_a_large_length_is_rejected_before_it_is_sent(server: Any) -> None:
@@ -189,15 +189,15 @@ def test_a_large_chunked_body_is_rejected_while_it_is_sent(server: Any) -> None:
 
 def send_hundred_chunks_of_a_megabyte(connection: socket.socket) -> None:
     connection.sendall(b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
-    with contextlib.suppress(OSError):  # the test has its answer and hangs up
+    with contextlib.suppress(OSError):  # the test has its answer and closes the connection
         for _ in range(100):
             connection.sendall(b"100000\r\n" + b" " * 2**20 + b"\r\n")
 
 
 def test_another_content_type_or_encoding_is_rejected(server: Any) -> None:
     for content_type in ("image/png", "multipart/form-data; boundary=x", "application/octet-stream"):
-        assert "application/json" in refused(server, b"{}", 415, **{"Content-Type": content_type})
-    assert "gzip" in refused(server, b"{}", 415, **{"Content-Encoding": "gzip"})
+        assert "application/json" in error_of(server, b"{}", 415, **{"Content-Type": content_type})
+    assert "gzip" in error_of(server, b"{}", 415, **{"Content-Encoding": "gzip"})
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_another_content_type_or_encoding_is_rejected(server: Any) -> None:
 def test_an_unknown_model_or_version_is_not_found(
     server: Any, path: str, reason: str, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
-    assert reason in refused(server, instances_of(segmented_slices[:1]), 404, path)
+    assert reason in error_of(server, instances_of(segmented_slices[:1]), 404, path)
 
 
 @pytest.mark.parametrize("path", ["nothing", "forams/versions/77", "forams/versions/x", "nothing/metadata", "a/b/c"])
@@ -227,7 +227,7 @@ def test_a_version_label_is_rejected_as_by_tensorflow_serving(
     server: Any, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     reason = "Unrecognized servable version label: stable: expected /versions/<number>"
-    assert refused(server, instances_of(segmented_slices[:1]), 400, "forams/labels/stable:predict") == reason
+    assert error_of(server, instances_of(segmented_slices[:1]), 400, "forams/labels/stable:predict") == reason
     for path in ("forams/labels/stable", "forams/labels/stable/metadata"):
         response = httpx.get(f"{server.url}/v1/models/{path}")
         assert (response.status_code, response.json()) == (400, {"error": reason})
@@ -235,7 +235,7 @@ def test_a_version_label_is_rejected_as_by_tensorflow_serving(
 
 def test_an_unknown_signature_is_rejected(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
     body = {"signature_name": "classify", **instances_of(segmented_slices[:1])}
-    assert "serving_default" in refused(server, body, 400)
+    assert "serving_default" in error_of(server, body, 400)
 
 
 @pytest.mark.parametrize(

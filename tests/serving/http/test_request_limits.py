@@ -1,4 +1,4 @@
-"""Bounds on what one client may ask for, where the whole server is not needed to see them."""
+"""Limits of requests, tested without a server process."""
 
 import asyncio
 import io

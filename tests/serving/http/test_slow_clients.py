@@ -1,4 +1,4 @@
-"""Clients that send slowly, never end, or say nothing: the server ends their connections and answers the others."""
+"""Clients that send slowly, endlessly or nothing: the server closes their connections and answers the others."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A model whose numbers are none: its slices are unknown or its answer is an error, never a species it is sure of."""
+"""Models with numbers that are not finite or missing: slices are unknown, or the answer is an error."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A transformer that divides requests between the predictor and a canary."""
+"""A transformer that splits requests between the predictor and a canary."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A version that answers its known slices wrongly never takes over in the local server."""
+"""A version with wrong answers to its known slices is not served by the local server."""
 
 import asyncio
 from collections.abc import Callable, Iterator

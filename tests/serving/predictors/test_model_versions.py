@@ -1,4 +1,4 @@
-"""Versions that come and go while requests are being answered."""
+"""Versions that are added and removed while requests are answered."""
 
 import asyncio
 import shutil
@@ -54,12 +54,12 @@ def test_a_new_version_takes_over_without_a_failed_request(
     wait(lambda: states(server, "rolling") == {"1": "AVAILABLE"})
     body, stop_event, answers = instances_of(segmented_slices[:2]), threading.Event(), []
 
-    def keep_asking() -> None:
+    def send_requests() -> None:
         with httpx.Client(timeout=60) as client:
             while not stop_event.is_set():
                 answers.append(client.post(f"{server.url}/v1/models/rolling:predict", json=body))
 
-    clients = [threading.Thread(target=keep_asking) for _ in range(4)]
+    clients = [threading.Thread(target=send_requests) for _ in range(4)]
     for client in clients:
         client.start()
     try:

@@ -1,4 +1,4 @@
-"""One server answers for a model of segmented grey slices and for one of photographs in colour, each by its name."""
+"""One server with a model of segmented grey slices and a model of photographs in colour."""
 
 import io
 import json
