@@ -237,7 +237,7 @@ def _from_columns(columns: Any) -> tuple[Instance, ...]:
         columns = {INPUT: columns}
     unknown = sorted(set(columns) - _INSTANCE_KEYS)
     if unknown or INPUT not in columns:
-        raise _bad(f"inputs with the keys {sorted(columns)[:4]!r:.128}", f"{INPUT} and at most specimen")
+        raise _bad(f"inputs with the keys {sorted(columns)[:4]!r:.128}", f"{INPUT}, optionally with specimen")
     images = columns[INPUT] if isinstance(columns[INPUT], list) else [columns[INPUT]]
     specimens = columns.get("specimen")
     if not isinstance(specimens, list):

@@ -77,9 +77,9 @@ def _published(exported: Path, repository: Path, version: int, **card: Any) -> P
 @contextmanager
 def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
     """Starts one of our servers as a process; yields its address and process id."""
-    from tests.serving.conftest import is_ready, started, wait_for
+    from tests.serving.conftest import is_ready, start_process, wait_for
 
-    process, url = started(list(arguments), log, START_TIMEOUT_S)
+    process, url = start_process(list(arguments), log, START_TIMEOUT_S)
     try:
         wait_for(lambda: is_ready(url), START_TIMEOUT_S)
         yield url, process.pid

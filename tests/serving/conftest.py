@@ -171,7 +171,9 @@ class Server:
     log: Path
 
 
-def started(arguments: list[str], log: Path, timeout_s: float = START_TIMEOUT_S) -> tuple[subprocess.Popen[str], str]:
+def start_process(
+    arguments: list[str], log: Path, timeout_s: float = START_TIMEOUT_S
+) -> tuple[subprocess.Popen[str], str]:
     """Start a module and return its process and the address from its log."""
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -223,7 +225,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             "--poll",
             "0.2",
         ]
-        process, url = started(arguments, log)
+        process, url = start_process(arguments, log)
         servers.append(Server(process, url, events, repository, log))
         if ready:
             wait_for(lambda: is_ready(url))
@@ -245,7 +247,7 @@ def start_transformer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Star
         events, log = folder / "events", folder / "log.txt"
         arguments = ["serving.transformer", "--model_name", "forams", "--predictor_host", predictor_host, *options]
         arguments += ["--predictor_protocol", "v1", "--workers", "1", "--http_port", "0", "--host", "127.0.0.1"]
-        process, url = started([*arguments, "--events", str(events)], log)
+        process, url = start_process([*arguments, "--events", str(events)], log)
         transformers.append(Server(process, url, events, folder, log))
         if ready:
             wait_for(lambda: is_ready(url))

@@ -32,10 +32,10 @@ def test_it_answers_like_the_local_server(
     server: Any, transformer: Any, raw_slices: list[bytes], instances_of: Body
 ) -> None:
     body = instances_of(raw_slices, "Fallotia-1")
-    direct, forwarded = post(server.url, body), post(transformer.url, body)
-    assert forwarded.status_code == 200
-    assert forwarded.json()["specimens"]["Fallotia-1"]["species"] == direct.json()["specimens"]["Fallotia-1"]["species"]
-    for row, direct_row in zip(forwarded.json()["predictions"], direct.json()["predictions"], strict=True):
+    direct, indirect = post(server.url, body), post(transformer.url, body)
+    assert indirect.status_code == 200
+    assert indirect.json()["specimens"]["Fallotia-1"]["species"] == direct.json()["specimens"]["Fallotia-1"]["species"]
+    for row, direct_row in zip(indirect.json()["predictions"], direct.json()["predictions"], strict=True):
         assert row["species"] == direct_row["species"]
         np.testing.assert_allclose(row["scores"], direct_row["scores"], atol=1e-6)
 

@@ -58,11 +58,11 @@ def address() -> Iterator[tuple[str, int]]:
 def connect(address: tuple[str, int]) -> Iterator[Connect]:
     connections: list[socket.socket] = []
 
-    def connect_to() -> socket.socket:
+    def open_connection() -> socket.socket:
         connections.append(socket.create_connection(address, timeout=TIMEOUT_S))
         return connections[-1]
 
-    yield connect_to
+    yield open_connection
     for connection in connections:
         connection.close()
 
