@@ -1,0 +1,176 @@
+"""Manifests and folders: every row is a scan or is refused by name."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from components.ingest.sources.manifest import read_manifest
+from components.shared.errors import BadManifestError
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"content is checked later")
+
+
+def _manifest(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    (folder / "manifest.csv").write_bytes(text.encode(encoding))
+    return folder / "manifest.csv"
+
+
+def test_a_folder_of_species_is_a_manifest(tmp_path: Path) -> None:
+    _touch(tmp_path, "Alba/one.nii.gz", "Alba/two.nii", "Nigra/three.NII.GZ", "Nigra/notes.txt", "Nigra/.hidden.nii")
+    scans = read_manifest(tmp_path).scans
+    assert [(scan.species, scan.specimen) for scan in scans] == [("Alba", "one"), ("Alba", "two"), ("Nigra", "three")]
+
+
+def test_scan_suffixes_are_repeated_scans_of_one_specimen(tmp_path: Path) -> None:
+    _touch(tmp_path, "Alba/one_scan1.nii.gz", "Alba/one-scan2.nii.gz", "Alba/two_2.nii.gz", "Alba/scan3.nii")
+    assert {scan.specimen for scan in read_manifest(tmp_path).scans} == {"one", "two_2", "scan3"}
+
+
+def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
+    _touch(tmp_path, "loose.nii", "Alba/deep/er.nii", "Alba/one.nii")
+    manifest = read_manifest(tmp_path)
+    assert [scan.path for scan in manifest.scans] == ["Alba/one.nii"]
+    assert {refusal.path for refusal in manifest.refusals} == {"loose.nii", "Alba/deep/er.nii"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,species,specimen\na.nii,Alba,1\n",
+        "\ufeffpath,species,specimen\r\na.nii,Alba,1\r\n\r\n",
+        "Path;Species;Specimen\na.nii;Alba;1\n",
+        "specimen\tsplit\tpath\tspecies\textra\n1\t\ta.nii\tAlba\tx\n",
+        'path,species,specimen\n"a.nii","Alba","1"',
+    ],
+)
+def test_tables_of_common_spreadsheet_programs_are_read(tmp_path: Path, text: str) -> None:
+    _touch(tmp_path, "a.nii")
+    (scan,) = read_manifest(_manifest(tmp_path, text)).scans
+    assert (scan.path, scan.species, scan.specimen, scan.split) == ("a.nii", "Alba", "1", "")
+
+
+def test_two_encodings_of_an_accent_are_one_species(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.nii", "b.nii")
+    rows = "path,species,specimen\na.nii,Am\u00e9lie \u6709\u5b54\u866b,1\nb.nii,Ame\u0301lie \u6709\u5b54\u866b,2\n"
+    assert len({scan.species for scan in read_manifest(_manifest(tmp_path, rows)).scans}) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("missing.nii,Alba,1", "does not exist"),
+        ("a.nii/b.nii,Alba,1", "does not exist"),
+        (",Alba,1", "path"),
+        ("a.nii", "species"),
+        ("a.nii,,1", "species ''"),
+        ("a.nii,unknown,1", "species 'unknown'"),
+        ("a.nii,Alba/Nigra,1", "slashes"),
+        ("a.nii,Alba,", "specimen ''"),
+        ("a.nii,Alba,1,tset", "split 'tset'"),
+        ("../outside.nii,Alba,1", "leads out"),
+        ("/etc/passwd,Alba,1", "leads out"),
+        ("link.nii,Alba,1", "leads out"),
+        ("folder.nii,Alba,1", "not a regular file"),
+        ("pipe.nii,Alba,1", "not a regular file"),
+        ("loop.nii,Alba,1", "cannot be read (a link that leads to itself)"),
+        (f"{'x' * 5000}.nii,Alba,1", "cannot be read"),
+        (f"a.nii,{'x' * 500},1", "at most 120"),
+    ],
+)
+def test_a_bad_row_is_refused_and_the_others_are_used(tmp_path: Path, row: str, reason: str) -> None:
+    folder = tmp_path / "set"
+    _touch(folder, "a.nii", "good.nii", "../outside.nii", "folder.nii/file")
+    os.mkfifo(folder / "pipe.nii")
+    (folder / "link.nii").symlink_to(tmp_path / "outside.nii")
+    (folder / "loop.nii").symlink_to("loop.nii")
+    manifest = read_manifest(_manifest(folder, f"path,species,specimen,split\n{row}\ngood.nii,Alba,2,val\n"))
+    assert [(scan.path, scan.split) for scan in manifest.scans] == [("good.nii", "validation")]
+    assert len(manifest.refusals) == 1
+    assert reason in manifest.refusals[0].reason
+    assert manifest.refusals[0].path == (row.split(",")[0] or "row 2")
+
+
+def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
+    _touch(tmp_path, "store/x1.nii")
+    (tmp_path / "one.nii").symlink_to("store/x1.nii")
+    manifest = read_manifest(_manifest(tmp_path, "path,species,specimen\none.nii,Alba,1\n"))
+    assert [scan.path for scan in manifest.scans] == ["one.nii"]
+
+
+def test_volumes_of_a_linked_folder_elsewhere_are_refused_one_by_one(tmp_path: Path) -> None:
+    _touch(tmp_path, "elsewhere/one.nii", "elsewhere/two.nii.gz", "set/Alba/three.nii")
+    (tmp_path / "set" / "Nigra").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "Again").symlink_to("Alba")
+    (tmp_path / "set" / "Alba" / "up").symlink_to("..")
+    manifest = read_manifest(tmp_path / "set")
+    assert [scan.path for scan in manifest.scans] == ["Alba/three.nii"]
+    assert [refusal.path for refusal in manifest.refusals] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
+    assert all("leads out" in refusal.reason for refusal in manifest.refusals)
+
+
+@pytest.mark.parametrize(("name", "text"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
+def test_an_unprintable_file_name_is_refused_in_one_printable_line(tmp_path: Path, name: bytes, text: str) -> None:
+    _touch(tmp_path, "Alba/one.nii", f"Alba/{os.fsdecode(name)}")
+    (refusal,) = read_manifest(tmp_path).refusals
+    assert refusal.path == f"Alba/{text}"
+    assert (refusal.path + refusal.reason).isprintable()
+
+
+def test_a_duplicate_row_and_all_contradictory_rows_are_refused(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.nii", "b.nii")
+    text = "path,species,specimen\na.nii,Alba,1\n./a.nii,Alba,1\nb.nii,Alba,2\nb.nii,Nigra,2\n"
+    manifest = read_manifest(_manifest(tmp_path, text))
+    assert [scan.path for scan in manifest.scans] == ["a.nii"]
+    assert [refusal.path for refusal in manifest.refusals] == ["./a.nii", "b.nii", "b.nii"]
+
+
+def test_specimen_names_used_by_two_species_get_the_species_as_prefix(tmp_path: Path) -> None:
+    _touch(tmp_path, "Alba/01.nii", "Nigra/01.nii", "Nigra/02.nii")
+    assert [scan.specimen for scan in read_manifest(tmp_path).scans] == ["Alba 01", "Nigra 01", "02"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"path,species\na,b\n", "specimen missing"),
+        (b"path,path,species,specimen\na,b,c,d\n", "twice"),
+        (b"path,species,specimen\n", "names no volume"),
+        ("path,species,specimen\n\u00e9,b,c\n".encode("latin-1"), "UTF-8"),
+        ("path,species,specimen\na,b,c\n".encode("utf-16"), "UTF-8"),
+        (b'path,species,specimen\n"a,b,c\n', "line"),
+        (b"\0" * 200, "missing"),
+    ],
+)
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(BadManifestError, match=reason):
+        read_manifest(tmp_path)
+
+
+def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "manifest.csv").open("wb") as file:
+        file.truncate(10**10)
+    with pytest.raises(BadManifestError, match="at most"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nowhere", "does not exist"),
+        ("empty", "names no volume"),
+        ("volume.nii.gz", "is a single file"),
+        ("x" * 5000, "cannot be read"),
+    ],
+)
+def test_a_source_without_volumes_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "empty").mkdir()
+    _touch(tmp_path, "volume.nii.gz")
+    with pytest.raises(BadManifestError, match=reason):
+        read_manifest(tmp_path / name)
