@@ -63,12 +63,12 @@ class RequestError(TaxonflowError):
 
     Args:
         status: HTTP status code.
-        found, expected, remedy: Parts of the message, as in TaxonflowError.
+        problem, expectation, remedy: Parts of the message, as in TaxonflowError.
     """
 
-    def __init__(self, status: int, found: str, expected: str = "", remedy: str = "") -> None:
+    def __init__(self, status: int, problem: str, expectation: str = "", remedy: str = "") -> None:
         self.status = status
-        super().__init__(found, expected, remedy)
+        super().__init__(problem, expectation, remedy)
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ def parse_predict(body: bytes | bytearray, limits: Limits, version: int | None =
     return PredictRequest(instances, signature or SIGNATURE, columns, version)
 
 
-def _bad(found: str, expected: str = "", remedy: str = "") -> RequestError:
-    return RequestError(400, found, expected, remedy)
+def _bad(problem: str, expectation: str = "", remedy: str = "") -> RequestError:
+    return RequestError(400, problem, expectation, remedy)
 
 
 def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def _from_columns(columns: Any) -> tuple[Instance, ...]:
         columns = {INPUT: columns}
     unknown = sorted(set(columns) - _INSTANCE_KEYS)
     if unknown or INPUT not in columns:
-        raise _bad(f"inputs with the keys {sorted(columns)[:4]!r:.128}", f"{INPUT} and at most specimen")
+        raise _bad(f"inputs with the keys {sorted(columns)[:4]!r:.128}", f"{INPUT}, optionally with specimen")
     images = columns[INPUT] if isinstance(columns[INPUT], list) else [columns[INPUT]]
     specimens = columns.get("specimen")
     if not isinstance(specimens, list):

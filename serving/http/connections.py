@@ -41,16 +41,10 @@ class BoundedConnection(HttpToolsProtocol):
         super().data_received(data)
         counts = (self._head_is_arriving or not self._body_is_complete) and not self._body_is_arriving
         self._bytes_outside_bodies = self._bytes_outside_bodies + len(data) if counts else 0
-        most = self.limits.max_head_bytes
-        if self._bytes_outside_bodies > most:
-            self._reject(
-                RequestError(
-                    431,
-                    f"a request's head of more than {most} bytes",
-                    f"at most {most}",
-                    "Send fewer or shorter headers.",
-                )
-            )
+        limit = self.limits.max_head_bytes
+        if self._bytes_outside_bodies > limit:
+            problem = f"a request's head of more than {limit} bytes"
+            self._reject(RequestError(431, problem, f"at most {limit}", "Send fewer or shorter headers."))
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not HTTP in the format of all errors."""

@@ -4,12 +4,10 @@ import http.client
 import itertools
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from tests.benchmarks.measurement import Measurement
+from tests.http_server import Response, http_server
 
 EDGE, SPECIES = 224, 12
 ROUNDS, THROUGHPUT_ROUNDS, CLIENTS, REQUESTS = 40, 4, 8, 40
@@ -79,9 +78,9 @@ def _published(exported: Path, repository: Path, version: int, **card: Any) -> P
 @contextmanager
 def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
     """Starts one of our servers as a process; yields its address and process id."""
-    from tests.serving.conftest import is_ready, started, wait_for
+    from tests.serving.conftest import is_ready, start_process, wait_for
 
-    process, url = started(list(arguments), log, START_TIMEOUT_S)
+    process, url = start_process(list(arguments), log, START_TIMEOUT_S)
     try:
         wait_for(lambda: is_ready(url), START_TIMEOUT_S)
         yield url, process.pid
@@ -200,29 +199,9 @@ def _instant_predictor() -> Iterator[str]:
     """A TensorFlow Serving that answers at once; yields host:port."""
     row = {"species": "a", "confidence": 1.0, "scores": [1.0], "unknown": False, "embedding": [0.0] * 64}
     status = {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            content = json.dumps(status if self.command == "GET" else {"predictions": [row]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_GET  # noqa: N815 a name that http.server looks for
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    answers = {"GET": status, "POST": {"predictions": [row]}}
+    with http_server(lambda request: Response.of_json(answers[request.method])) as address:
+        yield urlsplit(address).netloc
 
 
 def _transformer(scratch: Path) -> Iterator[Measurement]:

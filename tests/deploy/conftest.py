@@ -1,9 +1,8 @@
 """Fixtures: a served model on disk, and the fake cluster that it is deployed to."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +16,9 @@ from components.deploy.verified_model import verify_model
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
-from tests.deploy.fake_cluster import FakeCluster, make_handler, write_kubeconfig
+from tests.deploy.fake_cluster import FakeCluster, respond, write_kubeconfig
 from tests.deploy.revisions import OLD
+from tests.http_server import http_server
 
 
 def write_artifact(
@@ -72,13 +72,9 @@ def make_artifact(tmp_path: Path) -> Callable[..., Path]:
 @contextmanager
 def serve_cluster(fake: FakeCluster, kubeconfig: Path) -> Iterator[None]:
     """Serve a fake cluster over HTTP."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(fake))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    fake.address = f"http://127.0.0.1:{server.server_port}"
-    write_kubeconfig(kubeconfig, fake.address)
-    yield
-    server.shutdown()
-    server.server_close()
+    with http_server(partial(respond, fake)) as fake.address:
+        write_kubeconfig(kubeconfig, fake.address)
+        yield
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.http_server import Request, Response
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -276,32 +277,11 @@ class FakeCluster:
         self.seen_ready.add(key)
 
 
-def make_handler(cluster: FakeCluster) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            answer = cluster.handle(self.command, self.path, self.headers.get("Content-Type", ""), body)
-            if answer is None:
-                self.close_connection = True
-                return
-            status, document = answer
-            content = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PATCH = _answer  # noqa: N815 names that http.server looks for
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    return Handler
+def respond(cluster: FakeCluster, request: Request) -> Response | None:
+    """Answer an HTTP request for a cluster; None closes the connection."""
+    body = json.loads(request.body) if request.body else None
+    answer = cluster.handle(request.method, request.target, request.headers.get("content-type", ""), body)
+    return None if answer is None else Response.of_json(answer[1], answer[0])
 
 
 def write_kubeconfig(path: Path, server: str) -> None:

@@ -1,18 +1,17 @@
 """Submission to a server over HTTP that speaks the endpoints of Kubeflow Pipelines v2beta1 that kfp's client uses."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
 
 from pipelines.submit import main
+from tests.http_server import Request, Response, http_server
 
 API = "/pipeline/apis/v2beta1"
 
@@ -89,28 +88,12 @@ def named(items: list[dict[str, Any]], request: Recorded) -> list[dict[str, Any]
     return [item for item in items if item["display_name"] == wanted]
 
 
-def make_handler(kubeflow: FakeKubeflow) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            address = urlsplit(self.path)
-            query = {key: values[0] for key, values in parse_qs(address.query).items()}
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            recorded = Recorded(self.command, address.path, query, body, self.headers.get("Authorization"))
-            status, content_type, text = kubeflow.handle(recorded)
-            self.send_response(status)
-            if status in (301, 302):
-                self.send_header("Location", text)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(text.encode())))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 names that http.server looks for
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    return Handler
+def respond(kubeflow: FakeKubeflow, request: Request) -> Response:
+    authorization = request.headers.get("authorization")
+    recorded = Recorded(request.method, request.path, request.query, request.body, authorization)
+    status, content_type, text = kubeflow.handle(recorded)
+    location = {"Location": text} if status in (301, 302) else {}
+    return Response(status, text.encode(), {"Content-Type": content_type, **location})
 
 
 @pytest.fixture
@@ -118,12 +101,9 @@ def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKu
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     monkeypatch.delenv("KUBEFLOW_TOKEN", raising=False)
     fake = FakeKubeflow()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(fake))
-    fake.url = f"http://127.0.0.1:{server.server_port}/pipeline"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield fake
-    server.shutdown()
-    server.server_close()
+    with http_server(partial(respond, fake)) as address:
+        fake.url = f"{address}/pipeline"
+        yield fake
 
 
 def submit(kubeflow: FakeKubeflow, *arguments: str) -> int:

@@ -1,4 +1,4 @@
-"""Fixtures: real SavedModels of the served contract, real slices, and servers as processes of their own."""
+"""Fixtures: small SavedModels that fulfil the contract, slices, and server processes."""
 
 import base64
 import os
@@ -19,6 +19,7 @@ import pytest
 from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.images.decoding import encode_png
 from components.shared.images.segmentation import segment_slice
+from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
@@ -27,7 +28,7 @@ START_TIMEOUT_S = 60
 
 
 def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float = 1.0) -> None:
-    """Writes a small model of the contract; its weights are multiplied by a factor, NaN for one that is broken."""
+    """Write a small model that fulfils the contract; a factor of NaN gives scores of NaN."""
     import tensorflow as tf
 
     from components.evaluate.export.named_scores import name_scores
@@ -36,7 +37,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     shape = [IMAGE_SIZE, IMAGE_SIZE, channels]
 
     class Classifier(tf.Module):
-        """A seeded random projection behind the real preprocessing."""
+        """A random projection with a seed after the real preprocessing."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -48,7 +49,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
         def serve(self, image_bytes: Any) -> dict[str, Any]:
             with tf.device("/CPU:0"):
                 images = tf.map_fn(
-                    lambda encoded: tf.cast(decode_and_crop(encoded, IMAGE_SIZE, channels), tf.float32),
+                    lambda image: tf.cast(decode_and_crop(image, IMAGE_SIZE, channels), tf.float32),
                     image_bytes,
                     fn_output_signature=tf.TensorSpec(shape, tf.float32),
                 )
@@ -95,7 +96,7 @@ def card_of(name: str, **changes: Any) -> ModelCard:
 
 @pytest.fixture(scope="session")
 def saved_models(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """SavedModels by the seed of their weights."""
+    """Return the folders of SavedModels by the seed of their weights."""
     folders = {seed: tmp_path_factory.mktemp("saved-models") / str(seed) for seed in (1, 2)}
     for seed, folder in folders.items():
         write_saved_model(folder, seed)
@@ -107,23 +108,23 @@ Publish = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def publish(saved_models: dict[int, Path]) -> Publish:
-    """Publishes a version as the deploy step does: a whole folder, renamed into place."""
+    """Return a function that publishes a version as the deploy step does: by one rename of a complete folder."""
 
     def publish_version(
         repository: Path, name: str, version: int, seed: int = 1, key: Path | None = None, **changes: Any
     ) -> Path:
         folder = repository / name / str(version)
-        unfinished = folder.parent / f".{version}.unfinished"
-        shutil.copytree(saved_models[seed], unfinished)
-        card_of(name, **changes).write(unfinished / "model.json")
-        sign_folder(unfinished, key)
-        return unfinished.rename(folder)
+        staging_folder = folder.parent / f".{version}.unfinished"
+        shutil.copytree(saved_models[seed], staging_folder)
+        card_of(name, **changes).write(staging_folder / CARD_FILE)
+        sign_folder(staging_folder, key)
+        return staging_folder.rename(folder)
 
     return publish_version
 
 
 def raw_slice(seed: int, shape: tuple[int, int] = (120, 160)) -> bytes:
-    """A slice as a scanner gives it: a bright specimen in grey noise."""
+    """Return a raw slice: a bright specimen in grey noise."""
     random = np.random.default_rng(seed)
     image = random.normal(40, 6, shape)
     mask = np.zeros(shape, np.uint8)
@@ -140,8 +141,8 @@ def raw_slices() -> list[bytes]:
 
 @pytest.fixture(scope="session")
 def segmented_slices(raw_slices: list[bytes]) -> list[bytes]:
-    decoded = [cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE) for raw in raw_slices]
-    return [encode_png(segment_slice(image)) for image in decoded]
+    images = [cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE) for raw in raw_slices]
+    return [encode_png(segment_slice(image)) for image in images]
 
 
 def b64(content: bytes) -> dict[str, str]:
@@ -150,7 +151,7 @@ def b64(content: bytes) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def instances_of() -> Callable[..., dict[str, Any]]:
-    """Makes the body of a predict request, row by row."""
+    """Return a function that builds the body of a predict request in row format."""
 
     def body(images: list[bytes], specimen: str | None = None) -> dict[str, Any]:
         extra = {"specimen": specimen} if specimen else {}
@@ -161,7 +162,7 @@ def instances_of() -> Callable[..., dict[str, Any]]:
 
 @dataclass
 class Server:
-    """A server as a process of its own."""
+    """A server process."""
 
     process: subprocess.Popen[str]
     url: str
@@ -170,8 +171,10 @@ class Server:
     log: Path
 
 
-def started(arguments: list[str], log: Path, timeout_s: float = START_TIMEOUT_S) -> tuple[subprocess.Popen[str], str]:
-    """Starts a module and reads from its first lines where it listens."""
+def start_process(
+    arguments: list[str], log: Path, timeout_s: float = START_TIMEOUT_S
+) -> tuple[subprocess.Popen[str], str]:
+    """Start a module and return its process and the address from its log."""
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments], stdout=output, stderr=subprocess.STDOUT, text=True, env=os.environ
@@ -189,7 +192,7 @@ def started(arguments: list[str], log: Path, timeout_s: float = START_TIMEOUT_S)
 def wait_for(condition: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition is not met"
         time.sleep(0.05)
 
 
@@ -205,7 +208,7 @@ Start = Callable[..., Server]
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts servers and ends them with the tests."""
+    """Yield a function that starts servers; stop them after the tests."""
     servers: list[Server] = []
 
     def start(repository: Path, ready: bool = True) -> Server:
@@ -222,7 +225,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             "--poll",
             "0.2",
         ]
-        process, url = started(arguments, log)
+        process, url = start_process(arguments, log)
         servers.append(Server(process, url, events, repository, log))
         if ready:
             wait_for(lambda: is_ready(url))
@@ -236,7 +239,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def start_transformer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts transformers of the model `forams` as processes of their own."""
+    """Yield a function that starts transformers of the model `forams`; stop them after the tests."""
     transformers: list[Server] = []
 
     def start(predictor_host: str, *options: str, ready: bool = True) -> Server:
@@ -244,7 +247,7 @@ def start_transformer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Star
         events, log = folder / "events", folder / "log.txt"
         arguments = ["serving.transformer", "--model_name", "forams", "--predictor_host", predictor_host, *options]
         arguments += ["--predictor_protocol", "v1", "--workers", "1", "--http_port", "0", "--host", "127.0.0.1"]
-        process, url = started([*arguments, "--events", str(events)], log)
+        process, url = start_process([*arguments, "--events", str(events)], log)
         transformers.append(Server(process, url, events, folder, log))
         if ready:
             wait_for(lambda: is_ready(url))
@@ -258,15 +261,15 @@ def start_transformer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Star
 
 @pytest.fixture(scope="session")
 def reference(saved_models: dict[int, Path]) -> dict[int, Any]:
-    """The same SavedModels, called without a server: functions of a list of encoded images, by seed."""
+    """Return the SavedModels as functions of a list of encoded images, by seed."""
     import tensorflow as tf
 
-    loaded = {seed: tf.saved_model.load(str(folder)) for seed, folder in saved_models.items()}
-    return {seed: ReferenceModel(model) for seed, model in loaded.items()}
+    models = {seed: tf.saved_model.load(str(folder)) for seed, folder in saved_models.items()}
+    return {seed: ReferenceModel(model) for seed, model in models.items()}
 
 
 class ReferenceModel:
-    """Calls the signature of a SavedModel."""
+    """A SavedModel as a function."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -280,7 +283,7 @@ class ReferenceModel:
 
 @pytest.fixture(scope="session")
 def server(start_server: Start, publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server of the model `forams`, version 1, that several tests share."""
+    """Start a server of the model `forams`, version 1, that several tests share."""
     repository = tmp_path_factory.mktemp("repository")
     publish(repository, "forams", 1)
     return start_server(repository)

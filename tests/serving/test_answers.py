@@ -1,4 +1,4 @@
-"""Answers over HTTP, against the SavedModel called directly; TensorFlow Serving's REST format."""
+"""Answers over HTTP in TensorFlow Serving's REST format, compared with direct calls of the SavedModel."""
 
 import io
 import json
@@ -19,11 +19,11 @@ def ask(server: Any, body: Any, path: str = "forams:predict") -> httpx.Response:
     return httpx.post(f"{server.url}/v1/models/{path}", json=body, timeout=30)
 
 
-def assert_same(rows: list[dict[str, Any]], expected: dict[str, Any]) -> None:
-    assert [row["species"].encode() for row in rows] == expected["species"].tolist()
-    assert [row["unknown"] for row in rows] == expected["unknown"].tolist()
+def assert_same(rows: list[dict[str, Any]], own_outputs: dict[str, Any]) -> None:
+    assert [row["species"].encode() for row in rows] == own_outputs["species"].tolist()
+    assert [row["unknown"] for row in rows] == own_outputs["unknown"].tolist()
     for name in ("confidence", "scores", "embedding"):
-        np.testing.assert_allclose([row[name] for row in rows], expected[name], atol=1e-5, rtol=0)
+        np.testing.assert_allclose([row[name] for row in rows], own_outputs[name], atol=1e-5, rtol=0)
 
 
 def test_the_served_answer_equals_the_models_own_for_the_same_bytes(
@@ -35,9 +35,7 @@ def test_the_served_answer_equals_the_models_own_for_the_same_bytes(
     assert_same(response.json()["predictions"], reference[1](segmented_slices))
 
 
-def test_the_answers_differ_between_slices_so_that_the_comparison_can_fail(
-    segmented_slices: list[bytes], reference: Any
-) -> None:
+def test_the_answers_differ_between_slices(segmented_slices: list[bytes], reference: Any) -> None:
     scores = reference[1](segmented_slices)["scores"]
     assert np.abs(scores[1:] - scores[0]).max(axis=1).min() > 1e-3
     assert np.abs(reference[2](segmented_slices)["scores"] - scores).max() > 1e-3
@@ -46,8 +44,8 @@ def test_the_answers_differ_between_slices_so_that_the_comparison_can_fail(
 def test_a_raw_slice_and_the_segmented_one_get_the_same_answer(
     server: Any, raw_slices: list[bytes], segmented_slices: list[bytes], instances_of: Body
 ) -> None:
-    raw, segmented = (ask(server, instances_of(images)).json() for images in (raw_slices, segmented_slices))
-    assert raw == segmented
+    raw, segmented_slice = (ask(server, instances_of(images)).json() for images in (raw_slices, segmented_slices))
+    assert raw == segmented_slice
 
 
 def test_each_lossless_encoding_of_a_slice_gets_the_same_answer(
@@ -71,7 +69,9 @@ def test_a_black_slice_gets_an_answer(server: Any, reference: Any, instances_of:
     assert_same(ask(server, instances_of([file.getvalue()])).json()["predictions"], reference[1]([file.getvalue()]))
 
 
-def test_columns_are_answered_with_columns(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
+def test_a_request_in_columns_is_answered_in_columns(
+    server: Any, segmented_slices: list[bytes], instances_of: Body
+) -> None:
     rows = instances_of(segmented_slices)["instances"]
     columns = {"inputs": {"image_bytes": [row["image_bytes"] for row in rows]}}
     outputs = ask(server, columns).json()["outputs"]
@@ -80,13 +80,13 @@ def test_columns_are_answered_with_columns(server: Any, segmented_slices: list[b
     assert [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)] == predictions
 
 
-def test_the_short_forms_of_a_single_input_are_understood(
+def test_the_short_forms_of_a_single_input_are_accepted(
     server: Any, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     short = instances_of(segmented_slices[:1])["instances"][0]["image_bytes"]
-    expected = ask(server, instances_of(segmented_slices[:1])).json()["predictions"]
-    assert ask(server, {"instances": [short]}).json()["predictions"] == expected
-    assert ask(server, {"inputs": [short]}).json()["outputs"]["species"] == [expected[0]["species"]]
+    own_outputs = ask(server, instances_of(segmented_slices[:1])).json()["predictions"]
+    assert ask(server, {"instances": [short]}).json()["predictions"] == own_outputs
+    assert ask(server, {"inputs": [short]}).json()["outputs"]["species"] == [own_outputs[0]["species"]]
 
 
 def test_the_signature_may_be_named(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
@@ -94,9 +94,7 @@ def test_the_signature_may_be_named(server: Any, segmented_slices: list[bytes], 
     assert ask(server, body).status_code == 200
 
 
-def test_curls_default_content_type_is_understood(
-    server: Any, segmented_slices: list[bytes], instances_of: Body
-) -> None:
+def test_curls_default_content_type_is_accepted(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
     body = json.dumps(instances_of(segmented_slices[:1])).encode()
     command = ["curl", "-sS", "--data-binary", "@-", f"{server.url}/v1/models/forams:predict"]
     answer = subprocess.run(command, input=body, capture_output=True, check=True).stdout
@@ -108,18 +106,18 @@ def test_a_named_specimen_gets_the_mean_of_its_slices_scores(
 ) -> None:
     first, second = instances_of(raw_slices[:4], "Fallotia-7"), instances_of(raw_slices[4:])
     answer = ask(server, {"instances": first["instances"] + second["instances"]}).json()
-    expected = reference[1](segmented_slices[:4])["scores"].mean(axis=0)
+    own_outputs = reference[1](segmented_slices[:4])["scores"].mean(axis=0)
     vote = answer["specimens"].pop("Fallotia-7")
     assert not answer["specimens"]
     assert vote["slices"] == 4
-    assert vote["confidence"] == pytest.approx(float(expected.max()), abs=1e-5)
-    assert vote["species"] == ("alveolina", "fallotia", "lockhartia", "orbitoides")[int(expected.argmax())]
+    assert vote["confidence"] == pytest.approx(float(own_outputs.max()), abs=1e-5)
+    assert vote["species"] == ("alveolina", "fallotia", "lockhartia", "orbitoides")[int(own_outputs.argmax())]
 
 
 def test_the_status_is_tensorflow_servings(server: Any) -> None:
-    expected = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    own_outputs = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     for path in ("forams", "forams/versions/1"):
-        assert httpx.get(f"{server.url}/v1/models/{path}").json() == {"model_version_status": [expected]}
+        assert httpx.get(f"{server.url}/v1/models/{path}").json() == {"model_version_status": [own_outputs]}
 
 
 def test_the_metadata_is_tensorflow_servings(server: Any) -> None:
@@ -134,12 +132,12 @@ def test_the_metadata_is_tensorflow_servings(server: Any) -> None:
         assert set(signature["outputs"]) == OUTPUTS
 
 
-def test_a_version_can_be_asked_for(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
+def test_a_version_can_be_requested(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
     body = instances_of(segmented_slices[:1])
     assert ask(server, body, "forams/versions/1:predict").json() == ask(server, body).json()
 
 
-def test_health_readiness_and_models_are_told(server: Any) -> None:
+def test_health_readiness_and_models_are_reported(server: Any) -> None:
     for path in ("/", "/healthz", "/v2/health/live", "/v2/health/ready", "/readyz"):
         assert httpx.get(server.url + path).status_code == 200
     assert "forams" in httpx.get(f"{server.url}/v1/models").json()["models"]

@@ -1,4 +1,4 @@
-"""What an answered slice leaves for the monitor."""
+"""Drift events of answered slices."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from components.shared.contracts import DriftEvent
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import describe
 from monitoring.drift.event_log import EventLog
-from serving.drift_events import AnsweredSlice, EventRecorder, remove_oldest
+from serving.drift_events import EventRecorder, PendingEvent, remove_oldest
 
 Body = Callable[..., dict[str, Any]]
 
@@ -29,14 +29,14 @@ def events_of(folder: Path) -> list[DriftEvent]:
 
 def wait_for_events(folder: Path, specimen: str, count: int) -> list[DriftEvent]:
     for _ in range(200):
-        found = [event for event in events_of(folder) if event.specimen == specimen]
-        if len(found) >= count:
-            return found
+        events = [event for event in events_of(folder) if event.specimen == specimen]
+        if len(events) >= count:
+            return events
         time.sleep(0.05)
-    raise AssertionError(f"{len(found)} events of {specimen}")
+    raise AssertionError(f"{len(events)} events of {specimen}")
 
 
-def answered(number: int = 0, pixels: Any = None) -> AnsweredSlice:
+def pending_event(number: int = 0, pixels: Any = None) -> PendingEvent:
     event = DriftEvent(
         id=str(number),
         time=float(number),
@@ -49,7 +49,7 @@ def answered(number: int = 0, pixels: Any = None) -> AnsweredSlice:
         descriptors={},
         embedding=(0.25, -1.0),
     )
-    return AnsweredSlice(event, np.full((16, 16), 9, np.uint8) if pixels is None else pixels)
+    return PendingEvent(event, np.full((16, 16), 9, np.uint8) if pixels is None else pixels)
 
 
 @pytest.fixture
@@ -70,23 +70,23 @@ def test_each_answered_slice_leaves_an_event_with_the_answer(
     rows = httpx.post(f"{server.url}/v1/models/forams:predict", json=body).json()["predictions"]
     events = wait_for_events(server.events, "Orbitoides-3", 3)
     assert len({event.id for event in events}) == 3
-    for event, row, segmented in zip(events, rows, segmented_slices, strict=False):
+    for event, row, image in zip(events, rows, segmented_slices, strict=False):
         assert (event.model, event.version) == ("forams", 1)
         assert before <= event.time <= time.time()
         assert (event.species, event.unknown) == (row["species"], row["unknown"])
         assert event.confidence == pytest.approx(row["confidence"])
         assert event.embedding == pytest.approx(row["embedding"])
-        assert event.descriptors == pytest.approx(describe(decode_image(segmented, 1)))
+        assert event.descriptors == pytest.approx(describe(decode_image(image, 1)))
 
 
 def test_slices_without_a_specimen_share_the_id_of_their_request(
     server: Any, raw_slices: list[bytes], instances_of: Body
 ) -> None:
-    known = {event.id for event in events_of(server.events)}
+    known_ids = {event.id for event in events_of(server.events)}
     for _ in range(2):
         httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of(raw_slices[:2]))
     for _ in range(100):
-        new = [event.specimen for event in events_of(server.events) if event.id not in known]
+        new = [event.specimen for event in events_of(server.events) if event.id not in known_ids]
         if len(new) == 4:
             break
         time.sleep(0.05)
@@ -102,18 +102,18 @@ def test_the_image_never_reaches_the_disk(server: Any, raw_slices: list[bytes], 
             assert not {"image", "pixels", "b64"} & set(json.loads(line))
 
 
-def test_a_refused_request_leaves_no_event(server: Any, raw_slices: list[bytes], instances_of: Body) -> None:
+def test_a_rejected_request_leaves_no_event(server: Any, raw_slices: list[bytes], instances_of: Body) -> None:
     httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of([raw_slices[0], b"junk"], "refused"))
     httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of(raw_slices[:1], "after-it"))
     wait_for_events(server.events, "after-it", 1)
     assert "refused" not in {event.specimen for event in events_of(server.events)}
 
 
-def test_events_that_wait_are_written_at_the_end(recorder_of: Any, tmp_path: Path) -> None:
+def test_queued_events_are_written_on_close(recorder_of: Any, tmp_path: Path) -> None:
     recorder = recorder_of()
     recorder.start()
     for number in range(500):
-        recorder.record(answered(number))
+        recorder.record(pending_event(number))
     recorder.close()
     assert [event.specimen for event in events_of(tmp_path / "events")] == [
         f"specimen-{number}" for number in range(500)
@@ -121,62 +121,58 @@ def test_events_that_wait_are_written_at_the_end(recorder_of: Any, tmp_path: Pat
     assert recorder.dropped == 0
 
 
-def test_a_full_queue_drops_and_counts_and_never_waits(recorder_of: Any, tmp_path: Path) -> None:
+def test_a_full_queue_drops_and_counts_events_without_blocking(recorder_of: Any, tmp_path: Path) -> None:
     recorder = recorder_of(max_events=10)
-    started = time.monotonic()
     for number in range(1_000):
-        recorder.record(answered(number))
-    assert time.monotonic() - started < 1
+        recorder.record(pending_event(number))  # no thread empties the queue yet, so blocking would never end
     assert recorder.dropped == 990
     recorder.start()
     recorder.close()
     assert len(events_of(tmp_path / "events")) == 10
 
 
-def test_pixels_that_wait_are_bounded_in_bytes_and_freed_when_written(recorder_of: Any, tmp_path: Path) -> None:
+def test_queued_pixels_are_bounded_in_bytes_until_they_are_written(recorder_of: Any, tmp_path: Path) -> None:
     recorder = recorder_of(max_bytes=1_000)
     large = np.full((20, 20), 9, np.uint8)
     for number in range(4):
-        recorder.record(answered(number, large))
+        recorder.record(pending_event(number, large))
     assert recorder.dropped == 2
     recorder.start()
     wait_for_events(tmp_path / "events", "specimen-1", 1)
-    recorder.record(answered(4, large))
+    recorder.record(pending_event(4, large))
     recorder.close()
     assert [event.specimen for event in events_of(tmp_path / "events")] == ["specimen-0", "specimen-1", "specimen-4"]
 
 
-def test_a_folder_that_cannot_be_written_is_reported_once_and_events_are_counted_as_dropped(
+def test_an_unwritable_folder_is_reported_once_and_events_are_dropped(
     recorder_of: Any, tmp_path: Path, reports: list[str]
 ) -> None:
     recorder = recorder_of()
     recorder.start()
     (tmp_path / "events").rmdir()
     for number in range(200):
-        recorder.record(answered(number))
+        recorder.record(pending_event(number))
     recorder.close()
     assert recorder.dropped == 200
     assert len(reports) == 1
     assert "cannot be written" in reports[0]
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_line_spoils_no_later_event(
+def test_a_line_truncated_by_a_full_disk_damages_no_later_event(
     recorder_of: Any, tmp_path: Path, reports: list[str]
 ) -> None:
     recorder = recorder_of()
     recorder.start()
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (1000, unlimited[1])
-        )  # a file takes no more, as a full disk would not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old_limit[1]))  # limit the size of a file, like a full disk
         for number in range(4):
-            recorder.record(answered(number))
+            recorder.record(pending_event(number))
         for _ in range(1000):
             time.sleep(0 if recorder.dropped == 4 else 0.01)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    recorder.record(answered(9))
+        resource.setrlimit(resource.RLIMIT_FSIZE, old_limit)
+    recorder.record(pending_event(9))
     recorder.close()
     assert len(reports) == 1
     files = sorted((tmp_path / "events").iterdir())
@@ -187,11 +183,11 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line_spoils_no_later_event(
     assert log.corrupt_lines == 0
 
 
-def test_events_recorded_by_many_threads_are_all_written_whole(recorder_of: Any, tmp_path: Path) -> None:
+def test_events_of_many_threads_are_all_written_complete(recorder_of: Any, tmp_path: Path) -> None:
     recorder = recorder_of()
     recorder.start()
     threads = [
-        threading.Thread(target=lambda start=start: [recorder.record(answered(start + n)) for n in range(100)])
+        threading.Thread(target=lambda start=start: [recorder.record(pending_event(start + n)) for n in range(100)])
         for start in range(0, 800, 100)
     ]
     for thread in threads:
@@ -202,22 +198,22 @@ def test_events_recorded_by_many_threads_are_all_written_whole(recorder_of: Any,
     assert {event.specimen for event in events_of(tmp_path / "events")} == {f"specimen-{n}" for n in range(800)}
 
 
-def test_files_rotate_and_the_oldest_go_so_that_the_folder_stays_bounded(recorder_of: Any, tmp_path: Path) -> None:
+def test_files_rotate_and_the_oldest_are_removed(recorder_of: Any, tmp_path: Path) -> None:
     folder = tmp_path / "events"
-    for _ in range(3):  # as after restarts: each has files of its own
+    for _ in range(3):  # like after restarts: each recorder has its own files
         recorder = recorder_of(max_file_bytes=2_000, max_folder_bytes=60_000)
         recorder.start()
         for number in range(640):
-            recorder.record(answered(number))
+            recorder.record(pending_event(number))
         recorder.close()
         sizes = [file.stat().st_size for file in folder.glob("*.jsonl")]
-        largest_file = 2_000 + 64 * 1_000  # a batch is written whole
+        largest_file = 2_000 + 64 * 1_000  # a batch is never split
         assert len(sizes) > 1
         assert sum(sizes) <= 60_000 + largest_file
     assert events_of(folder)[-1].specimen == "specimen-639"
 
 
-def test_only_files_of_events_are_removed(tmp_path: Path) -> None:
+def test_only_event_files_are_removed(tmp_path: Path) -> None:
     for number, name in enumerate(("events-a.jsonl", "notes.txt", "events-b.jsonl")):
         (tmp_path / name).write_text("x" * 100)
         os.utime(tmp_path / name, (number, number))

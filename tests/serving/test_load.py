@@ -1,4 +1,4 @@
-"""Much traffic at once, with junk in it and versions that change."""
+"""Heavy traffic with junk and new versions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ REQUESTS = 20_000
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_twenty_thousand_requests_with_junk_and_two_version_switches(
+def test_twenty_thousand_requests_with_junk_and_two_new_versions(
     start_server: Any,
     publish: Any,
     tmp_path: Path,
@@ -25,9 +25,9 @@ def test_twenty_thousand_requests_with_junk_and_two_version_switches(
 ) -> None:
     publish(tmp_path, "loaded", 1, seed=1)
     server = start_server(tmp_path)
-    expected = [reference[seed](segmented_slices)["scores"] for seed in (1, 2)]
+    scores = [reference[seed](segmented_slices)["scores"] for seed in (1, 2)]
     bodies = [instances_of([image]) for image in raw_slices]
-    traffic = Traffic(f"{server.url}/v1/models/loaded:predict", bodies, expected, REQUESTS)
+    traffic = Traffic(f"{server.url}/v1/models/loaded:predict", bodies, scores, REQUESTS)
     resident = traffic.run(
         lambda version: publish(tmp_path, "loaded", version, seed=2 if version == 2 else 1), server.process.pid
     )

@@ -1,4 +1,4 @@
-"""What counts as a version."""
+"""Complete and incomplete versions in the model repository."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def versions(repository: Repository, model: str) -> list[int]:
-    return [stored.version for stored in repository.versions(model)]
+    return [version.version for version in repository.versions(model)]
 
 
 def test_versions_are_numbers_and_the_newest_comes_first(repository: Repository, publish: Any) -> None:
@@ -27,7 +27,7 @@ def test_versions_are_numbers_and_the_newest_comes_first(repository: Repository,
     assert newest.card().classes[0] == "alveolina"
 
 
-def test_what_is_no_complete_version_is_passed_over(repository: Repository, publish: Any) -> None:
+def test_incomplete_versions_are_skipped(repository: Repository, publish: Any) -> None:
     model = publish(repository.root, "forams", 1).parent
     for name in (".2", "2.unfinished", "0", "007", "-3", "1e3", "latest", "4"):
         (model / name).mkdir()
@@ -40,9 +40,7 @@ def test_what_is_no_complete_version_is_passed_over(repository: Repository, publ
     assert versions(repository, "forams") == [1]
 
 
-def test_a_signed_version_counts_whatever_it_lacks_so_that_loading_can_say_so(
-    repository: Repository, publish: Any
-) -> None:
+def test_a_version_with_digests_is_listed_even_if_files_are_missing(repository: Repository, publish: Any) -> None:
     publish(repository.root, "forams", 1).joinpath("saved_model.pb").unlink()
     publish(repository.root, "forams", 2).joinpath("model.json").unlink()
     assert versions(repository, "forams") == [2, 1]

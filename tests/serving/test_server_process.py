@@ -1,4 +1,4 @@
-"""The server as a process: how it starts, waits, stops, and what it never loads."""
+"""The server process: start, empty repository, stop, and imports."""
 
 import signal
 import socket
@@ -21,7 +21,7 @@ def run_serving(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "serving", *arguments], capture_output=True, text=True, timeout=60)
 
 
-def test_an_empty_repository_is_waited_for_and_sigterm_finishes_what_was_begun(
+def test_an_empty_repository_is_polled_and_sigterm_finishes_requests(
     start_server: Any, publish: Any, tmp_path: Path, raw_slices: list[bytes], instances_of: Body
 ) -> None:
     server = start_server(tmp_path / "nothing-yet", ready=False)
@@ -37,14 +37,14 @@ def test_an_empty_repository_is_waited_for_and_sigterm_finishes_what_was_begun(
         time.sleep(0.1)
     answers: list[int] = []
     body = instances_of(raw_slices * 40, "last-words")
-    asking = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=60).status_code))
-    asking.start()
-    while "taxonflow_requests_in_flight 1.0" not in httpx.get(f"{server.url}/metrics").text and asking.is_alive():
+    thread = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=60).status_code))
+    thread.start()
+    while "taxonflow_requests_in_flight 1.0" not in httpx.get(f"{server.url}/metrics").text and thread.is_alive():
         time.sleep(0.005)
     assert not answers
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(40) == 0
-    asking.join()
+    thread.join()
     assert answers == [200]
     lines = "".join(file.read_text() for file in server.events.glob("*.jsonl")).splitlines()
     assert len(lines) == 240
@@ -53,7 +53,7 @@ def test_an_empty_repository_is_waited_for_and_sigterm_finishes_what_was_begun(
     assert "Traceback" not in log
 
 
-def test_ctrl_c_while_it_is_loading_ends_it_without_a_traceback(tmp_path: Path) -> None:
+def test_ctrl_c_during_loading_exits_without_a_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "serving", "--repository", str(tmp_path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
@@ -64,7 +64,7 @@ def test_ctrl_c_while_it_is_loading_ends_it_without_a_traceback(tmp_path: Path) 
     assert "Traceback" not in rest
 
 
-def test_the_log_is_a_few_lines_that_say_where_and_what_next(server: Any) -> None:
+def test_the_log_has_the_address_and_the_next_command(server: Any) -> None:
     lines = server.log.read_text().splitlines()
     assert all(line.startswith("[serve] ") for line in lines)
     assert f"[serve] ask it: python -m serving.client SLICE.png --url {server.url}" in lines
@@ -75,24 +75,24 @@ def test_the_default_address_is_loopback(server: Any) -> None:
     assert server.url.startswith("http://127.0.0.1:")
 
 
-def test_an_occupied_port_ends_in_one_sentence(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        ended = run_serving("--repository", str(tmp_path), "--port", str(port))
-    assert ended.returncode == EXIT_BAD_INPUT
-    assert f"127.0.0.1:{port} cannot be listened to" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+def test_an_occupied_port_exits_with_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        process = run_serving("--repository", str(tmp_path), "--port", str(port))
+    assert process.returncode == EXIT_BAD_INPUT
+    assert f"127.0.0.1:{port} cannot be listened to" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
 
 
-def test_an_impossible_port_and_an_impossible_events_folder_end_in_one_sentence(tmp_path: Path) -> None:
+def test_an_invalid_port_or_events_folder_exits_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (["--port", "99999"], ["--port", "0", "--events", str(tmp_path / "file" / "events")]):
-        ended = run_serving("--repository", str(tmp_path), *arguments)
-        assert ended.returncode == EXIT_BAD_INPUT
-        assert len(ended.stderr.splitlines()) == 1, ended.stderr
+        process = run_serving("--repository", str(tmp_path), *arguments)
+        assert process.returncode == EXIT_BAD_INPUT
+        assert len(process.stderr.splitlines()) == 1, process.stderr
 
 
-def test_neither_the_server_nor_the_transformer_loads_what_it_does_not_need() -> None:
+def test_server_transformer_and_client_import_no_unneeded_library() -> None:
     code = (
         "import sys, serving.__main__, serving.transformer, serving.client.__main__\n"
         "assert 'tensorflow' not in sys.modules, 'tensorflow before the address is bound'\n"
@@ -100,5 +100,5 @@ def test_neither_the_server_nor_the_transformer_loads_what_it_does_not_need() ->
         "assert 'tensorflow' in sys.modules\n"
         "print(sorted({'evidently', 'kfp', 'nibabel'} & set(sys.modules)))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert ended.stdout.strip() == "[]", ended.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert process.stdout.strip() == "[]", process.stderr

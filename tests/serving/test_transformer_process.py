@@ -1,4 +1,4 @@
-"""The transformer as a process of its own: `python -m serving` stands behind it as TensorFlow Serving does."""
+"""The transformer process, with `python -m serving` as its TensorFlow Serving."""
 
 import json
 import signal
@@ -28,18 +28,16 @@ def post(url: str, body: Any) -> httpx.Response:
     return httpx.post(f"{url}/v1/models/forams:predict", json=body, timeout=30)
 
 
-def test_it_answers_as_the_one_command_server_does(
+def test_it_answers_like_the_local_server(
     server: Any, transformer: Any, raw_slices: list[bytes], instances_of: Body
 ) -> None:
     body = instances_of(raw_slices, "Fallotia-1")
-    direct, transformed = post(server.url, body), post(transformer.url, body)
-    assert transformed.status_code == 200
-    assert (
-        transformed.json()["specimens"]["Fallotia-1"]["species"] == direct.json()["specimens"]["Fallotia-1"]["species"]
-    )
-    for row, expected in zip(transformed.json()["predictions"], direct.json()["predictions"], strict=True):
-        assert row["species"] == expected["species"]
-        np.testing.assert_allclose(row["scores"], expected["scores"], atol=1e-6)
+    direct, indirect = post(server.url, body), post(transformer.url, body)
+    assert indirect.status_code == 200
+    assert indirect.json()["specimens"]["Fallotia-1"]["species"] == direct.json()["specimens"]["Fallotia-1"]["species"]
+    for row, direct_row in zip(indirect.json()["predictions"], direct.json()["predictions"], strict=True):
+        assert row["species"] == direct_row["species"]
+        np.testing.assert_allclose(row["scores"], direct_row["scores"], atol=1e-6)
 
 
 def test_it_votes_among_all_species_of_the_model(server: Any, transformer: Any, instances_of: Body) -> None:
@@ -62,12 +60,12 @@ def test_it_segments_before_it_forwards(
     transformer: Any, raw_slices: list[bytes], segmented_slices: list[bytes], reference: Any, instances_of: Body
 ) -> None:
     rows = post(transformer.url, instances_of(raw_slices)).json()["predictions"]
-    expected = reference[1](segmented_slices)["scores"]
-    assert np.abs(reference[1](raw_slices)["scores"] - expected).max() > 1e-3
-    np.testing.assert_allclose([row["scores"] for row in rows], expected, atol=1e-5)
+    direct_row = reference[1](segmented_slices)["scores"]
+    assert np.abs(reference[1](raw_slices)["scores"] - direct_row).max() > 1e-3
+    np.testing.assert_allclose([row["scores"] for row in rows], direct_row, atol=1e-5)
 
 
-def test_the_predictors_status_metadata_and_errors_come_through(
+def test_the_predictors_status_metadata_and_errors_are_forwarded(
     server: Any, transformer: Any, instances_of: Body
 ) -> None:
     for path in ("forams", "forams/metadata", "forams/versions/1"):
@@ -75,9 +73,9 @@ def test_the_predictors_status_metadata_and_errors_come_through(
             httpx.get(f"{transformer.url}/v1/models/{path}").json()
             == httpx.get(f"{server.url}/v1/models/{path}").json()
         )
-    missing = httpx.get(f"{transformer.url}/v1/models/forams/versions/9")
-    assert missing.status_code == 404
-    assert "version 9" in missing.json()["error"]
+    response = httpx.get(f"{transformer.url}/v1/models/forams/versions/9")
+    assert response.status_code == 404
+    assert "version 9" in response.json()["error"]
     assert httpx.get(f"{transformer.url}/v1/models/kept").status_code == 404
     unknown_signature = post(transformer.url, {"signature_name": "x", **instances_of([encoded_black()])})
     assert unknown_signature.status_code == 400
@@ -88,7 +86,7 @@ def encoded_black() -> bytes:
     return encode_png(np.zeros((20, 20), np.uint8))
 
 
-def test_bad_input_is_refused_before_the_predictor_sees_it(transformer: Any, instances_of: Body) -> None:
+def test_bad_input_is_rejected_before_it_is_forwarded(transformer: Any, instances_of: Body) -> None:
     assert post(transformer.url, {"instances": []}).status_code == 400
     assert "instance 0" in post(transformer.url, instances_of([b"junk"])).json()["error"]
 
@@ -100,11 +98,11 @@ def test_its_drift_events_carry_the_predictors_version(
     transformer.process.send_signal(signal.SIGTERM)
     assert transformer.process.wait(30) == 0
     lines = [json.loads(line) for file in transformer.events.glob("*.jsonl") for line in file.read_text().splitlines()]
-    found = [line for line in lines if line["specimen"] == "over-there"]
-    assert [line["version"] for line in found] == [1, 1]
+    events = [line for line in lines if line["specimen"] == "over-there"]
+    assert [line["version"] for line in events] == [1, 1]
 
 
-def test_a_predictor_that_is_not_there_is_a_503_and_not_ready(
+def test_an_unreachable_predictor_is_a_503_and_not_ready(
     start_transformer: Any, raw_slices: list[bytes], instances_of: Body
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -120,8 +118,8 @@ def test_a_predictor_that_is_not_there_is_a_503_and_not_ready(
 def test_a_predictor_that_does_not_answer_is_a_504(
     start_transformer: Any, raw_slices: list[bytes], instances_of: Body
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"127.0.0.1:{silent.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
         transformer = start_transformer(address, "--predictor_request_timeout_seconds", "1", ready=False)
         response = post(transformer.url, instances_of(raw_slices[:1]))
     assert response.status_code == 504
@@ -132,6 +130,6 @@ def test_a_predictor_that_does_not_answer_is_a_504(
     ("options", "reason"),
     [([], "no --predictor_host"), (["--predictor_host", "h", "--predictor_protocol", "v2"], "expected v1")],
 )
-def test_options_that_make_no_sense_are_refused(options: list[str], reason: str) -> None:
+def test_invalid_options_are_rejected(options: list[str], reason: str) -> None:
     with pytest.raises(BadConfigError, match=reason):
         predictor_url(parse_arguments(["--model_name", "m", *options]))

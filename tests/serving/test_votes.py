@@ -1,4 +1,4 @@
-"""The vote on a specimen is among all species of the model that answered."""
+"""The vote on a specimen among all species of the model."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ SCORES = [[0.50, 0.05, 0.45], [0.05, 0.50, 0.45]]
 
 
 def outputs(species: tuple[str, ...] = ("alveolina", "fallotia")) -> Outputs:
-    said = {"species": species, "confidence": [0.5, 0.5], "scores": SCORES, "unknown": [False, True]}
-    return Outputs.of({**said, "embedding": np.zeros((2, 4))})
+    values = {"species": species, "confidence": [0.5, 0.5], "scores": SCORES, "unknown": [False, True]}
+    return Outputs.from_values({**values, "embedding": np.zeros((2, 4))})
 
 
 def test_a_species_that_wins_no_slice_may_win_the_specimen() -> None:
@@ -26,6 +26,6 @@ def test_the_names_of_another_model_are_not_used(classes: tuple[str, ...]) -> No
     assert specimen_votes(["a", "a"], outputs(), classes)["a"].species in SPECIES[:2]
 
 
-def test_each_named_specimen_gets_a_vote_of_its_own_slices() -> None:
+def test_each_named_specimen_gets_the_vote_of_its_own_slices() -> None:
     votes = specimen_votes(["a", ""], outputs(), SPECIES)
     assert {name: (vote.species, vote.slices) for name, vote in votes.items()} == {"a": ("alveolina", 1)}

@@ -1,4 +1,4 @@
-"""Much traffic at once: good requests, junk, versions that change, and the memory of the server that answers."""
+"""A load generator: good requests, junk, new versions, and the memory of the server."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ import numpy as np
 
 CLIENTS, JUNK_EVERY = 8, 10
 SWITCHES = (0.15, 0.3)
-"""Shares of the requests after which a version is published."""
+"""Fractions of the requests after which a version is published."""
 
 
 def resident_kib(pid: int) -> int:
@@ -21,28 +21,28 @@ def resident_kib(pid: int) -> int:
 
 
 class Traffic:
-    """Clients that send slices and junk in turns, and check every answer.
+    """Clients that alternate slices and junk, and check every answer.
 
     Args:
-        url: of the predict path.
-        bodies: good requests of one slice each.
-        expected: float32 [slices, species] for each set of weights that may answer.
-        requests: that all clients send together.
+        url: Address of the predict path.
+        bodies: Valid request bodies of one slice each.
+        own_scores: Scores of each version that may answer, float32 [slices, species].
+        requests: Number of requests of all clients together.
     """
 
-    def __init__(self, url: str, bodies: list[dict[str, Any]], expected: list[Any], requests: int) -> None:
-        self.url, self.bodies, self.expected, self.requests = url, bodies, expected, requests
+    def __init__(self, url: str, bodies: list[dict[str, Any]], own_scores: list[Any], requests: int) -> None:
+        self.url, self.bodies, self.expected, self.requests = url, bodies, own_scores, requests
         self.statuses: Counter[tuple[str, int]] = Counter()
         self.wrong: list[Any] = []
         self._numbers, self._lock = iter(range(requests)), threading.Lock()
         self._clients = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
 
     def run(self, publish: Callable[[int], object], pid: int) -> list[int]:
-        """Sends everything, and has versions 2 and 3 published on the way.
+        """Send all requests and publish versions 2 and 3 meanwhile.
 
         Args:
-            publish: takes the version's number.
-            pid: of the server.
+            publish: Function that publishes a version number.
+            pid: Process id of the server.
 
         Returns:
             Resident KiB of the server, twice a second in the second half of the requests.
@@ -61,7 +61,7 @@ class Traffic:
         return [*resident, resident_kib(pid)]
 
     def all_are_answered(self) -> bool:
-        """Whether each good request got its answer and each junk one a 400."""
+        """Return whether each valid request got its answer and each junk request a 400."""
         junk = len(range(0, self.requests, JUNK_EVERY))
         return not self.wrong and self.statuses == {("good", 200): self.requests - junk, ("junk", 400): junk}
 

@@ -1,12 +1,8 @@
 """User metrics from a fake Prometheus over HTTP."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import promql_parser
 import pytest
@@ -14,6 +10,7 @@ import pytest
 from components.deploy.canary.prometheus import Traffic, read_traffic, traffic_violations
 from components.shared.errors import DeployError
 from tests.deploy.revisions import rollback_to
+from tests.http_server import Response, http_server
 
 
 class Prometheus:
@@ -38,24 +35,8 @@ class Prometheus:
 @pytest.fixture
 def prometheus() -> Iterator[Prometheus]:
     fake = Prometheus()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = json.dumps(fake.answer(parse_qs(urlsplit(self.path).query)["query"][0])).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    fake.address = f"http://127.0.0.1:{server.server_port}"
-    yield fake
-    server.shutdown()
-    server.server_close()
+    with http_server(lambda request: Response.of_json(fake.answer(request.query["query"]))) as fake.address:
+        yield fake
 
 
 def test_the_queries_are_promql_for_one_deployments_pods(prometheus: Prometheus) -> None:

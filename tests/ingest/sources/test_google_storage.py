@@ -1,60 +1,38 @@
 """gs:// addresses through gcsfs, with a small server that implements the JSON API of Google Cloud Storage."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 
 from components.ingest.sources import open_source
 from components.ingest.sources.manifest import read_manifest
 from components.shared.errors import BadManifestError, BadSourceFileError
+from tests.http_server import Request, Response, http_server
 
 TABLE = b"path,species,specimen\nvolumes/one.nii,Alba,1\ngone.nii,Alba,2\n"
 OBJECTS = {"set/manifest.csv": TABLE, "set/volumes/one.nii": b"voxels" * 5000}
 
 
-class JsonApi(BaseHTTPRequestHandler):
-    """API for the objects of the bucket `lab`: list, metadata, content with ranges."""
+def respond(request: Request) -> Response:
+    """Answer as the JSON API for the bucket `lab`: list, metadata, content with ranges."""
+    _, bucket, name = request.path.partition("/b/lab/o")
+    name, query = unquote(name.removeprefix("/")), request.query
+    if bucket and not name:
+        return Response.of_json(listing(query.get("prefix", ""), query.get("delimiter", "")))
+    if name not in OBJECTS:
+        return Response.of_json({"error": {"code": 404, "message": "not found"}}, 404)
+    if query.get("alt") == "media":
+        return content(OBJECTS[name], request.headers.get("range", ""))
+    return Response.of_json(metadata(name))
 
-    protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
-        address = urlsplit(self.path)
-        query = {key: values[0] for key, values in parse_qs(address.query).items()}
-        _, separator, name = address.path.partition("/b/lab/o")
-        name = unquote(name.removeprefix("/"))
-        if separator and not name:
-            self.answer(200, json.dumps(listing(query.get("prefix", ""), query.get("delimiter", ""))).encode())
-        elif name not in OBJECTS:
-            self.answer(404, b'{"error": {"code": 404, "message": "not found"}}')
-        elif query.get("alt") == "media":
-            self.content(OBJECTS[name])
-        else:
-            self.answer(200, json.dumps(metadata(name)).encode())
-
-    def content(self, body: bytes) -> None:
-        if byte_range := self.headers.get("Range"):
-            first, _, last = byte_range.removeprefix("bytes=").partition("-")
-            self.answer(206, body[int(first) : int(last) + 1 if last else None])
-        else:
-            self.answer(200, body)
-
-    def answer(self, code: int, body: bytes) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
+def content(body: bytes, byte_range: str) -> Response:
+    if not byte_range:
+        return Response(200, body)
+    first, _, last = byte_range.removeprefix("bytes=").partition("-")
+    return Response(206, body[int(first) : int(last) + 1 if last else None])
 
 
 def metadata(name: str) -> dict[str, str]:
@@ -71,12 +49,9 @@ def listing(prefix: str, delimiter: str) -> dict[str, list[object]]:
 
 @pytest.fixture(autouse=True)
 def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), JsonApi)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
-    yield
-    server.shutdown()
-    server.server_close()
+    with http_server(respond) as address:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        yield
 
 
 def test_a_manifest_is_read_and_its_volumes_are_downloaded(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Versions that come and go while requests are being answered."""
+"""Versions that are added and removed while requests are answered."""
 
 import asyncio
 import shutil
@@ -52,14 +52,14 @@ def test_a_new_version_takes_over_without_a_failed_request(
 ) -> None:
     publish(server.repository, "rolling", 1, seed=1)
     wait(lambda: states(server, "rolling") == {"1": "AVAILABLE"})
-    body, done, answers = instances_of(segmented_slices[:2]), threading.Event(), []
+    body, stop_event, answers = instances_of(segmented_slices[:2]), threading.Event(), []
 
-    def keep_asking() -> None:
+    def send_requests() -> None:
         with httpx.Client(timeout=60) as client:
-            while not done.is_set():
+            while not stop_event.is_set():
                 answers.append(client.post(f"{server.url}/v1/models/rolling:predict", json=body))
 
-    clients = [threading.Thread(target=keep_asking) for _ in range(4)]
+    clients = [threading.Thread(target=send_requests) for _ in range(4)]
     for client in clients:
         client.start()
     try:
@@ -69,20 +69,21 @@ def test_a_new_version_takes_over_without_a_failed_request(
         enough = len(answers) + 20
         wait(lambda: len(answers) > enough)
     finally:
-        done.set()
+        stop_event.set()
         for client in clients:
             client.join()
     assert {answer.status_code for answer in answers} == {200}
-    served = np.array([[row["scores"] for row in answer.json()["predictions"]] for answer in answers])
+    served_scores = np.array([[row["scores"] for row in answer.json()["predictions"]] for answer in answers])
     by_old, by_new = (
-        np.abs(served - reference[seed](segmented_slices[:2])["scores"]).max(axis=(1, 2)) < 1e-5 for seed in (1, 2)
+        np.abs(served_scores - reference[seed](segmented_slices[:2])["scores"]).max(axis=(1, 2)) < 1e-5
+        for seed in (1, 2)
     )
     assert by_old.any()
     assert by_new.any()
     assert (by_old ^ by_new).all()
 
 
-def test_only_the_two_newest_versions_stay_and_each_can_be_asked(
+def test_only_the_two_newest_versions_stay_available(
     server: Any, publish: Any, wait: Any, segmented_slices: list[bytes], instances_of: Body, reference: Any
 ) -> None:
     body = instances_of(segmented_slices[:1])
@@ -90,12 +91,12 @@ def test_only_the_two_newest_versions_stay_and_each_can_be_asked(
         publish(server.repository, "kept", version, seed=1 if version == 9 else 2)
         wait(lambda version=version: str(version) in states(server, "kept"))
     assert states(server, "kept") == {"9": "AVAILABLE", "10": "AVAILABLE"}
-    expected = reference[1](segmented_slices[:1])["scores"]
-    np.testing.assert_allclose(scores(server, "kept/versions/9", body), expected, atol=1e-5)
+    own_scores = reference[1](segmented_slices[:1])["scores"]
+    np.testing.assert_allclose(scores(server, "kept/versions/9", body), own_scores, atol=1e-5)
     assert httpx.post(f"{server.url}/v1/models/kept/versions/3:predict", json=body).status_code == 404
 
 
-def test_a_version_taken_back_gives_way_to_the_one_before(
+def test_a_removed_version_is_replaced_by_the_previous_one(
     server: Any, publish: Any, wait: Any, segmented_slices: list[bytes], instances_of: Body, reference: Any
 ) -> None:
     publish(server.repository, "taken-back", 1, seed=1)
@@ -109,9 +110,7 @@ def test_a_version_taken_back_gives_way_to_the_one_before(
     assert scores(server, "taken-back", instances_of(segmented_slices[:1])).shape == (1, 4)
 
 
-def test_half_written_versions_are_passed_over(
-    server: Any, publish: Any, wait: Any, saved_models: dict[int, Path]
-) -> None:
+def test_incomplete_versions_are_skipped(server: Any, publish: Any, wait: Any, saved_models: dict[int, Path]) -> None:
     whole = publish(server.repository, "halves", 1)
     model = whole.parent
     shutil.copytree(whole, model / ".2.unfinished")
@@ -128,16 +127,16 @@ def test_half_written_versions_are_passed_over(
     assert states(server, "halves") == {"1": "AVAILABLE"}
 
 
-def test_a_broken_version_is_reported_once_and_the_old_one_goes_on(
+def test_a_broken_version_is_reported_once_and_the_old_one_stays(
     server: Any, publish: Any, wait: Any, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     whole = publish(server.repository, "broken", 1)
     wait(lambda: "1" in states(server, "broken"))
-    unfinished = whole.parent / ".2.unfinished"
-    shutil.copytree(whole, unfinished)
-    (unfinished / "saved_model.pb").write_bytes(b"\x0a\xff\xff junk")
-    sign_folder(unfinished, None)
-    unfinished.rename(whole.parent / "2")
+    staging_folder = whole.parent / ".2.unfinished"
+    shutil.copytree(whole, staging_folder)
+    (staging_folder / "saved_model.pb").write_bytes(b"\x0a\xff\xff junk")
+    sign_folder(staging_folder, None)
+    staging_folder.rename(whole.parent / "2")
     wait(lambda: states(server, "broken").get("2") == "END")
     publish(server.repository, "broken-marker", 1)
     wait(lambda: "1" in states(server, "broken-marker"))
@@ -156,11 +155,11 @@ def test_a_saved_model_of_another_contract_is_not_served(server: Any, publish: A
         lambda image_bytes: {"length": tf.strings.length(image_bytes)},
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
     )
-    unfinished = server.repository / "other" / ".2.unfinished"
-    tf.saved_model.save(module, str(unfinished), signatures={"serving_default": module.serve})
-    shutil.copy(server.repository / "other" / "1" / "model.json", unfinished)
-    sign_folder(unfinished, None)
-    unfinished.rename(server.repository / "other" / "2")
+    staging_folder = server.repository / "other" / ".2.unfinished"
+    tf.saved_model.save(module, str(staging_folder), signatures={"serving_default": module.serve})
+    shutil.copy(server.repository / "other" / "1" / "model.json", staging_folder)
+    sign_folder(staging_folder, None)
+    staging_folder.rename(server.repository / "other" / "2")
     wait(lambda: states(server, "other").get("2") == "END")
     assert states(server, "other")["1"] == "AVAILABLE"
 
@@ -175,22 +174,22 @@ def test_a_saved_model_of_another_contract_is_not_served(server: Any, publish: A
     ],
     ids=["flipped", "added", "missing", "unsigned"],
 )
-def test_a_version_that_is_not_what_was_signed_is_refused_and_the_old_one_goes_on(
+def test_a_version_that_differs_from_its_digests_is_rejected(
     publish: Any, tmp_path: Path, tamper: Callable[[Path], Any], reason: str
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     with ThreadPoolExecutor(1) as workers:
-        predictor = LocalPredictor(Repository(tmp_path), workers, said.append)
+        predictor = LocalPredictor(Repository(tmp_path), workers, messages.append)
         publish(tmp_path, "forams", 1)
         predictor.refresh()
         tamper(publish(tmp_path / "elsewhere", "forams", 2))
         (tmp_path / "elsewhere" / "forams" / "2").rename(tmp_path / "forams" / "2")
         predictor.refresh()
         predictor.refresh()
-    (refused,) = [line for line in said if "version 2 cannot be loaded and is passed over" in line]
-    assert reason in refused
+    (rejection,) = [line for line in messages if "version 2 cannot be loaded and is skipped" in line]
+    assert reason in rejection
     assert predictor.names() == ["forams"]
-    assert asyncio.run(predictor.version_of("forams", None)).version == 1
+    assert asyncio.run(predictor.get_version("forams", None)).version == 1
 
 
 def flip_a_bit(file: Path) -> None:
@@ -199,16 +198,16 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-def test_a_server_with_a_key_loads_what_the_other_key_signed_and_nothing_else(
+def test_a_server_with_a_key_loads_only_versions_signed_with_it(
     publish: Any, tmp_path: Path, key_pair: Callable[[str], tuple[Path, Path]]
 ) -> None:
     (ours, public), (theirs, _) = key_pair("ours"), key_pair("theirs")
-    said: list[str] = []
+    messages: list[str] = []
     with ThreadPoolExecutor(1) as workers:
-        predictor = LocalPredictor(Repository(tmp_path), workers, said.append, public)
+        predictor = LocalPredictor(Repository(tmp_path), workers, messages.append, public)
         for version, key in ((1, ours), (2, theirs), (3, None)):
             publish(tmp_path, "forams", version, key=key)
         predictor.refresh()
-    assert asyncio.run(predictor.version_of("forams", None)).version == 1
-    assert [line for line in said if "version 2" in line and "not signed by the key of" in line]
-    assert [line for line in said if "version 3" in line and "is not signed" in line]
+    assert asyncio.run(predictor.get_version("forams", None)).version == 1
+    assert [line for line in messages if "version 2" in line and "not signed by the key of" in line]
+    assert [line for line in messages if "version 3" in line and "is not signed" in line]

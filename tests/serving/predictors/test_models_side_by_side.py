@@ -1,4 +1,4 @@
-"""One server answers for a model of segmented grey slices and for one of photographs in colour, each by its name."""
+"""One server with a model of segmented grey slices and a model of photographs in colour."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def colour_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(start_server: Any, publish: Any, colour_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server whose repository holds `forams`, version 1, and `fish`, version 4."""
+    """Start a server with `forams`, version 1, and `fish`, version 4."""
     repository = tmp_path_factory.mktemp("both")
     publish(repository, "forams", 1)
     version = shutil.copytree(colour_model, repository / "fish" / "4")
@@ -56,35 +56,35 @@ def predictions(server: Any, model: str, body: dict[str, Any]) -> list[dict[str,
     return list(response.json()["predictions"])
 
 
-def test_each_model_answers_by_its_name_as_it_would_alone(
+def test_each_model_answers_requests_for_its_name(
     both: Any, reference: Any, colour_model: Path, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     import tensorflow as tf
 
-    sent = [photograph(seed) for seed in range(3)]
-    seen = [encode_png(read_photograph(content, IMAGE_SIZE).framed) for content in sent]
+    photographs = [photograph(seed) for seed in range(3)]
+    prepared_images = [encode_png(read_photograph(content, IMAGE_SIZE).framed) for content in photographs]
     in_colour = ReferenceModel(tf.saved_model.load(str(colour_model)))
-    for model, images, expected in (
-        ("fish", sent, in_colour(seen)),
+    for model, images, outputs in (
+        ("fish", photographs, in_colour(prepared_images)),
         ("forams", segmented_slices, reference[1](segmented_slices)),
     ):
         rows = predictions(both, model, instances_of(images))
-        np.testing.assert_allclose([row["scores"] for row in rows], expected["scores"], atol=1e-5, rtol=0)
+        np.testing.assert_allclose([row["scores"] for row in rows], outputs["scores"], atol=1e-5, rtol=0)
     assert sorted(httpx.get(f"{both.url}/v1/models").json()["models"]) == ["fish", "forams"]
 
 
-def test_a_photograph_is_asked_about_in_colour(both: Any, instances_of: Body) -> None:
-    coloured = Image.open(io.BytesIO(photograph(0)))
-    sent = []
+def test_a_photograph_is_predicted_in_colour(both: Any, instances_of: Body) -> None:
+    picture = Image.open(io.BytesIO(photograph(0)))
+    images = []
     for mode in ("RGB", "L"):
         sink = io.BytesIO()
-        coloured.convert(mode).save(sink, "PNG")
-        sent.append(sink.getvalue())
-    one, other = (row["scores"] for row in predictions(both, "fish", instances_of(sent)))
+        picture.convert(mode).save(sink, "PNG")
+        images.append(sink.getvalue())
+    one, other = (row["scores"] for row in predictions(both, "fish", instances_of(images)))
     assert np.abs(np.subtract(one, other)).max() > 1e-3
 
 
-def test_events_of_photographs_describe_their_colours_and_those_of_slices_do_not(
+def test_only_events_of_photographs_have_colour_descriptors(
     both: Any, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     predictions(both, "fish", instances_of([photograph(5)], "pike-1"))
@@ -96,11 +96,11 @@ def test_events_of_photographs_describe_their_colours_and_those_of_slices_do_not
 
 
 def wait_for_events(folder: Path, specimens: set[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     for _ in range(200):
         lines = [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
-        found = [event for line in lines if (event := json.loads(line))["specimen"] in specimens]
-        if {event["specimen"] for event in found} == specimens:
+        events = [event for line in lines if (event := json.loads(line))["specimen"] in specimens]
+        if {event["specimen"] for event in events} == specimens:
             break
         time.sleep(0.05)
-    return found
+    return events

@@ -1,4 +1,4 @@
-"""Requests that nobody thought of: none of them is answered with a 5xx."""
+"""Fuzzed requests: none of them gets a 5xx."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ FUZZED = settings(deadline=None, suppress_health_check=list(HealthCheck), derand
 
 @st.composite
 def damaged(draw: st.DrawFn, original: bytes) -> bytes:
-    """An image with some of its bytes changed, and perhaps cut short."""
+    """Return an image with some bytes changed, perhaps truncated."""
     image = bytearray(original)
     for _ in range(draw(st.integers(1, 8))):
         image[draw(st.integers(0, len(image) - 1))] = draw(st.integers(0, 255))
@@ -44,7 +44,7 @@ def small_image(raw_slice: bytes) -> bytes:
 
 
 def fuzz(server: Any, raw_slice: bytes, cases: int) -> dict[int, int]:
-    """Sends bad documents, damaged images and strange paths, a third each; returns how often each status came."""
+    """Send bad documents, damaged images and random paths, a third each; return the count of each status."""
     statuses: dict[int, int] = {}
     with httpx.Client(timeout=60) as client:
 
@@ -77,11 +77,11 @@ def fuzz(server: Any, raw_slice: bytes, cases: int) -> dict[int, int]:
     return statuses
 
 
-def test_a_hundred_and_fifty_fuzzed_requests_find_no_5xx(server: Any, raw_slices: list[bytes]) -> None:
+def test_a_hundred_and_fifty_fuzzed_requests_get_no_5xx(server: Any, raw_slices: list[bytes]) -> None:
     statuses = fuzz(server, raw_slices[0], 150)
     assert {200, 400, 404} <= set(statuses)
 
 
 @pytest.mark.slow
-def test_two_thousand_fuzzed_requests_find_no_5xx(server: Any, raw_slices: list[bytes]) -> None:
+def test_two_thousand_fuzzed_requests_get_no_5xx(server: Any, raw_slices: list[bytes]) -> None:
     assert sum(fuzz(server, raw_slices[0], 2_000).values()) > 1_500

@@ -1,5 +1,6 @@
-"""A version that answers its known slices wrongly never takes over in the local server."""
+"""A version with wrong answers to its known slices is not served by the local server."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,32 +20,32 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def published_with_example(
+def publish_with_example(
     publish: Callable[..., Path], root: Path, version: int, image: bytes, scores: Any, species: str
 ) -> None:
-    """Publishes the SavedModel of seed 1 with a known slice, whole, by one rename."""
+    """Publish the SavedModel of seed 1 with a known slice, by one rename."""
     example = Example(id="x", file="0.png", species=species, scores=tuple(map(float, scores)))
-    unfinished = publish(root / "elsewhere", "forams", version, seed=1, examples=(example,))
-    (unfinished / "0.png").write_bytes(image)
-    sign_folder(unfinished, None)
+    staging_folder = publish(root / "elsewhere", "forams", version, seed=1, examples=(example,))
+    (staging_folder / "0.png").write_bytes(image)
+    sign_folder(staging_folder, None)
     (root / "forams").mkdir(exist_ok=True)
-    unfinished.rename(root / "forams" / str(version))
+    staging_folder.rename(root / "forams" / str(version))
 
 
 @pytest.mark.parametrize(("answers", "newest"), [("right", 2), ("wrong", 1)])
-def test_the_newest_version_serves_only_if_its_known_answers_are_right(
+def test_a_version_is_served_only_if_its_known_answers_are_right(
     publish: Any, reference: Any, segmented_slices: list[bytes], tmp_path: Path, workers: Any, answers: str, newest: int
 ) -> None:
     from components.shared.model_repository import Repository
     from serving.predictors.local import LocalPredictor
 
-    image, said = segmented_slices[0], []
+    image, messages = segmented_slices[0], []
     publish(tmp_path, "forams", 1, seed=2)
-    predictor = LocalPredictor(Repository(tmp_path), workers, said.append)
+    predictor = LocalPredictor(Repository(tmp_path), workers, messages.append)
     predictor.refresh()
-    known = reference[SEEDS[answers]]([image])
-    published_with_example(publish, tmp_path, 2, image, known["scores"][0], "alveolina")
+    outputs = reference[SEEDS[answers]]([image])
+    publish_with_example(publish, tmp_path, 2, image, outputs["scores"][0], "alveolina")
     predictor.refresh()
-    complaints = [line for line in said if "version 2 cannot be loaded and is passed over: scores of known" in line]
-    assert len(complaints) == (newest == 1), said
-    assert predictor._newest == {"forams": newest}
+    rejections = [line for line in messages if "version 2 cannot be loaded and is skipped: scores of known" in line]
+    assert len(rejections) == (newest == 1), messages
+    assert asyncio.run(predictor.get_version("forams", None)).version == newest

@@ -1,4 +1,4 @@
-"""Clients that send slowly, never end, or say nothing: the server ends their connections and answers the others."""
+"""Clients that send slowly, endlessly or nothing: the server closes their connections and answers the others."""
 
 import contextlib
 import json
@@ -16,36 +16,36 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Router
 
-from serving.http.bodies import Bodies
-from serving.http.connections import connections_within
-from serving.http.routes import answer_with
+from serving.http.bodies import BodyReader
+from serving.http.connections import connection_class
+from serving.http.routes import json_response
 from serving.protocol import Limits, RequestError
 
 LIMITS = Limits(head_timeout_s=1.5, read_timeout_s=1.0, max_head_bytes=2_000, max_body_bytes=10_000)
 HEAD = b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\n"
-PATIENCE_S = 30
+TIMEOUT_S = 30
 LARGE = 20_000_000
 Connect = Callable[[], socket.socket]
 
 
 async def count_bytes(request: Request) -> Response:
-    """Answers with the length of the body, with why it was refused, or with more than a kernel keeps."""
+    """Answer with the length of the body, the error, or more bytes than the kernel buffers."""
     if request.url.path == "/large":
         return Response(b"x" * LARGE)
     try:
-        async with Bodies(LIMITS).read(request) as body:
-            return answer_with({"bytes": len(body)})
+        async with BodyReader(LIMITS).read(request) as body:
+            return json_response({"bytes": len(body)})
     except RequestError as error:
-        return answer_with({"error": str(error)}, error.status)
+        return json_response({"error": str(error)}, error.status)
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
-    """A server that reads bodies as the real one does, with short limits."""
+    """Serve `count_bytes` with short limits; yield host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
     application = Router()
     application.add_route("/{path:path}", count_bytes, ["POST"])
-    config = uvicorn.Config(application, http=connections_within(LIMITS), lifespan="off", log_config=None)
+    config = uvicorn.Config(application, http=connection_class(LIMITS), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -56,35 +56,35 @@ def address() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def connect(address: tuple[str, int]) -> Iterator[Connect]:
-    opened: list[socket.socket] = []
+    connections: list[socket.socket] = []
 
-    def connected() -> socket.socket:
-        opened.append(socket.create_connection(address, timeout=PATIENCE_S))
-        return opened[-1]
+    def open_connection() -> socket.socket:
+        connections.append(socket.create_connection(address, timeout=TIMEOUT_S))
+        return connections[-1]
 
-    yield connected
-    for connection in opened:
+    yield open_connection
+    for connection in connections:
         connection.close()
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Everything that the server says before it ends the connection."""
-    said = b""
+    """Return all bytes that the server sends before it closes the connection."""
+    received_bytes = b""
     try:
         while chunk := connection.recv(65_536):
-            said += chunk
+            received_bytes += chunk
     except ConnectionResetError:
         pass
-    return said
+    return received_bytes
 
 
-def error_of(said: bytes) -> tuple[int, str]:
-    head, _, body = said.partition(b"\r\n\r\n")
+def error_of(received_bytes: bytes) -> tuple[int, str]:
+    head, _, body = received_bytes.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)["error"]
 
 
 def drip(connection: socket.socket, pieces: Iterator[bytes]) -> None:
-    """Sends a piece every twentieth of a second until the server has had enough."""
+    """Send a piece every twentieth of a second until the server closes the connection."""
     try:
         for piece in pieces:
             connection.sendall(piece)
@@ -93,23 +93,23 @@ def drip(connection: socket.socket, pieces: Iterator[bytes]) -> None:
         pass
 
 
-def test_headers_that_never_end_are_given_up_however_often_a_byte_comes(connect: Connect) -> None:
+def test_endless_headers_time_out_even_if_bytes_keep_arriving(connect: Connect) -> None:
     connection = connect()
     connection.sendall(HEAD)
-    dripping = threading.Thread(target=drip, args=(connection, (b"x" for _ in range(PATIENCE_S * 20))))
-    dripping.start()
+    thread = threading.Thread(target=drip, args=(connection, (b"x" for _ in range(TIMEOUT_S * 20))))
+    thread.start()
     status, error = error_of(rest_of(connection))
     connection.close()
-    dripping.join()
+    thread.join()
     assert status == 408
     assert "head did not arrive within 1.5 s" in error
 
 
-def test_a_connection_that_says_nothing_is_ended(connect: Connect) -> None:
+def test_a_silent_connection_is_closed(connect: Connect) -> None:
     assert rest_of(connect()) == b""
 
 
-def test_a_second_request_on_a_connection_has_its_time_again(connect: Connect) -> None:
+def test_each_request_on_a_connection_has_its_own_timeout(connect: Connect) -> None:
     connection = connect()
     for _ in range(3):
         time.sleep(0.6)
@@ -119,7 +119,7 @@ def test_a_second_request_on_a_connection_has_its_time_again(connect: Connect) -
     assert error_of(rest_of(connection))[0] == 408
 
 
-def test_headers_that_are_too_large_are_refused(connect: Connect) -> None:
+def test_headers_that_are_too_large_are_rejected(connect: Connect) -> None:
     connection = connect()
     connection.sendall(HEAD + b"X: " + b"y" * 5_000)
     status, error = error_of(rest_of(connection))
@@ -127,32 +127,32 @@ def test_headers_that_are_too_large_are_refused(connect: Connect) -> None:
     assert "at most 2000" in error
 
 
-def test_a_large_body_is_no_large_head(connect: Connect) -> None:
+def test_a_large_body_does_not_count_as_a_head(connect: Connect) -> None:
     connection = connect()
     connection.sendall(HEAD + b"Content-Length: 9000\r\n\r\n" + b"x" * 9_000)
     assert b'{"bytes":9000}' in connection.recv(65_536)
 
 
-def test_a_slow_body_is_answered_with_408_and_its_connection_ends(connect: Connect) -> None:
+def test_a_slow_body_gets_408_and_its_connection_is_closed(connect: Connect) -> None:
     connection = connect()
     connection.sendall(HEAD + b"Content-Length: 9000\r\n\r\n")
-    dripping = threading.Thread(target=drip, args=(connection, (b"x" for _ in range(PATIENCE_S * 20))))
-    dripping.start()
+    thread = threading.Thread(target=drip, args=(connection, (b"x" for _ in range(TIMEOUT_S * 20))))
+    thread.start()
     status, error = error_of(rest_of(connection))
     connection.close()
-    dripping.join()
+    thread.join()
     assert status == 408
     assert "body that did not arrive within 1 s" in error
 
 
-def test_a_refused_body_is_read_for_a_while_so_that_the_client_sees_why(connect: Connect) -> None:
+def test_a_rejected_body_is_read_until_the_client_has_the_error(connect: Connect) -> None:
     connection = connect()
     connection.sendall(HEAD + b"Content-Length: 20000\r\n\r\n" + b"x" * 15_000)
     assert error_of(rest_of(connection))[0] == 413
 
 
 @pytest.mark.parametrize("piece", [b"a: b\r\n", b"x"])
-def test_fields_behind_a_body_in_chunks_are_bounded_as_those_before_it(connect: Connect, piece: bytes) -> None:
+def test_trailer_fields_of_a_chunked_body_are_bounded(connect: Connect, piece: bytes) -> None:
     connection = connect()
     connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
     with contextlib.suppress(OSError):
@@ -162,14 +162,14 @@ def test_fields_behind_a_body_in_chunks_are_bounded_as_those_before_it(connect: 
     assert "at most 2000" in error
 
 
-def test_fields_behind_a_body_in_chunks_do_not_count_as_its_head(connect: Connect) -> None:
+def test_trailer_fields_of_a_chunked_body_are_not_headers(connect: Connect) -> None:
     connection = connect()
     chunks = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
     connection.sendall(HEAD + chunks + b"Content-Type: image/png\r\n\r\n")
     assert b'{"bytes":2}' in connection.recv(65_536)
 
 
-def test_a_connection_whose_answer_nobody_reads_is_ended(connect: Connect) -> None:
+def test_a_connection_with_an_unread_answer_is_aborted(connect: Connect) -> None:
     connection = connect()
     connection.sendall(b"POST /large HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n")
     time.sleep(2 * LIMITS.head_timeout_s + 1)
@@ -179,20 +179,20 @@ def test_a_connection_whose_answer_nobody_reads_is_ended(connect: Connect) -> No
 def test_a_client_that_reads_slowly_gets_its_whole_answer(connect: Connect) -> None:
     connection = connect()
     connection.sendall(b"POST /large HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-    said = 0
+    received_bytes = 0
     for _ in range(6):
-        said += len(connection.recv(2_000_000, socket.MSG_WAITALL))
+        received_bytes += len(connection.recv(2_000_000, socket.MSG_WAITALL))
         time.sleep(0.4 * LIMITS.head_timeout_s)
-    assert said + len(rest_of(connection)) > LARGE
+    assert received_bytes + len(rest_of(connection)) > LARGE
 
 
-def test_what_is_no_http_is_refused_as_everything_else(connect: Connect) -> None:
+def test_bytes_that_are_not_http_get_a_json_error(connect: Connect) -> None:
     connection = connect()
     connection.sendall(b"HELLO\r\n\r\n")
     assert error_of(rest_of(connection)) == (400, "Invalid HTTP request received: expected HTTP/1.1")
 
 
-def test_while_slow_clients_wait_others_are_answered(address: tuple[str, int], connect: Connect) -> None:
+def test_slow_clients_do_not_block_others(address: tuple[str, int], connect: Connect) -> None:
     for _ in range(50):
         connect().sendall(HEAD)
     for _ in range(20):
@@ -200,8 +200,8 @@ def test_while_slow_clients_wait_others_are_answered(address: tuple[str, int], c
 
 
 @pytest.mark.slow
-def test_the_real_server_ends_a_connection_whose_head_does_not_arrive(server: Any) -> None:
+def test_the_real_server_closes_a_connection_without_a_head(server: Any) -> None:
     where = urlsplit(server.url)
-    with socket.create_connection((str(where.hostname), where.port or 0), timeout=PATIENCE_S) as connection:
+    with socket.create_connection((str(where.hostname), where.port or 0), timeout=TIMEOUT_S) as connection:
         connection.sendall(HEAD)
         assert error_of(rest_of(connection))[0] == 408

@@ -1,4 +1,4 @@
-"""What the server says to bad requests, while good ones go on being answered."""
+"""Errors for bad requests, while other clients send good ones."""
 
 import contextlib
 import http.client
@@ -26,22 +26,22 @@ GOOD_CLIENTS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body) -> Iterator[None]:
-    """Good requests for as long as this file's tests send bad ones; each has to be answered, and alike."""
-    body, done, statuses, answers = instances_of(segmented_slices[:1]), threading.Event(), [], set()
+    """Send good requests during the tests of this file; check that all get the same answer."""
+    body, stop_event, statuses, answers = instances_of(segmented_slices[:1]), threading.Event(), [], set()
 
-    def keep_asking() -> None:
+    def send_requests() -> None:
         with httpx.Client(timeout=60) as client:
-            while not done.is_set():
+            while not stop_event.is_set():
                 response = client.post(f"{server.url}/v1/models/forams:predict", json=body)
                 statuses.append(response.status_code)
                 answers.add(response.text)
                 time.sleep(0.01)
 
-    clients = [threading.Thread(target=keep_asking) for _ in range(GOOD_CLIENTS)]
+    clients = [threading.Thread(target=send_requests) for _ in range(GOOD_CLIENTS)]
     for client in clients:
         client.start()
     yield
-    done.set()
+    stop_event.set()
     for client in clients:
         client.join()
     assert len(statuses) > GOOD_CLIENTS
@@ -49,8 +49,8 @@ def good_traffic(server: Any, segmented_slices: list[bytes], instances_of: Body)
     assert len(answers) == 1
 
 
-def refused(server: Any, content: Any, status: int, path: str = "forams:predict", **headers: str) -> str:
-    """Posts a body and returns the error, which has to come with the given status."""
+def error_of(server: Any, content: Any, status: int, path: str = "forams:predict", **headers: str) -> str:
+    """Post a body, check the status, and return the error."""
     if not isinstance(content, bytes):
         content = json.dumps(content).encode()
     response = httpx.post(f"{server.url}/v1/models/{path}", content=content, headers=headers, timeout=60)
@@ -61,7 +61,7 @@ def refused(server: Any, content: Any, status: int, path: str = "forams:predict"
 
 
 def png_that_promises(width: int, height: int) -> bytes:
-    """A PNG whose header has a size and whose pixels are missing."""
+    """Return a PNG whose header states a size and whose pixels are missing."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = b"".join(
         struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -97,9 +97,9 @@ def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
         (b'{"signature_name": "crops", "instances": [[[[1e999]]]]}', "not JSON"),
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "mask": 1}]}', "the key 'mask'"),
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "specimen": 7}]}', "specimen"),
-        (b'{"instances": [{"image_bytes": {"b64": "a!b?"}}]}', "instance 0 with text that is not base64"),
+        (b'{"instances": [{"image_bytes": {"b64": "a!b?"}}]}', "that is not base64"),
         (b'{"instances": [{"image_bytes": {"b64": 7}}]}', "image"),
-        (b'{"instances": [{"image_bytes": "aaaa"}]}', "a JSON text"),
+        (b'{"instances": [{"image_bytes": "aaaa"}]}', "a JSON string"),
         (b'{"instances": [{"image_bytes": {"b64": ""}}]}', "an empty image"),
         (b'{"instances": [{"b64": "aaaa"}], "rows": 1}', "the key 'rows'"),
         (b'{"instances": [{"b64": "aaaa"}], "signature_name": []}', "signature_name"),
@@ -107,8 +107,8 @@ def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
         (b'{"inputs": {"pixels": [1, 2]}}', "image_bytes"),
     ],
 )
-def test_a_malformed_body_is_refused_with_its_reason(server: Any, body: bytes, reason: str) -> None:
-    assert reason in refused(server, body, 400)
+def test_a_malformed_body_is_rejected_with_the_reason(server: Any, body: bytes, reason: str) -> None:
+    assert reason in error_of(server, body, 400)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_a_malformed_body_is_refused_with_its_reason(server: Any, body: bytes, r
         (encoded("GIF", save_all=True, append_images=[Image.new("L", (64, 48))]), "animated"),
     ],
 )
-def test_an_image_that_cannot_be_used_is_refused_by_its_number(
+def test_an_unusable_image_is_rejected_by_its_number(
     server: Any, image: bytes, reason: str, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
-    error = refused(server, instances_of([segmented_slices[0], image]), 400)
+    error = error_of(server, instances_of([segmented_slices[0], image]), 400)
     assert "instance 1" in error
     assert reason in error
 
@@ -148,17 +148,17 @@ def test_an_unusual_image_is_answered(server: Any, image: bytes, instances_of: B
     assert sum(response.json()["predictions"][0]["scores"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_too_many_instances_are_refused(server: Any, instances_of: Body) -> None:
-    assert "at most 256 instances" in refused(server, instances_of([b"x"] * 10_000), 400)
-    assert "300 instances" in refused(server, instances_of([b"x"] * 300), 400)
+def test_too_many_instances_are_rejected(server: Any, instances_of: Body) -> None:
+    assert "at most 256 instances" in error_of(server, instances_of([b"x"] * 10_000), 400)
+    assert "300 instances" in error_of(server, instances_of([b"x"] * 300), 400)
 
 
-def test_deep_json_is_refused(server: Any) -> None:
-    assert "lists and objects" in refused(server, b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400)
-    assert "without image_bytes" in refused(server, b'{"instances": ' + b"[" * 500 + b"]" * 500 + b"}", 400)
+def test_deep_json_is_rejected(server: Any) -> None:
+    assert "lists and objects" in error_of(server, b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400)
+    assert "without image_bytes" in error_of(server, b'{"instances": ' + b"[" * 500 + b"]" * 500 + b"}", 400)
 
 
-def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(server: Any) -> None:
+def test_a_body_with_a_large_length_is_rejected_before_it_is_sent(server: Any) -> None:
     address = urlsplit(server.url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
     connection.putrequest("POST", "/v1/models/forams:predict")
@@ -170,34 +170,34 @@ def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(server
     connection.close()
 
 
-def test_a_chunked_body_that_is_too_large_is_refused_while_it_is_being_sent(server: Any) -> None:
+def test_a_large_chunked_body_is_rejected_while_it_is_sent(server: Any) -> None:
     address = urlsplit(server.url)
     with socket.create_connection((str(address.hostname), address.port or 0), timeout=60) as connection:
-        sending = threading.Thread(target=send_hundred_chunks_of_a_megabyte, args=(connection,))
-        sending.start()
+        thread = threading.Thread(target=send_hundred_chunks_of_a_megabyte, args=(connection,))
+        thread.start()
         response = http.client.HTTPResponse(connection)
         response.begin()
         error = json.loads(response.read())["error"]
         connection.shutdown(socket.SHUT_RDWR)
-        sending.join()
+        thread.join()
     assert response.status == 413
     assert (
         error
-        == f"a body of more than {16 * 2**20} bytes: expected at most {16 * 2**20}. Send fewer slices in each request."
+        == f"a body of more than {16 * 2**20} bytes: expected at most {16 * 2**20}. Send fewer slices per request."
     )
 
 
 def send_hundred_chunks_of_a_megabyte(connection: socket.socket) -> None:
     connection.sendall(b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
-    with contextlib.suppress(OSError):  # the test has its answer and hangs up
+    with contextlib.suppress(OSError):  # the test has its answer and closes the connection
         for _ in range(100):
             connection.sendall(b"100000\r\n" + b" " * 2**20 + b"\r\n")
 
 
-def test_another_content_type_or_encoding_is_refused(server: Any) -> None:
+def test_another_content_type_or_encoding_is_rejected(server: Any) -> None:
     for content_type in ("image/png", "multipart/form-data; boundary=x", "application/octet-stream"):
-        assert "application/json" in refused(server, b"{}", 415, **{"Content-Type": content_type})
-    assert "gzip" in refused(server, b"{}", 415, **{"Content-Encoding": "gzip"})
+        assert "application/json" in error_of(server, b"{}", 415, **{"Content-Type": content_type})
+    assert "gzip" in error_of(server, b"{}", 415, **{"Content-Encoding": "gzip"})
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_another_content_type_or_encoding_is_refused(server: Any) -> None:
 def test_an_unknown_model_or_version_is_not_found(
     server: Any, path: str, reason: str, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
-    assert reason in refused(server, instances_of(segmented_slices[:1]), 404, path)
+    assert reason in error_of(server, instances_of(segmented_slices[:1]), 404, path)
 
 
 @pytest.mark.parametrize("path", ["nothing", "forams/versions/77", "forams/versions/x", "nothing/metadata", "a/b/c"])
@@ -223,19 +223,19 @@ def test_the_status_of_an_unknown_model_or_version_is_not_found(server: Any, pat
     assert response.json()["error"]
 
 
-def test_a_label_of_a_version_is_refused_as_tensorflow_serving_does_without_labels(
+def test_a_version_label_is_rejected_as_by_tensorflow_serving(
     server: Any, segmented_slices: list[bytes], instances_of: Body
 ) -> None:
     reason = "Unrecognized servable version label: stable: expected /versions/<number>"
-    assert refused(server, instances_of(segmented_slices[:1]), 400, "forams/labels/stable:predict") == reason
+    assert error_of(server, instances_of(segmented_slices[:1]), 400, "forams/labels/stable:predict") == reason
     for path in ("forams/labels/stable", "forams/labels/stable/metadata"):
         response = httpx.get(f"{server.url}/v1/models/{path}")
         assert (response.status_code, response.json()) == (400, {"error": reason})
 
 
-def test_an_unknown_signature_is_refused(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
+def test_an_unknown_signature_is_rejected(server: Any, segmented_slices: list[bytes], instances_of: Body) -> None:
     body = {"signature_name": "classify", **instances_of(segmented_slices[:1])}
-    assert "serving_default" in refused(server, body, 400)
+    assert "serving_default" in error_of(server, body, 400)
 
 
 @pytest.mark.parametrize(
@@ -252,13 +252,13 @@ def test_an_unknown_signature_is_refused(server: Any, segmented_slices: list[byt
         ("POST", "/v2/models/%0A/infer"),
     ],
 )
-def test_paths_that_are_not_ours_are_not_found(server: Any, method: str, path: str) -> None:
+def test_unknown_paths_are_not_found(server: Any, method: str, path: str) -> None:
     response = httpx.request(method, server.url + path)
     assert response.status_code == 404, response.text
     assert response.json()["error"]
 
 
-def test_a_client_that_goes_away_in_the_middle_does_no_harm(server: Any) -> None:
+def test_a_client_that_disconnects_does_no_harm(server: Any) -> None:
     address = urlsplit(server.url)
     for part in (
         b"POST /v1/models/forams:predict HTTP/1.1\r\nContent-Length: 900\r\n\r\n{",
