@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.shared.contracts import Example, ModelCard
+from components.shared.contracts import Example
 from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
+from components.shared.model_repository import read_card, version_folder
 from components.shared.slices import iterate_split
 from components.shared.subprocesses import HOST, background_process, free_port
 from serving.client import Client, Prediction
@@ -52,7 +53,7 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
     Raises:
         DeployError: the server does not answer, or answers something else than the evaluation.
     """
-    card = ModelCard.read(models / name / str(version) / "model.json")
+    card = read_card(version_folder(models, name, version))
     known = {example.id: example for example in card.examples}
     identifier, encoded = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in known)
     with _server(models, events, log) as url, Client(url, timeout_s=30) as client:
