@@ -23,9 +23,9 @@ def version_folder(root: Path, model: str, version: int) -> Path:
     return root / model / str(version)
 
 
-def artifact_folder(served: Path) -> Path:
+def artifact_folder(artifact: Path) -> Path:
     """Return the one version folder in the evaluation's artifact `served`, a repository entry without its number."""
-    return served / _ARTIFACT_VERSION
+    return artifact / _ARTIFACT_VERSION
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -110,9 +110,9 @@ class Repository:
         if not _MODEL_NAME.fullmatch(model):
             return
         for number in sorted(map(int, _names_of_folders(self.root / model, _VERSION)), reverse=True):
-            stored = _stored_version(model, number, version_folder(self.root, model, number))
-            if stored:
-                yield stored
+            stored_version = _stored_version(model, number, version_folder(self.root, model, number))
+            if stored_version:
+                yield stored_version
 
     def newest(self, model: str) -> StoredVersion | None:
         """Return the newest version of a model, if any."""

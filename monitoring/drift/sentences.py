@@ -35,7 +35,7 @@ def describe_model(status: ModelStatus, config: MonitorConfig) -> str:
         return f"{head}insufficient data, {progress} received. {remedy}"
     row = f" ({status.consecutive_drifted} consecutive windows)" if status.consecutive_drifted > 1 else ""
     windows = pluralize(status.windows, "window")
-    return f"{head}{_VERDICTS[status.state]}{row} after {windows}; {progress} in the next window"
+    return f"{head}{_VERDICTS[status.state]}{row} after {windows}; next window: {progress}"
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -168,8 +168,8 @@ class Monitor:
         self._errors["missing_descriptor"] += 1
         if not names <= version.missing_descriptors:
             version.missing_descriptors |= names
-            lacking = f"events of {version.pending_window.stream} lack {', '.join(sorted(names))}"
-            _warn(f"{lacking}, which the reference has: not tested for drift")
+            sentence = f"events of {version.pending_window.stream} lack {', '.join(sorted(names))}"
+            _warn(f"{sentence}, which the reference has: not tested for drift")
 
     def _version(self, stream: Stream) -> MonitoredVersion | None:
         if stream in self._versions:

@@ -17,7 +17,7 @@ from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
 from components.shared.model_repository import read_card, version_folder
 from components.shared.slices import iterate_split
 from components.shared.subprocesses import HOST, background_process, free_port
-from serving.client import Client, Prediction
+from serving.client import Client, SlicePrediction
 
 STEP = "serve"
 READY_WITHIN_S = 120.0
@@ -62,7 +62,7 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
     return _compared(answer, known[identifier], log)
 
 
-def _compared(answer: Prediction, example: Example, log: Path) -> dict[str, Any]:
+def _compared(answer: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
     """Returns what `ask_first_question` does; raises DeployError for another answer than the evaluation's."""
     difference = example.difference(answer.scores)
     if difference > TOLERANCE:

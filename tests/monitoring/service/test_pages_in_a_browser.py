@@ -88,7 +88,7 @@ def local_stack(monitored_config: MonitorConfig) -> Iterator[LocalStack]:
             urls[match[1]] = match[2]
         if match := re.search(r"status page: (\S+);", line):
             urls["page"] = match[1]
-        if " in the next window" in line:
+        if "next window: " in line:
             break
     try:
         yield LocalStack(process, urls)
@@ -135,7 +135,7 @@ def is_drawn(area: Page | Locator, name: str) -> bool:
 
 def test_the_page_shows_the_state_its_causes_and_earlier_windows(local_stack: LocalStack, page: Page) -> None:
     page.goto(local_stack.urls["page"])
-    expect(page.locator("p.state.bad")).to_contain_text("SUSTAINED_DRIFT DRIFT (2 windows in a row) after 4 windows")
+    expect(page.locator("p.state.bad")).to_contain_text("SUSTAINED DRIFT (2 consecutive windows) after 4 windows")
     first = page.locator("table").first.locator("tr").nth(1)
     expect(first.locator("td").first).to_have_class("bad")
     expect(first.locator("td").first).to_have_attribute("title", re.compile("Usual cause of drift: "))
