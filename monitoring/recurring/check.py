@@ -87,6 +87,7 @@ def check(name: str, windows: int, config: MonitorConfig) -> CheckResult:
         raise BadConfigError(
             f"windows {windows} and sustained_windows {config.sustained_windows}",
             f"1 <= sustained_windows <= windows <= {MAX_WINDOWS}",
+            "Change one of the two parameters.",
         )
     versions = require_models(config.repository).get(name)
     if not versions:

@@ -190,7 +190,11 @@ class Monitor:
 
     def _load(self, stream: Stream) -> ReferenceProfile:
         if stream.version not in find_models(self.config.repository).get(stream.model, []):
-            raise ContractError(f"{self.config.repository} has no {stream}", "every version with drift events")
+            raise ContractError(
+                f"{self.config.repository} has no {stream}",
+                "every version with drift events",
+                "Publish the version again.",
+            )
         return load_profile(self.config.repository, stream.model, stream.version, self.config.max_reference_slices)
 
     def _evaluate(self, window: Window, version: MonitoredVersion) -> WindowResult:
