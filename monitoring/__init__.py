@@ -1,6 +1,6 @@
-"""The watch: drift statistics, collector, exporter, alert rules, dashboards, runbook."""
+"""Drift detection: window statistics, the monitor, the recurring check, alert rules, dashboards and the runbook."""
 
 import os
 
-# Evidently decides about its telemetry when it is imported.
+# Evidently reads this setting when it is imported.
 os.environ["DO_NOT_TRACK"] = "1"

@@ -19,38 +19,41 @@ def check_drift(
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ) -> bool:
-    """Judges the latest windows of the stored traffic as the monitor does.
+    """Check the latest windows of the stored drift events.
 
     Args:
         events: Folder of the drift events.
-        models: Model repository with the cards and reference profiles.
+        models: Model repository with the model cards and reference profiles.
         name: Name of the model.
-        windows: How many of the latest windows are judged.
-        window_slices: Fewest slices of a window.
-        window_specimens: Fewest specimens of a window.
-        sustained_windows: Drift in this many windows in a row is sustained.
-        seed: Seed of the thresholds' calibration.
-        drifted: The results of the windows, and the events of those that drifted.
+        windows: Number of latest windows to evaluate.
+        window_slices: Smallest number of slices in a window.
+        window_specimens: Smallest number of specimens in a window.
+        sustained_windows: Number of consecutive drifted windows that count as sustained drift.
+        seed: Seed of the threshold calibration.
+        drifted: Results of the windows, and the events of the drifted ones.
         report: Evidently's report of the latest window.
-        metrics: How far each feature of the latest window is from its threshold.
+        metrics: Score of each feature in the latest window, divided by its threshold.
 
     Returns:
-        Whether drift is sustained. One value without a name, since kfp.local finds no other in a condition.
+        Whether drift is sustained. The output has no name, because kfp.local finds no named output in a condition.
     """
     from pathlib import Path
 
     from components.shared.errors import exit_on_error
-    from monitoring.recurring.checking import check, latest_report, scores, write_check
+    from components.shared.progress import log
+    from monitoring.recurring.check import check, check_config, latest_report, scores, write_check
 
     with exit_on_error("check_drift"):
-        found = check(events, models, name, windows, window_slices, window_specimens, sustained_windows, seed)
-        write_check(found, Path(drifted.path))
-        Path(report.path).write_text(latest_report(found), encoding="utf-8")
-        drifted.metadata.update(version=found.version, state=found.state)
-        for key, value in scores(found).items():
+        sizes = {"window_slices": window_slices, "window_specimens": window_specimens}
+        config = check_config(events=events, repository=models, sustained_windows=sustained_windows, seed=seed, **sizes)
+        result = check(name, windows, config)
+        write_check(result, Path(drifted.path))
+        Path(report.path).write_text(latest_report(result), encoding="utf-8")
+        drifted.metadata.update(version=result.version, state=result.state)
+        for key, value in scores(result).items():
             metrics.log_metric(key, value)
-    print(f"[check_drift] {name} version {found.version}: {found.state}", flush=True)  # noqa: T201 the task's log
-    return found.state == "sustained_drift"
+    log("check_drift", f"{name} version {result.version}: {result.state}")
+    return result.state == "sustained_drift"
 
 
 @dsl.component(base_image=MONITORING_IMAGE, install_kfp_package=False)
@@ -64,29 +67,29 @@ def collect_for_labelling(
     to_label: dsl.Output[dsl.Dataset],
     proposal: dsl.Output[dsl.Markdown],
 ) -> int:
-    """Collects the drifted slices of which the model knows least, and says what to do with them.
+    """Collect drifted slices for labelling, least certain first, and propose the next steps.
 
     Args:
-        drifted: From check_drift.
-        kept_slices: Folder that the server keeps answered slices in; it need not exist.
+        drifted: Output of check_drift.
+        kept_slices: Folder in which the server stores slices; it need not exist.
         name: Name of the model.
-        most_slices: Most slices to collect.
-        most_of_specimen: Most slices of one specimen.
+        most_slices: Largest number of slices to collect.
+        most_of_specimen: Largest number of slices of one specimen.
         retrain: Whether a training follows in this run.
-        to_label: to_label.csv, and the slices as images where they were kept.
-        proposal: What was found and what to do.
+        to_label: Table to_label.csv, and the slices whose images are stored.
+        proposal: Summary of the slices and the next steps.
 
     Returns:
-        How many slices were collected.
+        Number of collected slices.
     """
     from pathlib import Path
 
     from components.shared.errors import exit_on_error
-    from monitoring.recurring.checking import read_drifted
+    from monitoring.recurring.check import read_drifted
     from monitoring.recurring.labelling_queue import collect
 
     with exit_on_error("collect_for_labelling"):
         events = read_drifted(Path(drifted.path))
-        found = collect(events, Path(kept_slices), Path(to_label.path), most_slices, most_of_specimen)
-        Path(proposal.path).write_text(found.proposal(name, retrain), encoding="utf-8")
-    return len(found.events)
+        queue = collect(events, Path(kept_slices), Path(to_label.path), most_slices, most_of_specimen)
+        Path(proposal.path).write_text(queue.proposal(name, retrain), encoding="utf-8")
+    return len(queue.events)

@@ -1,4 +1,4 @@
-"""What the monitor can be told."""
+"""The configuration of the monitor."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ class MonitorConfig(Frozen):
     """Configuration of the monitor.
 
     Attributes:
-        events: folder of `events-*.jsonl` that the server appends to.
-        repository: model repository, `<model>/<version>/model.json`.
-        out: folder of the reports, the windows' results and the monitor's state.
-        window_slices: fewest slices of a window.
-        window_specimens: fewest specimens of a window.
-        specimen_slices: most slices of one specimen that a window keeps; the rest is counted only.
-        false_alarms: share of clean windows that may be called drift, over all features together.
-        resamples: pseudo-windows drawn from the reference to calibrate the thresholds.
-        reference_slices: most slices of the reference that are compared with, spread evenly over its specimens.
-        sustained_windows: drift in this many windows in a row is sustained.
-        kept_windows: how many results are kept on disk for each model.
-        kept_reports: how many HTML reports of 4 MB are kept on disk for each model.
-        kept_snapshots: how many windows of 200 kB Evidently's workspace keeps for each model.
-        poll_seconds: pause between two looks at the folder.
-        seed: seed of the resampling.
-        host: address that `/metrics` listens on.
-        port: port that `/metrics` listens on; 0 takes a free one.
-        links: addresses that the page for people links to, by name.
+        events: Folder with the server's event files, `events-*.jsonl`.
+        repository: Model repository, `<model>/<version>/model.json`.
+        out: Folder for reports, window results and the monitor's state.
+        window_slices: Smallest number of slices in a window.
+        window_specimens: Smallest number of specimens in a window.
+        max_slices_per_specimen: Largest number of slices of one specimen in a window; further slices are only counted.
+        false_alarm_rate: Share of clean windows that may be reported as drift, over all features together.
+        resamples: Number of pseudo-windows drawn from the reference to calibrate the thresholds.
+        max_reference_slices: Largest number of reference slices to compare with, spread evenly over the specimens.
+        sustained_windows: Number of consecutive drifted windows that count as sustained drift.
+        kept_windows: Number of window results kept on disk per model.
+        kept_reports: Number of HTML reports (4 MB each) kept on disk per model.
+        kept_snapshots: Number of windows (200 kB each) kept in Evidently's workspace per model.
+        poll_seconds: Pause between two reads of the event files, in seconds.
+        seed: Seed of the resampling.
+        host: Address of the page and `/metrics`.
+        port: Port of the page and `/metrics`; 0 selects a free port.
+        links: Additional links on the page: URL by name.
     """
 
     events: Path
@@ -36,10 +36,10 @@ class MonitorConfig(Frozen):
     out: Path
     window_slices: int = Field(default=200, ge=2, le=5000)
     window_specimens: int = Field(default=20, ge=2, le=1000)
-    specimen_slices: int = Field(default=500, ge=1)
-    false_alarms: float = Field(default=0.01, gt=0, lt=0.5)
+    max_slices_per_specimen: int = Field(default=500, ge=1)
+    false_alarm_rate: float = Field(default=0.01, gt=0, lt=0.5)
     resamples: int = Field(default=2000, ge=100, le=20_000)
-    reference_slices: int = Field(default=2000, ge=100)
+    max_reference_slices: int = Field(default=2000, ge=100)
     sustained_windows: int = Field(default=2, ge=1, le=10)
     kept_windows: int = Field(default=1000, ge=1)
     kept_reports: int = Field(default=20, ge=1)

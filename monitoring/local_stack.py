@@ -1,6 +1,6 @@
-"""`make monitor`: the monitor with Evidently's UI and, where it is installed, Prometheus with the rules.
+"""`make monitor`: the monitor with Evidently's UI and, if installed, Prometheus with the alert rules.
 
-Each is a process of its own; when one asks this one to end, or the monitor ends, all of them end politely.
+Each runs in its own process. All of them stop on a signal, or when the monitor exits.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import yaml
 
 from components.shared.errors import EXIT_BAD_INPUT, BadConfigError
 from components.shared.files import write_atomically
+from components.shared.progress import log
 from components.shared.subprocesses import HOST, background_process, free_port, terminated_at_exit
 from monitoring.alerting.rules import rule_groups
 from monitoring.drift.results import WORKSPACE
@@ -27,31 +28,31 @@ SCRAPE_S = 5
 
 
 @dataclass(frozen=True)
-class Companion:
-    """A process beside the monitor.
+class Service:
+    """A service that runs beside the monitor.
 
     Attributes:
-        name: as it is called on the screen.
-        command: the program and its arguments.
-        address: what a person opens.
-        log: takes what it says.
+        name: Name in the console output and on the status page.
+        command: Program and its arguments.
+        url: URL of its user interface.
+        log: File for its output.
     """
 
     name: str
     command: tuple[str, ...]
-    address: str
+    url: str
     log: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs until a signal or until the monitor ends; returns the monitor's exit code."""
-    parsed = _parse(arguments)
+    """Run until a signal or until the monitor exits; return the exit code of the monitor."""
+    options = _parse(arguments)
     try:
-        parsed.out.mkdir(parents=True, exist_ok=True)
-        parsed.port = free_port(parsed.port)
-        companions = companions_of(parsed)
+        options.out.mkdir(parents=True, exist_ok=True)
+        options.port = free_port(options.port)
+        services = local_services(options)
     except OSError as error:
-        sys.stderr.write(f"[monitor] --out {parsed.out} cannot be written ({error.strerror})\n")
+        sys.stderr.write(f"[monitor] --out {options.out} cannot be written ({error.strerror})\n")
         return EXIT_BAD_INPUT
     except BadConfigError as error:
         sys.stderr.write(f"[monitor] {error}\n")
@@ -59,38 +60,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with ExitStack() as running:
-        for companion in companions:
-            running.enter_context(background_process(companion.command, companion.log))
-            _say(f"{companion.name}: {companion.address}")
+    with ExitStack() as processes:
+        for service in services:
+            processes.enter_context(background_process(service.command, service.log))
+            log("monitor", f"{service.name}: {service.url}")
         if not shutil.which("prometheus"):
-            _say("Prometheus is not installed: no alerts here; the page and Evidently show the same drift")
-        monitor = running.enter_context(terminated_at_exit(subprocess.Popen(_monitor_command(parsed, companions))))
+            log("monitor", "Prometheus is not installed: no alerts; the status page and Evidently show the same drift")
+        monitor = processes.enter_context(terminated_at_exit(subprocess.Popen(_monitor_command(options, services))))
         while monitor.poll() is None and not stop.wait(0.2):
             pass
     return monitor.returncode
 
 
-def companions_of(parsed: argparse.Namespace) -> list[Companion]:
-    """Returns Evidently's UI and, where it is installed, Prometheus, each on a free port.
+def local_services(options: argparse.Namespace) -> list[Service]:
+    """Return Evidently's UI and, if installed, Prometheus, each on a free port.
 
     Raises:
-        OSError: the folder cannot be written.
-        BadConfigError: no port is free.
+        OSError: The folder cannot be written.
+        BadConfigError: No port is free.
     """
-    found = [_evidently(parsed.out, free_port(EVIDENTLY_PORT))]
+    services = [_evidently(options.out, free_port(EVIDENTLY_PORT))]
     prometheus = shutil.which("prometheus")
     if prometheus:
-        found.append(_prometheus(prometheus, parsed, free_port(PROMETHEUS_PORT)))
-    return found
+        services.append(_prometheus(prometheus, options, free_port(PROMETHEUS_PORT)))
+    return services
 
 
 def prometheus_settings(monitor: str, server: str) -> dict[str, object]:
-    """Returns Prometheus's configuration.
+    """Return the configuration of Prometheus.
 
     Args:
-        monitor: host and port of the monitor.
-        server: host and port of the model server.
+        monitor: Host and port of the monitor.
+        server: Host and port of the model server.
     """
     jobs = [
         {"job_name": name, "static_configs": [{"targets": [target]}]}
@@ -111,26 +112,26 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for reports, results and state")
     parser.add_argument("--port", type=int, default=MONITOR_PORT, help="port of the page and /metrics (%(default)s)")
     parser.add_argument("--server-port", type=int, default=8080, help="port of the model server (%(default)s)")
-    parser.add_argument("options", nargs="*", help="after --: more options of python -m monitoring")
+    parser.add_argument("monitor_options", nargs="*", help="after --: further options of python -m monitoring")
     return parser.parse_args(arguments)
 
 
-def _monitor_command(parsed: argparse.Namespace, companions: Sequence[Companion]) -> list[str]:
-    folders = ["--events", str(parsed.events), "--repository", str(parsed.repository), "--out", str(parsed.out)]
-    links = [part for each in companions for part in ("--link", f"{each.name}={each.address}")]
-    return [sys.executable, "-m", "monitoring", *folders, "--port", str(parsed.port), *links, *parsed.options]
+def _monitor_command(options: argparse.Namespace, services: Sequence[Service]) -> list[str]:
+    folders = ["--events", str(options.events), "--repository", str(options.repository), "--out", str(options.out)]
+    links = [part for each in services for part in ("--link", f"{each.name}={each.url}")]
+    return [sys.executable, "-m", "monitoring", *folders, "--port", str(options.port), *links, *options.monitor_options]
 
 
-def _evidently(out: Path, port: int) -> Companion:
+def _evidently(out: Path, port: int) -> Service:
     (out / WORKSPACE).mkdir(exist_ok=True)
     serve = ("ui", "--workspace", str(out / WORKSPACE), "--host", HOST, "--port", str(port))
     start = "import sys; from evidently.cli.main import app; sys.argv[0] = 'evidently'; app()"
-    return Companion("Evidently", (sys.executable, "-c", start, *serve), f"http://{HOST}:{port}", out / "evidently.log")
+    return Service("Evidently", (sys.executable, "-c", start, *serve), f"http://{HOST}:{port}", out / "evidently.log")
 
 
-def _prometheus(program: str, parsed: argparse.Namespace, port: int) -> Companion:
-    folder = parsed.out / "prometheus"
-    settings = prometheus_settings(f"{HOST}:{parsed.port}", f"{HOST}:{parsed.server_port}")
+def _prometheus(program: str, options: argparse.Namespace, port: int) -> Service:
+    folder = options.out / "prometheus"
+    settings = prometheus_settings(f"{HOST}:{options.port}", f"{HOST}:{options.server_port}")
     write_atomically(folder / "prometheus.yaml", yaml.safe_dump(settings).encode())
     write_atomically(folder / "rules.yaml", yaml.safe_dump(rule_groups()).encode())
     command = (
@@ -139,12 +140,7 @@ def _prometheus(program: str, parsed: argparse.Namespace, port: int) -> Companio
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={HOST}:{port}",
     )
-    return Companion("Prometheus", command, f"http://{HOST}:{port}", parsed.out / "prometheus.log")
-
-
-def _say(message: str) -> None:
-    sys.stdout.write(f"[monitor] {message}\n")
-    sys.stdout.flush()
+    return Service("Prometheus", command, f"http://{HOST}:{port}", options.out / "prometheus.log")
 
 
 if __name__ == "__main__":

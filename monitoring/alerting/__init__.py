@@ -1,1 +1,1 @@
-"""Alert rules, dashboards and the files generated from them."""
+"""Alert rules and dashboards, and the files that are generated from them."""

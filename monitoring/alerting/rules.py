@@ -1,4 +1,4 @@
-"""Recording rules and alerts: the one source of the plain rules file and of the PrometheusRule."""
+"""Recording rules and alerts: the source of both the plain rules file and the PrometheusRule."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ class Alert:
     """An alert.
 
     Attributes:
-        name: CamelCase; the runbook has a heading of this name.
-        expr: PromQL.
-        wait: how long the expression must hold.
-        severity: `critical` wakes somebody, `warning` waits for the morning.
-        summary: one sentence with the labels filled in by Prometheus.
+        name: Name in CamelCase; the runbook has a heading with this name.
+        expr: PromQL expression.
+        wait: Duration for which the expression must be true.
+        severity: `critical` needs an immediate reaction, `warning` one in working hours.
+        summary: One sentence; Prometheus fills in the labels.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Alert:
     summary: str
 
     def to_rule(self) -> dict[str, Any]:
-        """Returns the rule as Prometheus reads it."""
+        """Return the rule in the format of Prometheus."""
         return {
             "alert": self.name,
             "expr": self.expr,
@@ -43,109 +43,111 @@ DRIFT_ALERTS = (
         'taxonflow_drift_state{state="sustained_drift"} == 1',
         "0m",
         "critical",
-        "Slices sent to {{ $labels.model }} have drifted from its reference for several windows in a row.",
+        "Slices sent to {{ $labels.model }} have drifted from its reference in several consecutive windows.",
     ),
     Alert(
         "TaxonflowPredictionMixChanged",
-        'max by (model) (taxonflow_drift_feature_windows_in_a_row{feature=~"species|dominant_species"}) >= 2',
+        "max by (model) (taxonflow_drift_feature_consecutive_drifted_windows"
+        '{feature=~"species|dominant_species"}) >= 2',
         "0m",
         "warning",
-        "{{ $labels.model }} answers with another mix of species than on its reference, {{ $value }} windows in a row.",
+        "The species mix of {{ $labels.model }} differs from its reference in {{ $value }} consecutive windows.",
     ),
     Alert(
         "TaxonflowLowConfidence",
-        'taxonflow_drift_feature_windows_in_a_row{feature="confidence"} >= 2 and on (model) '
+        'taxonflow_drift_feature_consecutive_drifted_windows{feature="confidence"} >= 2 and on (model) '
         "taxonflow_drift_window_confidence < taxonflow_drift_reference_confidence",
         "0m",
         "critical",
-        "{{ $labels.model }} is less sure of its answers than on its reference, {{ $value }} windows in a row.",
+        "The confidence of {{ $labels.model }} is below its reference in {{ $value }} consecutive windows.",
     ),
     Alert(
-        "TaxonflowUnknownShareHigh",
-        'taxonflow_drift_feature_windows_in_a_row{feature="unknown"} >= 2 and on (model) '
+        "TaxonflowUnknownRatioHigh",
+        'taxonflow_drift_feature_consecutive_drifted_windows{feature="unknown"} >= 2 and on (model) '
         "taxonflow_drift_window_unknown_ratio > taxonflow_drift_reference_unknown_ratio",
         "0m",
         "critical",
-        "{{ $labels.model }} takes more slices for unknown than on its reference, {{ $value }} windows in a row.",
+        "{{ $labels.model }} predicts more unknown slices than on its reference in {{ $value }} consecutive windows.",
     ),
 )
 
 MONITOR_ALERTS = (
     Alert(
-        "TaxonflowTrafficWithoutDriftData",
+        "TaxonflowDriftEventsMissing",
         "sum(increase(taxonflow_slices_total[15m])) > 0 and sum(increase(taxonflow_drift_events_total[15m])) == 0",
         "15m",
         "warning",
-        "Slices are answered, but the monitor reads no drift events.",
+        "The server predicts slices, but the monitor reads no drift events.",
     ),
     Alert(
         "TaxonflowDriftEventsDropped",
         "sum(increase(taxonflow_drift_events_dropped_total[10m])) > 0",
         "0m",
         "warning",
-        "The server dropped {{ $value | humanize }} drift events in ten minutes.",
+        "The server dropped {{ $value | humanize }} drift events in 10 minutes.",
     ),
     Alert(
-        "TaxonflowMonitorFaults",
-        "sum by (kind) (increase(taxonflow_drift_faults_total[15m])) > 0",
+        "TaxonflowMonitorErrors",
+        "sum by (kind) (increase(taxonflow_drift_errors_total[15m])) > 0",
         "0m",
         "warning",
-        "The monitor met {{ $value | humanize }} faults of the kind {{ $labels.kind }} in 15 minutes.",
+        "The monitor had {{ $value | humanize }} errors of kind {{ $labels.kind }} in 15 minutes.",
     ),
 )
 
 SERVING_ALERTS = (
     Alert(
-        "TaxonflowErrorBudgetBurnsFast",
+        "TaxonflowErrorBudgetFastBurn",
         "taxonflow:request_errors:ratio_rate1h > 14.4 * {budget} and on (model) "
         "taxonflow:request_errors:ratio_rate5m > 14.4 * {budget}",
         "2m",
         "critical",
-        "{{ $labels.model }} fails {{ $value | humanizePercentage }} of its requests: a month's budget in two days.",
+        "{{ $value | humanizePercentage }} of requests to {{ $labels.model }} fail: the 30-day budget lasts two days.",
     ),
     Alert(
-        "TaxonflowErrorBudgetBurnsSlowly",
+        "TaxonflowErrorBudgetSlowBurn",
         "taxonflow:request_errors:ratio_rate6h > 6 * {budget} and on (model) "
         "taxonflow:request_errors:ratio_rate30m > 6 * {budget}",
         "15m",
         "warning",
-        "{{ $labels.model }} fails {{ $value | humanizePercentage }} of its requests: a month's budget in five days.",
+        "{{ $value | humanizePercentage }} of requests to {{ $labels.model }} fail: the 30-day budget lasts five days.",
     ),
     Alert(
-        "TaxonflowSlow",
+        "TaxonflowHighLatency",
         "taxonflow:request_seconds:p95_rate5m > 1",
         "10m",
         "warning",
-        "One in twenty requests to {{ $labels.model }} takes longer than {{ $value | humanizeDuration }}.",
+        "The 95th percentile latency of {{ $labels.model }} is {{ $value | humanizeDuration }}.",
     ),
     Alert(
         "TaxonflowModelLoadFailed",
-        # a model's first failure makes the series, and nothing has increased yet
+        # The first failure of a model creates its series, which has no increase yet.
         "sum by (model) (increase(taxonflow_failed_loads_total[15m])) > 0 or "
         "sum by (model) (taxonflow_failed_loads_total unless taxonflow_failed_loads_total offset 15m) > 0",
         "0m",
         "critical",
-        "A new version of {{ $labels.model }} could not be loaded; the old one keeps answering.",
+        "A new version of {{ $labels.model }} could not be loaded; the previous version is still served.",
     ),
 )
 
 
 def stale_alert(after: str) -> Alert:
-    """Returns the alert of a monitor that is gone or hangs for `after`, a Prometheus duration."""
+    """Return the alert for a monitor that is missing or hangs for `after`, a Prometheus duration."""
     return Alert(
         "TaxonflowMonitorStale",
-        "absent(taxonflow_drift_read_timestamp_seconds) or time() - taxonflow_drift_read_timestamp_seconds > 60",
+        "absent(taxonflow_drift_last_read_timestamp_seconds) or "
+        "time() - taxonflow_drift_last_read_timestamp_seconds > 60",
         after,
         "critical",
-        "The drift monitor has not looked at the traffic for a while: drift would go unnoticed.",
+        "The drift monitor has not read the event files for over a minute: drift goes undetected.",
     )
 
 
 def rule_groups(stale_after: str = "2m") -> dict[str, Any]:
-    """Returns the content of a plain rules file.
+    """Return the content of a plain rules file.
 
     Args:
-        stale_after: how long the monitor may be away.
+        stale_after: Duration for which the monitor may be missing.
     """
     budget = f"{1 - AVAILABILITY:.3f}"
     serving = [alert.to_rule() for alert in SERVING_ALERTS]
@@ -153,7 +155,7 @@ def rule_groups(stale_after: str = "2m") -> dict[str, Any]:
         rule["expr"] = rule["expr"].replace("{budget}", budget)
     monitor = [stale_alert(stale_after), *MONITOR_ALERTS]
     groups = {
-        "taxonflow-recorded": _recorded(),
+        "taxonflow-recording": _recording_rules(),
         "taxonflow-drift": [alert.to_rule() for alert in DRIFT_ALERTS],
         "taxonflow-monitor": [alert.to_rule() for alert in monitor],
         "taxonflow-serving": serving,
@@ -162,7 +164,7 @@ def rule_groups(stale_after: str = "2m") -> dict[str, Any]:
 
 
 def prometheus_rule() -> dict[str, Any]:
-    """Returns the same rules as the resource that the Prometheus operator reads."""
+    """Return the same rules as a resource of the Prometheus operator."""
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -171,7 +173,7 @@ def prometheus_rule() -> dict[str, Any]:
     }
 
 
-def _recorded() -> list[dict[str, str]]:
+def _recording_rules() -> list[dict[str, str]]:
     errors = [
         {
             "record": f"taxonflow:request_errors:ratio_rate{window}",
@@ -181,8 +183,8 @@ def _recorded() -> list[dict[str, str]]:
         }
         for window in BURN_WINDOWS
     ]
-    slow = {
+    latency = {
         "record": "taxonflow:request_seconds:p95_rate5m",
         "expr": "histogram_quantile(0.95, sum by (model, le) (rate(taxonflow_request_seconds_bucket[5m])))",
     }
-    return [*errors, slow]
+    return [*errors, latency]

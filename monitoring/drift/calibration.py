@@ -1,10 +1,10 @@
-"""Drift thresholds from the reference's own specimens.
+"""Drift thresholds calibrated by resampling whole specimens of the reference.
 
-Slices of one specimen are alike, so the usual thresholds, which take slices as independent, call nearly every clean
-window drift. Here whole specimens are left out of the reference again and again as a pseudo-window, with as many slices
-each as the real window's specimens have, and compared with the rest; what such clean windows score sets the threshold.
-The level is corrected for the number of features by the distribution of the most extreme one (Westfall and Young 1993),
-which takes their correlation into account.
+Slices of one specimen are similar, so the usual thresholds, which treat slices as independent, report drift in nearly
+every clean window. The calibration repeatedly takes whole specimens out of the reference as a pseudo-window, with the
+same numbers of slices per specimen as the real window, and compares them with the rest; the scores of these clean
+windows determine the thresholds. The level is corrected for the number of features by the distribution of the most
+extreme feature (Westfall and Young 1993), which accounts for their correlation.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from monitoring.drift.distances import Floats, PseudoWindows, jensen_shannon, normed_wasserstein
-from monitoring.drift.features import NAMES
-from monitoring.drift.window_features import Contrasts
+from monitoring.drift.features import CATEGORICAL_FEATURES
+from monitoring.drift.window_features import WindowFeatures
 
 SMALLEST_THRESHOLD = 0.1
 _BLOCK_NUMBERS = 4_000_000
@@ -22,89 +22,89 @@ _TIE = 1e-9
 
 
 def calibrate(
-    reference: pd.DataFrame, slices_per_specimen: Sequence[int], false_alarms: float, resamples: int, seed: int
+    reference: pd.DataFrame, slices_per_specimen: Sequence[int], false_alarm_rate: float, resamples: int, seed: int
 ) -> dict[str, float]:
-    """Calibrates a drift threshold for each feature.
+    """Calibrate a drift threshold for each feature.
 
     Args:
-        reference: a row per slice, `specimen` and features.
-        slices_per_specimen: of the window that is to be judged.
-        false_alarms: the share of clean windows in which any feature may reach its threshold.
-        resamples: how many pseudo-windows are drawn.
-        seed: of the draws.
+        reference: One row per slice, with `specimen` and the features.
+        slices_per_specimen: Number of slices of each specimen in the window.
+        false_alarm_rate: Share of clean windows in which any feature may reach its threshold.
+        resamples: Number of pseudo-windows.
+        seed: Seed of the draws.
 
     Returns:
-        A threshold by feature, never below SMALLEST_THRESHOLD, Evidently's default.
+        The threshold of each feature, at least SMALLEST_THRESHOLD, which is Evidently's default.
     """
     scores = resampled_scores(reference, slices_per_specimen, resamples, seed)
-    found = common_thresholds(np.column_stack(list(scores.values())), false_alarms)
-    return {name: max(SMALLEST_THRESHOLD, float(found[number])) for number, name in enumerate(scores)}
+    thresholds = familywise_thresholds(np.column_stack(list(scores.values())), false_alarm_rate)
+    return {name: max(SMALLEST_THRESHOLD, float(thresholds[number])) for number, name in enumerate(scores)}
 
 
 def resampled_scores(
     reference: pd.DataFrame, slices_per_specimen: Sequence[int], resamples: int, seed: int
 ) -> dict[str, Floats]:
-    """Scores pseudo-windows of the reference against the rest of it.
+    """Return the drift scores of pseudo-windows against the rest of the reference.
 
     Returns:
-        float64 [resamples] by feature, CONTRASTS last: normed Wasserstein distance of numbers, Jensen-Shannon distance
-        of names.
+        float64 [resamples] by feature, WINDOW_FEATURES last: normed Wasserstein distances of numerical features,
+        Jensen-Shannon distances of categorical ones.
     """
     rng = np.random.default_rng(seed)
-    features, contrasts = [str(name) for name in reference if name != "specimen"], Contrasts(reference)
+    features, window_features = [str(name) for name in reference if name != "specimen"], WindowFeatures(reference)
     block = max(1, _BLOCK_NUMBERS // len(reference))
     parts = []
     for start in range(0, resamples, block):
-        drawn = draw(reference["specimen"], slices_per_specimen, min(block, resamples - start), rng)
-        parts.append({**{name: _scores(reference[name], drawn) for name in features}, **contrasts.resampled(drawn)})
+        windows = draw_pseudo_windows(reference["specimen"], slices_per_specimen, min(block, resamples - start), rng)
+        scores = {name: _scores(reference[name], windows) for name in features}
+        parts.append({**scores, **window_features.resampled(windows)})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def draw(
+def draw_pseudo_windows(
     specimens: pd.Series, slices_per_specimen: Sequence[int], resamples: int, rng: np.random.Generator
 ) -> PseudoWindows:
-    """Draws pseudo-windows: specimens without, their slices with replacement.
+    """Draw pseudo-windows: specimens without replacement, their slices with replacement.
 
-    At most half of the reference's specimens go into a window, so that something is left to compare with.
+    A window takes at most half of the reference's specimens, so that enough are left to compare with.
     """
     codes, names = pd.factorize(specimens)
     order = np.argsort(codes, kind="stable")
     counts = np.bincount(codes)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sizes = np.asarray(slices_per_specimen)
-    taken = min(len(sizes), len(names) // 2)
+    count = min(len(sizes), len(names) // 2)
     window = np.zeros((resamples, len(codes)))
     rest = np.ones((resamples, len(codes)))
     for row in range(resamples):
-        chosen = rng.choice(len(names), taken, replace=False)
-        drawn_sizes = rng.choice(sizes, taken, replace=False)
-        owner = np.repeat(chosen, drawn_sizes)
-        picked = order[starts[owner] + (rng.random(len(owner)) * counts[owner]).astype(np.int64)]
-        window[row] = np.bincount(picked, minlength=len(codes))
-        rest[row, np.isin(codes, chosen)] = 0
+        window_specimens = rng.choice(len(names), count, replace=False)
+        owner = np.repeat(window_specimens, rng.choice(sizes, count, replace=False))
+        slices = order[starts[owner] + (rng.random(len(owner)) * counts[owner]).astype(np.int64)]
+        window[row] = np.bincount(slices, minlength=len(codes))
+        rest[row, np.isin(codes, window_specimens)] = 0
     return PseudoWindows(
         window / window.sum(axis=1, keepdims=True),
         rest / rest.sum(axis=1, keepdims=True),
     )
 
 
-def _scores(values: pd.Series, drawn: PseudoWindows) -> Floats:
-    if values.name in NAMES:
-        return jensen_shannon(values.to_numpy(str), drawn)
-    return normed_wasserstein(values.to_numpy(np.float64), drawn)
+def _scores(values: pd.Series, windows: PseudoWindows) -> Floats:
+    if values.name in CATEGORICAL_FEATURES:
+        return jensen_shannon(values.to_numpy(str), windows)
+    return normed_wasserstein(values.to_numpy(np.float64), windows)
 
 
-def common_thresholds(scores: Floats, false_alarms: float) -> Floats:
-    """Returns the thresholds [F] that at most `false_alarms` of the rows of scores [R, F] reach in any column.
+def familywise_thresholds(scores: Floats, false_alarm_rate: float) -> Floats:
+    """Return thresholds [F] such that at most `false_alarm_rate` of the rows of scores [R, F] reach any of them.
 
-    A score's p-value is the share of rows that score at least as much; equally rare scores are equally far out in
-    every column. Scores that many rows share, as counts of specimens do, are taken together or not at all.
+    The p-value of a score is the share of rows that score at least as high; all thresholds have the same p-value.
+    Scores shared by many rows, as in counts of specimens, are either all above the threshold or all below it.
     """
-    ordered = np.sort(scores, axis=0)
+    sorted_scores = np.sort(scores, axis=0)
     rows = len(scores)
-    as_much = np.column_stack([rows - np.searchsorted(ordered[:, f], scores[:, f]) for f in range(scores.shape[1])])
-    rarest = np.sort(as_much.min(axis=1))
-    taken = int(rarest[int(false_alarms * rows)]) - 1
-    above = ordered[-1] * (1 + _TIE) if taken == 0 else ordered[rows - taken]
-    ties = above * (1 - _TIE) <= ordered[rows - taken - 1]
-    return np.where(ties, above * (1 + _TIE), above)
+    ranks = np.column_stack([rows - np.searchsorted(sorted_scores[:, f], scores[:, f]) for f in range(scores.shape[1])])
+    rarest = np.sort(ranks.min(axis=1))
+    above = int(rarest[int(false_alarm_rate * rows)]) - 1
+    thresholds = sorted_scores[-1] * (1 + _TIE) if above == 0 else sorted_scores[rows - above]
+    ties = thresholds * (1 - _TIE) <= sorted_scores[rows - above - 1]
+    return np.where(ties, thresholds * (1 + _TIE), thresholds)

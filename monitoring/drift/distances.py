@@ -1,4 +1,4 @@
-"""Evidently's drift scores, of many pseudo-windows of the reference at once."""
+"""Evidently's drift scores for many pseudo-windows of the reference at once."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +14,11 @@ SMALLEST_NORM = 0.001
 
 @dataclass(frozen=True)
 class PseudoWindows:
-    """Weights of the reference's slices in R pseudo-windows and in what is left.
+    """Weights of the reference's slices in R pseudo-windows and in the rest of the reference.
 
     Attributes:
-        window: float64 [R, N], rows sum to 1.
-        rest: float64 [R, N], rows sum to 1.
+        window: Weights in each pseudo-window, float64 [R, N]; each row sums to 1.
+        rest: Weights in the remaining reference, float64 [R, N]; each row sums to 1.
     """
 
     window: Floats
@@ -26,32 +26,32 @@ class PseudoWindows:
 
     @cached_property
     def difference(self) -> Floats:
-        """Window less rest, float64 [R, N]."""
+        """Window weights minus rest weights, float64 [R, N]."""
         return self.window - self.rest
 
     def row(self, number: int) -> "PseudoWindows":
-        """Returns one of them."""
+        """Return a single pseudo-window."""
         return PseudoWindows(self.window[number : number + 1], self.rest[number : number + 1])
 
 
-def normed_wasserstein(values: Floats, drawn: PseudoWindows) -> Floats:
-    """Returns float64 [R]: Wasserstein distance over the rest's standard deviation, as Evidently defines it."""
+def normed_wasserstein(values: Floats, windows: PseudoWindows) -> Floats:
+    """Return the Wasserstein distances divided by the standard deviation of the rest, as in Evidently, float64 [R]."""
     order = np.argsort(values)
     gaps = np.diff(values[order])
-    distance = np.cumsum(drawn.difference[:, order], axis=1)[:, :-1]
-    mean = drawn.rest @ values
-    deviation = np.sqrt(np.maximum(drawn.rest @ values**2 - mean**2, 0))
+    distance = np.cumsum(windows.difference[:, order], axis=1)[:, :-1]
+    mean = windows.rest @ values
+    deviation = np.sqrt(np.maximum(windows.rest @ values**2 - mean**2, 0))
     return np.asarray(np.abs(distance) @ gaps / np.maximum(deviation, SMALLEST_NORM))
 
 
-def jensen_shannon(names: NDArray[np.str_], drawn: PseudoWindows) -> Floats:
-    """Returns float64 [R]: Jensen-Shannon distance (natural logarithm) of the shares of the names, as Evidently's."""
-    member = (names[:, None] == np.unique(names)[None, :]).astype(np.float64)
-    return shares_distance(drawn.window @ member, drawn.rest @ member)
+def jensen_shannon(categories: NDArray[np.str_], windows: PseudoWindows) -> Floats:
+    """Return the Jensen-Shannon distances (natural logarithm) of category ratios, as in Evidently, float64 [R]."""
+    member = (categories[:, None] == np.unique(categories)[None, :]).astype(np.float64)
+    return jensen_shannon_of_ratios(windows.window @ member, windows.rest @ member)
 
 
-def shares_distance(window: Floats, rest: Floats) -> Floats:
-    """Returns float64 [R]: Jensen-Shannon distance (natural logarithm) of shares [R, K]."""
-    # Rounding takes the divergence of equal shares below zero, whose root is NaN.
+def jensen_shannon_of_ratios(window: Floats, rest: Floats) -> Floats:
+    """Return the Jensen-Shannon distances (natural logarithm) of ratios [R, K], float64 [R]."""
+    # Rounding can make the divergence of equal ratios negative; its root is NaN.
     with np.errstate(invalid="ignore"):
         return np.nan_to_num(jensenshannon(window, rest, axis=1))

@@ -1,4 +1,4 @@
-"""Drift events read from the files that the server appends to, each line once."""
+"""Reader of the drift events in the server's append-only files; each line is read once."""
 
 import os
 import zlib
@@ -21,133 +21,134 @@ _HEAD_BYTES = 256
 
 
 class Position(Frozen):
-    """How far a file has been read.
+    """The read position in a file.
 
     Attributes:
-        offset: bytes read; always the end of a line.
-        head: CRC-32 of the file's first `min(offset, 256)` bytes, which tells a file from a later one of the same name.
+        offset: Number of bytes read; always at the end of a line.
+        head_crc32: CRC-32 of the first `min(offset, 256)` bytes. It distinguishes a file from a later one of the same
+            name.
     """
 
     offset: int
-    head: int
+    head_crc32: int
 
 
 @dataclass(frozen=True)
-class EventAt:
-    """An event and its place.
+class LogEntry:
+    """A drift event and its position in the log.
 
     Attributes:
-        event: the event.
-        file: the name of its file.
-        begin: where its line begins, in bytes.
-        again: whether an earlier run had read the line already.
+        event: The drift event.
+        file: Name of its file.
+        offset: Offset of its line, in bytes.
+        is_replay: Whether an earlier run has already read the line.
     """
 
     event: DriftEvent
     file: str
-    begin: int
-    again: bool
+    offset: int
+    is_replay: bool
 
 
 class EventLog:
-    """Follows a folder of append-only event files.
+    """Reader that follows a folder of append-only event files.
 
-    Whole lines are read; the unfinished last line of a file is left for the next time. Lines that are no drift event
-    are counted and skipped.
+    Only complete lines are read; the incomplete last line of a file is left for the next read. Lines without a valid
+    drift event are counted and skipped.
 
     Args:
-        folder: where the server writes; it need not exist yet.
-        positions: how far an earlier run had read each file.
-        resume: where to begin in files that are to be read again from before their position.
+        folder: Folder that the server writes to; it need not exist yet.
+        positions: Read positions of an earlier run, by file name.
+        replay_from: Offsets before these positions from which files are to be read again, by file name.
 
     Attributes:
-        positions: how far each file has been read, by name.
-        corrupt_lines: lines that were no usable event.
-        replaced_files: files that were shorter or other than before, and are read from their start again.
+        positions: Read positions, by file name.
+        corrupt_lines: Number of lines without a valid event.
+        replaced_files: Number of files that became shorter or different, and are read again from their start.
     """
 
-    def __init__(self, folder: Path, positions: Mapping[str, Position], resume: Mapping[str, int]) -> None:
+    def __init__(self, folder: Path, positions: Mapping[str, Position], replay_from: Mapping[str, int]) -> None:
         self.folder = folder
         self.positions = dict(positions)
-        self._resume = dict(resume)
+        self._replay_from = dict(replay_from)
         self._read_before = {name: position.offset for name, position in positions.items()}
         self.corrupt_lines = 0
         self.replaced_files = 0
 
-    def read(self) -> Iterator[EventAt]:
-        """Yields the events of all lines that are new and whole, file by file in the order of their names."""
+    def read(self) -> Iterator[LogEntry]:
+        """Yield the events of all new complete lines, file by file in the order of their names."""
         files = sorted(self.folder.glob(PATTERN))[-MAX_FOLDER_FILES:] if self.folder.is_dir() else []
         names = {file.name for file in files}
         self.positions = {name: position for name, position in self.positions.items() if name in names}
         for path in files:
             yield from self._read_file(path)
 
-    def _read_file(self, path: Path) -> Iterator[EventAt]:
+    def _read_file(self, path: Path) -> Iterator[LogEntry]:
         try:
             file = path.open("rb")
         except OSError:
             return
         with file:
-            for line in _whole_lines(file, self._start(path.name, file)):
+            for line in _complete_lines(file, self._start(path.name, file)):
                 self._advance(path.name, file, line.end)
                 event = _parse(line.content, path.name)
                 if event is None:
                     self.corrupt_lines += 1
                 else:
-                    again = line.begin < self._read_before.get(path.name, 0)
-                    yield EventAt(event, path.name, line.begin, again)
+                    is_replay = line.offset < self._read_before.get(path.name, 0)
+                    yield LogEntry(event, path.name, line.offset, is_replay)
 
     def _start(self, name: str, file: BinaryIO) -> int:
         position = self.positions.get(name)
         if position is None:
             return 0
         size = os.fstat(file.fileno()).st_size
-        if size >= position.offset and _head(file, position.offset) == position.head:
-            return min(position.offset, self._resume.pop(name, position.offset))
+        if size >= position.offset and _head_crc32(file, position.offset) == position.head_crc32:
+            return min(position.offset, self._replay_from.pop(name, position.offset))
         self.replaced_files += 1
-        for forgotten in (self.positions, self._read_before, self._resume):
-            forgotten.pop(name, None)
+        for by_name in (self.positions, self._read_before, self._replay_from):
+            by_name.pop(name, None)
         return 0
 
     def _advance(self, name: str, file: BinaryIO, offset: int) -> None:
         before = self.positions.get(name)
-        head = before.head if before and before.offset >= _HEAD_BYTES else _head(file, offset)
-        self.positions[name] = Position(offset=offset, head=head)
+        head = before.head_crc32 if before and before.offset >= _HEAD_BYTES else _head_crc32(file, offset)
+        self.positions[name] = Position(offset=offset, head_crc32=head)
 
 
 @dataclass(frozen=True)
 class _Line:
-    begin: int
+    offset: int
     end: int
     content: bytes
 
 
-def _whole_lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
-    """Yields the whole lines from an offset on; of an overlong line only a beginning, so that memory is bounded."""
+def _complete_lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
+    """Yield the complete lines from an offset. Overlong lines are truncated, so that memory is bounded."""
     file.seek(offset)
-    begin, kept, length = offset, b"", 0
+    start, buffer, length = offset, b"", 0
     while chunk := file.read(_CHUNK_BYTES):
         *ends, rest = chunk.split(b"\n")
         for part in ends:
-            end = begin + length + len(part) + 1
-            yield _Line(begin, end, kept + part)
-            begin, kept, length = end, b"", 0
-        kept = (kept + rest)[: MAX_LINE_BYTES + 1]
+            end = start + length + len(part) + 1
+            yield _Line(start, end, buffer + part)
+            start, buffer, length = end, b"", 0
+        buffer = (buffer + rest)[: MAX_LINE_BYTES + 1]
         length += len(rest)
 
 
 def _parse(content: bytes, source: str) -> DriftEvent | None:
-    """Returns the event of a line, or None where the line is damaged or overlong, or a number is not sane."""
+    """Return the event of a line, or None if the line is damaged or overlong, or a number is out of range."""
     if len(content) > MAX_LINE_BYTES:
         return None
     try:
         event = DriftEvent.of_line(content, source)
     except ContractError:
         return None
-    sane = 0 <= event.time < LATEST_TIME and 0 <= event.confidence <= 1 and event.version >= 0
+    in_range = 0 <= event.time < LATEST_TIME and 0 <= event.confidence <= 1 and event.version >= 0
     numbers = (*event.descriptors.values(), *event.embedding)
-    return event if sane and all(abs(number) <= LARGEST_NUMBER for number in numbers) else None
+    return event if in_range and all(abs(number) <= LARGEST_NUMBER for number in numbers) else None
 
 
-def _head(file: BinaryIO, offset: int) -> int:
+def _head_crc32(file: BinaryIO, offset: int) -> int:
     return zlib.crc32(os.pread(file.fileno(), min(offset, _HEAD_BYTES), 0))

@@ -1,4 +1,4 @@
-"""The result of a window, as it is kept on disk and shown as gauges."""
+"""The result of a window, as it is stored on disk and exported as gauges."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -8,16 +8,16 @@ from components.shared.contracts import Document
 from components.shared.errors import ContractError
 
 WORKSPACE = "workspace"
-"""Evidently's workspace in the monitor's folder."""
+"""Name of Evidently's workspace in the monitor's output folder."""
 
 
 def window_name(model: str, version: int, number: int) -> str:
-    """Returns a window's name in files."""
+    """Return the name of a window in files."""
     return f"{model}-v{version}-{number:06d}"
 
 
 class FeatureDrift(Frozen):
-    """One feature's drift score, and the threshold that makes it drift."""
+    """The drift score of a feature, and its threshold."""
 
     feature: str
     score: float
@@ -25,74 +25,74 @@ class FeatureDrift(Frozen):
 
     @property
     def ratio(self) -> float:
-        """Score over threshold: from 1 on the feature drifts."""
+        """Score divided by threshold; the feature drifts if it is 1 or more."""
         return self.score / self.threshold
 
     @property
     def drifted(self) -> bool:
-        """Whether the score reaches the threshold."""
+        """True if the score reaches the threshold."""
         return self.score >= self.threshold
 
 
 class WindowResult(Document):
-    """What was found in a window.
+    """The drift scores and prediction statistics of a window.
 
     Attributes:
-        model: name of the model.
-        version: of the model.
-        number: counts the version's windows from 1.
-        begin: time of the earliest event, seconds since 1970.
-        end: time of the latest event.
-        slices: in the window.
-        specimens: in the window.
-        features: scores and thresholds.
-        confidence: mean confidence of the answers.
-        unknown_share: share of slices taken for unknown species.
-        reference_confidence: mean confidence of the answers in the reference.
-        reference_unknown_share: share of the reference's slices taken for unknown species.
-        species_shares: share of slices by answered species, for the model's classes.
+        model: Name of the model.
+        version: Version of the model.
+        number: Number of the window for this version, from 1.
+        start: Time of the earliest event, in seconds since 1970.
+        end: Time of the latest event, in seconds since 1970.
+        slices: Number of slices.
+        specimens: Number of specimens.
+        features: Scores and thresholds.
+        confidence: Mean confidence of the predictions.
+        unknown_ratio: Share of slices predicted as unknown.
+        reference_confidence: Mean confidence of the predictions in the reference.
+        reference_unknown_ratio: Share of the reference's slices predicted as unknown.
+        species_ratios: Share of slices by predicted species, for the classes of the model.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.drift-window/1"
+    SCHEMA: ClassVar[str] = "taxonflow.drift-window/2"
 
     model: str
     version: int
     number: int
-    begin: float
+    start: float
     end: float
     slices: int
     specimens: int
     features: tuple[FeatureDrift, ...]
     confidence: float
-    unknown_share: float
+    unknown_ratio: float
     reference_confidence: float
-    reference_unknown_share: float
-    species_shares: dict[str, float]
+    reference_unknown_ratio: float
+    species_ratios: dict[str, float]
 
     @property
     def name(self) -> str:
-        """The window's name in files."""
+        """Name of the window in files."""
         return window_name(self.model, self.version, self.number)
 
     @property
     def drifted(self) -> tuple[FeatureDrift, ...]:
-        """The features that drifted, the one furthest over its threshold first."""
+        """All features that drifted, in descending order of ratio."""
         over = [feature for feature in self.features if feature.drifted]
         return tuple(sorted(over, key=lambda feature: feature.ratio, reverse=True))
 
 
 def result_path(out: Path, name: str) -> Path:
-    """Returns where the result of a window lies."""
+    """Return the path of a window's result."""
     return out / f"window-{name}.json"
 
 
 def report_path(out: Path, name: str) -> Path:
-    """Returns where the HTML report of a window lies."""
+    """Return the path of a window's HTML report."""
     return out / f"report-{name}.html"
 
 
 def read_result(out: Path, name: str) -> WindowResult | None:
-    """Returns an earlier window's result, or None where it is gone or damaged."""
+    """Return the stored result of a window, or None if it is missing, damaged or of another schema."""
     try:
         return WindowResult.read(result_path(out, name))
     except ContractError:

@@ -1,7 +1,7 @@
-"""Values relative to what is usual for the species answered.
+"""Values relative to the mean of the predicted species.
 
-Species differ more from each other than an artefact changes a slice, and a window holds only some of them. Seen from
-its species' centre, a slice shows the artefact; the mix of species is watched by itself.
+Species differ more from each other than an artefact changes a slice, and a window has only some of them. Differences
+from the species mean show the artefact; the species mix is tested separately.
 """
 
 import numpy as np
@@ -15,16 +15,16 @@ NEIGHBOUR = 5
 _BLOCK = 1000
 
 
-class SpeciesCentres:
-    """Centres of the reference's values, one for each answered species.
+class SpeciesBaseline:
+    """Mean of the reference's values for each predicted species.
 
-    A centre is the mean of the species' slices and of PRIOR_SLICES slices of the overall mean, so that a species with
-    few slices, or none, is measured from the middle of everything.
+    Each mean includes PRIOR_SLICES pseudo-slices with the overall mean, so a species with few or no slices is compared
+    with the overall mean.
 
     Args:
-        values: float64 [N, D] of the reference.
-        species: [N] as the model answered.
-        specimens: [N].
+        values: Values of the reference, float64 [N, D].
+        species: Predicted species, [N].
+        specimens: Specimen of each slice, [N].
     """
 
     def __init__(self, values: Floats, species: Names, specimens: Names) -> None:
@@ -35,86 +35,88 @@ class SpeciesCentres:
 
     @property
     def length(self) -> int:
-        """D."""
+        """Number of values per slice (D)."""
         return self._values.shape[1]
 
     def differences(self, values: Floats, species: Names) -> Floats:
-        """Returns float64 [N, D]: values [N, D] less the centres of the species answered [N]."""
-        centres = {name: self._centre(name, np.zeros(self.length), 0) for name in np.unique(species)}
-        return values - np.stack([centres[name] for name in species])
+        """Return values [N, D] minus the means of their predicted species [N], float64 [N, D]."""
+        means = {name: self._mean(name, np.zeros(self.length), 0) for name in np.unique(species)}
+        return values - np.stack([means[name] for name in species])
 
     def reference_differences(self) -> Floats:
-        """Returns float64 [N, D] for the reference itself, each slice measured from its species' other specimens.
+        """Return the differences of the reference, float64 [N, D], each from the other specimens of its species.
 
-        Leaving the own specimen out makes a slice of the reference as unusual as one of a new specimen would be.
+        Excluding the slice's own specimen makes the reference comparable with new specimens.
         """
-        found = np.empty_like(self._values)
+        differences = np.empty_like(self._values)
         for specimen in np.unique(self._specimens):
             own = self._specimens == specimen
             for name in np.unique(self._species[own]):
                 rows = own & (self._species == name)
-                found[rows] = self._values[rows] - self._centre(name, self._values[rows].sum(axis=0), int(rows.sum()))
-        return found
+                mean = self._mean(name, self._values[rows].sum(axis=0), int(rows.sum()))
+                differences[rows] = self._values[rows] - mean
+        return differences
 
-    def _centre(self, name: str, left_out_sum: Floats, left_out: int) -> Floats:
-        total = self._sums.get(name, 0.0) - left_out_sum + self._prior
-        return np.asarray(total / (self._counts.get(name, 0) - left_out + PRIOR_SLICES))
+    def _mean(self, name: str, excluded_sum: Floats, excluded_count: int) -> Floats:
+        total = self._sums.get(name, 0.0) - excluded_sum + self._prior
+        return np.asarray(total / (self._counts.get(name, 0) - excluded_count + PRIOR_SLICES))
 
 
-class EmbeddingDistances:
-    """How far an embedding lies from its species' centre and from its neighbours: what drift of embeddings is seen by.
+class EmbeddingBaseline:
+    """Distances of embeddings from the mean of their species and from their neighbours in the reference.
 
-    The distance from the centre is the root mean square over the dimensions of difference / spread, where spread is the
-    standard deviation of the reference's own differences. The distance from the neighbours is that from the
-    NEIGHBOUR-th nearest slice of the reference, of other specimens for the reference itself, each dimension over its
-    standard deviation (Sun et al. 2022, out-of-distribution detection with deep nearest neighbours).
+    The species distance is the root mean square over the dimensions of difference / spread, where spread is the
+    standard deviation of the reference's own differences. The neighbour distance is the distance from the NEIGHBOUR-th
+    nearest slice of the reference, with each dimension divided by its standard deviation; for the reference itself,
+    slices of the same specimen are excluded (Sun et al. 2022, out-of-distribution detection with deep nearest
+    neighbours).
 
     Args:
-        embeddings: float64 [N, D] of the reference.
-        species: [N] as the model answered.
-        specimens: [N].
+        embeddings: Embeddings of the reference, float64 [N, D].
+        species: Predicted species, [N].
+        specimens: Specimen of each slice, [N].
     """
 
     def __init__(self, embeddings: Floats, species: Names, specimens: Names) -> None:
-        self._centres = SpeciesCentres(embeddings, species, specimens)
-        self._reference = self._centres.reference_differences()
-        deviation = self._reference.std(axis=0)
+        self._baseline = SpeciesBaseline(embeddings, species, specimens)
+        self._differences = self._baseline.reference_differences()
+        deviation = self._differences.std(axis=0)
         self._spread = deviation + 0.01 * deviation.mean() + 1e-9
-        usual = embeddings.std(axis=0)
-        self._scale = usual + 0.01 * usual.mean() + 1e-9
-        self._known, self._specimens = embeddings / self._scale, specimens
+        scale = embeddings.std(axis=0)
+        self._scale = scale + 0.01 * scale.mean() + 1e-9
+        self._scaled, self._specimens = embeddings / self._scale, specimens
 
     @property
     def length(self) -> int:
-        """D."""
-        return self._centres.length
+        """Number of dimensions (D)."""
+        return self._baseline.length
 
-    def of_reference(self) -> Floats:
-        """Returns float64 [N] for the reference itself."""
-        return self._scaled(self._reference)
+    def reference_species_distances(self) -> Floats:
+        """Return the species distances of the reference, float64 [N]."""
+        return self._root_mean_square(self._differences)
 
-    def of(self, embeddings: Floats, species: Names) -> Floats:
-        """Returns float64 [N] for embeddings [N, D] with the species answered [N]."""
-        return self._scaled(self._centres.differences(embeddings, species))
+    def species_distances(self, embeddings: Floats, species: Names) -> Floats:
+        """Return the species distances of embeddings [N, D] with predicted species [N], float64 [N]."""
+        return self._root_mean_square(self._baseline.differences(embeddings, species))
 
-    def neighbours_of_reference(self) -> Floats:
-        """Returns float64 [N] for the reference itself."""
-        squares = self._squares(self._known)
+    def reference_neighbour_distances(self) -> Floats:
+        """Return the neighbour distances of the reference, float64 [N]."""
+        squares = self._squares(self._scaled)
         squares[self._specimens[:, None] == self._specimens[None, :]] = np.inf
         return _nearest(squares)
 
-    def neighbours_of(self, embeddings: Floats) -> Floats:
-        """Returns float64 [N] for embeddings [N, D]."""
-        scaled = embeddings / self._scale
-        blocks = [scaled[start : start + _BLOCK] for start in range(0, len(scaled), _BLOCK)]
+    def neighbour_distances(self, embeddings: Floats) -> Floats:
+        """Return the neighbour distances of embeddings [N, D], float64 [N]."""
+        points = embeddings / self._scale
+        blocks = [points[start : start + _BLOCK] for start in range(0, len(points), _BLOCK)]
         return np.concatenate([_nearest(self._squares(block)) for block in blocks])
 
-    def _squares(self, scaled: Floats) -> Floats:
-        """Returns the squared distances [N, R] from the R slices of the reference."""
-        lengths = (scaled**2).sum(axis=1)[:, None] + (self._known**2).sum(axis=1)[None, :]
-        return np.asarray(np.maximum(lengths - 2 * scaled @ self._known.T, 0))
+    def _squares(self, points: Floats) -> Floats:
+        """Return the squared distances [N, R] from the R slices of the reference."""
+        lengths = (points**2).sum(axis=1)[:, None] + (self._scaled**2).sum(axis=1)[None, :]
+        return np.asarray(np.maximum(lengths - 2 * points @ self._scaled.T, 0))
 
-    def _scaled(self, differences: Floats) -> Floats:
+    def _root_mean_square(self, differences: Floats) -> Floats:
         return np.asarray(np.sqrt(((differences / self._spread) ** 2).mean(axis=1)))
 
 

@@ -1,29 +1,36 @@
-"""What the monitor shows of itself: an immutable snapshot that another thread may read."""
+"""The status of the monitor: an immutable snapshot that other threads may read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from monitoring.drift.results import WindowResult
 
-TOO_LITTLE, NO_DRIFT, DRIFT, SUSTAINED = "too_little_data", "no_drift", "drift", "sustained_drift"
-STATES = (TOO_LITTLE, NO_DRIFT, DRIFT, SUSTAINED)
-FAULTS = ("corrupt_line", "replaced_file", "no_reference", "missing_descriptor", "disk", "clock_back")
+INSUFFICIENT_DATA, NO_DRIFT, DRIFT, SUSTAINED_DRIFT = "insufficient_data", "no_drift", "drift", "sustained_drift"
+STATES = (INSUFFICIENT_DATA, NO_DRIFT, DRIFT, SUSTAINED_DRIFT)
+ERROR_KINDS = (
+    "corrupt_line",
+    "replaced_file",
+    "missing_reference",
+    "missing_descriptor",
+    "disk_write",
+    "clock_backwards",
+)
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model as it is watched.
+    """The drift status of a model.
 
     Attributes:
-        model: its name.
-        version: the version that answered last.
-        state: one of STATES, of that version's latest window.
-        pending_slices: slices of the window that is being filled.
-        pending_specimens: specimens of it.
-        windows: windows that the version has completed.
-        drifted_in_a_row: how many of the latest windows drifted without a clean one between.
-        features_in_a_row: the same for each feature of the latest window.
-        result: the latest window, or None.
+        model: Name of the model.
+        version: Version of the latest prediction.
+        state: One of STATES, for the latest window of this version.
+        pending_slices: Number of slices in the incomplete window.
+        pending_specimens: Number of specimens in the incomplete window.
+        windows: Number of windows that the version has completed.
+        consecutive_drifted: Number of latest windows that drifted without interruption.
+        consecutive_by_feature: The same number for each feature of the latest window.
+        result: Result of the latest window, or None.
     """
 
     model: str
@@ -32,36 +39,36 @@ class ModelStatus:
     pending_slices: int
     pending_specimens: int
     windows: int
-    drifted_in_a_row: int
-    features_in_a_row: Mapping[str, int]
+    consecutive_drifted: int
+    consecutive_by_feature: Mapping[str, int]
     result: WindowResult | None
 
 
 @dataclass(frozen=True)
 class MonitorStatus:
-    """Everything that `/metrics` shows.
+    """The status that `/metrics` exports.
 
     Attributes:
-        models: those that answered, by name.
-        read_at: when the event files were last looked at, seconds since 1970.
-        events: events taken in by this process.
-        duplicates: events left out because their window holds their id already.
-        left_out: events left out because their specimen fills its share of the window.
-        faults: how often each of FAULTS was met.
+        models: Status of each model with predictions, in the order of their names.
+        read_at: Time of the latest read of the event files, in seconds since 1970.
+        events: Number of events used by this process.
+        duplicates: Number of events skipped because their window already has their id.
+        skipped_events: Number of events skipped because their specimen has reached its limit in the window.
+        errors: Number of errors by kind, for each of ERROR_KINDS.
     """
 
     models: tuple[ModelStatus, ...] = ()
     read_at: float = 0.0
     events: int = 0
     duplicates: int = 0
-    left_out: int = 0
-    faults: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+    skipped_events: int = 0
+    errors: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ERROR_KINDS, 0))
 
 
-def state_of(windows: int, drifted_in_a_row: int, sustained_windows: int) -> str:
-    """Returns the one of STATES after so many windows, of which the latest ones drifted."""
+def state_of(windows: int, consecutive_drifted: int, sustained_windows: int) -> str:
+    """Return the state after a number of windows, the latest of which drifted consecutively."""
     if not windows:
-        return TOO_LITTLE
-    if drifted_in_a_row >= sustained_windows:
-        return SUSTAINED
-    return DRIFT if drifted_in_a_row else NO_DRIFT
+        return INSUFFICIENT_DATA
+    if consecutive_drifted >= sustained_windows:
+        return SUSTAINED_DRIFT
+    return DRIFT if consecutive_drifted else NO_DRIFT

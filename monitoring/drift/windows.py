@@ -1,17 +1,17 @@
-"""Windows: enough slices of enough specimens that one version of a model answered."""
+"""Windows: enough slices of enough specimens, all predicted by one version of a model."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 from components.shared.contracts import DriftEvent
 from monitoring.config import MonitorConfig
-from monitoring.drift.event_log import EventAt
+from monitoring.drift.event_log import LogEntry
 from monitoring.drift.results import window_name
 
 
 @dataclass(frozen=True, order=True)
 class Stream:
-    """The answers of one version of one model."""
+    """The predictions of one version of one model."""
 
     model: str
     version: int
@@ -25,9 +25,9 @@ class Window:
     """A complete window.
 
     Attributes:
-        stream: who answered.
-        number: counts the stream's windows from 1.
-        events: the slices, in the order in which they were read.
+        stream: Model and version that predicted the slices.
+        number: Number of the window in its stream, from 1.
+        events: Drift events in the order of the log.
     """
 
     stream: Stream
@@ -36,31 +36,31 @@ class Window:
 
     @property
     def name(self) -> str:
-        """The window's name in files."""
+        """Name of the window in files."""
         return window_name(self.stream.model, self.stream.version, self.number)
 
     @property
     def specimens(self) -> int:
-        """How many specimens there are."""
+        """Number of specimens."""
         return len({event.specimen for event in self.events})
 
 
 @dataclass
 class PendingWindow:
-    """The window that a stream is filling.
+    """The incomplete window of a stream.
 
     Attributes:
-        stream: who answers.
-        closed: how many windows the stream has completed.
-        begins: where the first line of this window lies in each file that holds some of it.
-        left_out: slices beyond `MonitorConfig.specimen_slices` of one specimen.
-        duplicates: events whose id the window already holds.
+        stream: Model and version of the window.
+        completed_windows: Number of windows that the stream has completed.
+        start_offsets: Offset of the window's first line in each event file, in bytes.
+        skipped_slices: Number of slices skipped because of `MonitorConfig.max_slices_per_specimen`.
+        duplicates: Number of events skipped because the window already has their id.
     """
 
     stream: Stream
-    closed: int = 0
-    begins: dict[str, int] = field(default_factory=dict)
-    left_out: int = 0
+    completed_windows: int = 0
+    start_offsets: dict[str, int] = field(default_factory=dict)
+    skipped_slices: int = 0
     duplicates: int = 0
     _events: list[DriftEvent] = field(default_factory=list)
     _ids: set[str] = field(default_factory=set)
@@ -68,37 +68,37 @@ class PendingWindow:
 
     @property
     def slices(self) -> int:
-        """Slices so far."""
+        """Number of slices."""
         return len(self._events)
 
     @property
     def specimens(self) -> int:
-        """Specimens so far."""
+        """Number of specimens."""
         return len(self._slices)
 
-    def add(self, item: EventAt, config: MonitorConfig) -> Window | None:
-        """Takes an event in.
+    def add(self, entry: LogEntry, config: MonitorConfig) -> Window | None:
+        """Add an event.
 
         Returns:
-            The window where this event completes it; the next one then begins empty.
+            The window if this event completes it; the next window then starts empty.
         """
-        self.begins.setdefault(item.file, item.begin)
-        event = item.event
+        self.start_offsets.setdefault(entry.file, entry.offset)
+        event = entry.event
         if event.id in self._ids:
             self.duplicates += 1
             return None
-        if self._slices[event.specimen] >= config.specimen_slices:
-            self.left_out += 1
+        if self._slices[event.specimen] >= config.max_slices_per_specimen:
+            self.skipped_slices += 1
             return None
         self._ids.add(event.id)
         self._slices[event.specimen] += 1
         self._events.append(event)
         if self.slices < config.window_slices or self.specimens < config.window_specimens:
             return None
-        return self._close()
+        return self._complete()
 
-    def _close(self) -> Window:
-        self.closed += 1
-        window = Window(self.stream, self.closed, tuple(self._events))
-        self.begins, self._events, self._ids, self._slices = {}, [], set(), Counter()
+    def _complete(self) -> Window:
+        self.completed_windows += 1
+        window = Window(self.stream, self.completed_windows, tuple(self._events))
+        self.start_offsets, self._events, self._ids, self._slices = {}, [], set(), Counter()
         return window

@@ -1,4 +1,4 @@
-"""What somebody shall label after drift: the drifted slices of which the model knows least."""
+"""The labelling queue after drift: drifted slices, unknown ones first, then the least confident."""
 
 import csv
 import io
@@ -12,87 +12,96 @@ from components.shared.contracts import DriftEvent
 from components.shared.files import write_atomically
 
 TABLE, SLICES = "to_label.csv", "slices"
-COLUMNS = ("id", "specimen", "answered", "confidence", "unknown", "file", "species")
+COLUMNS = ("id", "specimen", "predicted", "confidence", "unknown", "file", "species")
 
 
 @dataclass(frozen=True)
-class Collected:
-    """What was collected.
+class LabellingQueue:
+    """The slices to label.
 
     Attributes:
-        events: the slices, the most telling first.
-        images: how many of them are there as images.
-        drifted: how many slices there were to choose from.
+        events: Drift events of the slices, most informative first.
+        images: Number of slices with a stored image.
+        available: Number of drifted slices that were available.
     """
 
     events: tuple[DriftEvent, ...]
     images: int
-    drifted: int
+    available: int
 
-    def proposal(self, model: str, retraining: bool) -> str:
-        """Returns Markdown for whoever decides about the next training."""
+    def proposal(self, model: str, retrain: bool) -> str:
+        """Return a Markdown report with the next steps.
+
+        Args:
+            model: Name of the model.
+            retrain: Whether a training run was started.
+        """
         specimens = len({event.specimen for event in self.events})
         unknown = sum(event.unknown for event in self.events)
-        then = (
-            "A training run was started." if retraining else "Then train again: `volumes` with the new specimens added."
+        next_step = (
+            "A training run was started." if retrain else "Train again with the new specimens added to `volumes`."
         )
-        without = (
-            ""
-            if self.images == len(self.events)
-            else (
-                f"\n{len(self.events) - self.images} of them are not kept as images: start the server with "
-                "`--keep_slices DIR`, or find them by their specimens.\n"
-            )
+        without_image = len(self.events) - self.images
+        missing_images = (
+            f"\n{without_image} of them have no stored image: start the server with `--keep_slices DIR`, "
+            "or find them by their specimens.\n"
+            if without_image
+            else ""
         )
         return (
-            f"# {model}: the slices drifted for several windows\n\n"
-            f"Collected {len(self.events)} of {self.drifted} drifted slices, from {specimens} specimens; "
-            f"{unknown} were taken for unknown species. `{TABLE}` lists them, unknown ones first, then the least "
-            f"confident.\n{without}\n"
-            "1. Look at them: correct image faults at the source (`monitoring/alerting/runbook.md`), not by training.\n"
-            "2. Where they are right, write the species into the column `species` and get these specimens' volumes.\n"
-            f"3. {then}\n"
+            f"# {model}: sustained drift\n\n"
+            f"Collected {len(self.events)} of {self.available} drifted slices, from {specimens} specimens; "
+            f"{unknown} are predicted as unknown. `{TABLE}` lists them: unknown ones first, then the least "
+            f"confident.\n{missing_images}\n"
+            "1. Inspect the slices. Correct image faults at the source (`monitoring/alerting/runbook.md`), not by "
+            "training.\n"
+            "2. If the slices are valid, write their species into the column `species` and obtain the volumes of "
+            "these specimens.\n"
+            f"3. {next_step}\n"
         )
 
 
-def choose(events: Sequence[DriftEvent], most: int, most_of_specimen: int) -> tuple[DriftEvent, ...]:
-    """Chooses slices: unknown ones first, then by growing confidence; slices of one specimen tell much the same.
+def select(events: Sequence[DriftEvent], max_slices: int, max_per_specimen: int) -> tuple[DriftEvent, ...]:
+    """Select slices for labelling: unknown ones first, then in ascending order of confidence.
 
     Args:
-        events: of drifted windows.
-        most: slices in all.
-        most_of_specimen: slices of one specimen.
+        events: Events of drifted windows.
+        max_slices: Largest number of slices.
+        max_per_specimen: Largest number of slices of one specimen, because slices of one specimen are similar.
     """
-    taken: Counter[str] = Counter()
-    chosen: list[DriftEvent] = []
+    counts: Counter[str] = Counter()
+    selection: list[DriftEvent] = []
     for event in sorted(events, key=lambda each: (not each.unknown, each.confidence, each.id)):
-        if len(chosen) < most and taken[event.specimen] < most_of_specimen:
-            taken[event.specimen] += 1
-            chosen.append(event)
-    return tuple(chosen)
+        if len(selection) < max_slices and counts[event.specimen] < max_per_specimen:
+            counts[event.specimen] += 1
+            selection.append(event)
+    return tuple(selection)
 
 
-def collect(events: Sequence[DriftEvent], kept: Path, folder: Path, most: int, most_of_specimen: int) -> Collected:
-    """Writes `to_label.csv`, and `slices/` with what the server kept of them.
+def collect(
+    events: Sequence[DriftEvent], stored_slices: Path, folder: Path, max_slices: int, max_per_specimen: int
+) -> LabellingQueue:
+    """Write `to_label.csv`, and `slices/` with the stored images of the selected slices.
 
     Args:
-        events: of drifted windows.
-        kept: the server's `--keep_slices`; it need not exist.
-        folder: takes the files.
-        most: as in `choose`.
-        most_of_specimen: as in `choose`.
+        events: Events of drifted windows.
+        stored_slices: Folder of the server's `--keep_slices`; it need not exist.
+        folder: Output folder.
+        max_slices: Largest number of slices.
+        max_per_specimen: Largest number of slices of one specimen.
     """
-    chosen = choose(events, most, most_of_specimen)
-    images = {path.stem.partition("-")[2]: path for path in sorted(kept.glob("*-*.png"))} if kept.is_dir() else {}
+    selection = select(events, max_slices, max_per_specimen)
+    paths = sorted(stored_slices.glob("*-*.png")) if stored_slices.is_dir() else []
+    images = {path.stem.partition("-")[2]: path for path in paths}
     (folder / SLICES).mkdir(parents=True, exist_ok=True)
-    files = {event.id: _copied(images.get(event.id), event, folder) for event in chosen}
-    rows = [_row(event, files[event.id]) for event in chosen]
+    files = {event.id: _copy_image(images.get(event.id), event, folder) for event in selection}
+    rows = [_row(event, files[event.id]) for event in selection]
     write_atomically(folder / TABLE, _table(rows).encode())
-    return Collected(chosen, sum(bool(file) for file in files.values()), len(events))
+    return LabellingQueue(selection, sum(bool(file) for file in files.values()), len(events))
 
 
-def _copied(image: Path | None, event: DriftEvent, folder: Path) -> str:
-    """Returns the image's path in the folder, or nothing where the server has let it go."""
+def _copy_image(image: Path | None, event: DriftEvent, folder: Path) -> str:
+    """Return the path of the copy in the folder; empty if there is no image or the server has deleted it."""
     file = f"{SLICES}/{event.id}.png"
     try:
         if image:
@@ -104,7 +113,7 @@ def _copied(image: Path | None, event: DriftEvent, folder: Path) -> str:
 
 
 def _row(event: DriftEvent, file: str) -> tuple[object, ...]:
-    # Whoever sends slices names the specimens, and whoever labels opens the table in a program that computes.
+    # Clients choose the specimen ids, and a spreadsheet would evaluate an id that starts like a formula.
     specimen = f"'{event.specimen}" if event.specimen.startswith(("=", "+", "-", "@", "\t", "\r")) else event.specimen
     return event.id, specimen, event.species, f"{event.confidence:.4f}", int(event.unknown), file, ""
 

@@ -1,1 +1,1 @@
-"""The drift monitor as a service: polling, HTTP pages, metrics and stored windows."""
+"""The drift monitor as a service: polling, state, stored windows, metrics and the HTTP page."""

@@ -1,4 +1,4 @@
-"""The monitor over HTTP: `/metrics` for Prometheus, `/` for people, `/reports/...` for Evidently's pages."""
+"""The HTTP server of the monitor: status page (`/`), Prometheus metrics (`/metrics`), reports (`/reports/`)."""
 
 import re
 import sys
@@ -16,20 +16,20 @@ from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
 from monitoring.drift.status import MonitorStatus
 from monitoring.service.metrics import DriftCollector
-from monitoring.service.page import REPORTS, console_page
+from monitoring.service.page import REPORTS, status_page
 
-REFRESH_S, SILENCE_S = 10, 10.0
+REFRESH_S, IDLE_TIMEOUT_S = 10, 10.0
 _REPORT = re.compile(r"(report-[^/\\\0]+|latest)\.html")
 _HTML = ("Content-Type", "text/html; charset=utf-8")
-_SAFE = ("X-Content-Type-Options", "nosniff")
+_NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 
-class MonitorPages:
+class MonitorApp:
     """The WSGI application.
 
     Args:
-        status: gives the status of now.
-        config: the monitor's configuration.
+        status: Function that returns the current status.
+        config: Configuration of the monitor.
     """
 
     def __init__(self, status: Callable[[], MonitorStatus], config: MonitorConfig) -> None:
@@ -39,19 +39,19 @@ class MonitorPages:
         self._metrics: WSGIApplication = make_wsgi_app(registry)
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        """Answers a request; what is not there is 404."""
+        """Handle a request; unknown paths are 404."""
         path = unquote(str(environ.get("PATH_INFO", "/")))
         if path == "/metrics":
             return self._metrics(environ, start)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _say("405 Method Not Allowed", "GET alone is answered here.", start)
+            return _text_response("405 Method Not Allowed", "Only GET is allowed.", start)
         if path in ("", "/"):
-            page = console_page(self._status(), self._config)
-            start("200 OK", [_HTML, _SAFE, ("Refresh", str(REFRESH_S)), ("Cache-Control", "no-store")])
+            page = status_page(self._status(), self._config)
+            start("200 OK", [_HTML, _NOSNIFF, ("Refresh", str(REFRESH_S)), ("Cache-Control", "no-store")])
             return [page.encode()]
         if path.startswith(REPORTS):
             return self._report(path.removeprefix(REPORTS), start)
-        return _say("404 Not Found", "Look at /, /metrics or /reports/latest.html.", start)
+        return _text_response("404 Not Found", "Try /, /metrics or /reports/latest.html.", start)
 
     def _report(self, name: str, start: StartResponse) -> Iterable[bytes]:
         path = self._config.out / name
@@ -60,50 +60,51 @@ class MonitorPages:
         except OSError:
             content = None
         if content is None:
-            return _say("404 Not Found", "No such report: not written yet, or gone to make room. Look at /.", start)
-        start("200 OK", [_HTML, _SAFE])
+            sentence = "There is no such report: it is not written yet, or it was deleted to save space. See /."
+            return _text_response("404 Not Found", sentence, start)
+        start("200 OK", [_HTML, _NOSNIFF])
         return [content]
 
 
-class _SilentHandler(WSGIRequestHandler):
-    """Leaves the screen to the monitor, and a client that says nothing after a while."""
+class RequestHandler(WSGIRequestHandler):
+    """A request handler that logs nothing and disconnects idle clients."""
 
-    timeout = SILENCE_S
+    timeout = IDLE_TIMEOUT_S
 
     def log_message(self, format: str, *_arguments: Any) -> None:  # noqa: A002 the base class names it
-        """Says nothing of a request."""
+        """Log nothing."""
 
 
 class _Server(ThreadingWSGIServer):
-    """A thread for each client; one that goes away is nothing to speak of."""
+    """A server with one thread per client that ignores clients that disconnect."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leaves out what a client did."""
+        """Ignore connection errors."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 def serve_monitor(status: Callable[[], MonitorStatus], config: MonitorConfig) -> WSGIServer:
-    """Serves the pages from a thread.
+    """Start the server in a thread.
 
     Returns:
-        The server; `server_port` says where, `shutdown` ends it.
+        The server: `server_port` is its port, `shutdown` stops it.
 
     Raises:
-        BadConfigError: the address is taken or cannot be had.
+        BadConfigError: The address is in use or not available.
     """
     try:
-        server = make_server(config.host, config.port, MonitorPages(status, config), _Server, _SilentHandler)
+        server = make_server(config.host, config.port, MonitorApp(status, config), _Server, RequestHandler)
     except OSError as error:
         raise BadConfigError(
-            f"{config.host}:{config.port} cannot be listened on ({error.strerror})",
+            f"cannot listen on {config.host}:{config.port} ({error.strerror})",
             "a free port",
-            "Choose another with --port, or 0 for any.",
+            "Select another port with --port, or any free port with --port 0.",
         ) from error
     threading.Thread(target=server.serve_forever, args=(0.1,), name="pages", daemon=True).start()
     return server
 
 
-def _say(status: str, sentence: str, start: StartResponse) -> Iterable[bytes]:
-    start(status, [("Content-Type", "text/plain; charset=utf-8"), _SAFE])
+def _text_response(status: str, sentence: str, start: StartResponse) -> Iterable[bytes]:
+    start(status, [("Content-Type", "text/plain; charset=utf-8"), _NOSNIFF])
     return [f"{sentence}\n".encode()]

@@ -1,4 +1,4 @@
-"""The monitor's gauges for Prometheus: METRICS is the one table of them, `/metrics` shows them."""
+"""The Prometheus metrics of the monitor: MODEL_METRICS and MONITOR_METRICS define all metrics of `/metrics`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.config import MonitorConfig
 from monitoring.drift.results import WindowResult
-from monitoring.drift.status import FAULTS, STATES, ModelStatus, MonitorStatus
+from monitoring.drift.status import ERROR_KINDS, STATES, ModelStatus, MonitorStatus
 
 PREFIX = "taxonflow_drift"
 Sample = tuple[tuple[str, ...], float]
@@ -16,7 +16,14 @@ Sample = tuple[tuple[str, ...], float]
 
 @dataclass(frozen=True)
 class ModelMetric:
-    """A gauge of each model: its name after PREFIX, what it says, its labels after `model`, and its values."""
+    """A gauge for each model.
+
+    Attributes:
+        name: Name without PREFIX.
+        help: Description for Prometheus and `docs/reference/metrics.md`.
+        labels: Labels besides `model`.
+        values: Function that returns the label values and the value of each sample.
+    """
 
     name: str
     help: str
@@ -26,7 +33,7 @@ class ModelMetric:
 
 @dataclass(frozen=True)
 class MonitorMetric:
-    """A metric of the monitor itself; a counter where its name ends in `_total`."""
+    """A metric of the monitor itself: a counter if its name ends in `_total`, else a gauge; see ModelMetric."""
 
     name: str
     help: str
@@ -41,180 +48,188 @@ def _of_window(value: Callable[[WindowResult], float]) -> Callable[[ModelStatus]
 MODEL_METRICS = (
     ModelMetric(
         "score",
-        "Drift score of a feature in the latest complete window, as Evidently defines it.",
+        "Drift score of a feature in the latest complete window, as defined by Evidently.",
         ("feature",),
         lambda status: [((each.feature,), each.score) for each in status.result.features] if status.result else [],
     ),
     ModelMetric(
         "threshold",
-        "Score from which on the feature drifts, calibrated on the reference's specimens.",
+        "Drift threshold of a feature, calibrated on the specimens of the reference.",
         ("feature",),
         lambda status: [((each.feature,), each.threshold) for each in status.result.features] if status.result else [],
     ),
     ModelMetric(
         "drifted_features",
-        "Features that drifted in the latest complete window.",
+        "Number of features that drifted in the latest complete window.",
         (),
         _of_window(lambda result: len(result.drifted)),
     ),
     ModelMetric(
         "detected",
-        "1 where any feature drifted in the latest complete window, else 0; absent before the first window.",
+        "1 if any feature drifted in the latest complete window, else 0; absent before the first window.",
         (),
         _of_window(lambda result: float(bool(result.drifted))),
     ),
     ModelMetric(
-        "windows_in_a_row",
-        "Windows in a row that drifted, the latest included.",
+        "consecutive_drifted_windows",
+        "Number of consecutive drifted windows, including the latest.",
         (),
-        lambda status: [((), status.drifted_in_a_row)],
+        lambda status: [((), status.consecutive_drifted)],
     ),
     ModelMetric(
-        "feature_windows_in_a_row",
-        "Windows in a row in which the feature drifted, the latest included.",
+        "feature_consecutive_drifted_windows",
+        "Number of consecutive windows in which the feature drifted, including the latest.",
         ("feature",),
-        lambda status: [((feature,), count) for feature, count in status.features_in_a_row.items()],
+        lambda status: [((feature,), count) for feature, count in status.consecutive_by_feature.items()],
     ),
     ModelMetric(
         "state",
-        "1 for the state that the model is in: too_little_data, no_drift, drift, sustained_drift.",
+        f"1 for the current state of the model, else 0; the states are {', '.join(STATES)}.",
         ("state",),
         lambda status: [((state,), float(state == status.state)) for state in STATES],
     ),
     ModelMetric(
         "model_version",
-        "Version of the model that answered last.",
+        "Version of the model in the latest prediction.",
         (),
         lambda status: [((), status.version)],
     ),
     ModelMetric(
-        "windows",
-        "Windows that this version of the model has completed.",
+        "completed_windows",
+        "Number of windows that this version of the model has completed.",
         (),
         lambda status: [((), status.windows)],
     ),
     ModelMetric(
         "window_slices",
-        "Slices of the latest complete window.",
+        "Number of slices in the latest complete window.",
         (),
         _of_window(lambda result: result.slices),
     ),
     ModelMetric(
         "window_specimens",
-        "Specimens of the latest complete window.",
+        "Number of specimens in the latest complete window.",
         (),
         _of_window(lambda result: result.specimens),
     ),
     ModelMetric(
         "window_end_timestamp_seconds",
-        "When the last slice of the latest complete window was answered, seconds since 1970.",
+        "Time of the last prediction in the latest complete window, in seconds since 1970.",
         (),
         _of_window(lambda result: result.end),
     ),
     ModelMetric(
         "window_confidence",
-        "Mean confidence of the answers in the latest complete window.",
+        "Mean confidence of the predictions in the latest complete window.",
         (),
         _of_window(lambda result: result.confidence),
     ),
     ModelMetric(
         "window_unknown_ratio",
-        "Share of slices taken for unknown species in the latest complete window.",
+        "Share of slices predicted as unknown in the latest complete window.",
         (),
-        _of_window(lambda result: result.unknown_share),
+        _of_window(lambda result: result.unknown_ratio),
     ),
     ModelMetric(
         "reference_confidence",
-        "Mean confidence of the answers in the reference.",
+        "Mean confidence of the predictions in the reference.",
         (),
         _of_window(lambda result: result.reference_confidence),
     ),
     ModelMetric(
         "reference_unknown_ratio",
-        "Share of slices taken for unknown species in the reference.",
+        "Share of slices predicted as unknown in the reference.",
         (),
-        _of_window(lambda result: result.reference_unknown_share),
+        _of_window(lambda result: result.reference_unknown_ratio),
     ),
     ModelMetric(
         "window_species_ratio",
-        "Share of slices by answered species in the latest complete window.",
+        "Share of slices by predicted species in the latest complete window.",
         ("species",),
         lambda status: (
-            [((name,), share) for name, share in status.result.species_shares.items()] if status.result else []
+            [((name,), ratio) for name, ratio in status.result.species_ratios.items()] if status.result else []
         ),
     ),
     ModelMetric(
         "pending_slices",
-        "Slices of the window that is being filled.",
+        "Number of slices in the incomplete window.",
         (),
         lambda status: [((), status.pending_slices)],
     ),
     ModelMetric(
         "pending_specimens",
-        "Specimens of the window that is being filled.",
+        "Number of specimens in the incomplete window.",
         (),
         lambda status: [((), status.pending_specimens)],
     ),
 )
 
 MONITOR_METRICS = (
-    MonitorMetric("required_slices", "Slices that a window needs.", (), lambda _, config: [((), config.window_slices)]),
     MonitorMetric(
-        "required_specimens", "Specimens that a window needs.", (), lambda _, config: [((), config.window_specimens)]
+        "required_slices",
+        "Smallest number of slices in a complete window.",
+        (),
+        lambda _, config: [((), config.window_slices)],
     ),
     MonitorMetric(
-        "read_timestamp_seconds",
-        "When the event files were last looked at, seconds since 1970.",
+        "required_specimens",
+        "Smallest number of specimens in a complete window.",
+        (),
+        lambda _, config: [((), config.window_specimens)],
+    ),
+    MonitorMetric(
+        "last_read_timestamp_seconds",
+        "Time of the latest read of the event files, in seconds since 1970.",
         (),
         lambda status, _: [((), status.read_at)],
     ),
     MonitorMetric(
-        "events_total", "Drift events taken in since the monitor started.", (), lambda status, _: [((), status.events)]
+        "events_total", "Drift events used since the monitor started.", (), lambda status, _: [((), status.events)]
     ),
     MonitorMetric(
         "duplicate_events_total",
-        "Drift events left out because their window holds their id already.",
+        "Drift events skipped because their window already has their id.",
         (),
         lambda status, _: [((), status.duplicates)],
     ),
     MonitorMetric(
-        "left_out_events_total",
-        "Drift events left out because their specimen fills its share of the window.",
+        "skipped_events_total",
+        "Drift events skipped because their specimen has reached its limit in the window.",
         (),
-        lambda status, _: [((), status.left_out)],
+        lambda status, _: [((), status.skipped_events)],
     ),
     MonitorMetric(
-        "faults_total",
-        f"What went wrong, by kind: {', '.join(FAULTS)}; the runbook's TaxonflowMonitorFaults says what each is.",
+        "errors_total",
+        f"Errors by kind: {', '.join(ERROR_KINDS)}; see TaxonflowMonitorErrors in the runbook.",
         ("kind",),
-        lambda status, _: [((kind,), count) for kind, count in status.faults.items()],
+        lambda status, _: [((kind,), count) for kind, count in status.errors.items()],
     ),
 )
 
 
 class DriftCollector(Collector):
-    """Turns the monitor's status into metrics at each scrape, so that nothing stale stays behind.
+    """A collector that computes the metrics from the current status at each scrape, so no series is stale.
 
     Args:
-        status: gives the status of now.
-        config: the monitor's configuration.
+        status: Function that returns the current status.
+        config: Configuration of the monitor.
     """
 
     def __init__(self, status: Callable[[], MonitorStatus], config: MonitorConfig) -> None:
         self._status, self._config = status, config
 
     def collect(self) -> Iterator[Metric]:
-        """Yields every metric of the two tables."""
+        """Yield the metrics of both tables."""
         status = self._status()
-        for each in MODEL_METRICS:
-            family = GaugeMetricFamily(f"{PREFIX}_{each.name}", each.help, labels=("model", *each.labels))
+        for metric in MODEL_METRICS:
+            gauge = GaugeMetricFamily(f"{PREFIX}_{metric.name}", metric.help, labels=("model", *metric.labels))
             for model in status.models:
-                for labels, value in each.values(model):
-                    family.add_metric((model.model, *labels), value)
-            yield family
+                for labels, value in metric.values(model):
+                    gauge.add_metric((model.model, *labels), value)
+            yield gauge
         for own in MONITOR_METRICS:
             kind = CounterMetricFamily if own.name.endswith("_total") else GaugeMetricFamily
-            found = kind(f"{PREFIX}_{own.name}", own.help, labels=own.labels)
+            family = kind(f"{PREFIX}_{own.name}", own.help, labels=own.labels)
             for labels, value in own.values(status, self._config):
-                found.add_metric(labels, value)
-            yield found
+                family.add_metric(labels, value)
+            yield family

@@ -1,4 +1,4 @@
-"""The watch itself: event files in, judged windows out."""
+"""The monitor: reads event files, evaluates complete windows, and keeps its state."""
 
 import sys
 import time
@@ -11,247 +11,262 @@ from components.shared.contracts import DriftEvent
 from components.shared.errors import ContractError
 from components.shared.model_repository import find_models, require_models
 from monitoring.config import MonitorConfig
-from monitoring.drift.event_log import EventAt, EventLog
-from monitoring.drift.reference import Profile, load_profile
+from monitoring.drift.event_log import EventLog, LogEntry
+from monitoring.drift.reference import ReferenceProfile, load_profile
 from monitoring.drift.results import WindowResult, read_result, report_path, window_name
-from monitoring.drift.sentences import counted
-from monitoring.drift.status import FAULTS, ModelStatus, MonitorStatus, state_of
+from monitoring.drift.sentences import pluralize
+from monitoring.drift.status import ERROR_KINDS, ModelStatus, MonitorStatus, state_of
 from monitoring.drift.windows import PendingWindow, Stream, Window
-from monitoring.service.state import STATE_FILE, MonitorState, StreamState
+from monitoring.service.state import STATE_FILE, MonitorState, StreamState, has_earlier_schema
 
 MAX_STREAMS = 1000
-LATE_S = 10.0
-"""Events of one file lie in the order of their answers, but for the moments that requests overtake one another by."""
+CLOCK_TOLERANCE_S = 10.0
+"""Events of one file are in the order of their predictions, except that concurrent requests overtake one another."""
 
 
 @dataclass
-class Watched:
-    """One version of a model that answers, with its reference."""
+class MonitoredVersion:
+    """One version of a model with its reference profile and its windows."""
 
-    profile: Profile
-    pending: PendingWindow
-    drifted_in_a_row: int = 0
-    features_in_a_row: dict[str, int] = field(default_factory=dict)
+    profile: ReferenceProfile
+    pending_window: PendingWindow
+    consecutive_drifted: int = 0
+    consecutive_by_feature: dict[str, int] = field(default_factory=dict)
     latest: WindowResult | None = None
-    missing: frozenset[str] = frozenset()
+    missing_descriptors: frozenset[str] = frozenset()
 
-    def take(self, result: WindowResult) -> None:
-        """Makes a window the latest one."""
+    def update(self, result: WindowResult) -> None:
+        """Record the result of the latest window."""
         self.latest = result
-        self.drifted_in_a_row = self.drifted_in_a_row + 1 if result.drifted else 0
-        self.features_in_a_row = {
-            each.feature: self.features_in_a_row.get(each.feature, 0) + 1 if each.drifted else 0
+        self.consecutive_drifted = self.consecutive_drifted + 1 if result.drifted else 0
+        self.consecutive_by_feature = {
+            each.feature: self.consecutive_by_feature.get(each.feature, 0) + 1 if each.drifted else 0
             for each in result.features
         }
 
 
 class Monitor:
-    """Follows the drift events and judges each window as soon as it is complete.
+    """The drift monitor: evaluates each window as soon as it is complete.
 
     Args:
-        config: the configuration.
+        config: Configuration of the monitor.
 
     Raises:
-        BadInputError: the repository holds no model.
-        ContractError: the remembered state, or every model's reference, cannot be read.
+        BadInputError: The repository has no model.
+        ContractError: The stored state, or the reference profile of every model, cannot be read.
 
     Attributes:
-        status: what `/metrics` shows; replaced as a whole after each `poll`.
+        status: Status for `/metrics`; replaced as a whole after each `poll`.
     """
 
     def __init__(self, config: MonitorConfig) -> None:
         self.config = config
         self.status = MonitorStatus()
-        self._faults: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
         self._events = 0
-        self._answering: dict[str, Stream] = {}
-        self._watched: dict[Stream, Watched] = {}
-        self._unwatched: dict[Stream, str] = {}
-        self._to_try_again: set[Stream] = set()
+        self._latest_streams: dict[str, Stream] = {}
+        self._versions: dict[Stream, MonitoredVersion] = {}
+        self._load_errors: dict[Stream, str] = {}
+        self._retries: set[Stream] = set()
         self._latest_times: dict[str, float] = {}
-        state_path = config.out / STATE_FILE
-        state = MonitorState.read(state_path) if state_path.exists() else MonitorState()
-        self._log = EventLog(config.events, state.positions, state.resume())
-        self._begins_before = {Stream(each.model, each.version): each.begins for each in state.streams}
-        self._require_a_reference()
-        for remembered in state.streams:
-            self._restore(remembered, state.answering)
+        state = self._read_state()
+        self._log = EventLog(config.events, state.positions, state.replay_offsets())
+        self._start_offsets = {Stream(each.model, each.version): each.start_offsets for each in state.streams}
+        self._load_newest_versions()
+        for stream_state in state.streams:
+            self._restore(stream_state, state.latest_versions)
         self._publish()
 
     def poll(self) -> list[WindowResult]:
-        """Reads what is new and judges the windows that it completes.
+        """Read the new events and evaluate the windows that they complete.
 
         Returns:
-            The windows' results, in order.
+            The results of these windows, in order.
         """
-        before, damaged = dict(self._log.positions), self._log.corrupt_lines
-        self._to_try_again = set(self._unwatched)
-        results = [result for item in self._log.read() if (result := self._take(item))]
-        if self._log.corrupt_lines > damaged:
-            _warn(f"left out {counted(self._log.corrupt_lines - damaged, 'damaged line')} of {self.config.events}")
-        if self._log.positions != before:
+        positions, corrupt_lines = dict(self._log.positions), self._log.corrupt_lines
+        self._retries = set(self._load_errors)
+        results = [result for entry in self._log.read() if (result := self._process(entry))]
+        if self._log.corrupt_lines > corrupt_lines:
+            lines = pluralize(self._log.corrupt_lines - corrupt_lines, "damaged line")
+            _warn(f"skipped {lines} in {self.config.events}")
+        if self._log.positions != positions:
             self._save()
         self._publish()
         return results
 
     def report_of(self, result: WindowResult) -> Path:
-        """Returns where a window's HTML report lies."""
+        """Return the path of a window's HTML report."""
         return report_path(self.config.out, result.name)
 
-    def _require_a_reference(self) -> None:
-        """Refuses to start where no model's newest version can be watched: nobody would notice otherwise."""
+    def _read_state(self) -> MonitorState:
+        path = self.config.out / STATE_FILE
+        if not path.exists():
+            return MonitorState()
+        if has_earlier_schema(path):
+            _warn(f"{path} has an earlier schema than {MonitorState.SCHEMA}: reading the event files from their start")
+            return MonitorState()
+        return MonitorState.read(path)
+
+    def _load_newest_versions(self) -> None:
+        """Load the newest version of each model; refuse to start if none can be monitored."""
         failures = []
         for model, versions in require_models(self.config.repository).items():
-            watched = self._watch(Stream(model, versions[-1]))
-            if watched:
-                self._answering[model] = watched.pending.stream
+            stream = Stream(model, versions[-1])
+            if self._version(stream):
+                self._latest_streams[model] = stream
             else:
-                failures.append(self._unwatched[Stream(model, versions[-1])])
-        if not self._answering:
+                failures.append(self._load_errors[stream])
+        if not self._latest_streams:
             raise ContractError(failures[0])
 
-    def _restore(self, remembered: StreamState, answering: Mapping[str, int]) -> None:
-        stream = Stream(remembered.model, remembered.version)
-        watched = self._watch(stream)
-        if watched is None:
+    def _restore(self, stream_state: StreamState, latest_versions: Mapping[str, int]) -> None:
+        stream = Stream(stream_state.model, stream_state.version)
+        version = self._version(stream)
+        if version is None:
             return
-        if answering.get(stream.model) == stream.version:
-            self._answering[stream.model] = stream
-        watched.pending.closed = remembered.closed
-        watched.drifted_in_a_row = remembered.drifted_in_a_row
-        watched.features_in_a_row = remembered.features_in_a_row
-        watched.latest = read_result(self.config.out, window_name(stream.model, stream.version, remembered.closed))
+        if latest_versions.get(stream.model) == stream.version:
+            self._latest_streams[stream.model] = stream
+        version.pending_window.completed_windows = stream_state.completed_windows
+        version.consecutive_drifted = stream_state.consecutive_drifted
+        version.consecutive_by_feature = stream_state.consecutive_by_feature
+        name = window_name(stream.model, stream.version, stream_state.completed_windows)
+        version.latest = read_result(self.config.out, name)
 
-    def _take(self, item: EventAt) -> WindowResult | None:
-        stream = Stream(item.event.model, item.event.version)
-        begins = self._begins_before.get(stream, {})
-        if item.again and item.begin < begins.get(item.file, item.begin + 1):
+    def _process(self, entry: LogEntry) -> WindowResult | None:
+        stream = Stream(entry.event.model, entry.event.version)
+        start_offsets = self._start_offsets.get(stream, {})
+        if entry.is_replay and entry.offset < start_offsets.get(entry.file, entry.offset + 1):
             return None
-        if not item.again:
-            self._look_at_the_clock(item)
-        watched = self._watch(stream)
-        if watched is None:
-            self._faults["no_reference"] += 1
+        if not entry.is_replay:
+            self._check_clock(entry)
+        version = self._version(stream)
+        if version is None:
+            self._errors["missing_reference"] += 1
             return None
         self._events += 1
-        self._answering[stream.model] = stream
-        self._look_for_descriptors(item.event, watched)
-        window = watched.pending.add(item, self.config)
-        return self._judge(window, watched) if window else None
+        self._latest_streams[stream.model] = stream
+        self._check_descriptors(entry.event, version)
+        window = version.pending_window.add(entry, self.config)
+        return self._evaluate(window, version) if window else None
 
-    def _look_at_the_clock(self, item: EventAt) -> None:
-        """Notices a server's clock that went back: windows go on in the order of the log, but their times lie."""
-        latest, now = self._latest_times.get(item.file, 0.0), item.event.time
-        if now < latest - LATE_S:
-            self._faults["clock_back"] += 1
-            _warn(f"the clock of {item.file} went back by {latest - now:.0f} s; windows follow the order of its lines")
-        if abs(now - latest) > LATE_S or now > latest:
-            self._latest_times[item.file] = now
+    def _check_clock(self, entry: LogEntry) -> None:
+        """Count a server clock that moved backwards. Windows follow the log, but their times are wrong."""
+        latest, now = self._latest_times.get(entry.file, 0.0), entry.event.time
+        if now < latest - CLOCK_TOLERANCE_S:
+            self._errors["clock_backwards"] += 1
+            _warn(
+                f"the clock of {entry.file} moved back by {latest - now:.0f} s; windows follow the order of its lines"
+            )
+        if abs(now - latest) > CLOCK_TOLERANCE_S or now > latest:
+            self._latest_times[entry.file] = now
 
-    def _look_for_descriptors(self, event: DriftEvent, watched: Watched) -> None:
-        """Notices a server that measures less than the reference: its windows are judged by what all slices have."""
-        missing = frozenset(watched.profile.described) - event.descriptors.keys()
-        if not missing:
+    def _check_descriptors(self, event: DriftEvent, version: MonitoredVersion) -> None:
+        """Count events without all descriptors of the reference. Windows use the descriptors that all events have."""
+        names = frozenset(version.profile.descriptor_names) - event.descriptors.keys()
+        if not names:
             return
-        self._faults["missing_descriptor"] += 1
-        if not missing <= watched.missing:
-            watched.missing |= missing
-            named = ", ".join(sorted(missing))
-            _warn(f"answers of {watched.pending.stream} lack {named}, which the reference has: not watched meanwhile")
+        self._errors["missing_descriptor"] += 1
+        if not names <= version.missing_descriptors:
+            version.missing_descriptors |= names
+            sentence = f"events of {version.pending_window.stream} lack {', '.join(sorted(names))}"
+            _warn(f"{sentence}, which the reference has: not tested for drift")
 
-    def _watch(self, stream: Stream) -> Watched | None:
-        if stream in self._watched:
-            return self._watched[stream]
-        if (stream in self._unwatched and stream not in self._to_try_again) or len(self._unwatched) >= MAX_STREAMS:
+    def _version(self, stream: Stream) -> MonitoredVersion | None:
+        if stream in self._versions:
+            return self._versions[stream]
+        if (stream in self._load_errors and stream not in self._retries) or len(self._load_errors) >= MAX_STREAMS:
             return None
-        self._to_try_again.discard(stream)
+        self._retries.discard(stream)
         try:
             profile = self._load(stream)
         except ContractError as error:
-            if self._unwatched.get(stream) != str(error):
-                _warn(f"answers of {stream} are not watched: {error}")
-            self._unwatched[stream] = str(error)
+            if self._load_errors.get(stream) != str(error):
+                _warn(f"events of {stream} are not monitored: {error}")
+            self._load_errors[stream] = str(error)
             return None
-        self._unwatched.pop(stream, None)
-        self._watched[stream] = Watched(profile, PendingWindow(stream))
-        return self._watched[stream]
+        self._load_errors.pop(stream, None)
+        self._versions[stream] = MonitoredVersion(profile, PendingWindow(stream))
+        return self._versions[stream]
 
-    def _load(self, stream: Stream) -> Profile:
+    def _load(self, stream: Stream) -> ReferenceProfile:
         if stream.version not in find_models(self.config.repository).get(stream.model, []):
-            raise ContractError(f"{self.config.repository} holds no {stream}", "every version that answers")
-        return load_profile(self.config.repository, stream.model, stream.version, self.config.reference_slices)
+            raise ContractError(
+                f"{self.config.repository} has no {stream}",
+                "every version with drift events",
+                "Publish the version again.",
+            )
+        return load_profile(self.config.repository, stream.model, stream.version, self.config.max_reference_slices)
 
-    def _judge(self, window: Window, watched: Watched) -> WindowResult:
-        # Evidently takes seconds and 290 MB to import, which a monitor that still waits for data does not need.
-        from monitoring.drift.detector import judge
-        from monitoring.service.window_store import write_window
-        from monitoring.service.workspace import record_window
+    def _evaluate(self, window: Window, version: MonitoredVersion) -> WindowResult:
+        # Evidently takes seconds and 290 MB to import, which a monitor without a complete window does not need.
+        from monitoring.drift.detector import evaluate_window
+        from monitoring.service.window_store import record_window, write_window
 
-        judgement = judge(window, watched.profile, self.config)
-        result = judgement.result
-        watched.take(result)
+        verdict = evaluate_window(window, version.profile, self.config)
+        version.update(verdict.result)
         try:
-            write_window(judgement, self.config)
-            record_window(judgement, self.config)
+            write_window(verdict, self.config)
+            record_window(verdict, self.config)
         except (OSError, ValueError) as error:
-            self._fail_on_disk(error)
+            self._count_disk_error(error)
         self._save()
         self._publish()
-        return result
+        return verdict.result
 
     def _save(self) -> None:
         streams = tuple(
             StreamState(
                 model=stream.model,
                 version=stream.version,
-                closed=watched.pending.closed,
-                drifted_in_a_row=watched.drifted_in_a_row,
-                features_in_a_row=watched.features_in_a_row,
-                begins=watched.pending.begins,
+                completed_windows=version.pending_window.completed_windows,
+                consecutive_drifted=version.consecutive_drifted,
+                consecutive_by_feature=version.consecutive_by_feature,
+                start_offsets=version.pending_window.start_offsets,
             )
-            for stream, watched in sorted(self._watched.items())
+            for stream, version in sorted(self._versions.items())
         )
-        answering = {model: stream.version for model, stream in self._answering.items()}
-        state = MonitorState(positions=self._log.positions, streams=streams, answering=answering)
+        latest_versions = {model: stream.version for model, stream in self._latest_streams.items()}
+        state = MonitorState(positions=self._log.positions, streams=streams, latest_versions=latest_versions)
         try:
             state.write(self.config.out / STATE_FILE)
         except OSError as error:
-            self._fail_on_disk(error)
+            self._count_disk_error(error)
 
-    def _fail_on_disk(self, error: OSError | ValueError) -> None:
-        self._faults["disk"] += 1
+    def _count_disk_error(self, error: OSError | ValueError) -> None:
+        self._errors["disk_write"] += 1
         reason = error.strerror if isinstance(error, OSError) else error
-        _warn(f"{self.config.out} cannot be written ({reason}); windows are judged all the same")
+        _warn(f"{self.config.out} cannot be written ({reason}); windows are still evaluated")
 
     def _publish(self) -> None:
-        faults = {
-            **dict.fromkeys(FAULTS, 0),
-            **self._faults,
+        errors = {
+            **dict.fromkeys(ERROR_KINDS, 0),
+            **self._errors,
             "corrupt_line": self._log.corrupt_lines,
             "replaced_file": self._log.replaced_files,
         }
-        pending = [watched.pending for watched in self._watched.values()]
+        windows = [version.pending_window for version in self._versions.values()]
+        streams = [stream for _, stream in sorted(self._latest_streams.items())]
         self.status = MonitorStatus(
-            models=tuple(self._model_status(self._watched[stream]) for _, stream in sorted(self._answering.items())),
+            models=tuple(self._model_status(self._versions[stream]) for stream in streams),
             read_at=time.time(),
             events=self._events,
-            duplicates=sum(each.duplicates for each in pending),
-            left_out=sum(each.left_out for each in pending),
-            faults=faults,
+            duplicates=sum(each.duplicates for each in windows),
+            skipped_events=sum(each.skipped_slices for each in windows),
+            errors=errors,
         )
 
-    def _model_status(self, watched: Watched) -> ModelStatus:
-        pending = watched.pending
+    def _model_status(self, version: MonitoredVersion) -> ModelStatus:
+        window = version.pending_window
         return ModelStatus(
-            model=pending.stream.model,
-            version=pending.stream.version,
-            state=state_of(pending.closed, watched.drifted_in_a_row, self.config.sustained_windows),
-            pending_slices=pending.slices,
-            pending_specimens=pending.specimens,
-            windows=pending.closed,
-            drifted_in_a_row=watched.drifted_in_a_row,
-            features_in_a_row=watched.features_in_a_row,
-            result=watched.latest,
+            model=window.stream.model,
+            version=window.stream.version,
+            state=state_of(window.completed_windows, version.consecutive_drifted, self.config.sustained_windows),
+            pending_slices=window.slices,
+            pending_specimens=window.specimens,
+            windows=window.completed_windows,
+            consecutive_drifted=version.consecutive_drifted,
+            consecutive_by_feature=version.consecutive_by_feature,
+            result=version.latest,
         )
 
 

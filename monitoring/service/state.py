@@ -1,5 +1,9 @@
-"""What the monitor remembers, so that a restart counts nothing twice and loses nothing."""
+"""The persistent state of the monitor: a restart loses no event and counts none twice.
 
+A module of its own, because `window_store` imports Evidently, which a monitor without a complete window does not need.
+"""
+
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -9,47 +13,55 @@ from components.shared.contracts import Document
 from monitoring.drift.event_log import Position
 
 STATE_FILE = "state.json"
+_EARLIER_SCHEMA = b'"schema": "taxonflow.monitor-state/1"'
+_SCHEMA_BYTES = 64
 
 
 class StreamState(Frozen):
-    """How far the windows of one version of a model are.
+    """The windows of one version of a model.
 
     Attributes:
-        model: name of the model.
-        version: of the model.
-        closed: windows completed.
-        drifted_in_a_row: how many of the latest windows drifted without a clean one between.
-        features_in_a_row: the same for each feature.
-        begins: where the pending window's first line lies, by file.
+        model: Name of the model.
+        version: Version of the model.
+        completed_windows: Number of completed windows.
+        consecutive_drifted: Number of latest windows that drifted without interruption.
+        consecutive_by_feature: The same number for each feature.
+        start_offsets: Offset of the pending window's first line, by event file.
     """
 
     model: str
     version: int
-    closed: int
-    drifted_in_a_row: int
-    features_in_a_row: dict[str, int] = Field(default_factory=dict)
-    begins: dict[str, int]
+    completed_windows: int
+    consecutive_drifted: int
+    consecutive_by_feature: dict[str, int] = Field(default_factory=dict)
+    start_offsets: dict[str, int]
 
 
 class MonitorState(Document):
-    """Everything that a restart needs; the pending windows are read from the event files again.
+    """The state that a restart needs; pending windows are read from the event files again.
 
     Attributes:
-        positions: how far each file has been read.
-        streams: the versions that have answered.
-        answering: the version that answered last, by model.
+        positions: Read position of each event file.
+        streams: Versions with predictions.
+        latest_versions: Version of the latest prediction, by model.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.monitor-state/1"
+    SCHEMA: ClassVar[str] = "taxonflow.monitor-state/2"
 
     positions: dict[str, Position] = Field(default_factory=dict)
     streams: tuple[StreamState, ...] = ()
-    answering: dict[str, int] = Field(default_factory=dict)
+    latest_versions: dict[str, int] = Field(default_factory=dict)
 
-    def resume(self) -> dict[str, int]:
-        """Returns where the oldest pending window begins in each file that holds some of one."""
-        found: dict[str, int] = {}
+    def replay_offsets(self) -> dict[str, int]:
+        """Return the offset of the oldest pending window in each event file that has a part of one."""
+        offsets: dict[str, int] = {}
         for stream in self.streams:
-            for file, offset in stream.begins.items():
-                found[file] = min(offset, found.get(file, offset))
-        return found
+            for file, offset in stream.start_offsets.items():
+                offsets[file] = min(offset, offsets.get(file, offset))
+        return offsets
+
+
+def has_earlier_schema(path: Path) -> bool:
+    """Return whether a state file was written by a monitor before schema 2, which named its features differently."""
+    with path.open("rb") as file:
+        return _EARLIER_SCHEMA in file.read(_SCHEMA_BYTES)

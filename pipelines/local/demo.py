@@ -46,7 +46,7 @@ class Watch:
 
     def windows(self, model: str) -> int:
         """Returns how many windows the monitor has judged."""
-        return int(self._gauge("taxonflow_drift_windows", {"model": model}))
+        return int(self._gauge("taxonflow_drift_completed_windows", {"model": model}))
 
     def wait_until_judged(self, model: str, windows: int) -> None:
         """Waits until the monitor has judged so many windows.
@@ -277,7 +277,7 @@ def _sentence(result: WindowResult) -> str:
     names = ", ".join(each.feature for each in result.drifted[:_MOST_FEATURES])
     more = f" and {len(result.drifted) - _MOST_FEATURES} more" if len(result.drifted) > _MOST_FEATURES else ""
     found = f"[red]DRIFT[/red] in {names}{more}" if names else "[green]no drift[/green]"
-    shares = f"confidence {result.confidence:.0%}, unknown {result.unknown_share:.0%}"
+    shares = f"confidence {result.confidence:.0%}, unknown {result.unknown_ratio:.0%}"
     return f"window {result.number}: {result.slices} slices of {result.specimens} specimens, {shares}: {found}"
 
 

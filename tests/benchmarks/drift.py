@@ -54,18 +54,18 @@ class Watch:
         from monitoring.config import MonitorConfig
         from monitoring.drift.calibration import calibrate
         from monitoring.drift.reference import load_profile
-        from monitoring.drift.window_features import Contrasts
+        from monitoring.drift.window_features import WindowFeatures
 
         repository = model.parents[1]
         self.config = MonitorConfig(events=repository, repository=repository, out=repository)
-        self.profile = load_profile(repository, model.parent.name, int(model.name), self.config.reference_slices)
+        self.profile = load_profile(repository, model.parent.name, int(model.name), self.config.max_reference_slices)
         self.events = {str(name): events_of(slices) for name, slices in pools.groupby("specimen")}
         slices = self.profile.traffic_features([event for found in self.events.values() for event in found])
         self._slices = {str(name): found for name, found in slices.groupby("specimen")}
-        self._contrasts = Contrasts(self.profile.features)
+        self._window_features = WindowFeatures(self.profile.features)
         sizes = (SLICES,) * self.config.window_specimens
         self.thresholds = calibrate(
-            self.profile.features, sizes, self.config.false_alarms, self.config.resamples, self.config.seed
+            self.profile.features, sizes, self.config.false_alarm_rate, self.config.resamples, self.config.seed
         )
 
     def judge(self, specimens: Specimens) -> Verdict:
@@ -77,7 +77,7 @@ class Watch:
     def scores(self, specimens: Specimens) -> dict[str, float]:
         """Returns the score of each feature."""
         window = pd.concat([self._slices[name] for name in specimens], ignore_index=True)
-        found, beside = self._contrasts.columns(window)
+        found, beside = self._window_features.columns(window)
         current, reference = window.join(found), self.profile.features.join(beside)
         return {name: drift_score(reference[name], current[name]) for name in self.thresholds}
 
@@ -146,10 +146,10 @@ def _false_alarms(watch: Watch, pools: pd.DataFrame) -> Iterator[Measurement]:
 
 def _apart(watch: Watch, specimens: Specimens) -> float:
     """Returns how far the monitor's real verdict is from the one of this benchmark, in score or threshold."""
-    from monitoring.drift.detector import judge
+    from monitoring.drift.detector import evaluate_window
 
     window = window_of([event for name in specimens for event in watch.events[name]])
-    result = judge(window, watch.profile, watch.config).result
+    result = evaluate_window(window, watch.profile, watch.config).result
     scores = watch.scores(specimens)
     assert [each.feature for each in result.features] == list(watch.thresholds)
     return max(

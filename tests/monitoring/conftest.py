@@ -1,4 +1,4 @@
-"""Real slices of phantoms, answered by a small real classifier: a reference, and traffic to compare with it."""
+"""Slices of phantoms with predictions of a small classifier: a reference profile, and traffic to compare with it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from components.shared.images.descriptors import DESCRIPTORS, describe
 from components.shared.images.segmentation import segment_slice
 from components.shared.reference_profile import write_reference
 from monitoring.config import MonitorConfig
-from monitoring.drift.reference import Profile, load_profile
+from monitoring.drift.reference import ReferenceProfile, load_profile
 from tests.monitoring.drift_traffic import MODEL
 
 SPECIES = ("Alveolina", "Baculogypsina", "Coskinolina", "Lockhartia", "Orbitoides", "Rhapydionina")
@@ -31,7 +31,7 @@ Change = Callable[[Pixels], Pixels]
 
 
 def cut(volume: NDArray[np.uint8], rng: np.random.Generator) -> Pixels:
-    """Cuts an oblique slice near the middle of a volume."""
+    """Cut an oblique slice near the middle of a volume."""
     low, high = np.percentile(volume, (1, 99))
     down, across, normal = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     steps = np.arange(EDGE) - (EDGE - 1) / 2
@@ -46,7 +46,7 @@ def unchanged(image: Pixels) -> Pixels:
 
 
 def flattened(image: Pixels) -> Pixels:
-    """Halves the contrast about the mean."""
+    """Halve the contrast about the mean."""
     return np.asarray(image.mean() + 0.5 * (image - image.mean())).astype(np.uint8)
 
 
@@ -56,7 +56,7 @@ def described_slices(
     change: Change = unchanged,
     species: Sequence[str] = SPECIES,
 ) -> pd.DataFrame:
-    """Returns `truth`, `specimen` and DESCRIPTORS of SLICES slices of each phantom, specimens shuffled."""
+    """Return `truth`, `specimen` and DESCRIPTORS of SLICES slices of each phantom, with the specimens shuffled."""
     rows = []
     for index in indexes:
         for name in species:
@@ -71,14 +71,14 @@ def described_slices(
 
 
 @dataclass(frozen=True)
-class Answerer:
-    """A classifier of described slices with the outputs of a served model."""
+class Predictor:
+    """A classifier of descriptors with the outputs of a served model."""
 
     classifier: Pipeline
     unknown_below: float
 
-    def answer(self, slices: pd.DataFrame) -> pd.DataFrame:
-        """Adds `species`, `confidence`, `unknown` and `embedding`."""
+    def predict(self, slices: pd.DataFrame) -> pd.DataFrame:
+        """Add `species`, `confidence`, `unknown` and `embedding`."""
         scores = self.classifier.predict_proba(slices[list(DESCRIPTORS)])
         embedding = self.classifier.decision_function(slices[list(DESCRIPTORS)])
         return slices.assign(
@@ -90,18 +90,18 @@ class Answerer:
 
 
 @pytest.fixture(scope="session")
-def answerer() -> Answerer:
+def predictor() -> Predictor:
     training = described_slices(range(4))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     classifier.fit(training[list(DESCRIPTORS)], training["truth"])
-    return Answerer(classifier, 0.4)
+    return Predictor(classifier, 0.4)
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory, answerer: Answerer) -> Path:
-    """A model repository with versions 1 and 2 of a model, and the reference of its held-out specimens."""
+def repository(tmp_path_factory: pytest.TempPathFactory, predictor: Predictor) -> Path:
+    """Create a model repository with versions 1 and 2 of a model, and their reference profiles."""
     root = tmp_path_factory.mktemp("models")
-    reference = answerer.answer(described_slices(range(100, 107)))
+    reference = predictor.predict(described_slices(range(100, 107)))
     for version in (1, 2):
         folder = root / MODEL / str(version)
         folder.mkdir(parents=True)
@@ -127,30 +127,30 @@ def model_card() -> ModelCard:
 
 
 @pytest.fixture(scope="session")
-def profile(repository: Path) -> Profile:
+def profile(repository: Path) -> ReferenceProfile:
     return load_profile(repository, MODEL, 1, 2000)
 
 
 @pytest.fixture(scope="session")
-def clean(answerer: Answerer) -> pd.DataFrame:
-    """Answers to new specimens, scanned as usual."""
-    return answerer.answer(described_slices(range(200, 212)))
+def clean(predictor: Predictor) -> pd.DataFrame:
+    """Predict slices of new specimens without artefacts."""
+    return predictor.predict(described_slices(range(200, 212)))
 
 
 @pytest.fixture(scope="session")
-def corrupted(answerer: Answerer) -> dict[str, pd.DataFrame]:
-    """Answers to new specimens, by what is wrong with their scans."""
+def drifted_slices(predictor: Predictor) -> dict[str, pd.DataFrame]:
+    """Predict slices of new specimens with an artefact, by artefact."""
     slices = {
         "noise": described_slices(range(300, 304), Artefacts(noise=6.0)),
         "blur": described_slices(range(300, 304), Artefacts(blur=3.5)),
         "contrast": described_slices(range(300, 304), change=flattened),
     }
-    return {name: answerer.answer(found) for name, found in slices.items()}
+    return {name: predictor.predict(table) for name, table in slices.items()}
 
 
 @pytest.fixture
 def config(tmp_path: Path, repository: Path) -> MonitorConfig:
-    """A monitor's configuration: windows of 60 slices of 8 specimens, in folders that do not exist yet."""
+    """Configure a monitor with windows of 60 slices of 8 specimens, in folders that do not exist yet."""
     return MonitorConfig(
         events=tmp_path / "events",
         repository=repository,

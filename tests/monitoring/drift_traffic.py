@@ -1,4 +1,4 @@
-"""Traffic as the server leaves it, drift events of described and answered slices, and how far it has drifted."""
+"""Drift events as the server writes them, for slices with descriptors and predictions, and their drift scores."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -11,17 +11,17 @@ from scipy.stats import wasserstein_distance
 
 from components.shared.contracts import DriftEvent
 from components.shared.images.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
-from monitoring.drift.features import ANSWERS, CONTRASTS
+from monitoring.drift.features import PREDICTION_FEATURES, WINDOW_FEATURES
 from monitoring.drift.windows import Stream, Window
 
 MODEL = "forams"
-SLICE_FEATURES = (*DESCRIPTORS, *ANSWERS)
-FEATURES = (*SLICE_FEATURES, *CONTRASTS)
-"""Of slices in grey, in the order of the results."""
+SLICE_FEATURES = (*DESCRIPTORS, *PREDICTION_FEATURES)
+FEATURES = (*SLICE_FEATURES, *WINDOW_FEATURES)
+"""Features of grey slices, in the order of the results."""
 
 
-def events_of(answers: pd.DataFrame, version: int = 1, start: float = 1.8e9) -> list[DriftEvent]:
-    """Returns an event for each answer, a second apart."""
+def events_of(predictions: pd.DataFrame, version: int = 1, start: float = 1.8e9) -> list[DriftEvent]:
+    """Return an event for each row, one second apart."""
     return [
         DriftEvent(
             id=uuid.uuid4().hex,
@@ -32,24 +32,24 @@ def events_of(answers: pd.DataFrame, version: int = 1, start: float = 1.8e9) -> 
             embedding=tuple(map(float, row["embedding"])),
             **{name: row[name] for name in ("specimen", "species", "confidence", "unknown")},
         )
-        for number, row in enumerate(answers.to_dict("records"))
+        for number, row in enumerate(predictions.to_dict("records"))
     ]
 
 
 def append_events(path: Path, events: Iterable[DriftEvent]) -> None:
-    """Appends events to a file as the server does."""
+    """Append events to a file as the server does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.writelines(event.to_line() + "\n" for event in events)
 
 
 def window_of(events: Sequence[DriftEvent]) -> Window:
-    """Makes a window of exactly these events."""
+    """Return a window with exactly these events."""
     return Window(Stream(events[0].model, events[0].version), 1, tuple(events))
 
 
 def drift_score(reference: pd.Series, window: pd.Series) -> float:
-    """Returns a feature's score as Evidently defines it, by scipy alone."""
+    """Return the score of a feature as Evidently defines it, computed by scipy."""
     if window.dtype == object:
         names = sorted({*reference, *window})
         return float(jensenshannon(*([(side == name).mean() for name in names] for side in (reference, window))))

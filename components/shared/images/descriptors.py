@@ -33,21 +33,21 @@ class Feature(NamedTuple):
 GREY_FEATURES = {
     "foreground_ratio": Feature("Shape", "share of the slice that the specimen covers"),
     "intensity_mean": Feature("Grey levels", "mean grey value of the specimen"),
-    "intensity_contrast": Feature("Grey levels", "standard deviation of its grey values"),
-    "intensity_p05": Feature("Grey levels", "grey value that 5 % of its pixels stay below"),
-    "intensity_p95": Feature("Grey levels", "grey value that 95 % of its pixels stay below"),
+    "intensity_contrast": Feature("Grey levels", "standard deviation of the grey values of the specimen"),
+    "intensity_p05": Feature("Grey levels", "5th percentile of the grey values of the specimen"),
+    "intensity_p95": Feature("Grey levels", "95th percentile of the grey values of the specimen"),
     "sharpness": Feature("Sharpness and noise", "standard deviation of the Laplacian"),
     "noise_level": Feature("Sharpness and noise", "estimated standard deviation of the noise"),
     "entropy": Feature("Grey levels", "entropy of the grey histogram in bits"),
-    "box_aspect": Feature("Shape", "short over long side of the specimen's bounding box"),
-    "texture": Feature("Sharpness and noise", "mean length of the gradient"),
+    "box_aspect": Feature("Shape", "ratio of the short to the long side of the specimen's bounding box"),
+    "texture": Feature("Sharpness and noise", "mean magnitude of the gradient"),
 }
 COLOUR_FEATURES = {
     "saturation": Feature("Colour", "mean saturation"),
     "saturation_contrast": Feature("Colour", "standard deviation of the saturation"),
-    "red_over_green": Feature("Colour", "mean of red less green"),
-    "yellow_over_blue": Feature("Colour", "mean of yellow less blue"),
-    "colourfulness": Feature("Colour", "how much colours vary and how strong they are"),
+    "red_over_green": Feature("Colour", "mean of red minus green"),
+    "yellow_over_blue": Feature("Colour", "mean of yellow minus blue"),
+    "colourfulness": Feature("Colour", "spread and strength of the colours (Hasler and Suesstrunk 2003)"),
 }
 
 DESCRIPTORS = tuple(GREY_FEATURES)

@@ -1,4 +1,4 @@
-"""What several dashboards share: the chosen models, and the alerts."""
+"""The parts that several dashboards share: the model filter, and the alerts."""
 
 from monitoring.alerting.dashboards.panels import FULL, Chart, Query, states
 
@@ -6,7 +6,7 @@ MODEL = 'model=~"$model"'
 
 ALERTS = Chart(
     "Alerts",
-    "When an alert was pending or firing. monitoring/alerting/runbook.md says what to do about each.",
+    "Pending and firing alerts over time. Each alert has an entry in monitoring/alerting/runbook.md.",
     (Query('max by (alertname, alertstate) (ALERTS{alertname=~"Taxonflow.*"})', "{{alertname}} {{alertstate}}"),),
     states,
     limit=1,

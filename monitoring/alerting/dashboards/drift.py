@@ -1,25 +1,36 @@
-"""The dashboards of what comes in and what is answered."""
+"""The dashboards of drift, predictions and image quality."""
 
 from collections.abc import Iterable
 
 from components.shared.images.descriptors import COLOUR_DESCRIPTORS, DESCRIPTORS
 from monitoring.alerting.dashboards.alerts import ALERTS, MODEL
-from monitoring.alerting.dashboards.panels import FULL, QUARTER, THIRD, Board, Chart, Query, bars, lines, number, stack
-from monitoring.drift.features import ANSWERS, CONTRASTS, FEATURES, by_group
+from monitoring.alerting.dashboards.panels import (
+    FULL,
+    QUARTER,
+    THIRD,
+    Chart,
+    Dashboard,
+    Query,
+    bars,
+    lines,
+    number,
+    stack,
+)
+from monitoring.drift.features import FEATURES, PREDICTION_FEATURES, WINDOW_FEATURES, by_group
 
 _EVERY_DESCRIPTOR = (*DESCRIPTORS, *COLOUR_DESCRIPTORS)
 
 
 def _relative_score(features: str) -> str:
-    """Returns PromQL of scores over thresholds: from 1 on a feature drifts."""
-    chosen = f'{{{MODEL}, feature=~"{features}"}}'
-    return f"taxonflow_drift_score{chosen} / taxonflow_drift_threshold{chosen}"
+    """Return PromQL for scores divided by thresholds: a feature drifts from 1 upwards."""
+    selector = f'{{{MODEL}, feature=~"{features}"}}'
+    return f"taxonflow_drift_score{selector} / taxonflow_drift_threshold{selector}"
 
 
 def _scores(title: str, features: Iterable[str], span: int = FULL) -> Chart:
     return Chart(
         title,
-        "Drift score over its calibrated threshold in the latest window. From 1 on the feature drifts.",
+        "Drift score divided by its calibrated threshold in the latest window. A feature drifts from 1 upwards.",
         (Query(_relative_score("|".join(features)), "{{model}} {{feature}}"),),
         lines,
         limit=1,
@@ -28,13 +39,13 @@ def _scores(title: str, features: Iterable[str], span: int = FULL) -> Chart:
 
 
 def _score_and_threshold(feature: str) -> Chart:
-    chosen = f'{{{MODEL}, feature="{feature}"}}'
+    selector = f'{{{MODEL}, feature="{feature}"}}'
     return Chart(
         feature.replace("_", " "),
-        f"What drifts: {FEATURES[feature].meaning}. The score of the latest window, and from which one on it drifts.",
+        f"Drift score and threshold in the latest window. Feature: {FEATURES[feature].meaning}.",
         (
-            Query(f"taxonflow_drift_score{chosen}", "{{model}} score"),
-            Query(f"taxonflow_drift_threshold{chosen}", "{{model}} threshold"),
+            Query(f"taxonflow_drift_score{selector}", "{{model}} score"),
+            Query(f"taxonflow_drift_threshold{selector}", "{{model}} threshold"),
         ),
         lines,
         span=THIRD,
@@ -50,15 +61,15 @@ def _against_reference(title: str, text: str, window: str, reference: str) -> Ch
     return Chart(title, text, both, lines, unit="percentunit")
 
 
-DRIFT = Board(
+DRIFT = Dashboard(
     "drift",
     "Taxonflow: drift",
-    "Whether the slices that come in are still what the model was trained on.",
+    "Differences between incoming slices and the reference profile of the model.",
     {
-        "Now": (
+        "Current state": (
             Chart(
                 "State",
-                "What the latest window says; too little data is a state of its own.",
+                "Verdict on the latest window, or insufficient data.",
                 (Query(f"taxonflow_drift_state{{{MODEL}}} == 1", "{{model}}: {{state}}"),),
                 number,
                 span=QUARTER,
@@ -66,7 +77,7 @@ DRIFT = Board(
             ),
             Chart(
                 "Drifted features",
-                "Features whose score reached its threshold in the latest window.",
+                "Number of features whose score reached its threshold in the latest window.",
                 (Query(f"taxonflow_drift_drifted_features{{{MODEL}}}", "{{model}}"),),
                 number,
                 limit=1,
@@ -74,9 +85,9 @@ DRIFT = Board(
                 height=6,
             ),
             Chart(
-                "Windows in a row that drifted",
-                "From two on drift is sustained and somebody is called.",
-                (Query(f"taxonflow_drift_windows_in_a_row{{{MODEL}}}", "{{model}}"),),
+                "Consecutive drifted windows",
+                "Two or more are sustained drift, which fires a critical alert.",
+                (Query(f"taxonflow_drift_consecutive_drifted_windows{{{MODEL}}}", "{{model}}"),),
                 number,
                 limit=2,
                 span=QUARTER,
@@ -84,7 +95,7 @@ DRIFT = Board(
             ),
             Chart(
                 "Age of the latest window",
-                "Time since the last slice of the latest complete window was answered.",
+                "Time since the last prediction of the latest complete window.",
                 (Query(f"time() - taxonflow_drift_window_end_timestamp_seconds{{{MODEL}}}", "{{model}}"),),
                 number,
                 unit="s",
@@ -96,16 +107,16 @@ DRIFT = Board(
         "Features": (
             Chart(
                 "Latest window, by feature",
-                "Drift score over its calibrated threshold. From 1 on the feature drifts.",
+                "Drift score divided by its calibrated threshold. A feature drifts from 1 upwards.",
                 (Query(f"sort_desc({_relative_score('.+')})", "{{model}} {{feature}}"),),
                 bars,
                 limit=1,
                 height=12,
             ),
             Chart(
-                "Windows in a row, by feature",
-                "In how many of the latest windows each feature drifted without a clean one between.",
-                (Query(f"taxonflow_drift_feature_windows_in_a_row{{{MODEL}}}", "{{model}} {{feature}}"),),
+                "Consecutive drifted windows, by feature",
+                "Number of consecutive windows in which each feature drifted, including the latest.",
+                (Query(f"taxonflow_drift_feature_consecutive_drifted_windows{{{MODEL}}}", "{{model}} {{feature}}"),),
                 lines,
                 limit=2,
                 height=12,
@@ -115,27 +126,27 @@ DRIFT = Board(
     },
 )
 
-PREDICTIONS = Board(
+PREDICTIONS = Dashboard(
     "predictions",
     "Taxonflow: predictions",
-    "What the model answers, against its answers to held-out specimens.",
+    "Predictions of the model, compared with its predictions on held-out specimens.",
     {
-        "Answers": (
+        "Predictions": (
             _against_reference(
                 "Confidence",
-                "Mean confidence. Far below the reference the answers are suggestions.",
+                "Mean confidence. If it is far below the reference, treat predictions as suggestions.",
                 "taxonflow_drift_window_confidence",
                 "taxonflow_drift_reference_confidence",
             ),
             _against_reference(
                 "Unknown",
-                "Share of slices taken for species that the model never saw.",
+                "Share of slices predicted as unknown species.",
                 "taxonflow_drift_window_unknown_ratio",
                 "taxonflow_drift_reference_unknown_ratio",
             ),
             Chart(
                 "Species",
-                "Share of slices by answered species in the latest window.",
+                "Share of slices by predicted species in the latest window.",
                 (Query(f"taxonflow_drift_window_species_ratio{{{MODEL}}}", "{{model}} {{species}}"),),
                 stack,
                 unit="percentunit",
@@ -143,14 +154,14 @@ PREDICTIONS = Board(
                 height=10,
             ),
         ),
-        "Drift of the answers": tuple(
-            _scores(f"{group} over thresholds", features, THIRD)
-            for group, features in by_group((*ANSWERS, *CONTRASTS)).items()
+        "Drift of the predictions": tuple(
+            _scores(f"{group}: scores relative to thresholds", features, THIRD)
+            for group, features in by_group((*PREDICTION_FEATURES, *WINDOW_FEATURES)).items()
         ),
         "Traffic": (
             Chart(
-                "Slices answered",
-                "By version of the model.",
+                "Predicted slices",
+                "Slices per second, by version of the model.",
                 (
                     Query(
                         f"sum by (model, version) (rate(taxonflow_slices_total{{{MODEL}}}[5m]))",
@@ -162,7 +173,7 @@ PREDICTIONS = Board(
             ),
             Chart(
                 "Specimens and slices of the latest window",
-                "How much each verdict rests on.",
+                "Sample size of the latest verdict.",
                 (
                     Query(f"taxonflow_drift_window_slices{{{MODEL}}}", "{{model}} slices"),
                     Query(f"taxonflow_drift_window_specimens{{{MODEL}}}", "{{model}} specimens"),
@@ -173,12 +184,12 @@ PREDICTIONS = Board(
     },
 )
 
-IMAGE_QUALITY = Board(
+IMAGE_QUALITY = Dashboard(
     "image-quality",
     "Taxonflow: image quality",
-    "Descriptors of the slices, relative to what is usual for the species answered.",
+    "Image descriptors of the slices, relative to the mean of the predicted species.",
     {
-        "All": (_scores("Descriptors over their thresholds", _EVERY_DESCRIPTOR),),
+        "All": (_scores("Descriptors: scores relative to thresholds", _EVERY_DESCRIPTOR),),
         **{group: tuple(map(_score_and_threshold, names)) for group, names in by_group(_EVERY_DESCRIPTOR).items()},
     },
 )

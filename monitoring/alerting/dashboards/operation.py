@@ -1,13 +1,13 @@
-"""The dashboards of the machinery: the server and the monitor."""
+"""The dashboards of operation: the server and the monitor."""
 
 from monitoring.alerting.dashboards.alerts import ALERTS, MODEL
-from monitoring.alerting.dashboards.panels import FULL, QUARTER, Board, Chart, Query, bars, lines, number, stack
+from monitoring.alerting.dashboards.panels import FULL, QUARTER, Chart, Dashboard, Query, bars, lines, number, stack
 from monitoring.alerting.rules import AVAILABILITY, BURN_WINDOWS
 
 _BUDGET = 1 - AVAILABILITY
 _OF_MONTH = f"sum by (model) (increase(taxonflow_requests_total{{{MODEL}}}[30d]))"
 _FAILED_OF_MONTH = f'sum by (model) (increase(taxonflow_requests_total{{{MODEL}, status=~"5.."}}[30d]))'
-_BUDGET_LEFT = f"1 - ({_FAILED_OF_MONTH} or 0 * {_OF_MONTH}) / {_OF_MONTH} / {_BUDGET:.3f}"
+_REMAINING_BUDGET = f"1 - ({_FAILED_OF_MONTH} or 0 * {_OF_MONTH}) / {_OF_MONTH} / {_BUDGET:.3f}"
 
 
 def _latency(quantile: float) -> Query:
@@ -15,23 +15,23 @@ def _latency(quantile: float) -> Query:
     return Query(f"histogram_quantile({quantile}, {rate})", f"{{{{model}}}} {quantile:.0%}")
 
 
-SERVING = Board(
+SERVING = Dashboard(
     "serving",
     "Taxonflow: serving",
-    f"Requests, errors against the objective of {AVAILABILITY:.1%}, and latency.",
+    f"Requests, errors relative to the objective of {AVAILABILITY:.1%}, and latency.",
     {
         "Objective": (
             Chart(
-                "Error budget left",
-                f"Of the {_BUDGET:.1%} of a month's requests that may fail by the server's fault.",
-                (Query(_BUDGET_LEFT, "{{model}}"),),
+                "Remaining error budget",
+                f"Share of the 30-day budget that is left. Server errors may affect {_BUDGET:.1%} of requests.",
+                (Query(_REMAINING_BUDGET, "{{model}}"),),
                 number,
                 unit="percentunit",
                 span=QUARTER,
             ),
             Chart(
-                "Share of failed requests",
-                f"By the server's fault, over several windows. The dashed line is the objective's {_BUDGET:.1%}.",
+                "Server error ratio",
+                f"Share of requests with status 5xx, by window. The dashed line is the objective: {_BUDGET:.1%}.",
                 tuple(
                     Query(f"taxonflow:request_errors:ratio_rate{window}{{{MODEL}}}", f"{{{{model}}}} {window}")
                     for window in BURN_WINDOWS
@@ -46,7 +46,7 @@ SERVING = Board(
         "Requests": (
             Chart(
                 "Requests",
-                "By status of the answer.",
+                "Requests per second, by status.",
                 (
                     Query(
                         f"sum by (model, status) (rate(taxonflow_requests_total{{{MODEL}}}[5m]))",
@@ -58,7 +58,7 @@ SERVING = Board(
             ),
             Chart(
                 "Latency",
-                "From the first byte of a request to its answer. From one second for one in twenty on it is slow.",
+                "Time from the first byte of a request to its response. The dashed line is the limit of the 95% line.",
                 (
                     _latency(0.5),
                     Query(f"taxonflow:request_seconds:p95_rate5m{{{MODEL}}}", "{{model}} 95%"),
@@ -68,10 +68,10 @@ SERVING = Board(
                 unit="s",
                 limit=1,
             ),
-            Chart("In flight", "Requests being answered.", (Query("taxonflow_requests_in_flight", "{{pod}}"),), lines),
+            Chart("In flight", "Requests in progress.", (Query("taxonflow_requests_in_flight", "{{pod}}"),), lines),
             Chart(
                 "Slices",
-                "Answered a second.",
+                "Predicted slices per second.",
                 (Query(f"sum by (model) (rate(taxonflow_slices_total{{{MODEL}}}[5m]))", "{{model}}"),),
                 lines,
                 unit="cps",
@@ -80,13 +80,13 @@ SERVING = Board(
         "Model": (
             Chart(
                 "Version",
-                "That requests without one are answered by.",
+                "Default version, for requests without a version.",
                 (Query(f"taxonflow_model_version{{{MODEL}}}", "{{model}}"),),
                 lines,
             ),
             Chart(
-                "Versions that could not be loaded",
-                "In the last hour. The version before goes on answering.",
+                "Failed model loads",
+                "Loads that failed in the last hour. The previous version is still served.",
                 (Query(f"sum by (model) (increase(taxonflow_failed_loads_total{{{MODEL}}}[1h]))", "{{model}}"),),
                 lines,
                 limit=1,
@@ -97,47 +97,47 @@ SERVING = Board(
 )
 
 
-def _filled(what: str) -> Query:
-    pending, required = f"taxonflow_drift_pending_{what}{{{MODEL}}}", f"max(taxonflow_drift_required_{what})"
-    return Query(f"{pending} / on () group_left () {required}", f"{{{{model}}}} {what}")
+def _progress(unit: str) -> Query:
+    count = f"taxonflow_drift_pending_{unit}{{{MODEL}}}"
+    return Query(f"{count} / on () group_left () max(taxonflow_drift_required_{unit})", f"{{{{model}}}} {unit}")
 
 
-MONITOR = Board(
+MONITOR = Dashboard(
     "monitor",
     "Taxonflow: monitor health",
-    "Whether somebody watches: without the monitor drift goes unnoticed.",
+    "Health of the monitor. Without it, drift goes undetected.",
     {
-        "Watch": (
+        "Monitor": (
             Chart(
-                "Time since the events were looked at",
-                "Every few seconds while the monitor is well.",
-                (Query("time() - taxonflow_drift_read_timestamp_seconds", "{{instance}}"),),
+                "Time since the last read",
+                "Time since the monitor read the event files; a few seconds if it is healthy.",
+                (Query("time() - taxonflow_drift_last_read_timestamp_seconds", "{{instance}}"),),
                 number,
                 unit="s",
                 limit=60,
                 span=QUARTER,
             ),
             Chart(
-                "Window being filled",
-                "Share of the slices and of the specimens that it needs.",
+                "Pending window",
+                "Share of the required slices and specimens.",
                 (
-                    _filled("slices"),
-                    _filled("specimens"),
+                    _progress("slices"),
+                    _progress("specimens"),
                 ),
                 bars,
                 unit="percentunit",
                 span=QUARTER,
             ),
             Chart(
-                "Windows judged",
-                "By the version that answers.",
-                (Query(f"taxonflow_drift_windows{{{MODEL}}}", "{{model}}"),),
+                "Completed windows",
+                "Windows of the current version.",
+                (Query(f"taxonflow_drift_completed_windows{{{MODEL}}}", "{{model}}"),),
                 number,
                 span=QUARTER,
             ),
             Chart(
-                "Version watched",
-                "The one that answered last.",
+                "Monitored version",
+                "Version of the latest prediction.",
                 (Query(f"taxonflow_drift_model_version{{{MODEL}}}", "{{model}}"),),
                 number,
                 span=QUARTER,
@@ -146,10 +146,10 @@ MONITOR = Board(
         "Alerts": (ALERTS,),
         "Events": (
             Chart(
-                "Slices answered, events written and read",
-                "The three belong together: a gap is drift that nobody sees.",
+                "Predicted slices, events written and read",
+                "The three rates should be equal: drift in missing events is not detected.",
                 (
-                    Query("sum(rate(taxonflow_slices_total[5m]))", "slices answered"),
+                    Query("sum(rate(taxonflow_slices_total[5m]))", "slices predicted"),
                     Query("sum(rate(taxonflow_drift_events_written_total[5m]))", "events written"),
                     Query("sum(rate(taxonflow_drift_events_total[5m]))", "events read"),
                 ),
@@ -157,19 +157,19 @@ MONITOR = Board(
                 unit="cps",
             ),
             Chart(
-                "Events not used",
-                "Dropped by the server, twice in a window, or beyond a specimen's share.",
+                "Unused events",
+                "Events dropped by the server, duplicates, and events beyond the limit of a specimen, in 10 minutes.",
                 (
                     Query("sum(increase(taxonflow_drift_events_dropped_total[10m]))", "dropped"),
                     Query("sum(increase(taxonflow_drift_duplicate_events_total[10m]))", "duplicates"),
-                    Query("sum(increase(taxonflow_drift_left_out_events_total[10m]))", "left out"),
+                    Query("sum(increase(taxonflow_drift_skipped_events_total[10m]))", "skipped"),
                 ),
                 lines,
             ),
             Chart(
-                "Faults",
-                "What the monitor met and went on in spite of, by kind, in ten minutes.",
-                (Query("sum by (kind) (increase(taxonflow_drift_faults_total[10m]))", "{{kind}}"),),
+                "Errors",
+                "Errors of the monitor, by kind, in 10 minutes.",
+                (Query("sum by (kind) (increase(taxonflow_drift_errors_total[10m]))", "{{kind}}"),),
                 lines,
                 limit=1,
                 span=FULL,

@@ -1,4 +1,4 @@
-"""How a chart becomes a panel of Grafana, and charts a dashboard."""
+"""Charts and dashboards, and their conversion to Grafana's JSON."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _GREEN, _RED = "green", "red"
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression, and how its series are called: Grafana fills in `{{label}}`."""
+    """A PromQL expression, and the legend of its series, in which Grafana fills in `{{label}}`."""
 
     expr: str
     legend: str
@@ -39,14 +39,14 @@ class Chart:
     """A panel.
 
     Attributes:
-        title: what it shows.
-        text: how to read it; Grafana shows it at the title.
-        queries: whose series it draws.
-        draw: one of `lines`, `stack`, `number`, `bars`, `states`.
-        unit: in Grafana's words, such as `percentunit` or `s`.
-        limit: value from which on it is red; None knows no such value.
-        span: width, of 24.
-        height: in Grafana's rows.
+        title: Title of the panel.
+        text: Description, which Grafana shows beside the title.
+        queries: Queries for its series.
+        draw: Function that builds the panel: `lines`, `stack`, `number`, `bars` or `states`.
+        unit: Unit in Grafana's notation, such as `percentunit` or `s`.
+        limit: Value from which the panel is red, or None.
+        span: Width in columns, of 24.
+        height: Height in Grafana's rows.
     """
 
     title: str
@@ -60,15 +60,15 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Board:
+class Dashboard:
     """A dashboard.
 
     Attributes:
-        name: in its address and its file.
-        title: in the list of dashboards.
-        text: what it is for.
-        rows: charts by the heading above them.
-        models: query of the names that the variable `$model` offers.
+        name: Name in its URL and its file name.
+        title: Title in the list of dashboards.
+        text: Description.
+        rows: Charts by heading.
+        models: Query for the values of the variable `$model`.
     """
 
     name: str
@@ -79,50 +79,50 @@ class Board:
 
     @property
     def charts(self) -> tuple[Chart, ...]:
-        """All charts, in the order of reading."""
+        """All charts in the order of their rows."""
         return tuple(chart for charts in self.rows.values() for chart in charts)
 
     def to_json(self, indent: int | None = 1) -> str:
-        """Returns the dashboard as Grafana imports it, the same text each time."""
+        """Return the dashboard as JSON for Grafana's import; the text is deterministic."""
         return JSONEncoder(indent=indent, sort_keys=True).encode(_dashboard(self).build())
 
 
 def lines(chart: Chart) -> Any:
-    """Draws series over time."""
+    """Build a panel of series over time."""
     panel = timeseries.Panel().line_width(2).fill_opacity(0).show_points(looks.VisibilityMode.AUTO).span_nulls(True)
     if chart.limit is not None:
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(looks.GraphTresholdsStyleMode.DASHED))
-    return _finished(panel.legend(_legend()), chart)
+    return _configure(panel.legend(_legend()), chart)
 
 
 def stack(chart: Chart) -> Any:
-    """Draws series on top of each other."""
-    stacking = common.StackingConfig().mode(looks.StackingMode.NORMAL)
-    return _finished(timeseries.Panel().fill_opacity(40).stacking(stacking).legend(_legend()), chart)
+    """Build a panel of stacked series."""
+    stack_config = common.StackingConfig().mode(looks.StackingMode.NORMAL)
+    return _configure(timeseries.Panel().fill_opacity(40).stacking(stack_config).legend(_legend()), chart)
 
 
 def number(chart: Chart) -> Any:
-    """Shows the latest values as large numbers."""
+    """Build a panel of the latest values as large numbers."""
     panel = stat.Panel().graph_mode(looks.BigValueGraphMode.AREA).reduce_options(_latest())
-    return _finished(panel.color_mode(looks.BigValueColorMode.VALUE), chart)
+    return _configure(panel.color_mode(looks.BigValueColorMode.VALUE), chart)
 
 
 def bars(chart: Chart) -> Any:
-    """Shows the latest values as bars, one below the other."""
+    """Build a panel of the latest values as horizontal bars."""
     panel = bargauge.Panel().orientation(looks.VizOrientation.HORIZONTAL).reduce_options(_latest())
-    return _finished(panel.display_mode(looks.BarGaugeDisplayMode.BASIC).min(0), chart)
+    return _configure(panel.display_mode(looks.BarGaugeDisplayMode.BASIC).min(0), chart)
 
 
 def states(chart: Chart) -> Any:
-    """Draws when each series was above zero."""
-    return _finished(statetimeline.Panel().merge_values(True).show_value(looks.VisibilityMode.NEVER), chart)
+    """Build a timeline that shows when each series was above zero."""
+    return _configure(statetimeline.Panel().merge_values(True).show_value(looks.VisibilityMode.NEVER), chart)
 
 
-def _finished(panel: Any, chart: Chart) -> Any:
+def _configure(panel: Any, chart: Chart) -> Any:
     panel.title(chart.title).description(chart.text).unit(chart.unit).datasource(SOURCE)
     panel.span(chart.span).height(chart.height).no_value("no data").thresholds(_thresholds(chart.limit))
-    for place, query in enumerate(chart.queries):
-        target = queries.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(chr(ord("A") + place))
+    for number, query in enumerate(chart.queries):
+        target = queries.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(chr(ord("A") + number))
         panel.with_target(target.datasource(SOURCE))
     return panel
 
@@ -135,30 +135,30 @@ def _thresholds(limit: float | None) -> boards.ThresholdsConfig:
 
 
 def _legend() -> common.VizLegendOptions:
-    placed = common.VizLegendOptions().placement(looks.LegendPlacement.BOTTOM).show_legend(True)
-    return placed.display_mode(looks.LegendDisplayMode.LIST)
+    legend = common.VizLegendOptions().placement(looks.LegendPlacement.BOTTOM).show_legend(True)
+    return legend.display_mode(looks.LegendDisplayMode.LIST)
 
 
 def _latest() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
-def _dashboard(board: Board) -> boards.Dashboard:
-    made = boards.Dashboard(board.title).uid(f"{TAG}-{board.name}").description(board.text).tags([TAG]).readonly()
-    made.time("now-24h", "now").refresh("30s").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR)
-    others = boards.DashboardLink("Taxonflow").type(DashboardLinkType.DASHBOARDS).tags([TAG])
-    made.link(others.as_dropdown(True).keep_time(True).include_vars(True))
-    made.with_variable(boards.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
-    made.with_variable(_model_variable(board.models))
-    numbers = count(1)
+def _dashboard(board: Dashboard) -> boards.Dashboard:
+    dashboard = boards.Dashboard(board.title).uid(f"{TAG}-{board.name}").description(board.text).tags([TAG]).readonly()
+    dashboard.time("now-24h", "now").refresh("30s").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR)
+    link = boards.DashboardLink("Taxonflow").type(DashboardLinkType.DASHBOARDS).tags([TAG])
+    dashboard.link(link.as_dropdown(True).keep_time(True).include_vars(True))
+    dashboard.with_variable(boards.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+    dashboard.with_variable(_model_variable(board.models))
+    ids = count(1)
     for heading, charts in board.rows.items():
-        made.with_row(boards.Row(heading).id(next(numbers)))
+        dashboard.with_row(boards.Row(heading).id(next(ids)))
         for chart in charts:
-            made.with_panel(chart.draw(chart).id(next(numbers)))
-    return made
+            dashboard.with_panel(chart.draw(chart).id(next(ids)))
+    return dashboard
 
 
 def _model_variable(query: str) -> boards.QueryVariable:
     variable = boards.QueryVariable("model").label("Model").query(query).datasource(SOURCE)
-    every = VariableOption(text="All", value="$__all")
-    return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).include_all(True).multi(True).current(every)
+    all_models = VariableOption(text="All", value="$__all")
+    return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).include_all(True).multi(True).current(all_models)

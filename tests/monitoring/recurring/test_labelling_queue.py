@@ -1,4 +1,4 @@
-"""The table of slices to label, which people open in programs that compute."""
+"""The table of slices to label, which is opened in spreadsheets."""
 
 import csv
 from pathlib import Path
@@ -9,10 +9,10 @@ from monitoring.recurring.labelling_queue import TABLE, collect
 from tests.monitoring.drift_traffic import events_of
 
 
-def test_a_specimens_name_is_never_a_formula(clean: pd.DataFrame, tmp_path: Path) -> None:
-    named = ("=1+1", "@a", "-drawer", "drawer-12")
+def test_a_specimen_id_is_never_a_formula(clean: pd.DataFrame, tmp_path: Path) -> None:
+    names = ("=1+1", "@a", "-drawer", "drawer-12")
     events = [
-        event.model_copy(update={"specimen": name}) for event, name in zip(events_of(clean.head(4)), named, strict=True)
+        event.model_copy(update={"specimen": name}) for event, name in zip(events_of(clean.head(4)), names, strict=True)
     ]
     collect(events, tmp_path / "kept", tmp_path, 10, 1)
     with (tmp_path / TABLE).open() as file:

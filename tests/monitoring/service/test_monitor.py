@@ -1,4 +1,4 @@
-"""The watch over event files: what is judged, what is remembered, what goes wrong without harm."""
+"""The monitor on event files: evaluated windows, stored state, and errors that do not stop it."""
 
 import shutil
 from pathlib import Path
@@ -11,8 +11,9 @@ from components.shared.errors import BadInputError, ContractError
 from components.shared.images.descriptors import DESCRIPTORS
 from monitoring.config import MonitorConfig
 from monitoring.drift.results import WORKSPACE
-from monitoring.drift.status import DRIFT, FAULTS, NO_DRIFT, SUSTAINED, TOO_LITTLE
+from monitoring.drift.status import DRIFT, ERROR_KINDS, INSUFFICIENT_DATA, NO_DRIFT, SUSTAINED_DRIFT
 from monitoring.service.monitor import Monitor
+from monitoring.service.state import STATE_FILE, MonitorState
 from tests.monitoring.drift_traffic import FEATURES, append_events, events_of
 
 
@@ -21,51 +22,74 @@ def log(config: MonitorConfig) -> Path:
     return config.events / "events-20261121T000000-0000.jsonl"
 
 
-def faults(monitor: Monitor) -> dict[str, int]:
-    return dict(monitor.status.faults)
+def errors(monitor: Monitor) -> dict[str, int]:
+    return dict(monitor.status.errors)
 
 
-def test_too_little_data_is_a_state_of_its_own(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
+def test_insufficient_data_is_a_separate_state(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
     monitor = Monitor(config)
     assert monitor.poll() == []
     append_events(log, events_of(clean.head(1)))
     assert monitor.poll() == []
     (model,) = monitor.status.models
-    assert (model.state, model.pending_slices, model.pending_specimens) == (TOO_LITTLE, 1, 1)
+    assert (model.state, model.pending_slices, model.pending_specimens) == (INSUFFICIENT_DATA, 1, 1)
     assert model.result is None
 
 
-def test_clean_traffic_then_corrupted_traffic_goes_through_the_states(
+def test_clean_and_drifted_traffic_change_the_state(
     config: MonitorConfig,
     log: Path,
     clean: pd.DataFrame,
-    corrupted: dict[str, pd.DataFrame],
+    drifted_slices: dict[str, pd.DataFrame],
 ) -> None:
     monitor, states = Monitor(config), []
-    for answers in (clean.head(64), corrupted["blur"].head(64), corrupted["blur"].iloc[64:128], clean.iloc[64:128]):
-        append_events(log, events_of(answers))
+    for predictions in (
+        clean.head(64),
+        drifted_slices["blur"].head(64),
+        drifted_slices["blur"].iloc[64:128],
+        clean.iloc[64:128],
+    ):
+        append_events(log, events_of(predictions))
         (result,) = monitor.poll()
         assert monitor.report_of(result).is_file()
         states.append(monitor.status.models[0].state)
-    assert states == [NO_DRIFT, DRIFT, SUSTAINED, NO_DRIFT]
+    assert states == [NO_DRIFT, DRIFT, SUSTAINED_DRIFT, NO_DRIFT]
 
 
-def test_a_restart_counts_no_event_twice_and_loses_none(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
+def test_a_restart_counts_each_event_once(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
     events = events_of(clean)
-    undisturbed = config.model_copy(update={"out": config.out.with_name("undisturbed")})
+    uninterrupted = config.model_copy(update={"out": config.out.with_name("uninterrupted")})
     results = []
     for start in range(0, 200, 25):
         append_events(log, events[start : start + 25])
         results += Monitor(config).poll()
-    whole = Monitor(undisturbed).poll()
+    whole = Monitor(uninterrupted).poll()
     assert len(whole) == 3
     assert results == whole
     assert Monitor(config).status.models[0].result == whole[-1]
 
 
-def test_windows_of_two_versions_that_answer_side_by_side_are_kept_apart(
-    config: MonitorConfig, log: Path, clean: pd.DataFrame
+def test_a_state_of_an_earlier_schema_is_reported_and_replaced(
+    config: MonitorConfig, log: Path, clean: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    append_events(log, events_of(clean.head(64)))
+    results = Monitor(config).poll()
+    state = config.out / STATE_FILE
+    state.write_text(state.read_text().replace(MonitorState.SCHEMA, "taxonflow.monitor-state/1"))
+    monitor = Monitor(config)
+    assert f"{state} has an earlier schema than {MonitorState.SCHEMA}" in capsys.readouterr().err
+    assert monitor.poll() == results
+    assert MonitorState.read(state).streams[0].completed_windows == 1
+
+
+def test_a_damaged_state_is_refused_by_name(config: MonitorConfig) -> None:
+    config.out.mkdir(parents=True)
+    (config.out / STATE_FILE).write_text("{")
+    with pytest.raises(ContractError, match=STATE_FILE):
+        Monitor(config)
+
+
+def test_concurrent_versions_have_separate_windows(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
     old, new = events_of(clean.head(80), version=1), events_of(clean.iloc[80:130], version=2)
     results = []
     for start in range(0, 80, 10):
@@ -81,22 +105,22 @@ def test_windows_of_two_versions_that_answer_side_by_side_are_kept_apart(
     assert monitor.status.models[0].version == 2
 
 
-def test_answers_of_a_model_without_a_reference_are_counted_and_the_others_are_watched(
+def test_events_without_a_reference_are_counted_and_others_monitored(
     config: MonitorConfig,
     log: Path,
     clean: pd.DataFrame,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monitor = Monitor(config)
-    strangers = [event.model_copy(update={"model": "../forams"}) for event in events_of(clean.head(3))]
-    append_events(log, [*strangers, *events_of(clean.head(2), version=9), *events_of(clean.head(4))])
+    unknown_model = [event.model_copy(update={"model": "../forams"}) for event in events_of(clean.head(3))]
+    append_events(log, [*unknown_model, *events_of(clean.head(2), version=9), *events_of(clean.head(4))])
     monitor.poll()
-    assert faults(monitor)["no_reference"] == 5
+    assert errors(monitor)["missing_reference"] == 5
     assert [(model.model, model.pending_slices) for model in monitor.status.models] == [("forams", 4)]
-    assert capsys.readouterr().err.count("are not watched") == 2
+    assert capsys.readouterr().err.count("are not monitored") == 2
 
 
-def test_corrupt_lines_are_counted_and_said_and_the_rest_is_judged(
+def test_corrupt_lines_are_reported_and_other_lines_are_used(
     config: MonitorConfig,
     log: Path,
     clean: pd.DataFrame,
@@ -108,13 +132,13 @@ def test_corrupt_lines_are_counted_and_said_and_the_rest_is_judged(
     append_events(log, events_of(clean.iloc[30:64]))
     monitor = Monitor(config)
     assert len(monitor.poll()) == 1
-    assert faults(monitor)["corrupt_line"] == 1
-    assert "left out 1 damaged line of" in capsys.readouterr().err
+    assert errors(monitor)["corrupt_line"] == 1
+    assert "skipped 1 damaged line" in capsys.readouterr().err
 
 
 @pytest.fixture
 def without_texture(config: MonitorConfig, tmp_path: Path, repository: Path) -> MonitorConfig:
-    """A repository whose model was evaluated when there was no descriptor `texture`."""
+    """Create a repository whose reference lacks the descriptor `texture`."""
     shutil.copytree(repository, tmp_path / "models")
     for path in (tmp_path / "models").rglob("reference.parquet"):
         table = pq.read_table(path)
@@ -122,64 +146,60 @@ def without_texture(config: MonitorConfig, tmp_path: Path, repository: Path) -> 
     return config.model_copy(update={"repository": tmp_path / "models"})
 
 
-def test_a_descriptor_that_the_models_reference_lacks_is_not_watched_and_harms_nothing(
+def test_a_descriptor_missing_in_the_reference_is_ignored(
     without_texture: MonitorConfig, log: Path, clean: pd.DataFrame
 ) -> None:
     append_events(log, events_of(clean.head(64)))
     monitor = Monitor(without_texture)
     (result,) = monitor.poll()
     assert [each.feature for each in result.features] == [name for name in FEATURES if name != "texture"]
-    assert set(faults(monitor).values()) == {0}
+    assert set(errors(monitor).values()) == {0}
 
 
-@pytest.mark.parametrize("lacking", [("texture",), DESCRIPTORS], ids=["one", "all"])
-def test_descriptors_that_the_server_does_not_measure_are_counted_and_said_and_the_rest_is_judged(
+@pytest.mark.parametrize("missing_names", [("texture",), DESCRIPTORS], ids=["one", "all"])
+def test_descriptors_missing_in_events_are_reported_and_not_tested(
     config: MonitorConfig,
     log: Path,
     clean: pd.DataFrame,
-    lacking: tuple[str, ...],
+    missing_names: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     events = events_of(clean.head(64))
     for number, event in enumerate(events[:5]):
-        kept = {name: value for name, value in event.descriptors.items() if name not in lacking}
-        events[number] = event.model_copy(update={"descriptors": {**kept, "of another version": 1.0, "species": 2.0}})
+        others = {name: value for name, value in event.descriptors.items() if name not in missing_names}
+        events[number] = event.model_copy(update={"descriptors": {**others, "of another version": 1.0, "species": 2.0}})
     append_events(log, events)
     monitor = Monitor(config)
     (result,) = monitor.poll()
-    assert {each.feature for each in result.features} == set(FEATURES) - set(lacking)
+    assert {each.feature for each in result.features} == set(FEATURES) - set(missing_names)
     assert result.drifted == ()
-    assert faults(monitor) == {**dict.fromkeys(FAULTS, 0), "missing_descriptor": 5}
-    assert capsys.readouterr().err.count("answers of forams/1 lack ") == 1
+    assert errors(monitor) == {**dict.fromkeys(ERROR_KINDS, 0), "missing_descriptor": 5}
+    assert capsys.readouterr().err.count("events of forams/1 lack ") == 1
 
 
-def test_a_disk_that_cannot_be_written_does_not_stop_the_watch(
-    config: MonitorConfig, log: Path, clean: pd.DataFrame
-) -> None:
+def test_an_unwritable_disk_does_not_stop_the_monitor(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
     config.out.write_text("a file where the folder should be")
     append_events(log, events_of(clean.head(64)))
     monitor = Monitor(config)
     (result,) = monitor.poll()
     assert result.slices >= 60
-    assert faults(monitor)["disk"] > 0
+    assert errors(monitor)["disk_write"] > 0
     assert monitor.status.models[0].state == NO_DRIFT
 
 
-def test_a_damaged_workspace_costs_its_pictures_and_not_the_watch(
-    config: MonitorConfig, log: Path, clean: pd.DataFrame
-) -> None:
+def test_a_damaged_workspace_does_not_stop_the_monitor(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
     monitor = Monitor(config)
     append_events(log, events_of(clean.head(64)))
     monitor.poll()
-    for file in (config.out / WORKSPACE).glob("*/metadata.json"):  # as a full disk leaves what is written over
+    for file in (config.out / WORKSPACE).glob("*/metadata.json"):  # as after a full disk
         file.write_text(file.read_text()[:20])
     append_events(log, events_of(clean.iloc[64:128]))
     (result,) = monitor.poll()
     assert monitor.report_of(result).is_file()
-    assert faults(monitor)["disk"] == 1
+    assert errors(monitor)["disk_write"] == 1
 
 
-def test_a_clock_that_goes_back_is_counted_and_said_and_changes_no_window(
+def test_a_clock_that_moves_backwards_is_reported_once(
     config: MonitorConfig,
     log: Path,
     clean: pd.DataFrame,
@@ -189,23 +209,21 @@ def test_a_clock_that_goes_back_is_counted_and_said_and_changes_no_window(
     append_events(log, events_of(clean.iloc[30:64], start=1e9))
     monitor = Monitor(config)
     (result,) = monitor.poll()
-    assert (result.begin, result.end) == (1e9, 2e9 + 29)
-    assert faults(monitor)["clock_back"] == 1
-    assert capsys.readouterr().err.count("went back by 1000000029 s") == 1
-    assert faults(Monitor(config))["clock_back"] == 0
+    assert (result.start, result.end) == (1e9, 2e9 + 29)
+    assert errors(monitor)["clock_backwards"] == 1
+    assert capsys.readouterr().err.count("moved back by 1000000029 s") == 1
+    assert errors(Monitor(config))["clock_backwards"] == 0
 
 
-def test_answers_that_overtake_one_another_are_no_clock_that_goes_back(
-    config: MonitorConfig, log: Path, clean: pd.DataFrame
-) -> None:
+def test_events_slightly_out_of_order_are_no_clock_error(config: MonitorConfig, log: Path, clean: pd.DataFrame) -> None:
     events = events_of(clean.head(30))
     append_events(log, [events[number ^ 1] for number in range(30)])
     monitor = Monitor(config)
     monitor.poll()
-    assert faults(monitor)["clock_back"] == 0
+    assert errors(monitor)["clock_backwards"] == 0
 
 
-def test_a_version_with_a_reference_of_another_schema_is_said_and_watched_once_it_is_mended(
+def test_a_version_is_monitored_once_its_reference_is_corrected(
     config: MonitorConfig,
     log: Path,
     tmp_path: Path,
@@ -223,7 +241,7 @@ def test_a_version_with_a_reference_of_another_schema_is_said_and_watched_once_i
         append_events(log, events_of(clean.head(2), version=3))
         append_events(log, events_of(clean.head(3), version=2))
         monitor.poll()
-    assert faults(monitor)["no_reference"] == 4
+    assert errors(monitor)["missing_reference"] == 4
     assert (monitor.status.models[0].version, monitor.status.models[0].pending_slices) == (2, 6)
     assert capsys.readouterr().err.count("has schema 'taxonflow.reference/9'") == 1
     shutil.copyfile(models / "forams" / "2" / "reference.parquet", path)
@@ -232,13 +250,13 @@ def test_a_version_with_a_reference_of_another_schema_is_said_and_watched_once_i
     assert (monitor.status.models[0].version, monitor.status.models[0].pending_slices) == (3, 2)
 
 
-def test_without_a_served_model_the_monitor_says_what_to_do(config: MonitorConfig, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=r"holds no served model: expected .* make run"):
+def test_a_repository_without_a_model_is_refused_with_a_remedy(config: MonitorConfig, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="make run"):
         Monitor(config.model_copy(update={"repository": tmp_path / "nowhere"}))
 
 
 @pytest.mark.parametrize("damage", ["missing", "junk", "another table", "few specimens"])
-def test_a_reference_that_cannot_be_used_is_refused_in_a_sentence(
+def test_an_unusable_reference_is_refused_by_name(
     config: MonitorConfig, tmp_path: Path, repository: Path, damage: str
 ) -> None:
     folder = tmp_path / "models" / "forams" / "1"

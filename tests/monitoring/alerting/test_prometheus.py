@@ -1,4 +1,4 @@
-"""A real Prometheus with the real rules scrapes the real exporter."""
+"""A Prometheus server with the alert rules scrapes the monitor."""
 
 import json
 import shutil
@@ -28,11 +28,11 @@ pytestmark = [
 
 
 @dataclass(frozen=True)
-class Watch:
-    """A monitor, its exporter, and the address of the Prometheus that scrapes it."""
+class Stack:
+    """A monitor, its HTTP server, and the URL of the Prometheus server that scrapes it."""
 
     monitor: Monitor
-    exporter: WSGIServer
+    server: WSGIServer
     prometheus: str
 
     def firing(self) -> set[str]:
@@ -46,29 +46,29 @@ class Watch:
         return float(result[0]["value"][1]) if result else None
 
     def wait_until_windows(self, count: int) -> None:
-        """Waits until Prometheus has seen so many windows, and evaluated the rules twice since."""
-        wait_until(lambda: self.value("taxonflow_drift_windows") == count)
+        """Wait until Prometheus has job this number of windows and evaluated the rules twice."""
+        wait_until(lambda: self.value("taxonflow_drift_completed_windows") == count)
         time.sleep(2.5)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.25)
 
 
 @pytest.fixture
-def watch(config: MonitorConfig, tmp_path: Path) -> Iterator[Watch]:
+def stack(config: MonitorConfig, tmp_path: Path) -> Iterator[Stack]:
     monitor = Monitor(config)
-    exporter = serve_monitor(lambda: monitor.status, config)
+    server = serve_monitor(lambda: monitor.status, config)
     port = free_port()
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule_groups(stale_after="3s")))
-    scraped = {"job_name": "monitor", "static_configs": [{"targets": [f"127.0.0.1:{exporter.server_port}"]}]}
+    job = {"job_name": "monitor", "static_configs": [{"targets": [f"127.0.0.1:{server.server_port}"]}]}
     settings = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": [scraped],
+        "scrape_configs": [job],
     }
     (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(settings))
     process = subprocess.Popen(
@@ -80,36 +80,36 @@ def watch(config: MonitorConfig, tmp_path: Path) -> Iterator[Watch]:
         ],
         stderr=subprocess.DEVNULL,
     )
-    found = Watch(monitor, exporter, f"http://127.0.0.1:{port}")
+    stack = Stack(monitor, server, f"http://127.0.0.1:{port}")
     try:
-        wait_until(lambda: _is_ready(found))
-        yield found
+        wait_until(lambda: _is_ready(stack))
+        yield stack
     finally:
         process.kill()
         process.wait()
-        exporter.server_close()
+        server.server_close()
 
 
-def _is_ready(watch: Watch) -> bool:
+def _is_ready(stack: Stack) -> bool:
     try:
-        return watch.value("taxonflow_drift_events_total") is not None
+        return stack.value("taxonflow_drift_events_total") is not None
     except OSError:
         return False
 
 
-def test_two_drifted_windows_fire_one_does_not_a_clean_one_resolves_and_a_lost_monitor_is_noticed(
-    watch: Watch, clean: pd.DataFrame, corrupted: dict[str, pd.DataFrame]
+def test_consecutive_drifted_windows_and_a_stopped_monitor_fire(
+    stack: Stack, clean: pd.DataFrame, drifted_slices: dict[str, pd.DataFrame]
 ) -> None:
-    blurred = corrupted["blur"]
-    traffic = [clean.head(64), blurred.head(64), clean.iloc[64:128], blurred.iloc[64:128], blurred.iloc[128:192]]
-    fired = []
-    for number, answers in enumerate([*traffic, clean.iloc[128:192]], start=1):
-        append_events(watch.monitor.config.events / f"events-{number}.jsonl", events_of(answers))
-        assert len(watch.monitor.poll()) == 1
-        watch.wait_until_windows(number)
-        fired.append("TaxonflowDriftSustained" in watch.firing())
-    assert fired == [False, False, False, False, True, False]
-    assert "TaxonflowMonitorStale" not in watch.firing()
-    watch.exporter.shutdown()
-    watch.exporter.server_close()
-    wait_until(lambda: "TaxonflowMonitorStale" in watch.firing())
+    blur = drifted_slices["blur"]
+    traffic = [clean.head(64), blur.head(64), clean.iloc[64:128], blur.iloc[64:128], blur.iloc[128:192]]
+    is_firing = []
+    for number, predictions in enumerate([*traffic, clean.iloc[128:192]], start=1):
+        append_events(stack.monitor.config.events / f"events-{number}.jsonl", events_of(predictions))
+        assert len(stack.monitor.poll()) == 1
+        stack.wait_until_windows(number)
+        is_firing.append("TaxonflowDriftSustained" in stack.firing())
+    assert is_firing == [False, False, False, False, True, False]
+    assert "TaxonflowMonitorStale" not in stack.firing()
+    stack.server.shutdown()
+    stack.server.server_close()
+    wait_until(lambda: "TaxonflowMonitorStale" in stack.firing())

@@ -1,4 +1,4 @@
-"""The command that a person starts."""
+"""The command `python -m monitoring`."""
 
 import json
 import multiprocessing
@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from monitoring.__main__ import EXIT_DRIFT, EXIT_TOO_LITTLE, main
+from monitoring.__main__ import EXIT_DRIFT, EXIT_INSUFFICIENT_DATA, main
 from monitoring.config import MonitorConfig
 from monitoring.service.state import STATE_FILE
 from tests.monitoring.drift_traffic import append_events, events_of
@@ -33,57 +33,54 @@ def arguments_of(config: MonitorConfig) -> list[str]:
     ]
 
 
-def test_a_single_slice_is_too_little_and_the_message_says_how_to_go_on(
+def test_a_single_slice_is_insufficient_data(
     config: MonitorConfig,
     clean: pd.DataFrame,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     append_events(config.events / "events-1.jsonl", events_of(clean.head(1)))
-    assert main([*arguments_of(config), "--once"]) == EXIT_TOO_LITTLE
-    said = capsys.readouterr().out
-    assert "too little data to judge, 1 of 60 slices and 1 of 8 specimens so far. Send more slices" in said
+    assert main([*arguments_of(config), "--once"]) == EXIT_INSUFFICIENT_DATA
+    assert "insufficient data, 1 of 60 slices and 1 of 8 specimens received" in capsys.readouterr().out
 
 
-def test_once_says_no_drift_then_drift_and_ends_with_the_verdict_as_exit_code(
+def test_once_prints_the_verdict_and_exits_with_its_code(
     config: MonitorConfig,
     clean: pd.DataFrame,
-    corrupted: dict[str, pd.DataFrame],
+    drifted_slices: dict[str, pd.DataFrame],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     append_events(config.events / "events-1.jsonl", events_of(clean.head(64)))
     assert main([*arguments_of(config), "--once"]) == 0
-    assert "no drift; nearest to its threshold: " in capsys.readouterr().out
-    append_events(config.events / "events-1.jsonl", events_of(corrupted["blur"].head(64)))
+    assert "no drift; closest to its threshold: " in capsys.readouterr().out
+    append_events(config.events / "events-1.jsonl", events_of(drifted_slices["blur"].head(64)))
     assert main([*arguments_of(config), "--once"]) == EXIT_DRIFT
-    said = capsys.readouterr().out
-    assert "DRIFT in" in said
-    (report,) = re.findall(r"report (\S+\.html)", said)
+    output = capsys.readouterr().out
+    assert "DRIFT in" in output
+    (report,) = re.findall(r"report (\S+\.html)", output)
     assert Path(report).is_file()
     assert main([*arguments_of(config), "--once"]) == EXIT_DRIFT
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "words"),
+    ("change", "code", "clause"),
     [
-        (["--repository", "nowhere"], 2, "holds no served model"),
+        (["--repository", "nowhere"], 2, "served model"),
         (["--window-slices", "0"], 2, "--window-slices 0"),
         (["--port", "70000"], 2, "--port 70000"),
     ],
 )
-def test_what_cannot_work_is_refused_in_a_sentence(
-    config: MonitorConfig, change: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_options_are_refused_without_a_traceback(
+    config: MonitorConfig, change: list[str], code: int, clause: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments_of(config), *change, "--once"]) == code
-    said = capsys.readouterr().err
-    assert words in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert clause in output
+    assert "Traceback" not in output
 
 
-def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
-    config: MonitorConfig, clean: pd.DataFrame
-) -> None:
+def test_the_command_serves_metrics_and_stops_on_a_signal(config: MonitorConfig, clean: pd.DataFrame) -> None:
     command = [sys.executable, "-m", "monitoring", *arguments_of(config)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     process = subprocess.Popen(
         command, cwd=root, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     )
@@ -91,11 +88,11 @@ def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
         assert process.stdout is not None
         (address,) = re.findall(r"http://\S+/metrics", process.stdout.readline())
         assert "evidently ui --workspace" in process.stdout.readline()
-        assert "too little data" in process.stdout.readline()
+        assert "insufficient data" in process.stdout.readline()
         append_events(config.events / "events-1.jsonl", events_of(clean.head(64)))
         assert "no drift" in process.stdout.readline()
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            assert 'taxonflow_drift_detected{model="forams"} 0.0' in answer.read().decode()
+        with urllib.request.urlopen(address, timeout=5) as response:
+            assert 'taxonflow_drift_detected{model="forams"} 0.0' in response.read().decode()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
         assert "stopped" in process.stdout.read()
@@ -105,11 +102,9 @@ def test_the_command_follows_the_folder_serves_metrics_and_stops_politely(
 
 
 @pytest.mark.slow
-def test_a_monitor_killed_at_any_moment_judges_each_window_once(config: MonitorConfig, clean: pd.DataFrame) -> None:
+def test_a_monitor_killed_at_any_time_evaluates_each_window_once(config: MonitorConfig, clean: pd.DataFrame) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["monitoring.service.window_store", "monitoring.service.workspace"]
-    )  # so that a life takes no seconds
+    context.set_forkserver_preload(["monitoring.service.window_store"])  # a process starts in less than a second
     events, moments = events_of(clean), random.Random(0)
     for start in range(0, 480, 24):
         state = state_of(config)
@@ -124,17 +119,17 @@ def test_a_monitor_killed_at_any_moment_judges_each_window_once(config: MonitorC
             process.kill()
             process.join()
     assert main([*arguments_of(config), "--once"]) in (0, EXIT_DRIFT)
-    undisturbed = config.model_copy(update={"out": config.out.with_name("undisturbed")})
-    assert main([*arguments_of(undisturbed), "--once"]) in (0, EXIT_DRIFT)
-    left, expected = (
-        {path.name: rounded(path) for path in each.out.glob("window-*.json")} for each in (config, undisturbed)
+    uninterrupted = config.model_copy(update={"out": config.out.with_name("uninterrupted")})
+    assert main([*arguments_of(uninterrupted), "--once"]) in (0, EXIT_DRIFT)
+    interrupted_windows, windows = (
+        {path.name: rounded(path) for path in each.out.glob("window-*.json")} for each in (config, uninterrupted)
     )
-    assert len(expected) >= 7
-    assert left == expected
+    assert len(windows) >= 7
+    assert interrupted_windows == windows
 
 
 def rounded(path: Path) -> object:
-    """A window's result without the last digits, which follow from the order of a set in each process."""
+    """Return a result without its last digits, which depend on the iteration order of a set in each process."""
     return json.loads(path.read_text(), parse_float=lambda digits: round(float(digits), 9))
 
 
@@ -146,18 +141,16 @@ def state_of(config: MonitorConfig) -> bytes:
 def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.02)
 
 
-def test_a_full_disk_is_said_and_once_there_is_room_again_no_window_is_missing(
-    config: MonitorConfig, clean: pd.DataFrame
-) -> None:
+def test_a_full_disk_is_reported_and_its_windows_are_written_later(config: MonitorConfig, clean: pd.DataFrame) -> None:
     append_events(config.events / "events-1.jsonl", events_of(clean.head(64)))
     command = [sys.executable, "-m", "monitoring", *arguments_of(config), "--once"]
     full = subprocess.run(
-        ["/bin/sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command],  # no file may grow beyond a block or two
-        cwd=Path(__file__).parents[2],
+        ["/bin/sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command],  # files are limited to one block
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,
