@@ -50,7 +50,7 @@ def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Reads the species in the order of the scores from the answer to a metadata request.
 
     Returns:
-        What `components.evaluate.export.named_scores` wrote, or () where it did not.
+        What `components.evaluate.export.saved_model` wrote, or () where it did not.
     """
     try:
         signature = metadata["metadata"]["signature_def"]["signature_def"][SIGNATURE]

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from components.shared.config import Frozen
 from components.shared.errors import ContractError
 from components.shared.files import write_atomically
+from components.shared.model_score import BackboneScore, ModelScore, rename_open_set_scores
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 DIGESTS_FILE = "digests.json"
@@ -28,6 +29,12 @@ class Document(Frozen):
     """
 
     SCHEMA: ClassVar[str]
+    OLDER_SCHEMAS: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Convert the fields of a document of one of OLDER_SCHEMAS to those of SCHEMA."""
+        return fields
 
     def to_json(self) -> str:
         """Returns the document as JSON with its schema first."""
@@ -61,14 +68,14 @@ class Document(Frozen):
         except (ValueError, RecursionError) as error:  # the latter of a document nested thousands of times
             raise ContractError(f"{source} is not JSON ({error})", f"a {cls.SCHEMA} document") from error
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
-        if schema != cls.SCHEMA:
+        if schema != cls.SCHEMA and schema not in cls.OLDER_SCHEMAS:
             raise ContractError(
                 f"{source} has schema {schema!r}",
                 repr(cls.SCHEMA),
                 "Make it again with this version of Taxonflow.",
             )
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(fields if schema == cls.SCHEMA else cls.upgrade(fields))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -239,8 +246,8 @@ class ModelCard(Document):
         image_size: edge of the slices that it was trained on in pixels, to which photographs are scaled; 0 if unknown.
         members: the backbones of the ensemble.
         rule: the ensemble rule in words.
-        metrics: of the ensemble on the test set.
-        backbones: metrics of each trained backbone on the test set.
+        metrics: Scores of the ensemble on the test set.
+        backbones: Scores of each trained backbone on the test set, by its name.
         thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
         gate: the verdict.
         data_hash: `SlicesInfo.sources_hash`.
@@ -251,7 +258,8 @@ class ModelCard(Document):
         examples: known test slices with the evaluation's answers.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.served-model/1"
+    SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
+    OLDER_SCHEMAS: ClassVar[frozenset[str]] = frozenset({"taxonflow.served-model/1"})
 
     name: str
     classes: tuple[str, ...]
@@ -260,8 +268,8 @@ class ModelCard(Document):
     image_size: int = 0
     members: tuple[str, ...]
     rule: str
-    metrics: dict[str, Any]
-    backbones: dict[str, dict[str, float]] = Field(default_factory=dict)
+    metrics: ModelScore
+    backbones: dict[str, BackboneScore] = Field(default_factory=dict)
     thresholds: dict[str, float]
     gate: GateVerdict
     data_hash: str
@@ -270,6 +278,11 @@ class ModelCard(Document):
     signatures: dict[str, dict[str, Any]] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Rename the open-set scores in a card of Taxonflow 0.1.0, the only difference from today's fields."""
+        return {**fields, "metrics": rename_open_set_scores(fields.get("metrics"))}
 
 
 class FileDigests(Document):

@@ -30,7 +30,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     """Writes a small model of the contract; its weights are multiplied by a factor, NaN for one that is broken."""
     import tensorflow as tf
 
-    from components.evaluate.export.named_scores import name_scores
+    from components.evaluate.export.saved_model import name_scores
     from components.shared.images.crops import decode_and_crop
 
     shape = [IMAGE_SIZE, IMAGE_SIZE, channels]
