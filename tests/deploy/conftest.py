@@ -19,6 +19,7 @@ from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.signing import sign_folder
 from tests.deploy.fake_cluster import FakeCluster, make_handler, write_kubeconfig
 from tests.deploy.revisions import OLD
+from tests.model_cards import model_score
 
 
 def write_served_model(
@@ -40,7 +41,7 @@ def write_served_model(
         segmented=True,
         members=("cnn_small",),
         rule="mean",
-        metrics={"accuracy": 0.97},
+        metrics=model_score(0.97),
         thresholds={"confidence": 0.5},
         gate=GateVerdict(passed=passed, accuracy=0.97 if passed else 0.5, threshold=0.95, reasons=reasons),
         data_hash="0" * 64,

@@ -20,6 +20,7 @@ from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.images.decoding import encode_png
 from components.shared.images.segmentation import segment_slice
 from components.shared.signing import sign_folder
+from tests.model_cards import model_score
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
@@ -84,7 +85,7 @@ def card_of(name: str, **changes: Any) -> ModelCard:
         "segmented": True,
         "members": ("projection",),
         "rule": "the only member",
-        "metrics": {},
+        "metrics": model_score(),
         "thresholds": {"unknown": 0.4},
         "gate": GateVerdict(passed=True, accuracy=1.0, threshold=0.5, reasons=()),
         "data_hash": "0" * 64,

@@ -23,7 +23,7 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
         for group in bins
     )
     text = ". ".join(
-        f"{group.slices} slices with a mean confidence of {percent(group.confidence)}: {percent(group.accuracy)} correct"
+        f"{group.slices} slices of mean confidence {percent(group.confidence)}: {percent(group.accuracy)} correct"
         for group in bins
     )
     return _chart(bars + _line([(0, 0), (1, 1)], _ORANGE, "6 4"), "confidence", "accuracy", text)

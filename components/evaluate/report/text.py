@@ -24,8 +24,8 @@ GLOSSARY = {
     "Ensemble": "one or more networks with a rule that combines their answers; the ensemble is the deployed model.",
 }
 STAGES = (
-    "Training of the networks by stage, measured on validation slices. The epochs to keep were selected on these slices, "
-    "so these accuracies are optimistic; those on the test slices above are not."
+    "Training of the networks by stage, measured on validation slices. The epochs to keep were selected on these "
+    "slices, so these accuracies are optimistic; those on the test slices above are not."
 )
 _WEAKEST = 3
 
@@ -71,7 +71,8 @@ def _lower_bound(findings: Findings) -> str:
     if not score.specimens_needed:
         return bound
     threshold = percent(findings.card.gate.threshold)
-    return f"{bound} {score.specimens_needed:,} further specimens, all identified correctly, would raise it to {threshold}."
+    needed = f"{score.specimens_needed:,} further specimens, all identified correctly,"
+    return f"{bound} {needed} would raise it to {threshold}."
 
 
 def weakest(species: dict[str, SpeciesScore], most: int = _WEAKEST) -> list[tuple[str, SpeciesScore]]:
@@ -117,8 +118,8 @@ def comparison_text() -> str:
     """Return the explanation of the table of comparisons."""
     return (
         "p is the probability of a difference at least this large between two equally accurate models, corrected for "
-        "the number of comparisons. The p-value by slice (McNemar's test) is too small because the slices of a specimen "
-        "are correlated; use the p-value by specimen."
+        "the number of comparisons. The p-value by slice (McNemar's test) is too small because the slices of a "
+        "specimen are correlated; use the p-value by specimen."
     )
 
 
@@ -148,8 +149,8 @@ def unknown_text(findings: Findings) -> str:
         return "Not measured: the data set has no slices of species outside the training data."
     return (
         f"The model was also tested on {unseen:,} slices of species outside its training data. It flags "
-        f"{percent(score.unknown_flagged_unseen)} of them as unknown, and {percent(score.unknown_flagged_known)} of the "
-        f"slices of known species (the dot). The dashed line is chance; the area under the curve is "
+        f"{percent(score.unknown_flagged_unseen)} of them as unknown, and {percent(score.unknown_flagged_known)} of "
+        f"the slices of known species (the dot). The dashed line is chance; the area under the curve is "
         f"{score.unknown_auroc:.3f} (0.5 is chance, 1 is perfect). Slices of unseen species that are not flagged are "
         "identified as one of the known species."
     )
@@ -164,8 +165,8 @@ def gallery_text(network: str, method: str) -> str:
     """
     return (
         f"The wrong answers with the highest confidence, at most {MISTAKES_PER_SPECIMEN} of one specimen. Orange marks "
-        f"the regions that network {network} used ({method}): in the middle for the predicted species, on the right for "
-        "the true species. Marks in the rock, at the edge of the image or in a ring artefact of the scanner suggest that "
-        "the network uses the wrong features; marks in the structure of the specimen suggest that the two species look "
-        "alike in this section."
+        f"the regions that network {network} used ({method}): in the middle for the predicted species, on the right "
+        "for the true species. Marks in the rock, at the edge of the image or in a ring artefact of the scanner "
+        "suggest that the network uses the wrong features; marks in the structure of the specimen suggest that the two "
+        "species look alike in this section."
     )
