@@ -42,7 +42,7 @@ class Evaluation:
 
     @property
     def network_seconds(self) -> float:
-        """Time that the networks took, in seconds."""
+        """Return the time that the networks took, in seconds."""
         splits = self.selection.validation, self.measurement.test
         predictions = chain.from_iterable(split.predictions.values() for split in splits)
         return self.selection.seconds + sum(prediction.seconds for prediction in predictions)
@@ -78,8 +78,8 @@ def _evaluate(source: EvaluationSource, folder: Path, config: EvaluationConfig) 
     selection = select_on_validation(source)
     measurement = measure_on_test(source, selection, config.gate.threshold, config.seed)
     verdict = apply_gate(_evidence(source, measurement, config), config.gate)
-    with atomic_folder(folder) as unfinished:
-        card = write_version(unfinished / "1", config.name, source, selection, measurement, verdict)
+    with atomic_folder(folder) as partial_folder:
+        card = write_version(partial_folder / "1", config.name, source, selection, measurement, verdict)
     findings = collect_findings(card, _provenance(source, config), measurement, selection.candidates)
     leader = source.members[selection.ensemble.rule.leader]
     images = render_images(source.folder, leader, findings.mistakes, findings.pairs)

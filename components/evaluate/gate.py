@@ -119,9 +119,9 @@ def apply_gate(evidence: Evidence, config: GateConfig) -> GateVerdict:
 
 
 def _untested_species(evidence: Evidence) -> Iterator[str]:
-    untested = [name for name in evidence.species if not math.isfinite(evidence.recall.get(name, math.nan))]
-    if untested or not evidence.species:
-        yield f"No test slices of {', '.join(untested) or 'any species'}."
+    without_slices = [name for name in evidence.species if not math.isfinite(evidence.recall.get(name, math.nan))]
+    if without_slices or not evidence.species:
+        yield f"No test slices of {', '.join(without_slices) or 'any species'}."
 
 
 def _low_accuracy(evidence: Evidence, config: GateConfig) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _reasons_to_pass(evidence: Evidence, config: GateConfig) -> Iterator[str]:
         yield f"The served model has an accuracy of {evidence.champion.accuracy:.4f} on the same test set."
 
 
-def _digits(value: float, required: float) -> str:
-    """Return a value that is too low with enough digits to differ from the required value."""
-    digits = next((d for d in range(4, 17) if round(value, d) < round(required, d)), 17)
+def _digits(value: float, minimum: float) -> str:
+    """Return a value that is too low with enough digits to differ from the minimum."""
+    digits = next((d for d in range(4, 17) if round(value, d) < round(minimum, d)), 17)
     return f"{value:.{digits}f}"

@@ -71,37 +71,39 @@ class OpenSetResult:
     Attributes:
         name: Names of the open-set scores in use.
         threshold: Score above which a slice is flagged as unknown.
-        known: Score of each test slice, float64 [N].
-        unseen: Score of each slice of species outside the model, float64 [M]; empty where the data set has none.
-        species: Species of each slice of `unseen`, [M].
+        test_scores: Score of each test slice, float64 [N].
+        unseen_scores: Score of each slice of species outside the model, float64 [M]; empty where the data set has none.
+        species: Species of each slice of `unseen_scores`, [M].
     """
 
     name: str
     threshold: float
-    known: Values
-    unseen: Values = field(default_factory=lambda: np.empty(0))
+    test_scores: Values
+    unseen_scores: Values = field(default_factory=lambda: np.empty(0))
     species: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=str))
 
     def scores(self) -> dict[str, Any]:
         """Return the fields of `ModelScore` on unseen species."""
-        by_species = {str(name): self.unseen[self.species == name] for name in np.unique(self.species)}
+        by_species = {str(name): self.unseen_scores[self.species == name] for name in np.unique(self.species)}
         return {
-            "unknown_auroc": metrics.separation(self.known, self.unseen) if len(self.unseen) else None,
+            "unknown_auroc": metrics.separation(self.test_scores, self.unseen_scores)
+            if len(self.unseen_scores)
+            else None,
             "unknown_auroc_by_species": {
-                name: metrics.separation(self.known, values) for name, values in by_species.items()
+                name: metrics.separation(self.test_scores, values) for name, values in by_species.items()
             },
             "unknown_flagged_by_species": {name: self._flagged(values) for name, values in by_species.items()},
-            "unknown_flagged_known": self._flagged(self.known),
-            "unknown_flagged_unseen": self._flagged(self.unseen) if len(self.unseen) else None,
+            "unknown_flagged_known": self._flagged(self.test_scores),
+            "unknown_flagged_unseen": self._flagged(self.unseen_scores) if len(self.unseen_scores) else None,
             "unknown_score": self.name,
         }
 
     def curve(self) -> tuple[Values, Values]:
         """Return the shares of known and of unseen slices above thresholds, ascending, at most 200 of each."""
-        truth = np.repeat((0, 1), (len(self.known), len(self.unseen)))
-        known, unseen, _ = roc_curve(truth, np.concatenate([self.known, self.unseen]))
-        points = np.unique(np.linspace(0, len(known) - 1, _CURVE_POINTS).astype(int))
-        return known[points], unseen[points]
+        truth = np.repeat((0, 1), (len(self.test_scores), len(self.unseen_scores)))
+        known_shares, unseen_shares, _ = roc_curve(truth, np.concatenate([self.test_scores, self.unseen_scores]))
+        points = np.unique(np.linspace(0, len(known_shares) - 1, _CURVE_POINTS).astype(int))
+        return known_shares[points], unseen_shares[points]
 
     def _flagged(self, values: Values) -> float:
         return float((values > self.threshold).mean())
@@ -133,7 +135,7 @@ class ModelMeasurement:
 
     @property
     def backbones(self) -> dict[str, BackboneScore]:
-        """Scores of each backbone alone, by its name."""
+        """Return the scores of each backbone alone, by its name."""
         return {model.name: model.score for model in self.models[1:]}
 
 
@@ -157,12 +159,12 @@ def measure_on_test(
 
 def _measure_open_set(source: EvaluationSource, selection: Selection, test: PredictedSplit) -> OpenSetResult:
     score, ensemble = selection.open_set, selection.ensemble
-    known = score.score_split(ensemble, test.predictions)
+    test_scores = score.score_split(ensemble, test.predictions)
     if all(count.split != UNSEEN for count in source.info.counts):
-        return OpenSetResult(score.describe(), score.threshold, known)
+        return OpenSetResult(score.describe(), score.threshold, test_scores)
     unseen = score.score_split(ensemble, source.predict(UNSEEN).predictions)
     species = np.asarray(read_index(source.folder, UNSEEN, ("species",))["species"], dtype=str)
-    return OpenSetResult(score.describe(), score.threshold, known, unseen, species)
+    return OpenSetResult(score.describe(), score.threshold, test_scores, unseen, species)
 
 
 def measure(
@@ -248,7 +250,7 @@ def _model_score(
         specimens=vote.specimens,
         specimen_accuracy=vote.correct / vote.specimens,
         specimen_accuracy_lower=vote.lower,
-        specimens_needed=vote.needed,
+        specimens_needed=vote.further_specimens,
         species=_species_scores(confusion, scores, slices, classes),
         **open_set.scores(),
     )

@@ -42,7 +42,7 @@ class PredictedSplit:
 
     @property
     def logits(self) -> dict[str, NDArray[np.float32]]:
-        """Logits float32 [N, K] by backbone."""
+        """Return the logits float32 [N, K] by backbone."""
         return {name: prediction.logits for name, prediction in self.predictions.items()}
 
     def embedding(self, ensemble: Ensemble, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -119,9 +119,9 @@ def select_on_validation(source: EvaluationSource) -> Selection:
     ensemble = calibrate_selected(candidates, validation.logits, labels)
     training, voters = source.slices("train"), {name: source.members[name] for name in ensemble.members}
     rows = spread_rows(training.specimens, MOST_TRAINING_SLICES)
-    known = predict_rows(source.folder, "train", rows, voters, source.scratch)
+    bank = predict_rows(source.folder, "train", rows, voters, source.scratch)
     swapped_rows = spread_rows(specimens, MOST_SWAPPED_SLICES)
-    swapped = predict_swapped(source.folder, "validation", swapped_rows, voters, source.scratch)
-    open_set = fit_open_set_score(ensemble, known, training.labels[rows], validation.predictions, swapped)
-    seconds = sum(prediction.seconds for sample in (known, swapped) for prediction in sample.values())
+    swapped_halves = predict_swapped(source.folder, "validation", swapped_rows, voters, source.scratch)
+    open_set = fit_open_set_score(ensemble, bank, training.labels[rows], validation.predictions, swapped_halves)
+    seconds = sum(prediction.seconds for sample in (bank, swapped_halves) for prediction in sample.values())
     return Selection(ensemble, open_set, candidates, validation, seconds)

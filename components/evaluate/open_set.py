@@ -34,12 +34,12 @@ class FeatureBank:
 
     Attributes:
         bank: Embeddings of the training slices, float32 [B, D].
-        whitening: Matrix that makes the scatter within species a unit ball, float32 [D, D].
+        whitening_matrix: Matrix that makes the scatter within species a unit ball, float32 [D, D].
         centres: Mean of each species after whitening, float32 [K, D].
     """
 
     bank: NDArray[np.float32]
-    whitening: NDArray[np.float32]
+    whitening_matrix: NDArray[np.float32]
     centres: NDArray[np.float32]
 
     @classmethod
@@ -50,8 +50,8 @@ class FeatureBank:
         centres = np.stack([bank[owner == number].mean(axis=0) for number in range(len(species))])
         scatter, _ = ledoit_wolf(bank - centres[owner], assume_centered=True)
         smallest = 1e-9 * max(np.trace(scatter) / len(scatter), 1e-12)
-        whitening = np.linalg.cholesky(np.linalg.inv(scatter + smallest * np.eye(len(scatter))))
-        return cls(*(array.astype(np.float32) for array in (bank, whitening, centres @ whitening)))
+        matrix = np.linalg.cholesky(np.linalg.inv(scatter + smallest * np.eye(len(scatter))))
+        return cls(*(array.astype(np.float32) for array in (bank, matrix, centres @ matrix)))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def knn(outputs: EnsembleOutputs, banks: Sequence[FeatureBank]) -> Values:
 def mahalanobis(outputs: EnsembleOutputs, banks: Sequence[FeatureBank]) -> Values:
     """Return the squared Mahalanobis distance to the nearest species, averaged over the members (Lee et al. 2018)."""
     distances = [
-        _nearest_square(unit_rows(embedding) @ bank.whitening, bank.centres)
+        _nearest_square(unit_rows(embedding) @ bank.whitening_matrix, bank.centres)
         for embedding, bank in zip(outputs.embeddings, banks, strict=True)
     ]
     return np.asarray(np.mean(distances, axis=0, dtype=np.float64))
@@ -190,7 +190,7 @@ def fit_open_set_score(
     training: Mapping[str, MemberPrediction],
     labels: Labels,
     validation: Mapping[str, MemberPrediction],
-    swapped: Mapping[str, MemberPrediction],
+    swapped_halves: Mapping[str, MemberPrediction],
 ) -> OpenSetScore:
     """Select the score and fit its threshold.
 
@@ -199,18 +199,20 @@ def fit_open_set_score(
         training: Predictions for a sample of the training slices, by backbone.
         labels: Labels of these training slices, int64 [B].
         validation: Predictions for the validation slices, by backbone.
-        swapped: Predictions for a sample of the validation slices with swapped halves, by backbone.
+        swapped_halves: Predictions for a sample of the validation slices with swapped halves, by backbone.
     """
     banks = tuple(FeatureBank.fit(np.asarray(training[name].embedding), labels) for name in ensemble.members)
-    known, unlike = (_all_scores(ensemble, predictions, banks) for predictions in (validation, swapped))
-    scaled = {name: _scale(name, values) for name, values in known.items()}
-    options = {names: tuple(scaled[name] for name in names) for names in _combinations()}
+    upright_scores, swapped_scores = (
+        _all_scores(ensemble, predictions, banks) for predictions in (validation, swapped_halves)
+    )
+    scales = {name: _scale(name, values) for name, values in upright_scores.items()}
+    options = {names: tuple(scales[name] for name in names) for names in _combinations()}
     separation = {
-        names: metrics.separation(_sum_of_terms(terms, known), _sum_of_terms(terms, unlike))
+        names: metrics.separation(_sum_of_terms(terms, upright_scores), _sum_of_terms(terms, swapped_scores))
         for names, terms in options.items()
     }
     best = max(separation, key=lambda names: (separation[names], -len(names)))
-    threshold = float(np.quantile(_sum_of_terms(options[best], known), 1 - FLAGGED_SHARE))
+    threshold = float(np.quantile(_sum_of_terms(options[best], upright_scores), 1 - FLAGGED_SHARE))
     by_name = {" + ".join(names): area for names, area in separation.items()}
     return OpenSetScore(options[best], threshold, banks, by_name)
 

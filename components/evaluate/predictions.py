@@ -45,7 +45,7 @@ class Member:
 
     @cached_property
     def run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """The network as a graph, traced once for all splits."""
+        """Return the network as a graph, traced once for all splits."""
         return tf.function(self.network, reduce_retracing=True)
 
 
@@ -211,12 +211,12 @@ def predict_swapped(
 
 def swap_halves(crops: Crops) -> Crops:
     """Swap top and bottom in the first half of a batch of crops, left and right in the second half."""
-    swapped = {}
+    result = {}
     for key, images in crops.items():
         count, edge = tf.shape(images)[0] // 2, images.shape[1]
         upright, across = tf.roll(images[:count], edge // 2, 1), tf.roll(images[count:], edge // 2, 2)
-        swapped[key] = tf.concat([upright, across], axis=0)
-    return swapped
+        result[key] = tf.concat([upright, across], axis=0)
+    return result
 
 
 def _predict_batches(
@@ -235,17 +235,17 @@ def _predict_batches(
     writers = {
         name: _PredictionWriter(member, slices, scratch / f"{sample}-{name}.f32") for name, member in members.items()
     }
-    done = 0
+    row = 0
     for crops in batches:
         count = len(next(iter(crops.values())))
-        if done + count > slices:
+        if row + count > slices:
             raise ContractError(f"more {sample} records than the index has", f"{slices}", "Segment the slices again.")
         for name, member in members.items():
-            writers[name].add(done, crops[crop_key(member.card)])
-        done += count
+            writers[name].add(row, crops[crop_key(member.card)])
+        row += count
         progress.advance(count)
-    if done < slices:
-        raise ContractError(f"{done} {sample} records", f"{slices} as in the index", "Segment the slices again.")
+    if row < slices:
+        raise ContractError(f"{row} {sample} records", f"{slices} as in the index", "Segment the slices again.")
     return {name: writer.finish() for name, writer in writers.items()}
 
 
@@ -276,8 +276,8 @@ def _crop_batches(images: tf.data.Dataset, members: Mapping[str, Member]) -> tf.
 
 def iterate_rows(folder: Path, split: str, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
     """Yield (row, encoded slice) for some rows of a split, in the split's order, one at a time."""
-    selected = frozenset(rows)
+    row_set = frozenset(rows)
     records = chain.from_iterable(map(read_records, shards_of(folder, split)))
-    for row, record in enumerate(islice(records, max(selected, default=-1) + 1)):
-        if row in selected:
+    for row, record in enumerate(islice(records, max(row_set, default=-1) + 1)):
+        if row in row_set:
             yield row, decode_example(record)["image"]

@@ -85,14 +85,14 @@ class SpecimenVote:
         correct: Number of specimens named correctly.
         specimens: Number of specimens.
         lower: One-sided exact 95 % lower bound of the accuracy by specimen (Clopper and Pearson 1934).
-        needed: Number of further specimens, all named correctly, with which the bound would reach the target accuracy;
-            None if it never would.
+        further_specimens: Number of further specimens, all named correctly, with which the bound would reach the
+            target accuracy; None if it never would.
     """
 
     correct: int
     specimens: int
     lower: float
-    needed: int | None
+    further_specimens: int | None
 
 
 def vote_by_specimen(correct: Hits, target_accuracy: float) -> SpecimenVote:
@@ -157,8 +157,8 @@ def compare_models(correct: Mapping[str, Hits], specimens: Specimens, seed: int)
         return []
     by_slice = [mcnemar_p(correct[a], correct[b]) for a, b in pairs]
     by_specimen = [specimen_permutation_p(correct[a], correct[b], specimens, seed) for a, b in pairs]
-    corrected = (multipletests(p_values, method="holm")[1].tolist() for p_values in (by_slice, by_specimen))
-    p_values = zip(by_slice, by_specimen, *corrected, strict=True)
+    holm = (multipletests(p_values, method="holm")[1].tolist() for p_values in (by_slice, by_specimen))
+    p_values = zip(by_slice, by_specimen, *holm, strict=True)
     return [
         Comparison(a, b, float(correct[a].mean() - correct[b].mean()), *p_values_of_pair)
         for (a, b), p_values_of_pair in zip(pairs, p_values, strict=True)

@@ -11,7 +11,7 @@ class SpeciesScore(Frozen):
     """Scores of a served model on the test slices of one species.
 
     Attributes:
-        precision: Share of the slices named as this species that belong to it, 0..1.
+        precision: Share of the slices named as this species that belong to it, 0..1; 0 if no slice is named so.
         recall: Share of the species' slices that are named as this species, 0..1; None without test slices.
         f1: Harmonic mean of precision and recall, 0..1; None without test slices.
         slices: Number of test slices of the species.

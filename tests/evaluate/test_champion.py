@@ -14,7 +14,7 @@ OLD_MODEL = Path(__file__).parents[1] / "fixtures" / "served-model-0.1.0" / "for
 
 
 @pytest.fixture(scope="module")
-def exported(
+def model_export(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Evaluation, Path]:
     folder = tmp_path_factory.mktemp("served") / "model"
@@ -23,9 +23,9 @@ def exported(
 
 
 def test_the_served_model_is_measured_on_the_same_slices(
-    exported: tuple[Evaluation, Path], segmented_slices: Path
+    model_export: tuple[Evaluation, Path], segmented_slices: Path
 ) -> None:
-    evaluation, version = exported
+    evaluation, version = model_export
     test = evaluation.measurement.test.slices
     correct = evaluation.measurement.scores.argmax(axis=1) == test.labels
     for source in (str(version), str(version.parent), f"file://{version.parent}"):
@@ -33,8 +33,8 @@ def test_the_served_model_is_measured_on_the_same_slices(
         assert (champion.accuracy, champion.problem, champion.p) == (evaluation.card.metrics.accuracy, "", 1.0)
 
 
-def test_a_model_of_0_1_0_can_be_the_champion(exported: tuple[Evaluation, Path], segmented_slices: Path) -> None:
-    evaluation, _ = exported
+def test_a_model_of_0_1_0_can_be_the_champion(model_export: tuple[Evaluation, Path], segmented_slices: Path) -> None:
+    evaluation, _ = model_export
     test = evaluation.measurement.test.slices
     correct = evaluation.measurement.scores.argmax(axis=1) == test.labels
     champion = measure_champion(str(OLD_MODEL), segmented_slices, evaluation.card.classes, test, correct, 0)
@@ -45,9 +45,9 @@ def test_a_model_of_0_1_0_can_be_the_champion(exported: tuple[Evaluation, Path],
 
 @pytest.mark.parametrize(("source", "text"), [("/nowhere", "nowhere"), ("s3://bucket/model", "Mount it")])
 def test_a_champion_that_cannot_be_measured_has_a_problem(
-    source: str, text: str, exported: tuple[Evaluation, Path], segmented_slices: Path
+    source: str, text: str, model_export: tuple[Evaluation, Path], segmented_slices: Path
 ) -> None:
-    evaluation, _ = exported
+    evaluation, _ = model_export
     test = evaluation.measurement.test.slices
     correct = np.ones(len(test.ids), dtype=bool)
     champion = measure_champion(source, segmented_slices, evaluation.card.classes, test, correct, 0)

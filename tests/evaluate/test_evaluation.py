@@ -31,7 +31,7 @@ CONFIG = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.5))
 
 
 @pytest.fixture(scope="module")
-def exported(
+def model_export(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Evaluation, Path]:
     folder = tmp_path_factory.mktemp("served") / "model"
@@ -39,14 +39,14 @@ def exported(
 
 
 @pytest.fixture(scope="module")
-def serve(exported: tuple[Evaluation, Path]) -> tf.types.experimental.ConcreteFunction:
-    return tf.saved_model.load(str(exported[1])).signatures["serving_default"]
+def serve(model_export: tuple[Evaluation, Path]) -> tf.types.experimental.ConcreteFunction:
+    return tf.saved_model.load(str(model_export[1])).signatures["serving_default"]
 
 
 def test_the_saved_model_predicts_every_test_slice_as_the_evaluation(
-    exported: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction, segmented_slices: Path
+    model_export: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction, segmented_slices: Path
 ) -> None:
-    evaluation, _ = exported
+    evaluation, _ = model_export
     answers = serve(image_bytes=tf.constant([png for _, _, png in iterate_split(segmented_slices, "test")]))
     scores = evaluation.measurement.scores
     np.testing.assert_allclose(answers["scores"], scores, atol=1e-5)
@@ -54,7 +54,7 @@ def test_the_saved_model_predicts_every_test_slice_as_the_evaluation(
     assert species == [evaluation.card.classes[label] for label in scores.argmax(axis=1)]
     np.testing.assert_allclose(answers["confidence"], scores.max(axis=1), atol=1e-5)
     assert answers["embedding"].shape[0] == len(scores)
-    flags = evaluation.measurement.open_set.known > evaluation.card.thresholds["unknown_above"]
+    flags = evaluation.measurement.open_set.test_scores > evaluation.card.thresholds["unknown_above"]
     assert answers["unknown"].numpy().tolist() == flags.tolist()
 
 
@@ -70,9 +70,9 @@ def test_other_modes_of_the_same_slice_get_the_same_scores(
 
 
 def test_the_card_contains_known_slices_with_their_scores(
-    exported: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction
+    model_export: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction
 ) -> None:
-    evaluation, version = exported
+    evaluation, version = model_export
     assert ModelCard.read(version / "model.json") == evaluation.card
     assert [example.species for example in evaluation.card.examples] == list(evaluation.card.classes)
     slices = [(version / example.file).read_bytes() for example in evaluation.card.examples]
@@ -80,8 +80,8 @@ def test_the_card_contains_known_slices_with_their_scores(
     np.testing.assert_allclose(serve(image_bytes=tf.constant(slices))["scores"], scores, atol=1e-5)
 
 
-def test_the_metrics_of_the_card_are_those_of_the_confusion_matrix(exported: tuple[Evaluation, Path]) -> None:
-    evaluation, _ = exported
+def test_the_metrics_of_the_card_are_those_of_the_confusion_matrix(model_export: tuple[Evaluation, Path]) -> None:
+    evaluation, _ = model_export
     score = evaluation.card.metrics
     assert score.accuracy == accuracy_of(evaluation.measurement.confusion)
     low, high = score.accuracy_interval
@@ -91,9 +91,9 @@ def test_the_metrics_of_the_card_are_those_of_the_confusion_matrix(exported: tup
 
 
 def test_the_reference_profile_contains_all_slices_not_trained_on(
-    exported: tuple[Evaluation, Path], segmented_slices: Path
+    model_export: tuple[Evaluation, Path], segmented_slices: Path
 ) -> None:
-    evaluation, version = exported
+    evaluation, version = model_export
     profile = read_reference(version / evaluation.card.reference)
     slices = [png for split in ("validation", "test") for _, _, png in iterate_split(segmented_slices, split)]
     assert len(profile) == len(slices)
@@ -106,25 +106,25 @@ def train_specimens(folder: Path) -> set[str]:
     return set(index.loc[index["split"] == "train", "specimen"])
 
 
-def test_the_warm_up_requests_are_prediction_logs(exported: tuple[Evaluation, Path]) -> None:
-    records = list(tf.data.TFRecordDataset(str(exported[1] / WARMUP_FILE)).as_numpy_iterator())
+def test_the_warm_up_requests_are_prediction_logs(model_export: tuple[Evaluation, Path]) -> None:
+    records = list(tf.data.TFRecordDataset(str(model_export[1] / WARMUP_FILE)).as_numpy_iterator())
     request = prediction_log_pb2.PredictionLog.FromString(records[0]).predict_log.request
     assert request.model_spec.name == "forams"
     assert tf.make_ndarray(request.inputs["image_bytes"]).shape == (1,)
 
 
 def test_permuted_test_labels_do_not_change_the_selection(
-    exported: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    permuted = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
-    index = pd.read_parquet(permuted / "index.parquet")
+    slices = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
+    index = pd.read_parquet(slices / "index.parquet")
     test = index["split"] == "test"
     index.loc[test, "species"] = index.loc[test, "species"].sample(frac=1, random_state=5).to_numpy()
-    index.to_parquet(permuted / "index.parquet")
-    other = evaluate_models(permuted, trained_backbones, tmp_path / "served", CONFIG)
-    assert (other.card.rule, other.card.thresholds) == (exported[0].card.rule, exported[0].card.thresholds)
-    assert as_bytes(other.selection) == as_bytes(exported[0].selection)
-    assert other.card.metrics.accuracy < exported[0].card.metrics.accuracy
+    index.to_parquet(slices / "index.parquet")
+    other = evaluate_models(slices, trained_backbones, tmp_path / "served", CONFIG)
+    assert (other.card.rule, other.card.thresholds) == (model_export[0].card.rule, model_export[0].card.thresholds)
+    assert as_bytes(other.selection) == as_bytes(model_export[0].selection)
+    assert other.card.metrics.accuracy < model_export[0].card.metrics.accuracy
 
 
 def as_bytes(selection: Selection) -> list[bytes]:
@@ -136,23 +136,23 @@ def as_bytes(selection: Selection) -> list[bytes]:
 
 
 def test_permuted_validation_labels_change_the_selection(
-    exported: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    permuted = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
-    index = pd.read_parquet(permuted / "index.parquet")
+    slices = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
+    index = pd.read_parquet(slices / "index.parquet")
     rows = index["split"] == "validation"
     index.loc[rows, "species"] = index.loc[rows, "species"].sample(frac=1, random_state=5).to_numpy()
-    index.to_parquet(permuted / "index.parquet")
-    info = read_info(permuted)
+    index.to_parquet(slices / "index.parquet")
+    info = read_info(slices)
     members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
-    source = EvaluationSource(permuted, info, members, tmp_path)
+    source = EvaluationSource(slices, info, members, tmp_path)
     selection = select_on_validation(source)
-    assert selection.ensemble.temperature > exported[0].selection.ensemble.temperature
-    assert as_bytes(selection) != as_bytes(exported[0].selection)
+    assert selection.ensemble.temperature > model_export[0].selection.ensemble.temperature
+    assert as_bytes(selection) != as_bytes(model_export[0].selection)
 
 
 def test_the_selection_needs_no_test_slices(
-    exported: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     without = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
     for shard in without.glob("slices-test-*"):
@@ -162,7 +162,7 @@ def test_the_selection_needs_no_test_slices(
     info = read_info(without)
     members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
     source = EvaluationSource(without, info, members, tmp_path)
-    assert as_bytes(select_on_validation(source)) == as_bytes(exported[0].selection)
+    assert as_bytes(select_on_validation(source)) == as_bytes(model_export[0].selection)
 
 
 def with_unseen_species(source: Path, folder: Path) -> Path:
@@ -184,11 +184,11 @@ def with_unseen_species(source: Path, folder: Path) -> Path:
 
 
 def test_unseen_species_change_only_their_own_metrics(
-    exported: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     slices = with_unseen_species(segmented_slices, tmp_path / "slices")
     evaluation = evaluate_models(slices, trained_backbones, tmp_path / "served", CONFIG)
-    score, without = evaluation.card.metrics, exported[0].card.metrics
+    score, without = evaluation.card.metrics, model_export[0].card.metrics
     assert score.unknown_auroc is not None
     assert score.unknown_auroc > 0.9
     assert score.unknown_auroc_by_species == {"Noise": score.unknown_auroc}
@@ -196,7 +196,7 @@ def test_unseen_species_change_only_their_own_metrics(
     assert score.unknown_flagged_unseen is not None
     assert score.unknown_flagged_unseen > score.unknown_flagged_known
     assert (without.unknown_auroc, without.unknown_flagged_unseen) == (None, None)
-    assert as_bytes(evaluation.selection) == as_bytes(exported[0].selection)
+    assert as_bytes(evaluation.selection) == as_bytes(model_export[0].selection)
     assert {key: value for key, value in score if not key.startswith("unknown")} == {
         key: value for key, value in without if not key.startswith("unknown")
     }

@@ -102,7 +102,7 @@ def test_the_number_of_further_specimens_for_a_target_is_exact(
 
 def test_the_vote_counts_specimens() -> None:
     vote = vote_by_specimen(np.array([True] * 19 + [False]), 0.5)
-    assert (vote.correct, vote.specimens, vote.needed) == (19, 20, 0)
+    assert (vote.correct, vote.specimens, vote.further_specimens) == (19, 20, 0)
     assert vote.lower == pytest.approx(0.784, abs=0.001)  # exact one-sided bound of 19 of 20
 
 

@@ -1,4 +1,4 @@
-"""Evaluations of unusual data and damaged models: each gives its reason, and none leaves half a result."""
+"""Evaluations of unusual data and nan_model models: each gives its reason, and none leaves half a result."""
 
 import shutil
 from collections.abc import Callable
@@ -71,13 +71,13 @@ def test_one_specimen_of_each_species_gives_wide_intervals(
 
 
 def test_a_network_with_nan_outputs_is_rejected_by_name(segmented_slices: Path, backbone: Path, tmp_path: Path) -> None:
-    damaged = Path(shutil.copytree(backbone, tmp_path / "damaged"))
-    model = keras.saving.load_model(damaged / "model.keras", compile=False)
+    nan_model = Path(shutil.copytree(backbone, tmp_path / "nan_model"))
+    model = keras.saving.load_model(nan_model / "model.keras", compile=False)
     weights = model.get_weights()
     model.set_weights([*weights[:-1], np.full_like(weights[-1], np.nan)])
-    model.save(damaged / "model.keras")
+    model.save(nan_model / "model.keras")
     with pytest.raises(ContractError, match="cnn_small answers slices with NaN"):
-        evaluate_models(segmented_slices, [damaged], tmp_path / "served", NO_CONDITIONS)
+        evaluate_models(segmented_slices, [nan_model], tmp_path / "served", NO_CONDITIONS)
     assert not (tmp_path / "served").exists()
 
 

@@ -25,17 +25,17 @@ class SoftVote:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Backbones that vote, in the order of their embeddings."""
+        """Return the backbones that vote, in the order of their embeddings."""
         return tuple(self.weights)
 
     @property
     def leader(self) -> str:
-        """Member with the largest weight, the first one if several have it."""
+        """Return the member with the largest weight, the first one if several have it."""
         return max(self.weights, key=lambda name: self.weights[name])
 
     @property
     def complexity(self) -> tuple[int, int]:
-        """Number of members and number of fitted parameters."""
+        """Return the number of members and the number of fitted parameters."""
         equal = len(set(self.weights.values())) == 1
         return len(self.weights), 0 if equal else len(self.weights) - 1
 
@@ -50,8 +50,8 @@ class SoftVote:
 
     def probabilities(self, logits: Mapping[str, Logits]) -> Probabilities:
         """Combine the members' logits [N, K] into probabilities float64 [N, K]."""
-        weighted = [weight * member_probabilities(logits[name]) for name, weight in self.weights.items()]
-        return np.asarray(np.sum(weighted, 0))
+        votes = [weight * member_probabilities(logits[name]) for name, weight in self.weights.items()]
+        return np.asarray(np.sum(votes, 0))
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,17 @@ class ConfidenceSwitch:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Backbones that vote, in the order of their embeddings."""
+        """Return the backbones that vote, in the order of their embeddings."""
         return self.main, self.patch
 
     @property
     def leader(self) -> str:
-        """Member that answers most slices."""
+        """Return the member that answers most slices."""
         return self.main
 
     @property
     def complexity(self) -> tuple[int, int]:
-        """Number of members and number of fitted parameters."""
+        """Return the number of members and the number of fitted parameters."""
         return 2, len(self.weak)
 
     def describe(self, classes: Sequence[str]) -> str:
@@ -94,8 +94,8 @@ class ConfidenceSwitch:
     def probabilities(self, logits: Mapping[str, Logits]) -> Probabilities:
         """Combine the members' logits [N, K] into probabilities float64 [N, K]."""
         main, patch = member_probabilities(logits[self.main]), member_probabilities(logits[self.patch])
-        switched = np.isin(main.argmax(axis=1), self.weak) & (patch.max(axis=1) > main.max(axis=1))
-        return np.where(switched[:, None], patch, main)
+        use_patch = np.isin(main.argmax(axis=1), self.weak) & (patch.max(axis=1) > main.max(axis=1))
+        return np.where(use_patch[:, None], patch, main)
 
 
 Rule = SoftVote | ConfidenceSwitch

@@ -41,7 +41,7 @@ class Ensemble:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Backbones that vote."""
+        """Return the backbones that vote."""
         return self.rule.members
 
     def scores(self, logits: Mapping[str, Logits]) -> Scores:
@@ -59,7 +59,7 @@ class Candidate:
         log_loss: Mean of minus the logarithm of the true species' probability.
         gap: Difference of its accuracy from that of the best candidate.
         gap_error: Standard error of `gap` over specimens.
-        selected: Whether the rule was selected.
+        is_selected: Whether the rule was selected.
     """
 
     rule: Rule
@@ -67,7 +67,7 @@ class Candidate:
     log_loss: float
     gap: float = 0.0
     gap_error: float = 0.0
-    selected: bool = False
+    is_selected: bool = False
 
 
 def compare_rules(logits: Mapping[str, Logits], labels: Labels, specimens: Specimens) -> list[Candidate]:
@@ -92,9 +92,9 @@ def compare_rules(logits: Mapping[str, Logits], labels: Labels, specimens: Speci
     best = max(range(len(rules)), key=lambda number: (correct[number].mean(), -losses[number]))
     single = max(hits.mean() for rule, hits in zip(rules, correct, strict=True) if len(rule.members) == 1)
     gaps = [accuracy_gap(correct[best], hits, specimens) for hits in correct]
-    selected = next(n for n, (gap, error) in enumerate(gaps) if gap <= error and correct[n].mean() >= single)
+    simplest = next(n for n, (gap, error) in enumerate(gaps) if gap <= error and correct[n].mean() >= single)
     return [
-        Candidate(rule, float(correct[n].mean()), losses[n], *gaps[n], selected=n == selected)
+        Candidate(rule, float(correct[n].mean()), losses[n], *gaps[n], is_selected=n == simplest)
         for n, rule in enumerate(rules)
     ]
 
@@ -122,7 +122,7 @@ def calibrate_selected(candidates: Sequence[Candidate], logits: Mapping[str, Log
         logits: Logits of each backbone on the validation slices, float32 [N, K].
         labels: Labels of the validation slices, int64 [N].
     """
-    rule = next(candidate.rule for candidate in candidates if candidate.selected)
+    rule = next(candidate.rule for candidate in candidates if candidate.is_selected)
     return Ensemble(rule, fit_temperature(rule.probabilities(logits), labels))
 
 
@@ -145,9 +145,9 @@ def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def _fit_rules(logits: Mapping[str, Logits], labels: Labels) -> list[Rule]:
-    ranking = sorted(logits, key=lambda name: _accuracy_and_loss(logits[name], labels), reverse=True)
-    rules: list[Rule] = [_equal_vote(ranking[:count]) for count in range(1, len(ranking) + 1)]
-    if len(ranking) > 1:
+    names = sorted(logits, key=lambda name: _accuracy_and_loss(logits[name], labels), reverse=True)
+    rules: list[Rule] = [_equal_vote(names[:count]) for count in range(1, len(names) + 1)]
+    if len(names) > 1:
         fits: list[Rule] = [_weighted_vote(logits, labels), *_best_switch(logits, labels)]
         rules += [rule for rule in fits if rule not in rules]
     return rules

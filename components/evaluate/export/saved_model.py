@@ -5,7 +5,7 @@ It has two signatures with the same outputs, those of the contract of the served
 - `serving_default`: `image_bytes` string [N], encoded segmented slices;
 - `crops`: `crops` uint8 [N, S, S, C], slices decoded and cropped to the specimen as in
   `components.shared.images.crops.decode_and_crop`. S is the largest input size of the members; a member of another
-  size receives them resized, so its outputs may differ from those for the encoded slice by rounding.
+  size receives them images, so its outputs may differ from those for the encoded slice by rounding.
 
 The species are also in the signatures, since TensorFlow Serving's metadata contain nothing else about a model: the
 name of the second dimension of `scores`, which no computation uses, is the list of species as JSON for `serving.votes`.
@@ -111,14 +111,14 @@ def _resize(crops: tf.Tensor, size: int) -> tf.Tensor:
     """Return crops of another size, uint8 [N, size, size, C]."""
     if crops.shape[1] == size:
         return crops
-    resized = tf.image.resize(tf.cast(crops, tf.float32), (size, size), antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+    images = tf.image.resize(tf.cast(crops, tf.float32), (size, size), antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
 
 
 def _pad_if_empty(crops: tf.Tensor) -> tf.Tensor:
     """Return float32 [max(N, 1), S, S, C]: depthwise convolutions reject an empty batch."""
-    missing = tf.maximum(1 - tf.shape(crops)[0], 0)
-    return tf.cast(tf.pad(crops, [[0, missing], [0, 0], [0, 0], [0, 0]]), tf.float32)
+    padding = tf.maximum(1 - tf.shape(crops)[0], 0)
+    return tf.cast(tf.pad(crops, [[0, padding], [0, 0], [0, 0], [0, 0]]), tf.float32)
 
 
 def export_served_model(graph: ServedGraph, folder: Path) -> None:

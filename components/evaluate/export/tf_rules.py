@@ -39,7 +39,9 @@ class ServedOpenSetScore(tf.Module):
         names = {term.name for term in score.terms}
         banks = score.banks
         self.banks = [tf.Variable(bank.bank, trainable=False) for bank in banks if "knn" in names]
-        self.whitenings = [tf.Variable(bank.whitening, trainable=False) for bank in banks if "mahalanobis" in names]
+        self.whitenings = [
+            tf.Variable(bank.whitening_matrix, trainable=False) for bank in banks if "mahalanobis" in names
+        ]
         self.centres = [tf.Variable(bank.centres, trainable=False) for bank in banks if "mahalanobis" in names]
 
     def flags(
@@ -85,7 +87,7 @@ class ServedOpenSetScore(tf.Module):
 
     def _mahalanobis(self, units: Sequence[tf.Tensor]) -> tf.Tensor:
         members = zip(units, self.whitenings, self.centres, strict=True)
-        return _mean([_nearest_square(tf.matmul(unit, whitening), centres) for unit, whitening, centres in members])
+        return _mean([_nearest_square(tf.matmul(unit, matrix), centres) for unit, matrix, centres in members])
 
 
 def _mean(tensors: Sequence[tf.Tensor]) -> tf.Tensor:

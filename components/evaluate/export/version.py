@@ -141,20 +141,20 @@ def _write_reference_profile(
 def _reference_rows(splits: Mapping[str, PredictedSplit]) -> Rows:
     """Return the rows of the reference profile by split."""
     specimens = np.concatenate([split.slices.specimens for split in splits.values()])
-    selected = spread_rows(specimens, MOST_REFERENCE_SLICES)
+    sample = spread_rows(specimens, MOST_REFERENCE_SLICES)
     rows, begin = {}, 0
     for name, split in splits.items():
         end = begin + len(split.slices.ids)
-        rows[name] = selected[(selected >= begin) & (selected < end)] - begin
+        rows[name] = sample[(sample >= begin) & (sample < end)] - begin
         begin = end
     return rows
 
 
 def _descriptors(source: EvaluationSource, rows: Rows) -> pd.DataFrame:
     names = descriptor_names(source.info.channels)
-    missing = set(names) - set(index_columns(source.folder))
-    if missing:
-        columns = ", ".join(sorted(missing))
+    absent = set(names) - set(index_columns(source.folder))
+    if absent:
+        columns = ", ".join(sorted(absent))
         raise ContractError(f"{source.folder}: the index has no {columns}", "descriptors", "Segment the slices again.")
     tables = [read_index(source.folder, split, names).iloc[numbers] for split, numbers in rows.items()]
     return pd.concat(tables, ignore_index=True)

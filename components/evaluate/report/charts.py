@@ -36,21 +36,21 @@ def unknown_chart(points: Iterable[tuple[float, float]], score: ModelScore) -> s
         points: Shares of known and of unseen slices that are flagged, 0..1, by ascending shares.
         score: Scores of the model, which must contain those of unseen species.
     """
-    known, unseen = score.unknown_flagged_known, score.unknown_flagged_unseen or 0.0
-    dot = f'<circle cx="{_x(known):.1f}" cy="{_y(unseen):.1f}" r="6" fill="{_ORANGE}"/>'
+    known_share, unseen_share = score.unknown_flagged_known, score.unknown_flagged_unseen or 0.0
+    dot = f'<circle cx="{_x(known_share):.1f}" cy="{_y(unseen_share):.1f}" r="6" fill="{_ORANGE}"/>'
     text = (
-        f"At the served threshold {percent(unseen)} of the slices of unseen species and {percent(known)} of the slices "
-        f"of known species are flagged as unknown; area under the curve {score.unknown_auroc or 0.0:.3f}"
+        f"At the served threshold {percent(unseen_share)} of the slices of unseen species and {percent(known_share)} "
+        f"of the slices of known species are flagged as unknown; area under the curve {score.unknown_auroc or 0.0:.3f}"
     )
     lines = _line([(0, 0), (1, 1)], _GREY, "6 4") + _line(list(points), _BLUE)
     return _chart(lines + dot, "known slices flagged as unknown", "unseen slices flagged as unknown", text)
 
 
-def _chart(drawing: str, across: str, up: str, text: str) -> str:
+def _chart(shapes: str, across: str, up: str, text: str) -> str:
     """Return a drawing over the unit square with axes in per cent.
 
     Args:
-        drawing: SVG elements.
+        shapes: SVG elements.
         across: Title of the horizontal axis.
         up: Title of the vertical axis.
         text: Alternative text.
@@ -65,7 +65,7 @@ def _chart(drawing: str, across: str, up: str, text: str) -> str:
     return (
         f'<svg class="chart" role="img" aria-label="{html.escape(text)}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" font-size="11" fill="{_INK}"><title>{html.escape(text)}</title>'
-        f"{ticks}{drawing}"
+        f"{ticks}{shapes}"
         f'<text x="{_x(0.5):.1f}" y="{_y(0) + 33:.1f}" text-anchor="middle">{html.escape(across)}</text>'
         f'<text transform="translate(11 {_y(0.5):.1f}) rotate(-90)" text-anchor="middle">{html.escape(up)}</text></svg>'
     )
@@ -110,8 +110,8 @@ def shares_table(table: Table) -> str:
 def _share_cell(raw: object, cell: str) -> str:
     if not isinstance(raw, float):
         return f"<td{' class=number' * (not isinstance(raw, str))}>{html.escape(cell)}</td>"
-    missing = min(1.0, 2 * (1 - raw)) if raw == raw else 0.0
-    return f'<td class="number" style="background:rgba(255,106,0,{0.6 * missing:.2f})">{html.escape(cell)}</td>'
+    opacity = min(1.0, 2 * (1 - raw)) if raw == raw else 0.0
+    return f'<td class="number" style="background:rgba(255,106,0,{0.6 * opacity:.2f})">{html.escape(cell)}</td>'
 
 
 def _table(header: Sequence[str], rows: str) -> str:

@@ -119,7 +119,7 @@ class Findings:
 
     @property
     def score(self) -> ModelScore:
-        """Metrics of the ensemble on the test set."""
+        """Return the metrics of the ensemble on the test set."""
         return self.card.metrics
 
 
@@ -148,14 +148,14 @@ def collect_findings(
 def training_stages(card: BackboneCard) -> tuple[TrainingStage, ...]:
     """Return the stages of a network's training with the metrics of the epoch that each would keep."""
     weights, class_weights = (str(card.recipe.get(key, "none")) for key in ("weights", "class_weights"))
-    monitor, pretrained = card.recipe.get("monitor", "val_loss"), weights != "none"
-    later_layers = "head and features" if pretrained else "all layers"
+    monitor, has_weights = card.recipe.get("monitor", "val_loss"), weights != "none"
+    later_layers = "head and features" if has_weights else "all layers"
     stages = []
     for phase, rows in groupby(card.history, key=lambda row: row.get("phase")):
         epochs = list(rows)
         best = min(epochs, key=lambda row: row["val_loss"] if monitor == "val_loss" else -row["val_accuracy"])
         layers = "head" if phase == 1 else later_layers
-        start = weights if pretrained else "random"
+        start = weights if has_weights else "random"
         metrics = best["val_accuracy"], best["val_loss"]
         stages.append(TrainingStage(card.backbone, start, class_weights, layers, len(epochs), *metrics))
     return tuple(stages)

@@ -165,8 +165,8 @@ def _unseen_species(findings: Findings, _: ReportImages) -> Iterator[str]:
     yield heading("Unseen species")
     yield paragraph(text.unknown_text(findings))
     if findings.score.unknown_auroc is not None:
-        known, unseen = findings.measurement.open_set.curve()
-        yield charts.unknown_chart(zip(known.tolist(), unseen.tolist(), strict=True), findings.score)
+        known_shares, unseen_shares = findings.measurement.open_set.curve()
+        yield charts.unknown_chart(zip(known_shares.tolist(), unseen_shares.tolist(), strict=True), findings.score)
         yield charts.plain_table(tables.unseen_species_table(findings))
 
 

@@ -140,8 +140,8 @@ def models_table(findings: Findings) -> Table:
 
 
 def _model_row(model: ModelResult, classes: Sequence[str]) -> tuple[Cell, ...]:
-    tested = [label for label in range(len(classes)) if not math.isnan(model.recall[label])]
-    order = sorted(tested, key=lambda label: (model.recall[label], classes[label]))
+    labels = [label for label in range(len(classes)) if not math.isnan(model.recall[label])]
+    order = sorted(labels, key=lambda label: (model.recall[label], classes[label]))
     worst, best = _recall_text(order[:2], classes, model), _recall_text(order[:-3:-1], classes, model)
     score = model.score
     return (model.name, score.accuracy, score.top3, score.macro_f1, best, worst, model.milliseconds)
@@ -199,7 +199,7 @@ def candidates_table(findings: Findings) -> Table:
             candidate.log_loss,
             candidate.gap,
             candidate.gap_error,
-            "yes" if candidate.selected else "",
+            "yes" if candidate.is_selected else "",
         )
         for candidate in findings.candidates
     ]
@@ -261,15 +261,15 @@ def confusion_table(findings: Findings) -> Table:
 
 def unknown_table(findings: Findings) -> Table:
     """Return the points of the ROC curve of unseen species."""
-    known, unseen = findings.measurement.open_set.curve()
-    points = zip(known.tolist(), unseen.tolist(), strict=True)
+    known_shares, unseen_shares = findings.measurement.open_set.curve()
+    points = zip(known_shares.tolist(), unseen_shares.tolist(), strict=True)
     return Table("unknown_curve", ("known slices flagged %", "unseen slices flagged %"), tuple(points))
 
 
 def unseen_species_table(findings: Findings) -> Table:
     """Return the metrics of each species outside the training data."""
-    areas, flagged = findings.score.unknown_auroc_by_species, findings.score.unknown_flagged_by_species
-    rows: list[tuple[Cell, ...]] = [(species, areas[species], flagged[species]) for species in areas]
+    areas, shares = findings.score.unknown_auroc_by_species, findings.score.unknown_flagged_by_species
+    rows: list[tuple[Cell, ...]] = [(species, areas[species], shares[species]) for species in areas]
     header = ("unseen species", "area under the ROC curve", "flagged as unknown %")
     return Table("unseen_species", header, tuple(rows))
 

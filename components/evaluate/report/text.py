@@ -71,14 +71,14 @@ def _lower_bound(findings: Findings) -> str:
     if not score.specimens_needed:
         return bound
     threshold = percent(findings.card.gate.threshold)
-    needed = f"{score.specimens_needed:,} further specimens, all identified correctly,"
-    return f"{bound} {needed} would raise it to {threshold}."
+    specimens = f"{score.specimens_needed:,} further specimens, all identified correctly,"
+    return f"{bound} {specimens} would raise it to {threshold}."
 
 
 def weakest(species: dict[str, SpeciesScore], most: int = _WEAKEST) -> list[tuple[str, SpeciesScore]]:
     """Return the species with the lowest recall, the lowest first; species without test slices are left out."""
-    tested = [(name, row.recall, row) for name, row in species.items() if row.recall is not None]
-    return [(name, row) for name, _, row in sorted(tested, key=lambda entry: entry[1])[:most]]
+    rows = [(name, row.recall, row) for name, row in species.items() if row.recall is not None]
+    return [(name, row) for name, _, row in sorted(rows, key=lambda entry: entry[1])[:most]]
 
 
 def comparison(findings: Findings) -> list[str]:
@@ -144,7 +144,7 @@ def reliability_text(findings: Findings) -> str:
 
 def unknown_text(findings: Findings) -> str:
     """Return the results on species outside the training data."""
-    score, unseen = findings.score, len(findings.measurement.open_set.unseen)
+    score, unseen = findings.score, len(findings.measurement.open_set.unseen_scores)
     if score.unknown_auroc is None:
         return "Not measured: the data set has no slices of species outside the training data."
     return (

@@ -18,12 +18,12 @@ HTML_FILE, MARKDOWN_FILE, JSON_FILE = "report.html", "report.md", "report.json"
 def write_report(folder: Path, findings: Findings, images: ReportImages) -> str:
     """Write the whole report as `folder` and return its HTML page."""
     page = report_page(findings, images)
-    with atomic_folder(folder) as unfinished:
-        (unfinished / HTML_FILE).write_text(page, encoding="utf-8")
-        (unfinished / MARKDOWN_FILE).write_text(report_markdown(findings), encoding="utf-8")
-        (unfinished / JSON_FILE).write_text(report_json(findings), encoding="utf-8")
+    with atomic_folder(folder) as partial_folder:
+        (partial_folder / HTML_FILE).write_text(page, encoding="utf-8")
+        (partial_folder / MARKDOWN_FILE).write_text(report_markdown(findings), encoding="utf-8")
+        (partial_folder / JSON_FILE).write_text(report_json(findings), encoding="utf-8")
         for table in tables.all_tables(findings):
-            (unfinished / f"{table.name}.csv").write_text(table.to_csv(), encoding="utf-8")
+            (partial_folder / f"{table.name}.csv").write_text(table.to_csv(), encoding="utf-8")
     return page
 
 

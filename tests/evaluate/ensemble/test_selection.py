@@ -25,7 +25,7 @@ def synthetic_logits(strength: float, seed: int, slices: int = 600, classes: int
 
 
 def selected_of(candidates: list[Candidate]) -> Candidate:
-    (candidate,) = [candidate for candidate in candidates if candidate.selected]
+    (candidate,) = [candidate for candidate in candidates if candidate.is_selected]
     return candidate
 
 
@@ -63,7 +63,7 @@ def test_one_member_alone_is_the_best_single() -> None:
     logits, labels = synthetic_logits(2, 0)
     candidates = compare_rules({"only": logits}, labels, one_specimen_per_slice(labels))
     assert [candidate.rule.describe(CLASSES) for candidate in candidates] == ["best single: only"]
-    assert candidates[0].selected
+    assert candidates[0].is_selected
 
 
 def test_weights_of_the_soft_vote_have_the_lowest_log_loss() -> None:

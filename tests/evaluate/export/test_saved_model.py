@@ -28,7 +28,7 @@ SMALLEST, LARGEST = 16, 2000
 
 
 @pytest.fixture(scope="module")
-def exported(
+def model_export(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Evaluation, Path]:
     folder = tmp_path_factory.mktemp("served") / "model"
@@ -37,8 +37,8 @@ def exported(
 
 
 @pytest.fixture(scope="module")
-def saved_model(exported: tuple[Evaluation, Path]) -> tf.types.experimental.GenericFunction:
-    return tf.saved_model.load(str(exported[1]))
+def saved_model(model_export: tuple[Evaluation, Path]) -> tf.types.experimental.GenericFunction:
+    return tf.saved_model.load(str(model_export[1]))
 
 
 def encode(image: np.ndarray, form: str) -> bytes:
@@ -84,14 +84,14 @@ def evaluation_scores(
 @pytest.mark.parametrize("count", [42, pytest.param(500, marks=pytest.mark.slow)])
 def test_every_encoding_and_size_gets_the_evaluations_scores(
     count: int,
-    exported: tuple[Evaluation, Path],
+    model_export: tuple[Evaluation, Path],
     saved_model: tf.types.experimental.GenericFunction,
     segmented_slices: Path,
     trained_backbones: tuple[Path, ...],
     tmp_path: Path,
 ) -> None:
     images = list(variants(segmented_slices, count))
-    expected = evaluation_scores(exported[0], trained_backbones, segmented_slices, images, tmp_path)
+    expected = evaluation_scores(model_export[0], trained_backbones, segmented_slices, images, tmp_path)
     serve = saved_model.signatures["serving_default"]
     scores = [serve(image_bytes=tf.constant(batch))["scores"].numpy() for batch in batches(images)]
     np.testing.assert_allclose(np.concatenate(scores), expected, atol=1e-5, rtol=0)
@@ -119,11 +119,11 @@ def test_both_signatures_give_the_same_answers(
     assert from_images["species"].numpy().tolist() == from_crops["species"].numpy().tolist()
 
 
-def test_the_signatures_name_the_scores(exported: tuple[Evaluation, Path]) -> None:
-    document = saved_model_pb2.SavedModel.FromString((exported[1] / "saved_model.pb").read_bytes())
+def test_the_signatures_name_the_scores(model_export: tuple[Evaluation, Path]) -> None:
+    document = saved_model_pb2.SavedModel.FromString((model_export[1] / "saved_model.pb").read_bytes())
     for name in ("serving_default", "crops"):
         scores = document.meta_graphs[0].signature_def[name].outputs["scores"]
-        assert json.loads(scores.tensor_shape.dim[1].name) == list(exported[0].card.classes)
+        assert json.loads(scores.tensor_shape.dim[1].name) == list(model_export[0].card.classes)
 
 
 def test_an_empty_batch_gets_empty_outputs(saved_model: tf.types.experimental.GenericFunction) -> None:
@@ -134,17 +134,17 @@ def test_an_empty_batch_gets_empty_outputs(saved_model: tf.types.experimental.Ge
         assert {name: len(values) for name, values in answers.items()} == dict.fromkeys(answers, 0)
 
 
-def test_the_card_contains_versions_and_the_signatures_inputs(exported: tuple[Evaluation, Path]) -> None:
-    card = exported[0].card
+def test_the_card_contains_versions_and_the_signatures_inputs(model_export: tuple[Evaluation, Path]) -> None:
+    card = model_export[0].card
     assert card.signatures["serving_default"] == {"input": "image_bytes", "dtype": "string", "shape": [None]}
     assert card.signatures["crops"] == {"input": "crops", "dtype": "uint8", "shape": [None, 32, 32, 1]}
     assert card.versions["tensorflow"] == tf.__version__
 
 
 def test_both_signatures_are_warmed_up(
-    exported: tuple[Evaluation, Path], saved_model: tf.types.experimental.GenericFunction
+    model_export: tuple[Evaluation, Path], saved_model: tf.types.experimental.GenericFunction
 ) -> None:
-    records = list(tf.data.TFRecordDataset(str(exported[1] / WARMUP_FILE)).as_numpy_iterator())
+    records = list(tf.data.TFRecordDataset(str(model_export[1] / WARMUP_FILE)).as_numpy_iterator())
     requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
     assert [request.model_spec.signature_name for request in requests[:2]] == ["serving_default", "crops"]
     for request in requests:

@@ -168,7 +168,7 @@ def test_the_vote_of_a_specimen_is_the_same_in_every_figure() -> None:
     assert score.species["Alveolina"].specimens_correct == score.specimen_accuracy == correct == 0
 
 
-def test_metrics_have_their_intervals_and_those_without_a_value_are_left_out(findings: Findings) -> None:
+def test_metrics_without_a_value_are_left_out(findings: Findings) -> None:
     changes = {"auc": None, "specimens_needed": 11, "accuracy_interval": (0.6, 0.9), "unknown_auroc": None}
     score = findings.score.model_copy(update=changes)
     rows = tables.metrics_table(replace(findings, card=card(score))).texts()
