@@ -18,8 +18,9 @@ from rich.console import Console
 
 from components.ingest.sources.opening import absolute_address
 from components.shared.config import Frozen
-from components.shared.contracts import ModelCard, SlicesInfo
+from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError, exit_code_of
+from components.shared.model_repository import artifact_folder, read_card, version_folder
 from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import Story
 from pipelines.local.outcome_table import show_outcome
@@ -160,13 +161,13 @@ def _source(order: Order) -> str | None:
 def _summarise(order: Order, name: str, story: Story, artifacts: Artifacts, folder: Path) -> Summary:
     served = artifacts.of("evaluate", "served")
     assert served is not None  # the pipeline succeeded
-    card = ModelCard.read(served / "1" / "model.json")
+    card = read_card(artifact_folder(served))
     seconds, model, answer = story.seconds, None, None
     findings = artifacts.of("evaluate", "findings")
     if card.gate.passed:
         began = time.monotonic()
         version = int(artifacts.values("deploy")["version"])
-        model = {"name": name, "version": version, "path": str(order.out / MODELS / name / str(version))}
+        model = {"name": name, "version": version, "path": str(version_folder(order.out / MODELS, name, version))}
         raw = artifacts.of("ingest", "slices")
         assert raw is not None  # the pipeline succeeded
         answer = _first_answer(order.out, name, version, raw, folder / "server.log")

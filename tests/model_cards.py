@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.shared.model_score import ModelScore
+from components.shared.contracts.model_score import ModelScore
 
 
 def model_score(accuracy: float = 1.0, **changes: Any) -> ModelScore:

@@ -19,6 +19,7 @@ from components.evaluate.report.images import ReportImages, render_images
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.files import atomic_folder
+from components.shared.model_repository import artifact_folder
 from components.shared.slices import read_info
 
 
@@ -79,7 +80,7 @@ def _evaluate(source: EvaluationSource, folder: Path, config: EvaluationConfig) 
     measurement = measure_on_test(source, selection, config.gate.threshold, config.seed)
     verdict = apply_gate(_evidence(source, measurement, config), config.gate)
     with atomic_folder(folder) as partial_folder:
-        card = write_version(partial_folder / "1", config.name, source, selection, measurement, verdict)
+        card = write_version(artifact_folder(partial_folder), config.name, source, selection, measurement, verdict)
     findings = collect_findings(card, _provenance(source, config), measurement, selection.candidates)
     leader = source.members[selection.ensemble.rule.leader]
     images = render_images(source.folder, leader, findings.mistakes, findings.pairs)

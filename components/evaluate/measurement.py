@@ -18,8 +18,8 @@ from components.evaluate.statistics import (
     vote_by_specimen,
 )
 from components.shared import metrics
+from components.shared.contracts.model_score import BackboneScore, ModelScore, SpeciesScore
 from components.shared.metrics import CALIBRATION_BINS, Labels, Scores
-from components.shared.model_score import BackboneScore, ModelScore, SpeciesScore
 from components.shared.slices import UNSEEN, read_index
 
 ENSEMBLE = "ensemble"

@@ -17,10 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from components.phantoms.anatomy.forms import FORMS
-from components.shared.contracts import ModelCard
 from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
+from components.shared.model_repository import find_models, read_card, version_folder
 from components.shared.subprocesses import HOST, background_process, free_port
-from monitoring.drift.reference import find_models
 from monitoring.drift.results import WindowResult, read_result, window_name
 from pipelines.local.demo_traffic import Act, TrafficConfig, traffic
 from pipelines.presets import load_preset, preset_names
@@ -111,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         model, version = _served_model(parsed, console)
-        species = ModelCard.read(parsed.out / MODELS / model / str(version) / "model.json").classes
+        species = read_card(version_folder(parsed.out / MODELS, model, version)).classes
         config = _traffic_config(parsed, species)
         folder = parsed.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
@@ -165,7 +164,7 @@ def _served_model(parsed: argparse.Namespace, console: Console) -> tuple[str, in
     if not models:
         raise DeployError(f"{repository} holds no model", "one of the run above", "See what it said.")
     name, versions = next(iter(models.items()))
-    strange = set(ModelCard.read(repository / name / str(versions[-1]) / "model.json").classes) - set(FORMS)
+    strange = set(read_card(version_folder(repository, name, versions[-1])).classes) - set(FORMS)
     if strange:
         found = f"{name} knows {', '.join(sorted(strange))}"
         raise BadConfigError(found, "a model of the synthetic species, which are what is sent", "Give another OUT.")

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.shared.contracts import Example, ModelCard
+from components.shared.contracts import Example
 from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
+from components.shared.model_repository import read_card, version_folder
 from components.shared.slices import iterate_split
 from components.shared.subprocesses import HOST, background_process, free_port
-from serving.client import Client, Prediction
+from serving.client import Client, SlicePrediction
 
 STEP = "serve"
 READY_WITHIN_S = 120.0
@@ -52,7 +53,7 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
     Raises:
         DeployError: the server does not answer, or answers something else than the evaluation.
     """
-    card = ModelCard.read(models / name / str(version) / "model.json")
+    card = read_card(version_folder(models, name, version))
     known = {example.id: example for example in card.examples}
     identifier, encoded = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in known)
     with _server(models, events, log) as url, Client(url, timeout_s=30) as client:
@@ -61,7 +62,7 @@ def ask_first_question(models: Path, events: Path, name: str, version: int, raw:
     return _compared(answer, known[identifier], log)
 
 
-def _compared(answer: Prediction, example: Example, log: Path) -> dict[str, Any]:
+def _compared(answer: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
     """Returns what `ask_first_question` does; raises DeployError for another answer than the evaluation's."""
     difference = example.difference(answer.scores)
     if difference > TOLERANCE:

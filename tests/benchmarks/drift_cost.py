@@ -84,7 +84,7 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     from components.shared.contracts import DriftEvent
     from components.shared.images.decoding import decode_image
     from components.shared.images.segmentation import segment_slice
-    from serving.drift_events import AnsweredSlice, EventRecorder
+    from serving.drift_events import EventRecorder, PendingEvent
     from tests.serving.conftest import raw_slice
 
     rng = np.random.default_rng(0)
@@ -93,7 +93,7 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     recorder = EventRecorder(scratch, print)
     said = {"model": "forams", "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
     event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **said)
-    answered = AnsweredSlice(event, pixels)
+    answered = PendingEvent(event, pixels)
     for _ in range(ANSWERED):
         recorder.record(answered)
     began = time.process_time()

@@ -25,6 +25,7 @@ from components.evaluate.export.tf_rules import ServedOpenSetScore, combined_pro
 from components.evaluate.open_set import OpenSetScore
 from components.evaluate.predictions import Member
 from components.shared.images.crops import decode_and_crop
+from components.shared.model_repository import GRAPH_FILE
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 IMAGE_SIGNATURE, CROP_SIGNATURE = "serving_default", "crops"
@@ -130,7 +131,7 @@ def export_served_model(graph: ServedGraph, folder: Path) -> None:
 
 def name_scores(folder: Path, classes: Sequence[str]) -> None:
     """Write the species, in the order of the scores, into the signatures of a SavedModel."""
-    file = folder / "saved_model.pb"
+    file = folder / GRAPH_FILE
     document = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     for signature in document.meta_graphs[0].signature_def.values():
         if "scores" in signature.outputs:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from components.evaluate.measurement import ReliabilityBin
 from components.evaluate.report.tables import Table, percent
-from components.shared.model_score import ModelScore
+from components.shared.contracts.model_score import ModelScore
 
 _SIDE, _LEFT, _BOTTOM, _TOP = 300, 46, 40, 10
 _INK, _GREY, _BLUE, _ORANGE = "#1d2733", "#c8d1db", "#1f5f99", "#c2410c"

@@ -10,8 +10,8 @@ from components.evaluate.ensemble.selection import Candidate
 from components.evaluate.measurement import ModelMeasurement
 from components.evaluate.predictions import SplitSlices
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
+from components.shared.contracts.model_score import ModelScore
 from components.shared.metrics import Scores
-from components.shared.model_score import ModelScore
 
 MOST_MISTAKES, MOST_PAIRS, MISTAKES_PER_SPECIMEN = 12, 6, 2
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from components.evaluate.measurement import ModelResult
 from components.evaluate.report.findings import MISTAKES_PER_SPECIMEN, Findings
 from components.evaluate.report.tables import percent
-from components.shared.model_score import SpeciesScore
+from components.shared.contracts.model_score import SpeciesScore
 
 GLOSSARY = {
     "Specimen": "one individual, scanned or photographed. All its slices are in the same part of the data.",

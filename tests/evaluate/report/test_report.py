@@ -27,8 +27,8 @@ from components.evaluate.report.images import MistakeMaps, ReportImages
 from components.evaluate.report.writer import write_report
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
+from components.shared.contracts.model_score import ModelScore
 from components.shared.images.decoding import encode_png
-from components.shared.model_score import ModelScore
 
 CLASSES = ("Alveolina", "Fallotia", "Minoxia <b>")
 SMALLEST_PNG = encode_png(np.zeros((4, 4), np.uint8))

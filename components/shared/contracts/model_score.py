@@ -97,13 +97,14 @@ class ModelScore(BackboneScore):
     unknown_score: str
 
 
-def rename_open_set_scores(metrics: Any) -> Any:
-    """Return the metrics of a card of Taxonflow 0.1.0 with today's names of the open-set scores.
+def upgrade_card_of_0_1_0(card: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a model card of Taxonflow 0.1.0 with today's names of the open-set scores.
 
     Args:
-        metrics: The card's field `metrics` as read from JSON, of any type.
+        card: Fields of the card as read from JSON; the validation of the card reports missing and wrong ones.
     """
+    metrics = card.get("metrics")
     if not isinstance(metrics, dict) or not isinstance(metrics.get("unknown_score"), str):
-        return metrics  # the validation of the card reports the problem
-    names = metrics["unknown_score"].split(" + ")
-    return {**metrics, "unknown_score": " + ".join(_NAMES_OF_0_1_0.get(name, name) for name in names)}
+        return card
+    names = [_NAMES_OF_0_1_0.get(name, name) for name in metrics["unknown_score"].split(" + ")]
+    return {**card, "metrics": {**metrics, "unknown_score": " + ".join(names)}}

@@ -1,0 +1,343 @@
+"""Contracts between the packages: one frozen document with one reader and one writer for each artifact.
+
+Artifacts with more than a document have their own module: `components.shared.slices` for the data set of slices,
+`components.shared.reference_profile` for the reference profile.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, ValidationError
+
+from components.shared.config import Frozen
+from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
+from components.shared.errors import ContractError
+from components.shared.files import write_atomically
+
+MAX_DOCUMENT_BYTES = 64 * 2**20
+DIGESTS_FILE = "digests.json"
+
+
+class Document(Frozen):
+    """A versioned JSON document: the base class of every contract.
+
+    A subclass sets its `SCHEMA`, and functions that convert the fields of `OLDER_SCHEMAS`; readers reject any other.
+    """
+
+    SCHEMA: ClassVar[str]
+    OLDER_SCHEMAS: ClassVar[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+    def to_json(self) -> str:
+        """Return the document as JSON, with the schema as the first key."""
+        return json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, indent=1)
+
+    def write(self, path: Path) -> None:
+        """Write the document atomically.
+
+        Raises:
+            ContractError: If the document is larger than MAX_DOCUMENT_BYTES, which readers reject.
+        """
+        content = self.to_json().encode()
+        if len(content) > MAX_DOCUMENT_BYTES:
+            problem = f"{path} of {len(content)} bytes"
+            raise ContractError(problem, f"at most {MAX_DOCUMENT_BYTES}", "Use fewer source files per run.")
+        write_atomically(path, content)
+
+    @classmethod
+    def parse(cls, text: str | bytes, source: str) -> Self:
+        """Parse a document from JSON.
+
+        Args:
+            text: JSON text.
+            source: Origin of the text, for messages.
+
+        Raises:
+            ContractError: If the text is not JSON, has another schema version, or has invalid fields.
+        """
+        try:
+            fields: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:  # RecursionError: nested thousands of times
+            raise ContractError(f"{source} is not JSON ({error})", f"a {cls.SCHEMA} document") from error
+        schema = fields.pop("schema", None) if isinstance(fields, dict) else None
+        upgrade = cls.OLDER_SCHEMAS.get(str(schema))
+        if schema != cls.SCHEMA and upgrade is None:
+            remedy = "Create it again with this version of Taxonflow."
+            raise ContractError(f"{source} has schema {schema!r}", repr(cls.SCHEMA), remedy)
+        try:
+            return cls.model_validate(upgrade(fields) if upgrade else fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise ContractError(f"{source}: field {field!r}: {first['msg']}", f"a {cls.SCHEMA} document") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a document from a file.
+
+        Raises:
+            ContractError: If the file is missing, larger than MAX_DOCUMENT_BYTES, or not such a document.
+        """
+        if not path.is_file():
+            raise ContractError(f"{path} does not exist", f"a {cls.SCHEMA} document", "Check the path.")
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            raise ContractError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_DOCUMENT_BYTES}")
+        return cls.parse(path.read_bytes(), str(path))
+
+
+class Refusal(Frozen):
+    """A source file that was rejected, and the reason."""
+
+    path: str
+    reason: str
+
+
+class NearCopies(Frozen):
+    """Specimens whose scans show one individual, so that they share a split.
+
+    Attributes:
+        specimens: Names in the order of the manifest. Those of one species count as one specimen, under the first name.
+        species: Labels of the specimens; more than one is a contradiction that a person must resolve.
+        distance: Distance of the least similar pair that joins them, 0..2.
+    """
+
+    specimens: tuple[str, ...]
+    species: tuple[str, ...]
+    distance: float
+
+
+class SplitCount(Frozen):
+    """The number of specimens and slices of one species in one split."""
+
+    species: str
+    split: str
+    specimens: int
+    slices: int
+
+
+class SlicesInfo(Document):
+    """`dataset.json` of a slices folder.
+
+    Attributes:
+        classes: Species in the order of their labels.
+        image_size: Edge of the square slices in pixels.
+        channels: 1 for grey, 3 for colour.
+        counts: Specimens and slices by species and split; the split `unseen` has the species outside the classes.
+        seed: Seed of every random choice.
+        preprocessing: Parameters of the steps that produced the slices, by step.
+        sources_hash: SHA-256 over the digests, species and specimens of the source files in the order of the manifest.
+        refused: Source files that were rejected.
+        near_copies: Groups of specimens that show one individual.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.slices/1"
+
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
+    counts: tuple[SplitCount, ...]
+    seed: int
+    preprocessing: dict[str, dict[str, Any]]
+    sources_hash: str
+    refused: tuple[Refusal, ...] = ()
+    near_copies: tuple[NearCopies, ...] = ()
+
+    def slices(self, split: str = "") -> int:
+        """Return the number of slices in one split, or in all of them."""
+        return sum(count.slices for count in self.counts if split in ("", count.split))
+
+    def specimens(self, split: str = "") -> int:
+        """Return the number of specimens in one split, or in all of them."""
+        return sum(count.specimens for count in self.counts if split in ("", count.split))
+
+
+class BackboneCard(Document):
+    """`model.json` of a trained backbone.
+
+    Attributes:
+        backbone: Name of the backbone in the registry.
+        parameters: Number of weights.
+        image_size: Edge of the input in pixels; the input is float32 [N, image_size, image_size, channels] in 0..255.
+        channels: 1 for grey, 3 for colour.
+        classes: Species in the order of the logits.
+        recipe: Training configuration.
+        history: Metrics of each epoch.
+        metrics: Validation metrics of the best epoch.
+        data_hash: `SlicesInfo.sources_hash` of the training data.
+        seconds: Wall time of the training.
+        frozen_epochs: Number of first epochs in which only the head was trained.
+        weights_sha256: SHA-256 of the file of initial weights; empty without such a file.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.backbone/1"
+
+    backbone: str
+    parameters: int
+    image_size: int
+    channels: int
+    classes: tuple[str, ...]
+    recipe: dict[str, Any]
+    history: tuple[dict[str, float], ...]
+    metrics: dict[str, float]
+    data_hash: str
+    seconds: float
+    frozen_epochs: int = 0
+    weights_sha256: str = ""
+
+
+class GateVerdict(Frozen):
+    """The decision whether a model may be published, with its reasons in sentences."""
+
+    passed: bool
+    accuracy: float
+    threshold: float
+    reasons: tuple[str, ...]
+
+
+class Example(Frozen):
+    """A slice with a known answer: its file inside the version folder, and the scores of the evaluation.
+
+    Attributes:
+        id: Id of the slice in the data set.
+        file: Path of the slice, relative to the version folder.
+        species: True species.
+        scores: Scores of the ensemble in the order of the classes.
+    """
+
+    id: str
+    file: str
+    species: str
+    scores: tuple[float, ...]
+
+    def difference(self, scores: Sequence[float]) -> float:
+        """Return the largest absolute difference between these scores and the evaluation's.
+
+        Returns:
+            The difference; infinity for another number of scores or a score that is not finite.
+        """
+        if len(scores) != len(self.scores):
+            return math.inf
+        differences = [abs(score - answer) for score, answer in zip(scores, self.scores, strict=True)]
+        return max(differences, default=0.0) if all(map(math.isfinite, differences)) else math.inf
+
+
+SERVED_TOLERANCE = 0.01
+"""Largest accepted difference of a served score from the evaluation's: GPUs and CPUs round differently."""
+
+
+class ModelCard(Document):
+    """`model.json` of a served model, inside its version folder.
+
+    Attributes:
+        name: Name of the model in the address of the endpoint.
+        classes: Species in the order of `scores`.
+        channels: 1 for grey, 3 for colour.
+        segmented: Whether the model expects segmented slices, so that raw slices are segmented first.
+        image_size: Edge of the training slices in pixels, to which photographs are scaled; 0 if unknown.
+        members: Backbones of the ensemble.
+        rule: Description of the ensemble rule.
+        metrics: Scores of the ensemble on the test set.
+        backbones: Scores of each trained backbone on the test set, by its name.
+        thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
+        gate: Verdict of the quality gate.
+        data_hash: `SlicesInfo.sources_hash` of the data set.
+        code_version: Version of Taxonflow that produced the model.
+        reference: Path of the reference profile, relative to the version folder.
+        signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
+        versions: Versions of the libraries that produced the model.
+        examples: Test slices with known answers.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
+    OLDER_SCHEMAS = {"taxonflow.served-model/1": upgrade_card_of_0_1_0}  # noqa: RUF012 the base class annotates it
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    segmented: bool
+    image_size: int = 0
+    members: tuple[str, ...]
+    rule: str
+    metrics: ModelScore
+    backbones: dict[str, BackboneScore] = Field(default_factory=dict)
+    thresholds: dict[str, float]
+    gate: GateVerdict
+    data_hash: str
+    code_version: str
+    reference: str = "reference.parquet"
+    signatures: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
+
+
+class FileDigests(Document):
+    """`digests.json` of a served model; `components.shared.signing` writes and checks it.
+
+    Attributes:
+        files: SHA-256 in hexadecimal, by path relative to the folder.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.file-digests/1"
+
+    files: dict[str, str]
+
+
+class DriftEvent(Document):
+    """The record of one classified slice for the monitor; it never contains the image.
+
+    Attributes:
+        id: Unique id of the classified slice.
+        time: Seconds since 1970, UTC.
+        model: Name of the model.
+        version: Version of the model that classified the slice.
+        specimen: Id of the specimen in the request, or an id of the request.
+        species: Predicted species.
+        confidence: Probability of the predicted species, 0..1.
+        unknown: Whether the slice is classified as a species outside the classes.
+        descriptors: `components.shared.images.descriptors.describe` of the segmented slice.
+        embedding: Embedding of the model, float [D], or empty.
+    """
+
+    SCHEMA: ClassVar[str] = "taxonflow.drift-event/2"
+
+    id: str
+    time: float
+    model: str
+    version: int
+    specimen: str
+    species: str
+    confidence: float
+    unknown: bool
+    descriptors: dict[str, float]
+    embedding: tuple[float, ...] = ()
+
+    def to_line(self) -> str:
+        """Return the event as one line of JSON without a line end; its last key is the CRC-32 of all bytes before."""
+        body = json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, separators=(",", ":"))[:-1]
+        return body + _crc_field(body.encode()).decode()
+
+    @classmethod
+    def of_line(cls, line: bytes, source: str) -> Self:
+        """Parse a line written by `to_line`.
+
+        Args:
+            line: Line without its line end.
+            source: Origin of the line, for messages.
+
+        Raises:
+            ContractError: If a byte of the line has changed, or the line is not such an event.
+        """
+        body, crc_field = line[:-CRC_FIELD_BYTES], line[-CRC_FIELD_BYTES:]
+        if crc_field != _crc_field(body):
+            raise ContractError(f"{source} has a damaged line", "a line that ends with its CRC-32")
+        return cls.parse(body + b"}", source)
+
+
+def _crc_field(body: bytes) -> bytes:
+    return b',"crc32":"%08x"}' % zlib.crc32(body)
+
+
+CRC_FIELD_BYTES = len(_crc_field(b""))
