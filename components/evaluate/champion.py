@@ -53,9 +53,8 @@ def _predict_species(version: Path, folder: Path) -> NDArray[np.str_]:
     signature = tf.saved_model.load(str(version)).signatures.get("serving_default")
     inputs, outputs = (signature.structured_input_signature[1], signature.structured_outputs) if signature else ({}, {})
     if "image_bytes" not in inputs or "species" not in outputs:
-        raise ContractError(
-            f"{version} has inputs {sorted(inputs)} and outputs {sorted(outputs)}", "image_bytes and species"
-        )
+        problem = f"{version} has inputs {sorted(inputs)} and outputs {sorted(outputs)}"
+        raise ContractError(problem, "image_bytes and species", "Set champion to a served model of Taxonflow")
     images = (image for _, _, image in iterate_split(folder, "test"))
     names = []
     while batch := list(islice(images, _BATCH)):

@@ -70,7 +70,8 @@ def evaluate_models(slices: Path, models: Sequence[Path], folder: Path, config: 
     info = read_info(slices)
     members = {member.card.backbone: member for member in (load_member(model, info) for model in models)}
     if len(members) < len(models) or not members:
-        raise ContractError(f"{len(models)} models of {len(members)} backbones", "one model for each backbone")
+        problem = f"{len(models)} models of {len(members)} backbones"
+        raise ContractError(problem, "one model for each backbone", "Train each backbone once.")
     with tempfile.TemporaryDirectory() as scratch:
         return _evaluate(EvaluationSource(slices, info, members, Path(scratch)), folder, config)
 

@@ -124,7 +124,8 @@ def load_member(folder: Path, info: SlicesInfo) -> Member:
     try:
         model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
-        raise ContractError(f"{folder / 'model.keras'} cannot be loaded ({error})", "a Keras model") from error
+        problem = f"{folder / 'model.keras'} cannot be loaded ({error})"
+        raise ContractError(problem, "a Keras model", "Train the backbone again.") from error
     network = keras.Model(model.inputs, [model.output, model.get_layer("embedding").output])
     return Member(card, network, sha256_of_file(folder / "model.keras"))
 
@@ -163,7 +164,9 @@ class _PredictionWriter:
         logits, embedding = (output.numpy() for output in self._run(tf.cast(crops, tf.float32), training=False))
         self._seconds += time.perf_counter() - start
         if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
-            raise ContractError(f"{self._name} answers slices with NaN or infinity", "numbers", "Train it again.")
+            raise ContractError(
+                f"{self._name} answers slices with NaN or infinity", "finite numbers", "Train it again."
+            )
         self._logits[begin : begin + len(crops)] = logits
         self._file.write(embedding.tobytes())
 

@@ -75,15 +75,15 @@ def _main_figures(findings: Findings) -> list[tuple[str, str, str]]:
     figures.append((percent(score.ece), "calibration error", "mean difference of confidence and accuracy"))
     if score.unknown_auroc is not None:
         area = f"area under the ROC curve {score.unknown_auroc:.3f}"
-        figures.append((percent(score.unknown_flagged_unseen), "of unseen species flagged", area))
+        figures.append((percent(score.unknown_flagged_unseen), "of the unseen slices flagged", area))
     return figures
 
 
 def _models(findings: Findings, _: ReportImages) -> Iterator[str]:
     yield heading("Comparison of the models")
     yield paragraph(
-        f"Selected ensemble: {findings.card.rule}. It was selected on validation specimens; all results below are from "
-        "test specimens."
+        f"Selected ensemble: {findings.card.rule}. It was selected on validation specimens; results are from test "
+        "specimens unless stated otherwise."
     )
     yield charts.plain_table(tables.models_table(findings))
     yield from (paragraph(sentence) for sentence in text.comparison(findings))
