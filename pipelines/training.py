@@ -57,7 +57,8 @@ def segmented_slices(segmentation: Any, **cutting: Any) -> dsl.PipelineTask:
     # A loop with a name would break Collected on the cluster (kubeflow/pipelines 13239).
     with dsl.ParallelFor(planned.outputs["Output"]) as shard:
         cut = reading_volumes(ingest_cut(plan=planned.outputs["plan"], shard=shard))
-    ingested = reading_volumes(ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"])))
+    slice_files = dsl.Collected(cut.outputs["slice_files"])
+    ingested = reading_volumes(ingest(plan=planned.outputs["plan"], slice_files=slice_files))
     return segment(slices=ingested.outputs["slices"], segmentation=segmentation)
 
 
