@@ -38,8 +38,8 @@ def predictions_of_two(slices: int, seed: int, shift: float = 0.0) -> tuple[dict
 @pytest.fixture(scope="module")
 def score() -> OpenSetScore:
     training, labels = predictions_of_two(400, 0)
-    validation, swapped = predictions_of_two(600, 1)[0], predictions_of_two(200, 2, 1.0)[0]
-    return fit_open_set_score(Ensemble(RULES[0], 1.0), training, labels, validation, swapped)
+    validation, outliers = predictions_of_two(600, 1)[0], predictions_of_two(200, 2, 1.0)[0]
+    return fit_open_set_score(Ensemble(RULES[0], 1.0), training, labels, validation, outliers)
 
 
 def test_the_score_that_separates_swapped_slices_best_is_selected(score: OpenSetScore) -> None:
@@ -81,7 +81,7 @@ def test_tensorflow_scores_slices_as_numpy_does(name: str, score: OpenSetScore) 
 @pytest.mark.parametrize("damage", ["logits", "embeddings"])
 @pytest.mark.parametrize("name", SCORES)
 def test_a_slice_with_nan_is_flagged_by_every_score(name: str, damage: str, score: OpenSetScore) -> None:
-    served = ServedOpenSetScore(OpenSetScore((ScaledScore(name, 0.0, 1.0),), 1e9, score.banks, {}))
+    module = ServedOpenSetScore(OpenSetScore((ScaledScore(name, 0.0, 1.0),), 1e9, score.banks, {}))
     arrays = {
         kind: [np.random.default_rng(1).normal(size=(3, width)).astype(np.float32) for _ in range(2)]
         for kind, width in (("logits", CLASSES), ("embeddings", WIDTH))
@@ -89,12 +89,12 @@ def test_a_slice_with_nan_is_flagged_by_every_score(name: str, damage: str, scor
     arrays[damage][1][0, 0] = np.nan
     logits, embeddings = ([tf.constant(values) for values in arrays[kind]] for kind in ("logits", "embeddings"))
     probabilities = combined_probabilities(SoftVote({"a": 0.5, "b": 0.5}), {"a": logits[0], "b": logits[1]})
-    assert served.flags(probabilities, logits, embeddings).numpy().tolist() == [True, False, False]
+    assert module.flags(probabilities, logits, embeddings).numpy().tolist() == [True, False, False]
 
 
 def test_the_served_model_contains_only_the_arrays_it_needs(score: OpenSetScore) -> None:
-    served = ServedOpenSetScore(OpenSetScore((ScaledScore("knn", 0.0, 1.0),), 0.0, score.banks, {}))
-    assert (len(served.banks), len(served.whitenings), len(served.centres)) == (2, 0, 0)
+    module = ServedOpenSetScore(OpenSetScore((ScaledScore("knn", 0.0, 1.0),), 0.0, score.banks, {}))
+    assert (len(module.banks), len(module.whitenings), len(module.centres)) == (2, 0, 0)
 
 
 def test_a_zero_embedding_has_a_finite_score(score: OpenSetScore) -> None:

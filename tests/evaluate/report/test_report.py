@@ -134,9 +134,9 @@ def test_the_verdict_comes_first(findings: Findings, images: ReportImages) -> No
     assert page.index("This model may be deployed") < page.index("Comparison of the models")
     assert "12 slices of 6 synthetic specimens of 3 species" in page
     assert "All results are from synthetic specimens." in page
-    refused = report_page(replace(findings, card=card(findings.score, passed=False)), images)
-    assert "This model must not be deployed" in refused
-    assert "The recall of Minoxia is 0.50." in refused
+    failed_page = report_page(replace(findings, card=card(findings.score, passed=False)), images)
+    assert "This model must not be deployed" in failed_page
+    assert "The recall of Minoxia is 0.50." in failed_page
 
 
 def test_the_page_is_closed_fetches_nothing_and_describes_its_images(findings: Findings, images: ReportImages) -> None:
@@ -204,9 +204,9 @@ def test_networks_are_compared_by_initial_weights_and_stage(findings: Findings, 
 
 def test_each_unseen_species_has_its_own_row(findings: Findings, images: ReportImages) -> None:
     changes = {"unknown_auroc_by_species": {"Uvula": 0.934}, "unknown_flagged_by_species": {"Uvula": 0.476}}
-    changed = replace(findings, card=card(findings.score.model_copy(update=changes)))
-    assert tables.unseen_species_table(changed).texts() == [["Uvula", "0.934", "47.6\N{NO-BREAK SPACE}%"]]
-    assert "<td>Uvula" in report_page(changed, images)
+    with_uvula = replace(findings, card=card(findings.score.model_copy(update=changes)))
+    assert tables.unseen_species_table(with_uvula).texts() == [["Uvula", "0.934", "47.6\N{NO-BREAK SPACE}%"]]
+    assert "<td>Uvula" in report_page(with_uvula, images)
 
 
 def test_the_most_confused_pair_comes_first_with_a_slice_of_each(findings: Findings) -> None:
