@@ -55,7 +55,7 @@ def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the species in the order of the scores from the answer to a metadata request.
 
     Returns:
-        Species that `components.evaluate.export.named_scores` wrote into the signature, () if there are none.
+        Species that `components.evaluate.export.saved_model` wrote into the signature, () if there are none.
     """
     try:
         signature = metadata["metadata"]["signature_def"]["signature_def"][SIGNATURE]

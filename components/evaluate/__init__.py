@@ -1,1 +1,1 @@
-"""Chooses the ensemble on validation, measures it on test, judges it, and exports it as one SavedModel."""
+"""The evaluation step: model selection, measurement on test specimens, gate, and export of one SavedModel."""

@@ -23,16 +23,16 @@ def evaluate(
     findings: dsl.Output[dsl.Artifact],
     large_models: dsl.Input[list[dsl.Model]] = None,
 ) -> NamedTuple("Verdict", [("passed", bool), ("reasons", str)]):  # type: ignore[valid-type]
-    """Chooses the ensemble on validation, measures it on test, judges it and exports one SavedModel.
+    """Select an ensemble on validation, measure it on test, apply the gate and export one SavedModel.
 
     Args:
         slices: Segmented slices.
         models: Trained backbones.
         name: Name of the served model.
         threshold: Slice accuracy that the gate requires.
-        gate: What else the gate requires. Keys as in components/evaluate/gate.py.
+        gate: Further conditions of the gate. Keys as in components/evaluate/gate.py.
         seed: Seed of the permutations of the paired tests.
-        material: What the specimens are, as the report calls them.
+        material: Name of the specimens in the report, such as "synthetic specimens".
         served: The served model as version 1 of a TensorFlow Serving folder.
         metrics: Metrics of the ensemble on the test specimens.
         confusion: Confusion matrix of the ensemble on the test slices.
@@ -51,10 +51,10 @@ def evaluate(
     with exit_on_error("evaluate"):
         config = EvaluationConfig.parse(threshold, gate, name=name, seed=seed, material=material)
         folders = [Path(model.path) for model in [*models, *(large_models or [])]]
-        found = evaluate_models(Path(slices.path), folders, Path(served.path), config)
-        page = write_report(Path(findings.path), found.findings, found.pictures)
+        evaluation = evaluate_models(Path(slices.path), folders, Path(served.path), config)
+        page = write_report(Path(findings.path), evaluation.findings, evaluation.images)
         write_atomically(Path(report.path), page.encode())
-        for key, value in found.numbers().items():
+        for key, value in evaluation.numbers().items():
             metrics.log_metric(key, value)
-        confusion.log_confusion_matrix(list(found.card.classes), found.measured.confusion.tolist())
-        return found.card.gate.passed, " ".join(found.card.gate.reasons)
+        confusion.log_confusion_matrix(list(evaluation.card.classes), evaluation.measurement.confusion.tolist())
+        return evaluation.card.gate.passed, " ".join(evaluation.card.gate.reasons)

@@ -10,13 +10,13 @@ MATERIAL = "specimens"
 
 
 class EvaluationConfig(Frozen):
-    """What decides an evaluation besides slices and models.
+    """The parameters of an evaluation besides slices and models.
 
     Attributes:
-        name: of the served model.
-        gate: what it must reach.
-        seed: of the permutations of the paired tests.
-        material: what the specimens are, as the report calls them.
+        name: Name of the served model.
+        gate: Conditions that the model has to meet.
+        seed: Seed of the permutations of the paired tests.
+        material: Name of the specimens in the report, such as "synthetic specimens".
     """
 
     name: str
@@ -26,9 +26,9 @@ class EvaluationConfig(Frozen):
 
     @classmethod
     def parse(cls, threshold: float, gate: Mapping[str, Any], **others: Any) -> Self:
-        """Checks the pipelines' parameters.
+        """Check the pipelines' parameters and return the configuration.
 
         Raises:
-            BadConfigError: the threshold is no share, or the gate has an unknown key or an impossible value.
+            BadConfigError: The threshold is not in 0..1, or the gate has an unknown key or an impossible value.
         """
         return cls(gate=GateConfig.parse(threshold, gate), **others)

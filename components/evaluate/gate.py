@@ -1,4 +1,4 @@
-"""The gate: whether an evaluated model may reach users."""
+"""The gate: decides whether an evaluated model may be deployed."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class GateConditions(Frozen):
-    """What the gate asks for besides the accuracy: the keys of the pipelines' parameter `gate`.
+    """Conditions besides the accuracy: the keys of the pipelines' parameter `gate`.
 
     Attributes:
-        smallest_recall: share of every species' test slices that must be recognised.
-        recall_by_species: another floor for some species.
-        use_lower_bound: whether the lower end of the accuracy's 95 % interval must reach the threshold, not the
+        smallest_recall: Smallest recall of every species, 0..1.
+        recall_by_species: Smallest recall of single species, in place of `smallest_recall`.
+        use_lower_bound: Whether the lower end of the accuracy's 95 % interval has to reach the threshold instead of the
             accuracy itself.
-        fewest_test_specimens: test specimens that every species must have.
-        champion: the model now served, that the new one must not be worse than on the same test slices: a version
-            folder, or a folder of versions of which the highest counts; empty for none.
-        champion_margin: by how much accuracy the new model may be worse.
+        fewest_test_specimens: Smallest number of test specimens of every species.
+        champion: Folder of the served model that the new one is compared with on the same test slices: a version
+            folder, or a folder of versions of which the highest is used; empty for no comparison.
+        champion_margin: Difference of accuracy by which the new model may be worse than the champion.
     """
 
     smallest_recall: Share = 0.70
@@ -36,34 +36,34 @@ class GateConditions(Frozen):
 
 
 class GateConfig(GateConditions):
-    """All that the gate asks for.
+    """All conditions of the gate.
 
     Attributes:
-        threshold: slice accuracy to reach on the test specimens.
+        threshold: Smallest slice accuracy on the test specimens.
     """
 
     threshold: Share = 0.95
 
     @classmethod
     def parse(cls, threshold: float, conditions: Mapping[str, Any]) -> Self:
-        """Checks the pipelines' parameters `threshold` and `gate`.
+        """Check the pipelines' parameters `threshold` and `gate` and return the conditions.
 
         Raises:
-            BadConfigError: an unknown key or an impossible value.
+            BadConfigError: A key is unknown or a value is impossible.
         """
-        given = checked(GateConditions, conditions, "gate key")
-        return checked(cls, {"threshold": threshold, **given.model_dump()}, "parameter")
+        others = checked(GateConditions, conditions, "gate key")
+        return checked(cls, {"threshold": threshold, **others.model_dump()}, "parameter")
 
 
 @dataclass(frozen=True)
 class Champion:
-    """How the model now served does on the same test slices.
+    """Result of the served model on the same test slices.
 
     Attributes:
-        source: where it is.
-        accuracy: its slice accuracy; NaN if it could not be asked.
-        problem: why it could not be asked.
-        p: p-value of the difference by specimen.
+        source: Folder of the model, as the user named it.
+        accuracy: Slice accuracy of the model; NaN if it could not be measured.
+        problem: Reason why it could not be measured.
+        p: P-value by specimen of the difference from the new model.
     """
 
     source: str
@@ -74,15 +74,15 @@ class Champion:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gate judges; whatever is missing counts against the model.
+    """Measurements that the gate checks; missing values count against the model.
 
     Attributes:
-        species: all that the model can name.
-        accuracy: slice accuracy of the ensemble on the test specimens, 0..1.
-        lower_bound: lower end of its 95 % interval.
-        recall: share of each species' test slices that were recognised.
-        test_specimens: how many test specimens each species has.
-        champion: the model now served, if it is to be compared.
+        species: All species that the model can name.
+        accuracy: Slice accuracy of the ensemble on the test specimens, 0..1.
+        lower_bound: Lower end of the accuracy's 95 % interval.
+        recall: Recall of each species on its test slices.
+        test_specimens: Number of test specimens of each species.
+        champion: Result of the served model, if it is compared.
     """
 
     species: tuple[str, ...]
@@ -93,59 +93,59 @@ class Evidence:
     champion: Champion | None = None
 
 
-def judge(evidence: Evidence, config: GateConfig) -> GateVerdict:
-    """Judges a model; whatever is missing or not a number fails.
+def apply_gate(evidence: Evidence, config: GateConfig) -> GateVerdict:
+    """Check a model against all conditions; missing values and values that are not numbers fail.
 
     Args:
-        evidence: what was measured on the test specimens.
-        config: what is asked for.
+        evidence: Measurements on the test specimens.
+        config: Conditions that the model has to meet.
 
     Returns:
-        The verdict with its reasons in sentences.
+        The verdict with its reasons as sentences.
     """
-    against = [
-        *_untested(evidence),
-        *_too_inaccurate(evidence, config),
-        *_badly_recognised(evidence, config),
-        *_too_few_specimens(evidence, config),
+    failures = [
+        *_untested_species(evidence),
+        *_low_accuracy(evidence, config),
+        *_low_recall(evidence, config),
+        *_few_specimens(evidence, config),
         *_worse_than_champion(evidence, config),
     ]
     return GateVerdict(
-        passed=not against,
+        passed=not failures,
         accuracy=evidence.accuracy,
         threshold=config.threshold,
-        reasons=tuple(against or _praise(evidence, config)),
+        reasons=tuple(failures or _reasons_to_pass(evidence, config)),
     )
 
 
-def _untested(evidence: Evidence) -> Iterator[str]:
-    unknown = [name for name in evidence.species if not math.isfinite(evidence.recall.get(name, math.nan))]
-    if unknown or not evidence.species:
-        yield f"No test slices of {', '.join(unknown) or 'any species'}."
+def _untested_species(evidence: Evidence) -> Iterator[str]:
+    without_slices = [name for name in evidence.species if not math.isfinite(evidence.recall.get(name, math.nan))]
+    if without_slices or not evidence.species:
+        yield f"No test slices of {', '.join(without_slices) or 'any species'}."
 
 
-def _too_inaccurate(evidence: Evidence, config: GateConfig) -> Iterator[str]:
-    reached = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
-    what = "lower bound of the accuracy" if config.use_lower_bound else "accuracy"
-    if not math.isfinite(evidence.accuracy) or not math.isfinite(reached):
-        yield f"The {what} is not a number."
-    elif not reached >= config.threshold:
-        found = f"{_short(reached, config.threshold)} of the {config.threshold:.4f} slice accuracy required"
-        where = ", at the lower bound of the 95 % interval" if config.use_lower_bound else ""
-        yield f"The ensemble reaches {found}{where}."
+def _low_accuracy(evidence: Evidence, config: GateConfig) -> Iterator[str]:
+    value = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
+    name = "lower bound of the accuracy" if config.use_lower_bound else "accuracy"
+    if not math.isfinite(evidence.accuracy) or not math.isfinite(value):
+        yield f"The {name} is not a number."
+    elif not value >= config.threshold:
+        subject = "The lower bound of the 95 % interval of the" if config.use_lower_bound else "The"
+        yield f"{subject} slice accuracy is {_digits(value, config.threshold)}; {config.threshold:.4f} is required."
 
 
-def _badly_recognised(evidence: Evidence, config: GateConfig) -> Iterator[str]:
-    strangers = sorted(config.recall_by_species.keys() - set(evidence.species))
-    if strangers:
-        yield f"A floor is set for {', '.join(strangers)}, which the model does not know."
+def _low_recall(evidence: Evidence, config: GateConfig) -> Iterator[str]:
+    unknown = sorted(config.recall_by_species.keys() - set(evidence.species))
+    if unknown:
+        yield f"recall_by_species names {', '.join(unknown)}, which is not a species of the model."
     for name in evidence.species:
-        recall, floor = evidence.recall.get(name, math.nan), config.recall_by_species.get(name, config.smallest_recall)
-        if math.isfinite(recall) and not recall >= floor:
-            yield f"{_short(recall, floor)} of the test slices of {name} are recognised; {floor:.4f} is required."
+        recall = evidence.recall.get(name, math.nan)
+        smallest = config.recall_by_species.get(name, config.smallest_recall)
+        if math.isfinite(recall) and not recall >= smallest:
+            yield f"The recall of {name} is {_digits(recall, smallest)}; {smallest:.4f} is required."
 
 
-def _too_few_specimens(evidence: Evidence, config: GateConfig) -> Iterator[str]:
+def _few_specimens(evidence: Evidence, config: GateConfig) -> Iterator[str]:
     for name in evidence.species:
         count = evidence.test_specimens.get(name, 0)
         if count < config.fewest_test_specimens:
@@ -157,23 +157,24 @@ def _worse_than_champion(evidence: Evidence, config: GateConfig) -> Iterator[str
     if not config.champion:
         return
     if champion is None or not math.isfinite(champion.accuracy):
-        problem = champion.problem if champion else "it was not asked"
-        yield f"The model now served, {config.champion}, cannot be compared: {problem or 'no accuracy'}."
+        problem = champion.problem if champion else "it was not measured"
+        yield f"The served model {config.champion} cannot be compared: {problem or 'no accuracy'}."
     elif not evidence.accuracy >= champion.accuracy - config.champion_margin:
         yield (
-            f"The model now served is better on this test set: {champion.accuracy:.4f}, the new one "
+            f"The served model is better on this test set: {champion.accuracy:.4f}, the new one "
             f"{evidence.accuracy:.4f}, margin {config.champion_margin:.4f} (p = {champion.p:.3f} by specimen)."
         )
 
 
-def _praise(evidence: Evidence, config: GateConfig) -> Iterator[str]:
-    reached = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
-    yield f"The ensemble reaches {reached:.4f}; {config.threshold:.4f} is required."
+def _reasons_to_pass(evidence: Evidence, config: GateConfig) -> Iterator[str]:
+    value = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
+    subject = "The lower bound of the 95 % interval of the" if config.use_lower_bound else "The"
+    yield f"{subject} slice accuracy is {value:.4f}; {config.threshold:.4f} is required."
     if evidence.champion:
-        yield f"The model now served reaches {evidence.champion.accuracy:.4f} on the same test set."
+        yield f"The served model has an accuracy of {evidence.champion.accuracy:.4f} on the same test set."
 
 
-def _short(value: float, required: float) -> str:
-    """Writes a value that is too low with enough digits to look so."""
-    digits = next((d for d in range(4, 17) if round(value, d) < round(required, d)), 17)
+def _digits(value: float, minimum: float) -> str:
+    """Return a value that is too low with enough digits to differ from the minimum."""
+    digits = next((d for d in range(4, 17) if round(value, d) < round(minimum, d)), 17)
     return f"{value:.{digits}f}"

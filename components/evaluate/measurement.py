@@ -1,85 +1,301 @@
-"""What the test slices say about what was chosen: they are touched here, once, and nothing is chosen any more."""
+"""Measurement on the test slices: they are read here, once, and nothing is selected or fitted with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
 
-from components.evaluate.assessment import UnknownFindings, assess, assess_backbones
-from components.evaluate.comparisons import Comparison, compare_models
-from components.evaluate.model_selection import Choice, HeldOut, Source
+from components.evaluate.model_selection import EvaluationSource, PredictedSplit, Selection
+from components.evaluate.predictions import SplitSlices
+from components.evaluate.statistics import (
+    Comparison,
+    compare_models,
+    confusion_by_specimen,
+    metric_interval,
+    vote_by_specimen,
+)
 from components.shared import metrics
-from components.shared.metrics import Scores
+from components.shared.contracts.model_score import BackboneScore, ModelScore, SpeciesScore
+from components.shared.metrics import CALIBRATION_BINS, Labels, Scores
 from components.shared.slices import UNSEEN, read_index
 
 ENSEMBLE = "ensemble"
+_CURVE_POINTS = 200
+Values = NDArray[np.float64]
+ConfusionMatrix = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the test slices say.
+class ModelResult:
+    """Results of one model, the ensemble or a backbone, on the test slices.
 
     Attributes:
-        scores: of the ensemble, float32 [N, K].
-        confusion: int64 [K, K], rows are true species.
-        recall: by species; NaN for one without test slices.
-        metrics: of the ensemble, as the model card has them.
-        backbones: metrics of each backbone alone.
-        comparisons: of every two models, the ensemble among them.
-        unknown: scores of known and unknown species.
-        test: the test slices and what every member says about them.
+        name: Name of the backbone, or ENSEMBLE.
+        score: Scores of the model.
+        recall: Recall of each species, float64 [K]; NaN for a species without test slices.
+        milliseconds: Time of its networks for one slice in this evaluation.
+    """
+
+    name: str
+    score: BackboneScore
+    recall: Values
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Test slices with similar confidence.
+
+    Attributes:
+        low: Lower limit of the confidence.
+        high: Upper limit of the confidence.
+        slices: Number of slices in the bin.
+        confidence: Mean confidence of these slices.
+        accuracy: Share of these slices that are named correctly.
+    """
+
+    low: float
+    high: float
+    slices: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class OpenSetResult:
+    """Open-set scores of test slices and of slices of unseen species.
+
+    Attributes:
+        name: Names of the open-set scores in use.
+        threshold: Score above which a slice is flagged as unknown.
+        test_scores: Score of each test slice, float64 [N].
+        unseen_scores: Score of each slice of species outside the model, float64 [M]; empty where the data set has none.
+        species: Species of each slice of `unseen_scores`, [M].
+    """
+
+    name: str
+    threshold: float
+    test_scores: Values
+    unseen_scores: Values = field(default_factory=lambda: np.empty(0))
+    species: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=str))
+
+    def scores(self) -> dict[str, Any]:
+        """Return the fields of `ModelScore` on unseen species."""
+        by_species = {str(name): self.unseen_scores[self.species == name] for name in np.unique(self.species)}
+        return {
+            "unknown_auroc": metrics.separation(self.test_scores, self.unseen_scores)
+            if len(self.unseen_scores)
+            else None,
+            "unknown_auroc_by_species": {
+                name: metrics.separation(self.test_scores, values) for name, values in by_species.items()
+            },
+            "unknown_flagged_by_species": {name: self._flagged(values) for name, values in by_species.items()},
+            "unknown_flagged_known": self._flagged(self.test_scores),
+            "unknown_flagged_unseen": self._flagged(self.unseen_scores) if len(self.unseen_scores) else None,
+            "unknown_score": self.name,
+        }
+
+    def curve(self) -> tuple[Values, Values]:
+        """Return the shares of known and of unseen slices above thresholds, ascending, at most 200 of each."""
+        truth = np.repeat((0, 1), (len(self.test_scores), len(self.unseen_scores)))
+        known_shares, unseen_shares, _ = roc_curve(truth, np.concatenate([self.test_scores, self.unseen_scores]))
+        points = np.unique(np.linspace(0, len(known_shares) - 1, _CURVE_POINTS).astype(int))
+        return known_shares[points], unseen_shares[points]
+
+    def _flagged(self, values: Values) -> float:
+        return float((values > self.threshold).mean())
+
+
+@dataclass(frozen=True)
+class ModelMeasurement:
+    """All results on the test slices.
+
+    Attributes:
+        scores: Scores of the ensemble, float32 [N, K].
+        confusion: Confusion matrix of the ensemble, int64 [K, K]; rows are true species, columns answers.
+        score: Metrics of the ensemble, as the model card and the report contain them.
+        models: Results of the ensemble and then of each backbone.
+        reliability: Bins of confidence with at least one slice.
+        comparisons: Paired tests between every two models.
+        open_set: Open-set scores of known and unseen species.
+        test: Test slices with the predictions of every member.
     """
 
     scores: Scores
-    confusion: NDArray[np.int64]
-    recall: Mapping[str, float]
-    metrics: Mapping[str, Any]
-    backbones: Mapping[str, dict[str, float]]
-    comparisons: Sequence[Comparison]
-    unknown: UnknownFindings
-    test: HeldOut
+    confusion: ConfusionMatrix
+    score: ModelScore
+    models: tuple[ModelResult, ...]
+    reliability: tuple[ReliabilityBin, ...]
+    comparisons: tuple[Comparison, ...]
+    open_set: OpenSetResult
+    test: PredictedSplit
+
+    @property
+    def backbones(self) -> dict[str, BackboneScore]:
+        """Return the scores of each backbone alone, by its name."""
+        return {model.name: model.score for model in self.models[1:]}
 
 
-def measure_on_test(source: Source, choice: Choice, claim: float, seed: int) -> Measured:
-    """Measures what was chosen on the test slices, and on those of species outside the model if there are any.
+def measure_on_test(
+    source: EvaluationSource, selection: Selection, target_accuracy: float, seed: int
+) -> ModelMeasurement:
+    """Measure the selected ensemble and each backbone on the test slices, and on unseen species if there are any.
 
     Args:
-        source: data set and members.
-        choice: made on validation.
-        claim: accuracy that shall be shown.
-        seed: of the permutations of the paired tests.
+        source: Data set and members.
+        selection: Ensemble and open-set score that were selected on validation slices.
+        target_accuracy: Accuracy by specimen that the lower bound is compared with.
+        seed: Seed of the permutations of the paired tests.
     """
     test = source.predict("test")
-    classes, labels = source.info.classes, test.slices.labels
-    scores = choice.ensemble.scores(test.logits)
-    confusion = metrics.confusion(scores, labels)
-    unknown = _measure_unknown(source, choice, test)
-    answers = {ENSEMBLE: scores, **test.logits}
-    right = {name: values.argmax(axis=1) == labels for name, values in answers.items()}
-    return Measured(
+    scores = selection.ensemble.scores(test.logits)
+    open_set = _measure_open_set(source, selection, test)
+    members = selection.ensemble.members
+    return measure(test, scores, members, source.info.classes, open_set, target_accuracy, seed)
+
+
+def _measure_open_set(source: EvaluationSource, selection: Selection, test: PredictedSplit) -> OpenSetResult:
+    score, ensemble = selection.open_set, selection.ensemble
+    test_scores = score.score_split(ensemble, test.predictions)
+    if all(count.split != UNSEEN for count in source.info.counts):
+        return OpenSetResult(score.describe(), score.threshold, test_scores)
+    unseen = score.score_split(ensemble, source.predict(UNSEEN).predictions)
+    species = np.asarray(read_index(source.folder, UNSEEN, ("species",))["species"], dtype=str)
+    return OpenSetResult(score.describe(), score.threshold, test_scores, unseen, species)
+
+
+def measure(
+    test: PredictedSplit,
+    scores: Scores,
+    members: Sequence[str],
+    classes: Sequence[str],
+    open_set: OpenSetResult,
+    target_accuracy: float,
+    seed: int,
+) -> ModelMeasurement:
+    """Compute all results from predictions.
+
+    Args:
+        test: Test slices with the predictions of every backbone.
+        scores: Scores of the ensemble, float32 [N, K].
+        members: Backbones of the ensemble.
+        classes: Species in the order of the scores.
+        open_set: Open-set scores of known and unseen species.
+        target_accuracy: Accuracy by specimen that the lower bound is compared with.
+        seed: Seed of the permutations of the paired tests.
+    """
+    slices, answers = test.slices, {ENSEMBLE: scores, **test.logits}
+    matrices = confusion_by_specimen(scores, slices.labels, slices.specimens)
+    confusion = matrices.sum(axis=0)
+    score = _model_score(scores, slices, classes, matrices, open_set, target_accuracy)
+    seconds = {name: prediction.seconds for name, prediction in test.predictions.items()}
+    seconds[ENSEMBLE] = sum(seconds[name] for name in members)
+    correct = {name: values.argmax(axis=1) == slices.labels for name, values in answers.items()}
+    return ModelMeasurement(
         scores=scores,
         confusion=confusion,
-        recall=dict(zip(classes, metrics.species_table(confusion)["recall"].tolist(), strict=True)),
-        metrics={
-            **assess(scores, test.slices, classes, claim),
-            **unknown.metrics(),
-            "unknown_score": choice.unknown.words,
-        },
-        backbones=assess_backbones(test.logits, test.slices),
-        comparisons=compare_models(right, test.slices.specimens, seed),
-        unknown=unknown,
+        score=score,
+        models=(
+            _model_result(ENSEMBLE, score, confusion, seconds),
+            *(_measure_backbone(name, values, slices.labels, seconds) for name, values in test.logits.items()),
+        ),
+        reliability=reliability(scores, slices.labels),
+        comparisons=tuple(compare_models(correct, slices.specimens, seed)),
+        open_set=open_set,
         test=test,
     )
 
 
-def _measure_unknown(source: Source, choice: Choice, test: HeldOut) -> UnknownFindings:
-    known = choice.unknown.of(choice.ensemble, test.predictions)
-    if all(count.split != UNSEEN for count in source.info.counts):
-        return UnknownFindings(choice.unknown.threshold, known)
-    unseen = source.predict(UNSEEN)
-    species = np.asarray(read_index(source.folder, UNSEEN, ("species",))["species"], dtype=str)
-    return UnknownFindings(
-        choice.unknown.threshold, known, choice.unknown.of(choice.ensemble, unseen.predictions), species
+def _measure_backbone(
+    name: str, logits: NDArray[np.float32], labels: Labels, seconds: Mapping[str, float]
+) -> ModelResult:
+    confusion = metrics.confusion(logits, labels)
+    score = BackboneScore(
+        accuracy=accuracy_of(confusion),
+        top3=metrics.top_accuracy(logits, labels),
+        macro_f1=metrics.macro_f1_of(confusion),
+    )
+    return _model_result(name, score, confusion, seconds)
+
+
+def _model_result(
+    name: str, score: BackboneScore, confusion: ConfusionMatrix, seconds: Mapping[str, float]
+) -> ModelResult:
+    recall = metrics.species_table(confusion)["recall"]
+    return ModelResult(name, score, recall, 1000 * seconds[name] / int(confusion.sum()))
+
+
+def _model_score(
+    scores: Scores,
+    slices: SplitSlices,
+    classes: Sequence[str],
+    matrices: NDArray[np.int64],
+    open_set: OpenSetResult,
+    target_accuracy: float,
+) -> ModelScore:
+    confusion = matrices.sum(axis=0)
+    vote = vote_by_specimen(metrics.right_specimens(scores, slices.labels, slices.specimens), target_accuracy)
+    return ModelScore(
+        accuracy=accuracy_of(confusion),
+        accuracy_interval=metric_interval(accuracy_of, matrices),
+        top3=metrics.top_accuracy(scores, slices.labels),
+        **metrics.averages(confusion),
+        macro_f1_interval=metric_interval(metrics.macro_f1_of, matrices),
+        auc=metrics.area_under_curve(scores, slices.labels),
+        ece=metrics.calibration_error(scores, slices.labels),
+        brier=metrics.brier_score(scores, slices.labels),
+        specimens=vote.specimens,
+        specimen_accuracy=vote.correct / vote.specimens,
+        specimen_accuracy_lower=vote.lower,
+        specimens_needed=vote.further_specimens,
+        species=_species_scores(confusion, scores, slices, classes),
+        **open_set.scores(),
+    )
+
+
+def accuracy_of(confusion: ConfusionMatrix) -> float:
+    """Return the accuracy of a confusion matrix, NaN for an empty one."""
+    return float(np.trace(confusion) / confusion.sum()) if confusion.any() else float("nan")
+
+
+def _species_scores(
+    confusion: ConfusionMatrix, scores: Scores, slices: SplitSlices, classes: Sequence[str]
+) -> dict[str, SpeciesScore]:
+    columns = metrics.species_table(confusion)
+    by_specimen = metrics.confusion(*metrics.votes_of_specimens(scores, slices.labels, slices.specimens))
+    mistakes = confusion - np.diag(np.diag(confusion))
+    return {
+        name: SpeciesScore(
+            **{key: float(values[label]) if np.isfinite(values[label]) else None for key, values in columns.items()},
+            slices=int(confusion[label].sum()),
+            specimens=len(np.unique(slices.specimens[slices.labels == label])),
+            specimens_correct=int(by_specimen[label, label]),
+            confused_with=classes[int(mistakes[label].argmax())] if mistakes[label].any() else "",
+            confused_slices=int(mistakes[label].max()),
+        )
+        for label, name in enumerate(classes)
+    }
+
+
+def reliability(scores: Scores, labels: Labels) -> tuple[ReliabilityBin, ...]:
+    """Group slices by confidence (Guo et al. 2017, figure 1) in the bins of the calibration error, without empty ones.
+
+    Args:
+        scores: Scores of the ensemble, float32 [N, K].
+        labels: Labels of the slices, int64 [N].
+    """
+    confidence = scores.max(axis=1).astype(np.float64)
+    correct, bins = scores.argmax(axis=1) == labels, metrics.confidence_bins(scores)
+    return tuple(
+        ReliabilityBin(
+            low=number / CALIBRATION_BINS,
+            high=(number + 1) / CALIBRATION_BINS,
+            slices=int((bins == number).sum()),
+            confidence=float(confidence[bins == number].mean()),
+            accuracy=float(correct[bins == number].mean()),
+        )
+        for number in np.unique(bins).tolist()
     )

@@ -1,4 +1,4 @@
-"""What is chosen: everything comes from training and validation slices, and no test slice is read."""
+"""Model selection: everything is fitted on training and validation slices; no test slice is read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,59 +7,58 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.ensemble.calibration import Ensemble, choose_ensemble
-from components.evaluate.ensemble.selection import Candidate, compare_rules
-from components.evaluate.open_set import UnknownScore, answers_to, fit_unknown
+from components.evaluate.ensemble.selection import Candidate, Ensemble, calibrate_selected, compare_rules
+from components.evaluate.open_set import OpenSetScore, fit_open_set_score, outputs_of_rows
 from components.evaluate.predictions import (
     Member,
-    Prediction,
+    MemberPrediction,
     SplitSlices,
     predict_rows,
     predict_split,
     predict_swapped,
-    slices_of,
+    read_split,
 )
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.slices import spread_rows
 
 MOST_TRAINING_SLICES = 2048
-"""Training slices that unknown species are told by; they travel in the served model."""
+"""Size of the feature bank, which is a part of the served model."""
 
 MOST_SWAPPED_SLICES = 512
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """A split that training did not see, with what every member says about it.
+class PredictedSplit:
+    """A split that was not used in training, with the predictions of every member.
 
     Attributes:
-        slices: ids, labels, specimens.
-        predictions: by backbone.
+        slices: Ids, labels and specimens of the slices.
+        predictions: Predictions by backbone.
     """
 
     slices: SplitSlices
-    predictions: Mapping[str, Prediction]
+    predictions: Mapping[str, MemberPrediction]
 
     @property
     def logits(self) -> dict[str, NDArray[np.float32]]:
-        """Logits float32 [N, K] by backbone."""
+        """Return the logits float32 [N, K] by backbone."""
         return {name: prediction.logits for name, prediction in self.predictions.items()}
 
     def embedding(self, ensemble: Ensemble, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The embedding of the ensemble for some slices, float32 [len(rows), D]."""
+        """Return the embedding of the ensemble for some slices, float32 [len(rows), D]."""
         return np.concatenate([self.predictions[name].embedding[rows] for name in ensemble.members], axis=1)
 
 
 @dataclass(frozen=True)
-class Source:
-    """What is evaluated.
+class EvaluationSource:
+    """The data set and the backbones of an evaluation.
 
     Attributes:
-        folder: a data set of segmented slices.
-        info: its `dataset.json`.
-        members: the backbones by name.
-        scratch: an existing folder for embeddings.
+        folder: Folder of a data set of segmented slices.
+        info: Description of the data set, its `dataset.json`.
+        members: Backbones by name.
+        scratch: Existing folder for embeddings.
     """
 
     folder: Path
@@ -68,61 +67,61 @@ class Source:
     scratch: Path
 
     def slices(self, split: str) -> SplitSlices:
-        """Reads ids, labels and specimens of a split.
+        """Read ids, labels and specimens of a split.
 
         Raises:
-            ContractError: there are no slices in it.
+            ContractError: The split has no slices.
         """
-        slices = slices_of(self.folder, self.info, split)
+        slices = read_split(self.folder, self.info, split)
         if not len(slices.ids):
             raise ContractError(f"the data set has no {split} slices", "some of every split", "Add specimens.")
         return slices
 
-    def predict(self, split: str) -> HeldOut:
-        """Asks every member about a split."""
+    def predict(self, split: str) -> PredictedSplit:
+        """Run every member over a split."""
         slices = self.slices(split)
-        return HeldOut(slices, predict_split(self.folder, split, self.members, len(slices.ids), self.scratch))
+        return PredictedSplit(slices, predict_split(self.folder, split, self.members, len(slices.ids), self.scratch))
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen on validation slices.
+class Selection:
+    """The result of model selection.
 
     Attributes:
-        ensemble: rule and temperature.
-        unknown: score and threshold of unknown species.
-        candidates: the rules that were tried, the simplest first.
-        validation: the validation slices and what every member says about them.
-        seconds: that the networks worked on further slices than the validation split's.
+        ensemble: Selected rule with its temperature.
+        open_set: Selected open-set score with its threshold.
+        candidates: Rules that were compared, the simplest first.
+        validation: Validation slices with the predictions of every member.
+        seconds: Time that the networks took for other slices than the validation split.
     """
 
     ensemble: Ensemble
-    unknown: UnknownScore
+    open_set: OpenSetScore
     candidates: Sequence[Candidate]
-    validation: HeldOut
+    validation: PredictedSplit
     seconds: float
 
-    def calls_unknown(self, held_out: HeldOut, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether some slices are taken for species that the model never saw, bool [len(rows)]."""
-        answers = answers_to(self.ensemble, held_out.predictions, rows)
-        return np.asarray(self.unknown.of_answers(answers) > self.unknown.threshold)
+    def flag_unknown(self, split: PredictedSplit, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each of some slices is flagged as an unknown species, bool [len(rows)]."""
+        outputs = outputs_of_rows(self.ensemble, split.predictions, rows)
+        return np.asarray(self.open_set.score(outputs) > self.open_set.threshold)
 
 
-def choose_on_validation(source: Source) -> Choice:
-    """Chooses rule, temperature, score of unknown species and its threshold; no test slice is read.
+def select_on_validation(source: EvaluationSource) -> Selection:
+    """Select the rule and the open-set score, and fit temperature and threshold.
 
     Args:
-        source: data set and members; only slices of its training and validation split are read.
+        source: Data set and members; only slices of its training and validation splits are read.
     """
     validation = source.predict("validation")
     labels, specimens = validation.slices.labels, validation.slices.specimens
     candidates = compare_rules(validation.logits, labels, specimens)
-    ensemble = choose_ensemble(candidates, validation.logits, labels)
-    training, voting = source.slices("train"), {name: source.members[name] for name in ensemble.members}
+    ensemble = calibrate_selected(candidates, validation.logits, labels)
+    training, voters = source.slices("train"), {name: source.members[name] for name in ensemble.members}
     rows = spread_rows(training.specimens, MOST_TRAINING_SLICES)
-    known = predict_rows(source.folder, "train", rows, voting, source.scratch)
-    some = spread_rows(specimens, MOST_SWAPPED_SLICES)
-    swapped = predict_swapped(source.folder, "validation", some, voting, source.scratch)
-    unknown = fit_unknown(ensemble, known, training.labels[rows], validation.predictions, swapped)
-    seconds = sum(said.seconds for sample in (known, swapped) for said in sample.values())
-    return Choice(ensemble, unknown, candidates, validation, seconds)
+    bank = predict_rows(source.folder, "train", rows, voters, source.scratch)
+    swapped_rows = spread_rows(specimens, MOST_SWAPPED_SLICES)
+    swapped_halves = predict_swapped(source.folder, "validation", swapped_rows, voters, source.scratch)
+    open_set = fit_open_set_score(ensemble, bank, training.labels[rows], validation.predictions, swapped_halves)
+    seconds = sum(prediction.seconds for sample in (bank, swapped_halves) for prediction in sample.values())
+    return Selection(ensemble, open_set, candidates, validation, seconds)

@@ -1,7 +1,7 @@
-"""What each trained backbone says about the slices of a split.
+"""Predictions of the trained backbones for the slices of a split.
 
-A split is read once for all backbones, and each slice is decoded once for each input size. What stays in memory for a
-slice is K logits of each backbone; embeddings lie in a file.
+A split is read once for all backbones, and each slice is decoded once for each input size. For each slice K logits of
+each backbone stay in memory; embeddings are written to a file.
 """
 
 import time
@@ -26,7 +26,7 @@ from components.shared.tfrecord import decode_example, read_records
 
 BATCH = 64
 Crops = dict[str, tf.Tensor]
-"""Slices as the members see them, uint8 [N, S, S, C], by `crop_key`."""
+"""Slices as the members receive them, uint8 [N, S, S, C], by `crop_key`."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Member:
     """A trained backbone.
 
     Attributes:
-        card: its `model.json`.
-        network: float32 [N, S, S, C] in 0..255 to (logits [N, K], embedding [N, D]).
+        card: Card of the backbone, its `model.json`.
+        network: Network from float32 [N, S, S, C] in 0..255 to (logits [N, K], embedding [N, D]).
         digest: SHA-256 of its `model.keras`.
     """
 
@@ -45,7 +45,7 @@ class Member:
 
     @cached_property
     def run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """The network as a graph, which is traced once for all splits."""
+        """Return the network as a graph, traced once for all splits."""
         return tf.function(self.network, reduce_retracing=True)
 
 
@@ -54,9 +54,9 @@ class SplitSlices:
     """The slices of a split in the order of their records.
 
     Attributes:
-        ids: [N].
-        labels: int64 [N].
-        specimens: [N].
+        ids: Id of each slice, [N].
+        labels: Label of each slice, int64 [N].
+        specimens: Specimen of each slice, [N].
     """
 
     ids: NDArray[np.str_]
@@ -64,14 +64,14 @@ class SplitSlices:
     specimens: NDArray[np.str_]
 
 
-class StoredRows:
-    """A matrix float32 [N, D] in a file, of which only the rows that are asked for come into memory.
+class FileMatrix:
+    """A matrix float32 [N, D] in a file, of which only the requested rows are read into memory.
 
     A memory map would count every page that was ever read as memory of this process.
 
     Args:
-        path: of the file, rows one after the other.
-        shape: N and D.
+        path: Path of the file, which contains the rows one after the other.
+        shape: Number of rows and columns.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int]) -> None:
@@ -82,51 +82,59 @@ class StoredRows:
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         numbers = np.arange(len(self))[rows]
-        found = np.empty((len(numbers), self.shape[1]), np.float32)
+        matrix = np.empty((len(numbers), self.shape[1]), np.float32)
         with self.path.open("rb", buffering=0) as file:
             for place, number in enumerate(numbers.tolist()):
-                file.seek(number * found.itemsize * self.shape[1])
-                file.readinto(found[place])
-        return found
+                file.seek(number * matrix.itemsize * self.shape[1])
+                file.readinto(matrix[place])
+        return matrix
 
     def __array__(self, dtype: type | None = None, copy: bool | None = None) -> NDArray[np.float32]:
         return np.asarray(self[:], dtype=dtype)
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a member says about the N slices of a split.
+class MemberPrediction:
+    """Outputs of one member for the N slices of a split.
 
     Attributes:
-        logits: float32 [N, K].
-        embedding: float32 [N, D] in a file: take some rows at a time.
-        seconds: that the network worked.
+        logits: Logits of the slices, float32 [N, K].
+        embedding: Embeddings of the slices, float32 [N, D] in a file; read some rows at a time.
+        seconds: Time that the network took.
     """
 
     logits: NDArray[np.float32]
-    embedding: StoredRows
+    embedding: FileMatrix
     seconds: float = 0.0
 
 
 def load_member(folder: Path, info: SlicesInfo) -> Member:
-    """Loads a trained backbone and checks that it fits the data set.
+    """Load a trained backbone and check that it fits the data set.
 
     Raises:
-        ContractError: damaged, or trained on other data.
+        ContractError: The backbone is damaged or was trained on other data.
     """
     card = BackboneCard.read(folder / "model.json")
     if card.classes != info.classes or card.data_hash != info.sources_hash:
-        raise ContractError(f"{card.backbone} was trained on other data", "models trained on the data set evaluated")
+        raise ContractError(
+            f"{card.backbone} was trained on other data",
+            "models trained on the data set of the evaluation",
+            "Train it on these slices.",
+        )
     try:
         model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
-        raise ContractError(f"{folder / 'model.keras'} cannot be loaded ({error})", "a Keras model") from error
+        problem = f"{folder / 'model.keras'} cannot be loaded ({error})"
+        raise ContractError(problem, "a Keras model", "Train the backbone again.") from error
     network = keras.Model(model.inputs, [model.output, model.get_layer("embedding").output])
     return Member(card, network, sha256_of_file(folder / "model.keras"))
 
 
-def slices_of(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
-    """Reads ids, labels and specimens of a split from the index; UNSEEN_LABEL stands for species outside the model."""
+def read_split(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
+    """Read ids, labels and specimens of a split from the index.
+
+    Species outside the model have the label UNSEEN_LABEL.
+    """
     rows = read_index(folder, split, ("id", "species", "specimen"))
     label = {species: number for number, species in enumerate(info.classes)}
     return SplitSlices(
@@ -136,8 +144,8 @@ def slices_of(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
     )
 
 
-class _Recorder:
-    """Keeps what a member says, batch by batch: logits in memory, embeddings in a file."""
+class _PredictionWriter:
+    """Collects the outputs of one member batch by batch: logits in memory, embeddings in a file."""
 
     def __init__(self, member: Member, slices: int, file: Path) -> None:
         self._run, self._name = member.run, member.card.backbone
@@ -147,119 +155,132 @@ class _Recorder:
         self._seconds = 0.0
 
     def add(self, begin: int, crops: tf.Tensor) -> None:
-        """Runs the member over uint8 [N, S, S, C], which are the slices from `begin` on.
+        """Run the member over uint8 [N, S, S, C], which are the slices from row `begin` on.
 
         Raises:
-            ContractError: an answer is not a number; the largest of such answers would still be a species.
+            ContractError: An output is NaN or infinite; the largest of such outputs would still name a species.
         """
-        began = time.perf_counter()
-        logits, embedding = (said.numpy() for said in self._run(tf.cast(crops, tf.float32), training=False))
-        self._seconds += time.perf_counter() - began
+        start = time.perf_counter()
+        logits, embedding = (output.numpy() for output in self._run(tf.cast(crops, tf.float32), training=False))
+        self._seconds += time.perf_counter() - start
         if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
-            raise ContractError(f"{self._name} answers slices with NaN or infinity", "numbers", "Train it anew.")
+            raise ContractError(
+                f"{self._name} answers slices with NaN or infinity", "finite numbers", "Train it again."
+            )
         self._logits[begin : begin + len(crops)] = logits
         self._file.write(embedding.tobytes())
 
-    def finish(self) -> Prediction:
-        """Returns all that was said."""
+    def finish(self) -> MemberPrediction:
+        """Close the file and return the predictions for all slices."""
         self._file.close()
-        return Prediction(self._logits, StoredRows(self._path, self._shape), self._seconds)
+        return MemberPrediction(self._logits, FileMatrix(self._path, self._shape), self._seconds)
 
 
 def predict_split(
     folder: Path, split: str, members: Mapping[str, Member], slices: int, scratch: Path
-) -> dict[str, Prediction]:
-    """Runs all members over a split, a batch at a time.
+) -> dict[str, MemberPrediction]:
+    """Run all members over a split, a batch at a time.
 
     Args:
-        folder: a data set of segmented slices.
-        split: which part.
-        members: the networks by name.
-        slices: how many there are.
-        scratch: an existing folder for the embeddings, which must live as long as the predictions.
+        folder: Folder of a data set of segmented slices.
+        split: Name of the split.
+        members: Networks by name.
+        slices: Number of slices in the split.
+        scratch: Existing folder for the embeddings, which has to exist as long as the predictions are used.
 
     Raises:
-        ContractError: there are not as many records as the index has slices, or a member's answer is not a number.
+        ContractError: The number of records differs from the index, or an output is not a finite number.
     """
     records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)])
-    encoded = records.map(lambda record: parse_example(record)["image"])
-    return _record(split, _crop_batches(encoded, members), members, slices, scratch)
+    images = records.map(lambda record: parse_example(record)["image"])
+    return _predict_batches(split, _crop_batches(images, members), members, slices, scratch)
 
 
 def predict_rows(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
-) -> dict[str, Prediction]:
-    """Runs all members over some slices of a split, as `predict_split`; rows int64 [N], ascending."""
-    return _record(f"sampled {split}", _batches_of_rows(folder, split, rows, members), members, len(rows), scratch)
+) -> dict[str, MemberPrediction]:
+    """Run all members over some slices of a split, as `predict_split`; rows int64 [N], ascending."""
+    batches = _batches_of_rows(folder, split, rows, members)
+    return _predict_batches(f"sampled {split}", batches, members, len(rows), scratch)
 
 
 def predict_swapped(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
-) -> dict[str, Prediction]:
-    """Runs all members over some slices of a split whose halves are swapped, as `predict_rows`."""
+) -> dict[str, MemberPrediction]:
+    """Run all members over some slices of a split with their halves swapped, as `predict_rows`."""
     batches = _batches_of_rows(folder, split, rows, members).map(swap_halves)
-    return _record(f"swapped {split}", batches, members, len(rows), scratch)
+    return _predict_batches(f"swapped {split}", batches, members, len(rows), scratch)
 
 
 def swap_halves(crops: Crops) -> Crops:
-    """Swaps top and bottom of the first half of a batch of crops, left and right of the rest."""
-    swapped = {}
+    """Swap top and bottom in the first half of a batch of crops, left and right in the second half."""
+    result = {}
     for key, images in crops.items():
         count, edge = tf.shape(images)[0] // 2, images.shape[1]
         upright, across = tf.roll(images[:count], edge // 2, 1), tf.roll(images[count:], edge // 2, 2)
-        swapped[key] = tf.concat([upright, across], axis=0)
-    return swapped
+        result[key] = tf.concat([upright, across], axis=0)
+    return result
 
 
-def _record(
-    what: str, batches: tf.data.Dataset, members: Mapping[str, Member], slices: int, scratch: Path
-) -> dict[str, Prediction]:
-    """Runs all members over batches of Crops, of `slices` slices together."""
-    progress = Progress("evaluate", slices, f"{what} slices by {', '.join(members)}")
-    recorders = {name: _Recorder(member, slices, scratch / f"{what}-{name}.f32") for name, member in members.items()}
-    done = 0
+def _predict_batches(
+    sample: str, batches: tf.data.Dataset, members: Mapping[str, Member], slices: int, scratch: Path
+) -> dict[str, MemberPrediction]:
+    """Run all members over batches of Crops.
+
+    Args:
+        sample: Name of the sample of slices, for messages and file names.
+        batches: Batches of Crops.
+        members: Networks by name.
+        slices: Number of slices in all batches.
+        scratch: Existing folder for the embeddings.
+    """
+    progress = Progress("evaluate", slices, f"{sample} slices by {', '.join(members)}")
+    writers = {
+        name: _PredictionWriter(member, slices, scratch / f"{sample}-{name}.f32") for name, member in members.items()
+    }
+    row = 0
     for crops in batches:
         count = len(next(iter(crops.values())))
-        if done + count > slices:
-            raise ContractError(f"more {what} records than the index has", f"{slices}")
+        if row + count > slices:
+            raise ContractError(f"more {sample} records than the index has", f"{slices}", "Segment the slices again.")
         for name, member in members.items():
-            recorders[name].add(done, crops[crop_key(member.card)])
-        done += count
+            writers[name].add(row, crops[crop_key(member.card)])
+        row += count
         progress.advance(count)
-    if done < slices:
-        raise ContractError(f"{done} {what} records", f"{slices}, as the index says")
-    return {name: recorder.finish() for name, recorder in recorders.items()}
+    if row < slices:
+        raise ContractError(f"{row} {sample} records", f"{slices} as in the index", "Segment the slices again.")
+    return {name: writer.finish() for name, writer in writers.items()}
 
 
 def crop_key(card: BackboneCard) -> str:
-    """Names what a member sees: members with the same name see the same crops."""
+    """Return the name of a member's input format; members with the same one receive the same crops."""
     return f"{card.image_size}x{card.channels}"
 
 
 def _batches_of_rows(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member]
 ) -> tf.data.Dataset:
-    encoded = tf.data.Dataset.from_generator(
-        lambda: (image for _, image in chosen_slices(folder, split, rows.tolist())),
+    images = tf.data.Dataset.from_generator(
+        lambda: (image for _, image in iterate_rows(folder, split, rows.tolist())),
         output_signature=tf.TensorSpec([], tf.string),
     )
-    return _crop_batches(encoded, members)
+    return _crop_batches(images, members)
 
 
-def _crop_batches(encoded: tf.data.Dataset, members: Mapping[str, Member]) -> tf.data.Dataset:
-    """Yields Crops of up to BATCH slices from encoded ones."""
+def _crop_batches(images: tf.data.Dataset, members: Mapping[str, Member]) -> tf.data.Dataset:
+    """Return a data set of Crops of up to BATCH slices from one of encoded slices."""
     shapes = {crop_key(member.card): (member.card.image_size, member.card.channels) for member in members.values()}
-    crops = encoded.map(
+    crops = images.map(
         lambda image: {key: decode_and_crop(image, *shape) for key, shape in shapes.items()},
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return crops.batch(BATCH).prefetch(4)
 
 
-def chosen_slices(folder: Path, split: str, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
-    """Yields (row, encoded slice) of some rows of a split, in their order, one at a time."""
-    wanted = frozenset(rows)
+def iterate_rows(folder: Path, split: str, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield (row, encoded slice) for some rows of a split, in the split's order, one at a time."""
+    row_set = frozenset(rows)
     records = chain.from_iterable(map(read_records, shards_of(folder, split)))
-    for row, record in enumerate(islice(records, max(wanted, default=-1) + 1)):
-        if row in wanted:
+    for row, record in enumerate(islice(records, max(row_set, default=-1) + 1)):
+        if row in row_set:
             yield row, decode_example(record)["image"]

@@ -42,12 +42,19 @@ def separation(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
     return float(roc_auc_score(np.repeat((0, 1), (len(low), len(high))), np.concatenate([low, high])))
 
 
-def calibration_error(scores: Scores, labels: Labels, bins: int = 15) -> float:
+CALIBRATION_BINS = 15
+
+
+def confidence_bins(scores: Scores) -> Labels:
+    """Return the bin of each slice's confidence, int64 [N] in 0..CALIBRATION_BINS - 1, all bins of equal width."""
+    return np.minimum((scores.max(axis=1) * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+
+
+def calibration_error(scores: Scores, labels: Labels) -> float:
     """Return the expected calibration error: mean gap of confidence and accuracy over bins (Guo et al. 2017, eq. 3)."""
     confidence = scores.max(axis=1)
     correct = scores.argmax(axis=1) == labels
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(index, weights=correct - confidence, minlength=bins)
+    gaps = np.bincount(confidence_bins(scores), weights=correct - confidence)
     return float(np.abs(gaps).sum() / len(labels))
 
 

@@ -48,7 +48,7 @@ def class_weights(scratch: Path) -> Iterator[Measurement]:
 
 def train_and_test(slices: Path, class_weights: str, seed: int, scratch: Path) -> Outcome:
     """Trains cnn_small and measures it on the test split, which is as unbalanced as the training split."""
-    from components.evaluate.predictions import load_member, predict_split, slices_of
+    from components.evaluate.predictions import load_member, predict_split, read_split
     from components.shared.slices import read_info
     from components.train.recipe import Recipe
     from components.train.training import train_backbone
@@ -57,7 +57,7 @@ def train_and_test(slices: Path, class_weights: str, seed: int, scratch: Path) -
     info = read_info(slices)
     folder = scratch / f"model-{seed}-{class_weights}"
     train_backbone(slices, "cnn_small", recipe, seed, folder)
-    truth = slices_of(slices, info, "test").labels
+    truth = read_split(slices, info, "test").labels
     members = {"cnn_small": load_member(folder, info)}
     said = predict_split(slices, "test", members, len(truth), folder)["cnn_small"].logits.argmax(axis=1)
     return Outcome(float((said == truth).mean()), f1_of(said == MINORITY, truth == MINORITY))

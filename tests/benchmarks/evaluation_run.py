@@ -123,11 +123,11 @@ def main() -> None:
         make_slices(Path(scratch) / "slices", slices, edge)
         members = make_members(Path(scratch) / "members", edge)
         config, began = EvaluationConfig(name="made-up"), time.perf_counter()
-        found = evaluate_models(Path(scratch) / "slices", members, Path(scratch) / "served", config)
-        write_report(Path(scratch) / "report", found.findings, found.pictures)
+        evaluation = evaluate_models(Path(scratch) / "slices", members, Path(scratch) / "served", config)
+        write_report(Path(scratch) / "report", evaluation.findings, evaluation.images)
         seconds = time.perf_counter() - began
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    spent = {"seconds": seconds, "network_seconds": found.network_seconds, "peak_mib": peak_mib}
+    spent = {"seconds": seconds, "network_seconds": evaluation.network_seconds, "peak_mib": peak_mib}
     print(json.dumps({"slices": slices, **spent}))
 
 

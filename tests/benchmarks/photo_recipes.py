@@ -97,11 +97,11 @@ def _train(slices: Path, folder: Path, recipe: dict[str, Any], seed: int) -> Pat
 
 
 def _tested(slices: Path, model: Path) -> Outcome:
-    from components.evaluate.predictions import load_member, predict_split, slices_of
+    from components.evaluate.predictions import load_member, predict_split, read_split
     from components.shared.slices import read_info
 
     info = read_info(slices)
-    truth = slices_of(slices, info, "test").labels
+    truth = read_split(slices, info, "test").labels
     members = {NETWORK: load_member(model, info)}
     said = predict_split(slices, "test", members, len(truth), model)[NETWORK].logits.argmax(axis=1)
     trained = {count.species: count.slices for count in info.counts if count.split == "train"}

@@ -30,10 +30,10 @@ def _with_mobilenet(folder: Path) -> Path:
     """Publishes a served model of one untrained mobilenet at 224 px; returns the repository."""
     import keras
 
-    from components.evaluate.ensemble.calibration import Ensemble
     from components.evaluate.ensemble.rules import SoftVote
-    from components.evaluate.export.saved_model import ServedModel, export_served_model
-    from components.evaluate.open_set import Part, UnknownScore
+    from components.evaluate.ensemble.selection import Ensemble
+    from components.evaluate.export.saved_model import ServedGraph, export_served_model
+    from components.evaluate.open_set import OpenSetScore, ScaledScore
     from components.evaluate.predictions import Member
     from components.shared.contracts import BackboneCard
     from components.train.backbones.build import build_backbone
@@ -54,8 +54,8 @@ def _with_mobilenet(folder: Path) -> Path:
         data_hash="0" * 64,
         seconds=0,
     )
-    unknown = UnknownScore((Part("doubt", 0.1, 0.1),), 1.0, (), {})
-    served = ServedModel(
+    unknown = OpenSetScore((ScaledScore("max_softmax", 0.1, 0.1),), 1.0, (), {})
+    served = ServedGraph(
         {"mobilenet": Member(card, network)}, Ensemble(SoftVote({"mobilenet": 1.0}), 1.0), unknown, classes, 1
     )
     export_served_model(served, folder / "exported")

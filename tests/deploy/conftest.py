@@ -19,6 +19,7 @@ from components.shared.signing import sign_folder
 from tests.deploy.fake_cluster import FakeCluster, respond, write_kubeconfig
 from tests.deploy.revisions import OLD
 from tests.http_server import http_server
+from tests.model_cards import model_score
 
 
 def write_artifact(
@@ -40,7 +41,7 @@ def write_artifact(
         segmented=True,
         members=("cnn_small",),
         rule="mean",
-        metrics={"accuracy": 0.97},
+        metrics=model_score(0.97),
         thresholds={"confidence": 0.5},
         gate=GateVerdict(passed=gate_passed, accuracy=0.97 if gate_passed else 0.5, threshold=0.95, reasons=reasons),
         data_hash="0" * 64,

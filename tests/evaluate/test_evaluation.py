@@ -1,4 +1,4 @@
-"""Evaluation: what it writes is what it measured, and what is served answers the same."""
+"""The evaluation: its files contain its measurements, and the served model predicts the same."""
 
 import io
 import shutil
@@ -12,14 +12,13 @@ from kfp import dsl
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.evaluate.assessment import accuracy_of
-from components.evaluate.champion import ask_champion
 from components.evaluate.component import evaluate
 from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import Evaluation, evaluate_models
 from components.evaluate.export.saved_model import WARMUP_FILE
 from components.evaluate.gate import GateConfig
-from components.evaluate.model_selection import Choice, Source, choose_on_validation
+from components.evaluate.measurement import accuracy_of
+from components.evaluate.model_selection import EvaluationSource, Selection, select_on_validation
 from components.evaluate.predictions import load_member
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
@@ -32,7 +31,7 @@ CONFIG = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.5))
 
 
 @pytest.fixture(scope="module")
-def evaluated(
+def model_export(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Evaluation, Path]:
     folder = tmp_path_factory.mktemp("served") / "model"
@@ -40,27 +39,27 @@ def evaluated(
 
 
 @pytest.fixture(scope="module")
-def serve(evaluated: tuple[Evaluation, Path]) -> tf.types.experimental.ConcreteFunction:
-    return tf.saved_model.load(str(evaluated[1])).signatures["serving_default"]
+def serve(model_export: tuple[Evaluation, Path]) -> tf.types.experimental.ConcreteFunction:
+    return tf.saved_model.load(str(model_export[1])).signatures["serving_default"]
 
 
-def test_the_saved_model_answers_every_test_slice_as_the_evaluation_did(
-    evaluated: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction, segmented_slices: Path
+def test_the_saved_model_predicts_every_test_slice_as_the_evaluation(
+    model_export: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction, segmented_slices: Path
 ) -> None:
-    found, _ = evaluated
+    evaluation, _ = model_export
     answers = serve(image_bytes=tf.constant([png for _, _, png in iterate_split(segmented_slices, "test")]))
-    scores = found.measured.scores
+    scores = evaluation.measurement.scores
     np.testing.assert_allclose(answers["scores"], scores, atol=1e-5)
     species = [name.decode() for name in answers["species"].numpy()]
-    assert species == [found.card.classes[place] for place in scores.argmax(axis=1)]
+    assert species == [evaluation.card.classes[label] for label in scores.argmax(axis=1)]
     np.testing.assert_allclose(answers["confidence"], scores.max(axis=1), atol=1e-5)
     assert answers["embedding"].shape[0] == len(scores)
-    known = found.measured.unknown.known > found.card.thresholds["unknown_above"]
-    assert answers["unknown"].numpy().tolist() == known.tolist()
+    flags = evaluation.measurement.open_set.test_scores > evaluation.card.thresholds["unknown_above"]
+    assert answers["unknown"].numpy().tolist() == flags.tolist()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-def test_other_forms_of_the_same_slice_get_the_same_answer(
+def test_other_modes_of_the_same_slice_get_the_same_scores(
     mode: str, serve: tf.types.experimental.ConcreteFunction, segmented_slices: Path
 ) -> None:
     _, _, png = next(iterate_split(segmented_slices, "test"))
@@ -70,34 +69,35 @@ def test_other_forms_of_the_same_slice_get_the_same_answer(
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
 
 
-def test_the_card_holds_the_known_slices_with_their_answers(
-    evaluated: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction
+def test_the_card_contains_known_slices_with_their_scores(
+    model_export: tuple[Evaluation, Path], serve: tf.types.experimental.ConcreteFunction
 ) -> None:
-    found, version = evaluated
-    assert ModelCard.read(version / "model.json") == found.card
-    assert [example.species for example in found.card.examples] == list(found.card.classes)
-    known = [(version / example.file).read_bytes() for example in found.card.examples]
-    scores = np.array([example.scores for example in found.card.examples])
-    np.testing.assert_allclose(serve(image_bytes=tf.constant(known))["scores"], scores, atol=1e-5)
+    evaluation, version = model_export
+    assert ModelCard.read(version / "model.json") == evaluation.card
+    assert [example.species for example in evaluation.card.examples] == list(evaluation.card.classes)
+    slices = [(version / example.file).read_bytes() for example in evaluation.card.examples]
+    scores = np.array([example.scores for example in evaluation.card.examples])
+    np.testing.assert_allclose(serve(image_bytes=tf.constant(slices))["scores"], scores, atol=1e-5)
 
 
-def test_the_metrics_of_the_card_are_those_of_the_confusion_matrix(evaluated: tuple[Evaluation, Path]) -> None:
-    found, _ = evaluated
-    assert found.card.metrics["accuracy"] == accuracy_of(found.measured.confusion)
-    low, high = found.card.metrics["accuracy_interval"]
-    assert low <= found.card.metrics["accuracy"] <= high
-    assert found.card.metrics["accuracy"] > 0.5  # three species; chance is a third
-    assert set(found.card.backbones) == {"cnn_small", "resnet_small"}
+def test_the_metrics_of_the_card_are_those_of_the_confusion_matrix(model_export: tuple[Evaluation, Path]) -> None:
+    evaluation, _ = model_export
+    score = evaluation.card.metrics
+    assert score.accuracy == accuracy_of(evaluation.measurement.confusion)
+    low, high = score.accuracy_interval
+    assert low <= score.accuracy <= high
+    assert score.accuracy > 0.5  # three species; chance is a third
+    assert set(evaluation.card.backbones) == {"cnn_small", "resnet_small"}
 
 
-def test_the_reference_profile_describes_every_held_out_slice(
-    evaluated: tuple[Evaluation, Path], segmented_slices: Path
+def test_the_reference_profile_contains_all_slices_not_trained_on(
+    model_export: tuple[Evaluation, Path], segmented_slices: Path
 ) -> None:
-    found, version = evaluated
-    profile = read_reference(version / found.card.reference)
-    held_out = [png for split in ("validation", "test") for _, _, png in iterate_split(segmented_slices, split)]
-    assert len(profile) == len(held_out)
-    assert profile.loc[3, list(DESCRIPTORS)].to_dict() == pytest.approx(describe(decode_image(held_out[3], 1)))
+    evaluation, version = model_export
+    profile = read_reference(version / evaluation.card.reference)
+    slices = [png for split in ("validation", "test") for _, _, png in iterate_split(segmented_slices, split)]
+    assert len(profile) == len(slices)
+    assert profile.loc[3, list(DESCRIPTORS)].to_dict() == pytest.approx(describe(decode_image(slices[3], 1)))
     assert not profile["specimen"].isin(train_specimens(segmented_slices)).any()
 
 
@@ -106,58 +106,53 @@ def train_specimens(folder: Path) -> set[str]:
     return set(index.loc[index["split"] == "train", "specimen"])
 
 
-def test_the_warm_up_requests_are_what_tensorflow_serving_replays(evaluated: tuple[Evaluation, Path]) -> None:
-    records = list(tf.data.TFRecordDataset(str(evaluated[1] / WARMUP_FILE)).as_numpy_iterator())
+def test_the_warm_up_requests_are_prediction_logs(model_export: tuple[Evaluation, Path]) -> None:
+    records = list(tf.data.TFRecordDataset(str(model_export[1] / WARMUP_FILE)).as_numpy_iterator())
     request = prediction_log_pb2.PredictionLog.FromString(records[0]).predict_log.request
     assert request.model_spec.name == "forams"
     assert tf.make_ndarray(request.inputs["image_bytes"]).shape == (1,)
 
 
-def test_permuted_test_labels_do_not_change_what_is_chosen(
-    evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+def test_permuted_test_labels_do_not_change_the_selection(
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    permuted = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
-    index = pd.read_parquet(permuted / "index.parquet")
+    slices = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
+    index = pd.read_parquet(slices / "index.parquet")
     test = index["split"] == "test"
     index.loc[test, "species"] = index.loc[test, "species"].sample(frac=1, random_state=5).to_numpy()
-    index.to_parquet(permuted / "index.parquet")
-    other = evaluate_models(permuted, trained_backbones, tmp_path / "served", CONFIG)
-    assert (other.card.rule, other.card.thresholds) == (evaluated[0].card.rule, evaluated[0].card.thresholds)
-    assert as_bytes(other.choice) == as_bytes(evaluated[0].choice)
-    assert other.card.metrics["accuracy"] < evaluated[0].card.metrics["accuracy"]
+    index.to_parquet(slices / "index.parquet")
+    other = evaluate_models(slices, trained_backbones, tmp_path / "served", CONFIG)
+    assert (other.card.rule, other.card.thresholds) == (model_export[0].card.rule, model_export[0].card.thresholds)
+    assert as_bytes(other.selection) == as_bytes(model_export[0].selection)
+    assert other.card.metrics.accuracy < model_export[0].card.metrics.accuracy
 
 
-def as_bytes(choice: Choice) -> list[bytes]:
-    """All that was chosen, to the last bit."""
-    arrays = [array for around in choice.unknown.surroundings for array in vars(around).values()]
-    words = (
-        choice.ensemble,
-        choice.unknown.parts,
-        choice.unknown.threshold,
-        choice.unknown.separation,
-        choice.candidates,
-    )
-    return [repr(words).encode(), *(array.tobytes() for array in arrays)]
+def as_bytes(selection: Selection) -> list[bytes]:
+    """Return all results of model selection, to the last bit."""
+    open_set = selection.open_set
+    arrays = [array for bank in open_set.banks for array in vars(bank).values()]
+    values = (selection.ensemble, open_set.terms, open_set.threshold, open_set.separation, selection.candidates)
+    return [repr(values).encode(), *(array.tobytes() for array in arrays)]
 
 
-def test_permuted_validation_labels_do_change_what_is_chosen(
-    evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+def test_permuted_validation_labels_change_the_selection(
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    permuted = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
-    index = pd.read_parquet(permuted / "index.parquet")
+    slices = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
+    index = pd.read_parquet(slices / "index.parquet")
     rows = index["split"] == "validation"
     index.loc[rows, "species"] = index.loc[rows, "species"].sample(frac=1, random_state=5).to_numpy()
-    index.to_parquet(permuted / "index.parquet")
-    info = read_info(permuted)
+    index.to_parquet(slices / "index.parquet")
+    info = read_info(slices)
     members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
-    source = Source(permuted, info, members, tmp_path)
-    choice = choose_on_validation(source)
-    assert choice.ensemble.temperature > evaluated[0].choice.ensemble.temperature
-    assert as_bytes(choice) != as_bytes(evaluated[0].choice)
+    source = EvaluationSource(slices, info, members, tmp_path)
+    selection = select_on_validation(source)
+    assert selection.ensemble.temperature > model_export[0].selection.ensemble.temperature
+    assert as_bytes(selection) != as_bytes(model_export[0].selection)
 
 
-def test_what_is_chosen_needs_no_test_slices(
-    evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+def test_the_selection_needs_no_test_slices(
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     without = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
     for shard in without.glob("slices-test-*"):
@@ -166,12 +161,12 @@ def test_what_is_chosen_needs_no_test_slices(
     index[index["split"] != "test"].to_parquet(without / "index.parquet")
     info = read_info(without)
     members = {member.card.backbone: member for member in (load_member(path, info) for path in trained_backbones)}
-    source = Source(without, info, members, tmp_path)
-    assert as_bytes(choose_on_validation(source)) == as_bytes(evaluated[0].choice)
+    source = EvaluationSource(without, info, members, tmp_path)
+    assert as_bytes(select_on_validation(source)) == as_bytes(model_export[0].selection)
 
 
-def with_strangers(source: Path, folder: Path) -> Path:
-    """Copies a data set and adds slices of noise as a species outside the model."""
+def with_unseen_species(source: Path, folder: Path) -> Path:
+    """Copy a data set and add slices of noise as a species outside the model."""
     folder.mkdir()
     info, rng = read_info(source), np.random.default_rng(0)
     images = {id_: png for split in SPLITS for id_, _, png in iterate_split(source, split)}
@@ -188,46 +183,26 @@ def with_strangers(source: Path, folder: Path) -> Path:
     return folder
 
 
-def test_species_outside_the_model_are_measured_and_change_nothing_else(
-    evaluated: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
+def test_unseen_species_change_only_their_own_metrics(
+    model_export: tuple[Evaluation, Path], segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    slices = with_strangers(segmented_slices, tmp_path / "slices")
-    found = evaluate_models(slices, trained_backbones, tmp_path / "served", CONFIG)
-    told, untold = found.card.metrics, evaluated[0].card.metrics
-    assert told["unknown_auroc"] > 0.9
-    assert told["unknown_auroc_by_species"] == {"Noise": told["unknown_auroc"]}
-    assert told["unknown_flagged_by_species"] == {"Noise": told["unknown_flagged_unseen"]}
-    assert told["unknown_flagged_unseen"] > told["unknown_flagged_known"]
-    assert (untold["unknown_auroc"], untold["unknown_flagged_unseen"]) == (None, None)
-    assert as_bytes(found.choice) == as_bytes(evaluated[0].choice)
-    assert {key: value for key, value in told.items() if not key.startswith("unknown")} == {
-        key: value for key, value in untold.items() if not key.startswith("unknown")
+    slices = with_unseen_species(segmented_slices, tmp_path / "slices")
+    evaluation = evaluate_models(slices, trained_backbones, tmp_path / "served", CONFIG)
+    score, without = evaluation.card.metrics, model_export[0].card.metrics
+    assert score.unknown_auroc is not None
+    assert score.unknown_auroc > 0.9
+    assert score.unknown_auroc_by_species == {"Noise": score.unknown_auroc}
+    assert score.unknown_flagged_by_species == {"Noise": score.unknown_flagged_unseen}
+    assert score.unknown_flagged_unseen is not None
+    assert score.unknown_flagged_unseen > score.unknown_flagged_known
+    assert (without.unknown_auroc, without.unknown_flagged_unseen) == (None, None)
+    assert as_bytes(evaluation.selection) == as_bytes(model_export[0].selection)
+    assert {key: value for key, value in score if not key.startswith("unknown")} == {
+        key: value for key, value in without if not key.startswith("unknown")
     }
 
 
-def test_the_model_now_served_is_asked_about_the_same_slices(
-    evaluated: tuple[Evaluation, Path], segmented_slices: Path
-) -> None:
-    found, version = evaluated
-    test = found.measured.test.slices
-    right = found.measured.scores.argmax(axis=1) == test.labels
-    for source in (str(version), str(version.parent), f"file://{version.parent}"):
-        champion = ask_champion(source, segmented_slices, found.card.classes, test, right, 0)
-        assert (champion.accuracy, champion.problem, champion.p) == (found.card.metrics["accuracy"], "", 1.0)
-
-
-@pytest.mark.parametrize(("source", "words"), [("/nowhere", "nowhere"), ("s3://bucket/model", "Mount it")])
-def test_a_model_that_cannot_be_asked_refuses_through_the_gate(
-    source: str, words: str, evaluated: tuple[Evaluation, Path], segmented_slices: Path
-) -> None:
-    found, _ = evaluated
-    test = found.measured.test.slices
-    champion = ask_champion(source, segmented_slices, found.card.classes, test, np.ones(len(test.ids), dtype=bool), 0)
-    assert np.isnan(champion.accuracy)
-    assert words in champion.problem
-
-
-def test_a_model_of_other_data_is_refused(
+def test_a_model_of_other_data_is_rejected(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(segmented_slices, tmp_path / "slices"))
@@ -237,14 +212,14 @@ def test_a_model_of_other_data_is_refused(
     assert not (tmp_path / "served").exists()
 
 
-def test_the_same_backbone_twice_is_refused(
+def test_the_same_backbone_twice_is_rejected(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(ContractError, match="2 models of 1 backbones"):
         evaluate_models(segmented_slices, [trained_backbones[0]] * 2, tmp_path / "served", CONFIG)
 
 
-def test_the_component_leaves_verdict_metrics_matrix_and_report(
+def test_the_component_writes_verdict_metrics_matrix_and_report(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:
     metrics = dsl.Metrics(uri=str(tmp_path / "metrics"))
@@ -268,8 +243,8 @@ def test_the_component_leaves_verdict_metrics_matrix_and_report(
     assert 0 <= metrics.metadata["macro_f1"] <= 1
     assert len(confusion.metadata["confusionMatrix"]["rows"]) == 3
     report = (tmp_path / "report.html").read_text()
-    assert "must not be used yet" in report
-    assert "All figures were made with synthetic specimens." in report
+    assert "must not be deployed" in report
+    assert "All results are from synthetic specimens." in report
     assert "http" not in report.replace("http-equiv", "")
-    written = {path.suffix for path in (tmp_path / "findings").iterdir()}
-    assert written == {".html", ".md", ".json", ".csv"}
+    suffixes = {path.suffix for path in (tmp_path / "findings").iterdir()}
+    assert suffixes == {".html", ".md", ".json", ".csv"}

@@ -22,6 +22,7 @@ from components.shared.images.segmentation import segment_slice
 from components.shared.reference_profile import write_reference
 from monitoring.config import MonitorConfig
 from monitoring.drift.reference import ReferenceProfile, load_profile
+from tests.model_cards import model_score
 from tests.monitoring.drift_traffic import MODEL
 
 SPECIES = ("Alveolina", "Baculogypsina", "Coskinolina", "Lockhartia", "Orbitoides", "Rhapydionina")
@@ -118,7 +119,7 @@ def model_card() -> ModelCard:
         segmented=True,
         members=("logistic",),
         rule="one member",
-        metrics={},
+        metrics=model_score(),
         thresholds={"unknown": 0.4},
         gate=GateVerdict(passed=True, accuracy=1.0, threshold=0.9, reasons=()),
         data_hash="0" * 64,

@@ -22,6 +22,7 @@ from pipelines.compile import compile_pipeline
 from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM, drift
 from pipelines.resources import Placement, TrainingResources, cluster_pipelines
 from pipelines.training import GATE
+from tests.model_cards import model_score
 from tests.monitoring.drift_traffic import append_events, events_of
 
 SPECIES = ("Alveolina", "Fallotia")
@@ -56,7 +57,8 @@ def models(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     write_reference(folder / "reference.parquet", pd.DataFrame(answered(range(40), 0)))
     ModelCard(
-        name="forams", classes=SPECIES, channels=1, segmented=True, members=(), rule="", metrics={}, thresholds={},
+        name="forams", classes=SPECIES, channels=1, segmented=True, members=(), rule="",
+        metrics=model_score(), thresholds={},
         gate=GateVerdict(passed=True, accuracy=1, threshold=0, reasons=()), data_hash="", code_version="test",
     ).write(folder / "model.json")  # fmt: skip
     return tmp_path / "models"

@@ -21,6 +21,7 @@ from components.shared.images.decoding import encode_png
 from components.shared.images.segmentation import segment_slice
 from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
+from tests.model_cards import model_score
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
@@ -31,7 +32,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     """Write a small model that fulfils the contract; a factor of NaN gives scores of NaN."""
     import tensorflow as tf
 
-    from components.evaluate.export.named_scores import name_scores
+    from components.evaluate.export.saved_model import name_scores
     from components.shared.images.crops import decode_and_crop
 
     shape = [IMAGE_SIZE, IMAGE_SIZE, channels]
@@ -85,7 +86,7 @@ def card_of(name: str, **changes: Any) -> ModelCard:
         "segmented": True,
         "members": ("projection",),
         "rule": "the only member",
-        "metrics": {},
+        "metrics": model_score(),
         "thresholds": {"unknown": 0.4},
         "gate": GateVerdict(passed=True, accuracy=1.0, threshold=0.5, reasons=()),
         "data_hash": "0" * 64,

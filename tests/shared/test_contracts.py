@@ -18,6 +18,7 @@ from components.shared.contracts import (
     SplitCount,
 )
 from components.shared.errors import ContractError
+from tests.model_cards import model_score
 
 VERDICT = GateVerdict(passed=True, accuracy=0.96, threshold=0.95, reasons=("good",))
 DOCUMENTS: list[Document] = [
@@ -49,7 +50,7 @@ DOCUMENTS: list[Document] = [
         segmented=True,
         members=("cnn_small",),
         rule="best single: cnn_small",
-        metrics={"accuracy": 0.96, "auc": None},
+        metrics=model_score(0.96, auc=None),
         thresholds={"unknown_above": 0.4},
         gate=VERDICT,
         data_hash="0" * 64,
@@ -85,13 +86,54 @@ def test_another_schema_version_is_rejected_with_both_names(document: Document) 
         type(document).parse(text, "somewhere.json")
 
 
+OLD_MODEL = Path(__file__).parents[1] / "fixtures" / "served-model-0.1.0" / "foraminifera" / "1"
+OLD_EVENTS = Path(__file__).parents[1] / "fixtures" / "drift-events-0.1.0"
+
+
+def test_a_model_card_of_0_1_0_is_read_with_todays_fields() -> None:
+    stored = json.loads((OLD_MODEL / "model.json").read_text())
+    card = ModelCard.read(OLD_MODEL / "model.json")
+    assert stored["schema"] != ModelCard.SCHEMA
+    assert card.metrics.accuracy == stored["metrics"]["accuracy"]
+    assert card.metrics.unknown_score == "mahalanobis"
+    assert card.metrics.species["Fallotia"].recall == stored["metrics"]["species"]["Fallotia"]["recall"]
+    assert card.backbones["cnn_small"].macro_f1 == stored["backbones"]["cnn_small"]["macro_f1"]
+    assert ModelCard.parse(card.to_json(), "written again") == card
+
+
+def test_open_set_scores_of_0_1_0_get_todays_names() -> None:
+    fields = json.loads((OLD_MODEL / "model.json").read_text())
+    fields["metrics"]["unknown_score"] = "doubt + solitude"
+    assert ModelCard.parse(json.dumps(fields), "card").metrics.unknown_score == "max_softmax + knn"
+
+
+@pytest.mark.parametrize("metrics", [{}, None, {"unknown_score": 3}])
+def test_a_card_of_0_1_0_with_damaged_metrics_is_rejected(metrics: object) -> None:
+    fields = {**json.loads((OLD_MODEL / "model.json").read_text()), "metrics": metrics}
+    with pytest.raises(ContractError, match="metrics"):
+        ModelCard.parse(json.dumps(fields), "card")
+
+
+def test_a_card_of_0_1_0_with_an_unknown_schema_is_rejected() -> None:
+    text = (OLD_MODEL / "model.json").read_text().replace("served-model/1", "served-model/0")
+    with pytest.raises(ContractError, match="served-model/0"):
+        ModelCard.parse(text, "card")
+
+
+def test_drift_events_of_0_1_0_are_read() -> None:
+    lines = [line for path in OLD_EVENTS.glob("*.jsonl") for line in path.read_bytes().splitlines()]
+    events = [DriftEvent.of_line(line, "events") for line in lines]
+    assert [event.time for event in events] == sorted(event.time for event in events)
+    assert {event.model for event in events} == {"foraminifera"}
+
+
 def test_an_unknown_field_is_rejected_by_name() -> None:
     fields = {**json.loads(DOCUMENTS[0].to_json()), "colour": "red"}
     with pytest.raises(ContractError, match="colour"):
         SlicesInfo.parse(json.dumps(fields), "somewhere.json")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": []}', "null", "3", '"text"', "[" * 100_000])
 def test_other_texts_are_rejected_with_their_source(text: str) -> None:
     with pytest.raises(ContractError, match=r"somewhere.json"):
         SlicesInfo.parse(text, "somewhere.json")

@@ -1,1 +1,1 @@
-"""The ensemble: its rules, how one is selected, and its calibration."""
+"""Ensemble rules and their selection on validation slices."""

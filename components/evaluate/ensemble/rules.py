@@ -1,4 +1,4 @@
-"""How members' votes become one: the ensemble rules, as data that NumPy and TensorFlow both read."""
+"""The ensemble rules: data that both NumPy and TensorFlow evaluate."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,39 +8,39 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 Logits = NDArray[np.float32]
-Shares = NDArray[np.float64]
+Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SoftVote:
-    """The weighted mean of the members' probabilities.
+    """Weighted mean of the members' probabilities.
 
-    One member of weight one is the best single; equal weights are a mean of the best.
+    One member of weight one is the best single network; equal weights are the mean of the best.
 
     Attributes:
-        weights: share of each member's vote, by backbone; they sum to one, and members without a vote are left out.
+        weights: Weight of each member's vote by backbone. They sum to one; backbones without a vote are left out.
     """
 
     weights: Mapping[str, float]
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The backbones that it asks, in the order of their embeddings."""
+        """Return the backbones that vote, in the order of their embeddings."""
         return tuple(self.weights)
 
     @property
     def leader(self) -> str:
-        """The member with the largest share of the vote, the first of several."""
+        """Return the member with the largest weight, the first one if several have it."""
         return max(self.weights, key=lambda name: self.weights[name])
 
     @property
     def complexity(self) -> tuple[int, int]:
-        """How many members there are, and how many numbers were fitted."""
+        """Return the number of members and the number of fitted parameters."""
         equal = len(set(self.weights.values())) == 1
         return len(self.weights), 0 if equal else len(self.weights) - 1
 
-    def words(self, classes: Sequence[str]) -> str:  # noqa: ARG002 the species do not matter to this rule
-        """The rule in words."""
+    def describe(self, classes: Sequence[str]) -> str:  # noqa: ARG002 this rule is the same for all species
+        """Return the rule as text."""
         names = list(self.weights)
         if len(names) == 1:
             return f"best single: {names[0]}"
@@ -48,21 +48,23 @@ class SoftVote:
             return f"mean of the best {len(names)}: {' + '.join(names)}"
         return f"soft vote: {' + '.join(f'{weight:.2f} {name}' for name, weight in self.weights.items())}"
 
-    def shares(self, logits: Mapping[str, Logits]) -> Shares:
-        """Combines members' logits [N, K] into float64 [N, K] that sum to one."""
-        return np.asarray(np.sum([weight * probabilities(logits[name]) for name, weight in self.weights.items()], 0))
+    def probabilities(self, logits: Mapping[str, Logits]) -> Probabilities:
+        """Combine the members' logits [N, K] into probabilities float64 [N, K]."""
+        votes = [weight * member_probabilities(logits[name]) for name, weight in self.weights.items()]
+        return np.asarray(np.sum(votes, 0))
 
 
 @dataclass(frozen=True)
 class ConfidenceSwitch:
-    """The published rule (arXiv 2512.00912): a main model answers, another mends its weak species.
+    """Answer of a main network, corrected by a second one (arXiv 2512.00912).
 
-    Where the main model says a weak species and the patch model is more confident, the patch model is believed.
+    Where the main network names one of its weak species with less confidence than the patch network has in its own
+    answer, the answer of the patch network is used.
 
     Attributes:
-        main: the backbone that answers.
-        patch: the backbone that mends.
-        weak: labels of the species in which the main model is weak.
+        main: Backbone whose answer is used by default.
+        patch: Backbone whose answer replaces it.
+        weak: Labels of the species in which the main network is weak.
     """
 
     main: str
@@ -71,34 +73,34 @@ class ConfidenceSwitch:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The backbones that it asks, in the order of their embeddings."""
+        """Return the backbones that vote, in the order of their embeddings."""
         return self.main, self.patch
 
     @property
     def leader(self) -> str:
-        """The member that answers most slices."""
+        """Return the member that answers most slices."""
         return self.main
 
     @property
     def complexity(self) -> tuple[int, int]:
-        """How many members there are, and how many numbers were fitted."""
+        """Return the number of members and the number of fitted parameters."""
         return 2, len(self.weak)
 
-    def words(self, classes: Sequence[str]) -> str:
-        """The rule in words."""
+    def describe(self, classes: Sequence[str]) -> str:
+        """Return the rule as text."""
         weak = " or ".join(classes[label] for label in self.weak)
-        return f"confidence switch: {self.main}, but {self.patch} where {self.main} says {weak} with less confidence"
+        return f"confidence switch: {self.main}, but {self.patch} where {self.main} names {weak} with less confidence"
 
-    def shares(self, logits: Mapping[str, Logits]) -> Shares:
-        """Combines members' logits [N, K] into float64 [N, K] that sum to one."""
-        main, patch = probabilities(logits[self.main]), probabilities(logits[self.patch])
-        switched = np.isin(main.argmax(axis=1), self.weak) & (patch.max(axis=1) > main.max(axis=1))
-        return np.where(switched[:, None], patch, main)
+    def probabilities(self, logits: Mapping[str, Logits]) -> Probabilities:
+        """Combine the members' logits [N, K] into probabilities float64 [N, K]."""
+        main, patch = member_probabilities(logits[self.main]), member_probabilities(logits[self.patch])
+        use_patch = np.isin(main.argmax(axis=1), self.weak) & (patch.max(axis=1) > main.max(axis=1))
+        return np.where(use_patch[:, None], patch, main)
 
 
 Rule = SoftVote | ConfidenceSwitch
 
 
-def probabilities(logits: Logits) -> Shares:
-    """Returns the softmax of logits [N, K] as float64."""
+def member_probabilities(logits: Logits) -> Probabilities:
+    """Return the softmax of one member's logits [N, K] as float64."""
     return np.asarray(softmax(logits.astype(np.float64), axis=1))

@@ -1,6 +1,6 @@
-"""The ensemble rules and the scores of unknown species in TensorFlow, for the served model.
+"""The ensemble rules and the open-set scores in TensorFlow, for the served model.
 
-Each function does what its namesake in `rules` and `unknown` does with NumPy, in float32.
+Each function computes the same as its counterpart in `ensemble.rules` and `open_set` does with NumPy, in float32.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,80 +8,86 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from components.evaluate.ensemble.rules import ConfidenceSwitch, Rule
-from components.evaluate.open_set import UnknownScore
+from components.evaluate.open_set import OpenSetScore
 
 _TINY = 1e-12
 
 
-def combined_shares(rule: Rule, logits: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Combines members' logits [N, K] as the rule says: float32 [N, K] that sum to one."""
+def combined_probabilities(rule: Rule, logits: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Combine the members' logits [N, K] by a rule: float32 [N, K] that sum to one."""
     if isinstance(rule, ConfidenceSwitch):
-        return _switched(rule, tf.nn.softmax(logits[rule.main]), tf.nn.softmax(logits[rule.patch]))
+        return _switch(rule, tf.nn.softmax(logits[rule.main]), tf.nn.softmax(logits[rule.patch]))
     return tf.add_n([weight * tf.nn.softmax(logits[name]) for name, weight in rule.weights.items()])
 
 
-def _switched(rule: ConfidenceSwitch, main: tf.Tensor, patch: tf.Tensor) -> tf.Tensor:
+def _switch(rule: ConfidenceSwitch, main: tf.Tensor, patch: tf.Tensor) -> tf.Tensor:
     weak = tf.reduce_any(tf.argmax(main, axis=1)[:, None] == tf.constant(rule.weak, tf.int64), axis=1)
-    surer = tf.reduce_max(patch, axis=1) > tf.reduce_max(main, axis=1)
-    return tf.where((weak & surer)[:, None], patch, main)
+    less_confident = tf.reduce_max(patch, axis=1) > tf.reduce_max(main, axis=1)
+    return tf.where((weak & less_confident)[:, None], patch, main)
 
 
-class ServedUnknown(tf.Module):
-    """The score of unknown species; what it knows of the training slices is kept as variables.
+class ServedOpenSetScore(tf.Module):
+    """The open-set score in the served graph; the arrays of the feature banks that it needs are variables.
 
     Args:
-        score: what evaluation chose.
+        score: Score and threshold from model selection.
     """
 
-    def __init__(self, score: UnknownScore) -> None:
+    def __init__(self, score: OpenSetScore) -> None:
         super().__init__(name="unknown")
-        self._parts, self.threshold = score.parts, score.threshold
-        names = {part.name for part in score.parts}
-        around = score.surroundings
-        self.banks = [tf.Variable(s.bank, trainable=False) for s in around if "solitude" in names]
-        self.whitenings = [tf.Variable(s.whitening, trainable=False) for s in around if "distance" in names]
-        self.centres = [tf.Variable(s.centres, trainable=False) for s in around if "distance" in names]
+        self._terms, self.threshold = score.terms, score.threshold
+        names = {term.name for term in score.terms}
+        banks = score.banks
+        self.banks = [tf.Variable(bank.bank, trainable=False) for bank in banks if "knn" in names]
+        self.whitenings = [
+            tf.Variable(bank.whitening_matrix, trainable=False) for bank in banks if "mahalanobis" in names
+        ]
+        self.centres = [tf.Variable(bank.centres, trainable=False) for bank in banks if "mahalanobis" in names]
 
-    def flags(self, shares: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Says which slices are unknown, bool [N]; one with a number that is not finite always is.
+    def flags(
+        self, probabilities: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
+        """Return which slices are flagged as unknown, bool [N]; slices with a non-finite number always are.
 
         Args:
-            shares: combined votes before the temperature, float32 [N, K].
-            logits: float32 [N, K] of each member.
-            embeddings: float32 [N, D] of each member.
+            probabilities: Combined probabilities before the temperature, float32 [N, K].
+            logits: Logits of each member, float32 [N, K].
+            embeddings: Embeddings of each member, float32 [N, D].
         """
         finite = [tf.reduce_all(tf.math.is_finite(values), axis=1) for values in (*logits, *embeddings)]
-        within = self.score(shares, logits, embeddings) <= self.threshold  # False for NaN
+        within = self.score(probabilities, logits, embeddings) <= self.threshold  # False for NaN
         return ~(within & tf.reduce_all(finite, axis=0))
 
-    def score(self, shares: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Scores slices, float32 [N].
+    def score(
+        self, probabilities: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
+        """Return the score of each slice, float32 [N].
 
         Args:
-            shares: combined votes before the temperature, float32 [N, K].
-            logits: float32 [N, K] of each member.
-            embeddings: float32 [N, D] of each member.
+            probabilities: Combined probabilities before the temperature, float32 [N, K].
+            logits: Logits of each member, float32 [N, K].
+            embeddings: Embeddings of each member, float32 [N, D].
         """
         units = [embedding / tf.maximum(tf.norm(embedding, axis=1, keepdims=True), _TINY) for embedding in embeddings]
         scores: dict[str, Callable[[], tf.Tensor]] = {
-            "doubt": lambda: 1 - tf.reduce_max(shares, axis=1),
-            "entropy": lambda: -tf.reduce_sum(tf.math.xlogy(shares, shares), axis=1),
+            "max_softmax": lambda: 1 - tf.reduce_max(probabilities, axis=1),
+            "entropy": lambda: -tf.reduce_sum(tf.math.xlogy(probabilities, probabilities), axis=1),
             "energy": lambda: -_mean([tf.reduce_logsumexp(values, axis=1) for values in logits]),
-            "solitude": lambda: self._solitude(units),
-            "distance": lambda: self._distance(units),
+            "knn": lambda: self._knn(units),
+            "mahalanobis": lambda: self._mahalanobis(units),
         }
-        return tf.add_n([(scores[part.name]() - part.middle) / part.span for part in self._parts])
+        return tf.add_n([(scores[term.name]() - term.median) / term.span for term in self._terms])
 
-    def _solitude(self, units: Sequence[tf.Tensor]) -> tf.Tensor:
+    def _knn(self, units: Sequence[tf.Tensor]) -> tf.Tensor:
         nearest = [
             tf.reduce_max(tf.matmul(unit, bank, transpose_b=True), axis=1)
             for unit, bank in zip(units, self.banks, strict=True)
         ]
         return 1 - _mean(nearest)
 
-    def _distance(self, units: Sequence[tf.Tensor]) -> tf.Tensor:
-        places = zip(units, self.whitenings, self.centres, strict=True)
-        return _mean([_nearest_square(tf.matmul(unit, whitening), centres) for unit, whitening, centres in places])
+    def _mahalanobis(self, units: Sequence[tf.Tensor]) -> tf.Tensor:
+        members = zip(units, self.whitenings, self.centres, strict=True)
+        return _mean([_nearest_square(tf.matmul(unit, matrix), centres) for unit, matrix, centres in members])
 
 
 def _mean(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -89,6 +95,6 @@ def _mean(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def _nearest_square(points: tf.Tensor, centres: tf.Tensor) -> tf.Tensor:
-    """Returns the smallest squared distance of points [N, D] to centres [K, D]."""
+    """Return the smallest squared distance of points [N, D] to centres [K, D]."""
     squares = tf.reduce_sum(points**2, axis=1, keepdims=True) + tf.reduce_sum(centres**2, axis=1)
     return tf.reduce_min(squares - 2 * tf.matmul(points, centres, transpose_b=True), axis=1)

@@ -1,6 +1,9 @@
 """A version of the served model as a folder: SavedModel, card, known slices, warm-up, reference profile, digests."""
 
+import hashlib
+import platform
 from collections.abc import Mapping
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components import __version__
-from components.evaluate.export.profile import MOST_SLICES, reference_profile
-from components.evaluate.export.provenance import library_versions
-from components.evaluate.export.saved_model import ServedModel, export_served_model, write_warmup_requests
-from components.evaluate.measurement import Measured
-from components.evaluate.model_selection import Choice, HeldOut, Source
-from components.evaluate.predictions import chosen_slices
+from components.evaluate.export.saved_model import ServedGraph, export_served_model, write_warmup_requests
+from components.evaluate.measurement import ModelMeasurement
+from components.evaluate.model_selection import EvaluationSource, PredictedSplit, Selection
+from components.evaluate.predictions import iterate_rows
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.errors import ContractError
 from components.shared.images.descriptors import descriptor_names
@@ -24,35 +25,46 @@ from components.shared.slices import index_columns, read_index, spread_rows
 
 REFERENCE_FILE, EXAMPLES_FOLDER = "reference.parquet", "examples"
 MOST_EXAMPLES, WARMUP_SLICES = 32, 4
+MOST_REFERENCE_SLICES = 5000
+"""More than twice the slices that the monitor compares with (`MonitorConfig.reference_slices`)."""
+
+_LIBRARIES = ("tensorflow", "keras", "numpy", "scikit-learn", "opencv-python-headless")
+Rows = dict[str, NDArray[np.int64]]
 
 
 def write_version(
-    version: Path, name: str, source: Source, choice: Choice, measured: Measured, verdict: GateVerdict
+    version: Path,
+    name: str,
+    source: EvaluationSource,
+    selection: Selection,
+    measurement: ModelMeasurement,
+    verdict: GateVerdict,
 ) -> ModelCard:
-    """Writes all that is served, and signs it where there is a key.
+    """Write all files of the served model, and sign them if there is a key.
 
     Args:
-        version: the folder, which does not exist yet.
-        name: of the model.
-        source: data set and members.
-        choice: made on validation.
-        measured: on test.
-        verdict: of the gate.
+        version: Version folder, which must not exist.
+        name: Name of the model.
+        source: Data set and members.
+        selection: Ensemble and open-set score.
+        measurement: Results on the test slices.
+        verdict: Verdict of the gate.
 
     Returns:
-        The model's card, as written.
+        The card of the model, as written.
 
     Raises:
-        BadConfigError: the key to sign with cannot be used.
-        ContractError: the index of the slices has no descriptors.
+        BadConfigError: The signing key cannot be used.
+        ContractError: The index of the slices has no descriptors.
     """
-    served = ServedModel(source.members, choice.ensemble, choice.unknown, source.info.classes, source.info.channels)
-    export_served_model(served, version)
-    examples = _write_examples(version, source, measured)
-    known = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
-    write_warmup_requests(version, name, served, known)
-    _write_reference_profile(version, source, choice, measured.test)
-    card = _model_card(name, source, choice, measured, verdict, served, examples)
+    info = source.info
+    graph = ServedGraph(source.members, selection.ensemble, selection.open_set, info.classes, info.channels)
+    export_served_model(graph, version)
+    examples = _write_examples(version, source, measurement)
+    slices = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
+    write_warmup_requests(version, name, graph, slices)
+    _write_reference_profile(version, source, selection, measurement.test)
+    card = _model_card(name, source, selection, measurement, verdict, graph, examples)
     card.write(version / CARD_FILE)
     sign_folder(version, key_path(SIGNING_KEY))
     return card
@@ -60,14 +72,14 @@ def write_version(
 
 def _model_card(
     name: str,
-    source: Source,
-    choice: Choice,
-    measured: Measured,
+    source: EvaluationSource,
+    selection: Selection,
+    measurement: ModelMeasurement,
     verdict: GateVerdict,
-    served: ServedModel,
+    graph: ServedGraph,
     examples: tuple[Example, ...],
 ) -> ModelCard:
-    info, ensemble = source.info, choice.ensemble
+    info, ensemble = source.info, selection.ensemble
     return ModelCard(
         name=name,
         classes=info.classes,
@@ -75,66 +87,94 @@ def _model_card(
         segmented=info.preprocessing.get("segment", {}).get("method") == "specimen",
         image_size=info.image_size,
         members=ensemble.members,
-        rule=ensemble.rule.words(info.classes),
-        metrics=measured.metrics,
-        backbones=measured.backbones,
-        thresholds={"unknown_above": choice.unknown.threshold, "temperature": ensemble.temperature},
+        rule=ensemble.rule.describe(info.classes),
+        metrics=measurement.score,
+        backbones=measurement.backbones,
+        thresholds={"unknown_above": selection.open_set.threshold, "temperature": ensemble.temperature},
         gate=verdict,
         data_hash=info.sources_hash,
         code_version=__version__,
         reference=REFERENCE_FILE,
-        signatures=served.signatures(),
+        signatures=graph.signatures(),
         versions=library_versions(),
         examples=examples,
     )
 
 
-def _write_examples(version: Path, source: Source, measured: Measured) -> tuple[Example, ...]:
-    """Keeps the first test slice of each species, with the ensemble's answer."""
+def _write_examples(version: Path, source: EvaluationSource, measurement: ModelMeasurement) -> tuple[Example, ...]:
+    """Write the first test slice of each species and return it with the scores of the ensemble."""
     (version / EXAMPLES_FOLDER).mkdir()
-    test = measured.test.slices
+    test = measurement.test.slices
     labels, first = np.unique(test.labels, return_index=True)
     label_of = dict(zip(first[:MOST_EXAMPLES].tolist(), labels.tolist(), strict=False))
     examples = {}
-    for row, encoded in chosen_slices(source.folder, "test", label_of):
+    for row, image in iterate_rows(source.folder, "test", label_of):
         label = label_of[row]
         file = f"{EXAMPLES_FOLDER}/{label:03d}.png"
-        (version / file).write_bytes(encoded)
-        answer = tuple(float(score) for score in measured.scores[row])
-        examples[label] = Example(id=test.ids[row], file=file, species=source.info.classes[label], scores=answer)
+        (version / file).write_bytes(image)
+        scores = tuple(float(score) for score in measurement.scores[row])
+        examples[label] = Example(id=test.ids[row], file=file, species=source.info.classes[label], scores=scores)
     return tuple(examples[label] for label in sorted(examples))
 
 
-def _write_reference_profile(version: Path, source: Source, choice: Choice, test: HeldOut) -> None:
-    held_out = {"validation": choice.validation, "test": test}
-    rows, ensemble = _reference_rows(held_out), choice.ensemble
-    profile = reference_profile(
-        _described(source, rows),
-        np.concatenate([held_out[split].slices.specimens[chosen] for split, chosen in rows.items()]),
-        np.concatenate([ensemble.scores(held_out[split].logits)[chosen] for split, chosen in rows.items()]),
-        np.concatenate([held_out[split].embedding(ensemble, chosen) for split, chosen in rows.items()]),
-        source.info.classes,
-        np.concatenate([choice.calls_unknown(held_out[split], chosen) for split, chosen in rows.items()]),
+def _write_reference_profile(
+    version: Path, source: EvaluationSource, selection: Selection, test: PredictedSplit
+) -> None:
+    """Write descriptors and answers of slices that training did not use, in the form of drift events.
+
+    A large data set is sampled: the same share of every specimen's slices, since the monitor's thresholds are resampled
+    from specimens.
+    """
+    splits, ensemble = {"validation": selection.validation, "test": test}, selection.ensemble
+    rows = _reference_rows(splits)
+    scores = np.concatenate([ensemble.scores(splits[split].logits)[numbers] for split, numbers in rows.items()])
+    embedding = np.concatenate([splits[split].embedding(ensemble, numbers) for split, numbers in rows.items()])
+    profile = _descriptors(source, rows).assign(
+        specimen=np.concatenate([splits[split].slices.specimens[numbers] for split, numbers in rows.items()]),
+        species=np.asarray(source.info.classes)[scores.argmax(axis=1)],
+        confidence=scores.max(axis=1).astype(np.float64),
+        unknown=np.concatenate([selection.flag_unknown(splits[split], numbers) for split, numbers in rows.items()]),
+        embedding=list(embedding),
     )
     write_reference(version / REFERENCE_FILE, profile)
 
 
-def _reference_rows(held_out: Mapping[str, HeldOut]) -> dict[str, NDArray[np.int64]]:
-    """Chooses the slices of the reference profile, rows by split."""
-    rows = spread_rows(np.concatenate([split.slices.specimens for split in held_out.values()]), MOST_SLICES)
-    chosen, begin = {}, 0
-    for name, split in held_out.items():
+def _reference_rows(splits: Mapping[str, PredictedSplit]) -> Rows:
+    """Return the rows of the reference profile by split."""
+    specimens = np.concatenate([split.slices.specimens for split in splits.values()])
+    sample = spread_rows(specimens, MOST_REFERENCE_SLICES)
+    rows, begin = {}, 0
+    for name, split in splits.items():
         end = begin + len(split.slices.ids)
-        chosen[name] = rows[(rows >= begin) & (rows < end)] - begin
+        rows[name] = sample[(sample >= begin) & (sample < end)] - begin
         begin = end
-    return chosen
+    return rows
 
 
-def _described(source: Source, rows: Mapping[str, NDArray[np.int64]]) -> pd.DataFrame:
+def _descriptors(source: EvaluationSource, rows: Rows) -> pd.DataFrame:
     names = descriptor_names(source.info.channels)
-    missing = set(names) - set(index_columns(source.folder))
-    if missing:
-        lacking = ", ".join(sorted(missing))
-        raise ContractError(f"{source.folder}: the index has no {lacking}", "descriptors", "Segment the slices again.")
-    described = [read_index(source.folder, split, names).iloc[chosen] for split, chosen in rows.items()]
-    return pd.concat(described, ignore_index=True)
+    absent = set(names) - set(index_columns(source.folder))
+    if absent:
+        columns = ", ".join(sorted(absent))
+        raise ContractError(f"{source.folder}: the index has no {columns}", "descriptors", "Segment the slices again.")
+    tables = [read_index(source.folder, split, names).iloc[numbers] for split, numbers in rows.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Taxonflow, Python and the libraries that the results depend on."""
+    return {
+        "taxonflow": __version__,
+        "python": platform.python_version(),
+        **{name: version_of(name) for name in _LIBRARIES},
+    }
+
+
+def code_digest() -> str:
+    """Return a SHA-256 over the source files of all steps, which changes with every one of them."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

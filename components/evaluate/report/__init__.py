@@ -1,1 +1,1 @@
-"""The report of an evaluation: a page that opens offline, and the same as Markdown, CSV and JSON."""
+"""The report of an evaluation: a page that opens offline, and the same contents as Markdown, CSV and JSON."""

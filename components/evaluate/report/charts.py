@@ -1,54 +1,60 @@
-"""Charts and coloured tables of a report: SVG and HTML without scripts, each with its text for who cannot see it."""
+"""Charts and coloured tables of a report: SVG and HTML without scripts; each chart has an alternative text."""
 
 import html
 from collections.abc import Iterable, Sequence
 
-from components.evaluate.report.findings import ReliabilityBin
+from components.evaluate.measurement import ReliabilityBin
 from components.evaluate.report.tables import Table, percent
-from components.evaluate.report.unknown_curve import UnknownCurve
+from components.shared.contracts.model_score import ModelScore
 
 _SIDE, _LEFT, _BOTTOM, _TOP = 300, 46, 40, 10
 _INK, _GREY, _BLUE, _ORANGE = "#1d2733", "#c8d1db", "#1f5f99", "#c2410c"
 
 
 def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
-    """Draws how often the model is right over how sure it is (Guo et al. 2017, figure 1)."""
+    """Return a reliability diagram: accuracy over confidence (Guo et al. 2017, figure 1)."""
     most = max(group.slices for group in bins)
     bars = "".join(
         f'<rect x="{_x(group.low):.1f}" y="{_y(group.accuracy):.1f}" width="{_x(group.high) - _x(group.low) - 2:.1f}" '
         f'height="{_y(0) - _y(group.accuracy):.1f}" fill="{_BLUE}" '
         f'fill-opacity="{0.25 + 0.75 * (group.slices / most) ** 0.5:.2f}"/>'
         f'<text x="{(_x(group.low) + _x(group.high)) / 2 - 1:.1f}" y="{_y(0) - 4:.1f}" text-anchor="middle" '
-        f'font-size="9" stroke="#fff" stroke-width="2.5" paint-order="stroke">{group.slices:,}</text>'
+        f'font-size="8" stroke="#fff" stroke-width="2.5" paint-order="stroke">{group.slices}</text>'
         for group in bins
     )
-    sentences = ". ".join(
-        f"{group.slices} slices with a confidence of about {percent(group.confidence)}: {percent(group.accuracy)} right"
+    text = ". ".join(
+        f"{group.slices} slices of mean confidence {percent(group.confidence)}: {percent(group.accuracy)} correct"
         for group in bins
     )
-    return _chart(
-        bars + _line([(0, 0), (1, 1)], _ORANGE, "6 4"), "confidence of the answer", "share that is right", sentences
+    return _chart(bars + _line([(0, 0), (1, 1)], _ORANGE, "6 4"), "confidence", "accuracy", text)
+
+
+def unknown_chart(points: Iterable[tuple[float, float]], score: ModelScore) -> str:
+    """Return the ROC curve of unseen species with a dot at the served threshold.
+
+    Args:
+        points: Shares of known and of unseen slices that are flagged, 0..1, by ascending shares.
+        score: Scores of the model, which must contain those of unseen species.
+    """
+    known_share, unseen_share = score.unknown_flagged_known, score.unknown_flagged_unseen or 0.0
+    dot = f'<circle cx="{_x(known_share):.1f}" cy="{_y(unseen_share):.1f}" r="6" fill="{_ORANGE}"/>'
+    text = (
+        f"At the served threshold {percent(unseen_share)} of the slices of unseen species and {percent(known_share)} "
+        f"of the slices of known species are flagged as unknown; area under the curve {score.unknown_auroc or 0.0:.3f}"
     )
+    lines = _line([(0, 0), (1, 1)], _GREY, "6 4") + _line(list(points), _BLUE)
+    return _chart(lines + dot, "known slices flagged as unknown", "unseen slices flagged as unknown", text)
 
 
-def unknown_chart(curve: UnknownCurve) -> str:
-    """Draws the share of unseen species that is flagged over the share of known ones flagged by mistake."""
-    points = list(zip(curve.flagged_known.tolist(), curve.flagged_unseen.tolist(), strict=True))
-    dot = (
-        f'<circle cx="{_x(curve.known_at_threshold):.1f}" cy="{_y(curve.unseen_at_threshold):.1f}" r="6" '
-        f'fill="{_ORANGE}"/>'
-    )
-    words = (
-        f"At the served threshold {percent(curve.unseen_at_threshold)} of the slices of unseen species and "
-        f"{percent(curve.known_at_threshold)} of the known ones are called unknown; area under the curve "
-        f"{curve.auroc:.3f}"
-    )
-    lines = _line([(0, 0), (1, 1)], _GREY, "6 4") + _line(points, _BLUE)
-    return _chart(lines + dot, "known slices called unknown", "unseen species called unknown", words)
+def _chart(shapes: str, across: str, up: str, text: str) -> str:
+    """Return a drawing over the unit square with axes in per cent.
 
-
-def _chart(drawing: str, across: str, up: str, words: str) -> str:
-    """Frames a drawing over the unit square with axes in per cent."""
+    Args:
+        shapes: SVG elements.
+        across: Title of the horizontal axis.
+        up: Title of the vertical axis.
+        text: Alternative text.
+    """
     ticks = "".join(
         f'<path d="M{_x(0):.1f} {_y(tick):.1f}H{_x(1):.1f}" stroke="{_GREY}" stroke-width=".5"/>'
         f'<text x="{_x(0) - 6:.1f}" y="{_y(tick) + 4:.1f}" text-anchor="end">{tick:.0%}</text>'
@@ -57,9 +63,9 @@ def _chart(drawing: str, across: str, up: str, words: str) -> str:
     )
     width, height = _x(1) + 16, _y(0) + _BOTTOM
     return (
-        f'<svg class="chart" role="img" aria-label="{html.escape(words)}" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" height="{height:.0f}" font-size="11" fill="{_INK}"><title>{html.escape(words)}</title>'
-        f"{ticks}{drawing}"
+        f'<svg class="chart" role="img" aria-label="{html.escape(text)}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'width="{width:.0f}" height="{height:.0f}" font-size="11" fill="{_INK}"><title>{html.escape(text)}</title>'
+        f"{ticks}{shapes}"
         f'<text x="{_x(0.5):.1f}" y="{_y(0) + 33:.1f}" text-anchor="middle">{html.escape(across)}</text>'
         f'<text transform="translate(11 {_y(0.5):.1f}) rotate(-90)" text-anchor="middle">{html.escape(up)}</text></svg>'
     )
@@ -79,7 +85,7 @@ def _y(share: float) -> float:
 
 
 def plain_table(table: Table) -> str:
-    """Returns a table as HTML; numbers stand to the right."""
+    """Return a table as HTML with numbers aligned to the right."""
     rows = "".join(
         "<tr>"
         + "".join(
@@ -87,47 +93,47 @@ def plain_table(table: Table) -> str:
             for raw, cell in zip(values, cells, strict=True)
         )
         + "</tr>"
-        for values, cells in zip(table.rows, table.shown(), strict=True)
+        for values, cells in zip(table.rows, table.texts(), strict=True)
     )
-    return _framed(table.header, rows)
+    return _table(table.header, rows)
 
 
 def shares_table(table: Table) -> str:
-    """Returns a table whose shares have the colour of their size: the lower, the more orange."""
+    """Return a table as HTML with shares coloured by their size: the lower, the more orange."""
     rows = "".join(
         "<tr>" + "".join(_share_cell(raw, cell) for raw, cell in zip(values, cells, strict=True)) + "</tr>"
-        for values, cells in zip(table.rows, table.shown(), strict=True)
+        for values, cells in zip(table.rows, table.texts(), strict=True)
     )
-    return _framed(table.header, rows)
+    return _table(table.header, rows)
 
 
 def _share_cell(raw: object, cell: str) -> str:
     if not isinstance(raw, float):
         return f"<td{' class=number' * (not isinstance(raw, str))}>{html.escape(cell)}</td>"
-    missing = min(1.0, 2 * (1 - raw)) if raw == raw else 0.0
-    return f'<td class="number" style="background:rgba(255,106,0,{0.6 * missing:.2f})">{html.escape(cell)}</td>'
+    opacity = min(1.0, 2 * (1 - raw)) if raw == raw else 0.0
+    return f'<td class="number" style="background:rgba(255,106,0,{0.6 * opacity:.2f})">{html.escape(cell)}</td>'
 
 
-def _framed(header: Sequence[str], rows: str) -> str:
+def _table(header: Sequence[str], rows: str) -> str:
     head = "".join(f"<th>{html.escape(name.removesuffix(' %'))}</th>" for name in header)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def confusion_matrix(table: Table) -> str:
-    """Returns counts of answers as a coloured square: right answers blue, mistakes orange."""
+    """Return a confusion matrix as HTML: correct answers blue, mistakes orange."""
     names = table.header[1:]
     head = "".join(f'<th class="tall"><span>{html.escape(name)}</span></th>' for name in names)
     rows = "".join(
-        f"<tr><th>{html.escape(str(truth))}</th>{_counted(counts, place)}</tr>"
+        f"<tr><th>{html.escape(str(truth))}</th>{_matrix_cells(counts, place)}</tr>"
         for place, (truth, *counts) in enumerate(table.rows)
     )
     return (
-        f'<div class="wide"><table class="matrix"><thead><tr><th>in truth / answered</th>{head}</tr></thead>'
+        f'<div class="wide"><table class="matrix"><thead><tr><th>true / predicted</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _counted(counts: Sequence[object], diagonal: int) -> str:
+def _matrix_cells(counts: Sequence[object], diagonal: int) -> str:
     numbers = [int(str(count)) for count in counts]
     total = max(1, sum(numbers))
     return "".join(
@@ -138,7 +144,7 @@ def _counted(counts: Sequence[object], diagonal: int) -> str:
 
 
 def tiles(figures: Iterable[tuple[str, str, str]]) -> str:
-    """Returns the key figures: a number, what it is, and a remark."""
+    """Return the main figures as HTML: a number, its name and a remark each."""
     cells = "".join(
         f'<div class="tile"><b>{html.escape(number)}</b><span>{html.escape(name)}</span>'
         f"<small>{html.escape(remark)}</small></div>"

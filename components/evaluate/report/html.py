@@ -1,12 +1,12 @@
-"""The report as a page: the verdict first, then what it rests on."""
+"""The report as an HTML page: the verdict first, then its evidence."""
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from components.evaluate.config import MATERIAL
 from components.evaluate.report import charts, tables, text
-from components.evaluate.report.findings import Findings, Mistake
-from components.evaluate.report.images import Pictures
+from components.evaluate.report.findings import ConfusedPair, Findings, Mistake
+from components.evaluate.report.images import ReportImages
 from components.shared.pages import heading, page, paragraph, picture
 
 LARGEST_MATRIX = 40
@@ -37,148 +37,146 @@ h2{break-after:avoid}tr,figure,svg,.verdict,.tile{break-inside:avoid}.wide{overf
 """
 
 
-def report_page(findings: Findings, pictures: Pictures) -> str:
-    """Builds a self-contained HTML page that opens offline and prints.
+def report_page(findings: Findings, images: ReportImages) -> str:
+    """Return a self-contained HTML page that opens offline and can be printed.
 
     Args:
-        findings: what was found.
-        pictures: slices of the findings' mistakes and pairs, and where the network found its reasons.
+        findings: Contents of the report.
+        images: Images of the mistakes and confused pairs.
     """
-    sections = (_verdict, _models, _species, _confusions, _reliability, _mistakes, _unknown, _origin, _glossary)
-    parts = [part for section in sections for part in section(findings, pictures)]
+    sections = (_verdict, _models, _species, _confusion, _calibration, _mistakes, _unseen_species, _origin, _glossary)
+    parts = [part for section in sections for part in section(findings, images)]
     return page(f"Evaluation of {findings.card.name}", parts, _STYLE)
 
 
-def _verdict(findings: Findings, _: Pictures) -> Iterator[str]:
+def _verdict(findings: Findings, _: ReportImages) -> Iterator[str]:
     card = findings.card
     if findings.provenance.material != MATERIAL:
-        yield paragraph(f"All figures were made with {findings.provenance.material}.", "source")
+        yield paragraph(f"All results are from {findings.provenance.material}.", "source")
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in card.gate.reasons)
-    told = "".join(paragraph(sentence) for sentence in text.summary(findings))
+    summary = "".join(paragraph(sentence) for sentence in text.summary(findings))
     tone = "good" if card.gate.passed else "bad"
     title = html.escape(text.headline(findings))
-    yield f'<div class="verdict {tone}"><h2>{title}</h2><ul>{reasons}</ul>{told}</div>'
-    yield charts.tiles(_figures(findings))
+    yield f'<div class="verdict {tone}"><h2>{title}</h2><ul>{reasons}</ul>{summary}</div>'
+    yield charts.tiles(_main_figures(findings))
 
 
-def _figures(findings: Findings) -> list[tuple[str, str, str]]:
-    measured, ensemble = findings.card.metrics, findings.models[0]
-    specimens = sum(found.specimens for found in findings.species)
-    right = sum(found.specimens_right for found in findings.species)
+def _main_figures(findings: Findings) -> list[tuple[str, str, str]]:
+    """Return (number, name, remark) of the main figures."""
+    score, percent = findings.score, tables.percent
+    low, high = score.accuracy_interval
+    specimens = f"{text.correct_specimens(findings):,} of {score.specimens:,}"
     figures = [
-        (tables.percent(ensemble.accuracy), "of slices named right", _between(measured.get("accuracy_interval"))),
-        (f"{right} of {specimens}", "specimens named right", _at_least(measured.get("specimen_accuracy_lower"))),
-        (tables.percent(ensemble.top3), "with the species in the top three", ""),
+        (percent(score.accuracy), "of the slices correct", f"95 % interval {percent(low)} to {percent(high)}"),
+        (specimens, "specimens correct", f"95 % lower bound {percent(score.specimen_accuracy_lower)}"),
+        (percent(score.top3), "top-3 accuracy", "species among the three highest scores"),
     ]
-    weak = text.weakest(findings.species, 1)
-    if weak:
-        figures.append((tables.percent(weak[0].recall), "of the hardest species found", weak[0].species))
-    if measured.get("ece") is not None:
-        figures.append((tables.percent(measured["ece"]), "calibration error", "gap of confidence and truth"))
-    if findings.unknown:
-        share = tables.percent(findings.unknown.unseen_at_threshold)
-        figures.append((share, "of unseen species noticed", f"area under the curve {findings.unknown.auroc:.3f}"))
+    figures += [(percent(row.recall), "lowest recall", name) for name, row in text.weakest(score.species, 1)]
+    figures.append((percent(score.ece), "calibration error", "mean difference of confidence and accuracy"))
+    if score.unknown_auroc is not None:
+        area = f"area under the ROC curve {score.unknown_auroc:.3f}"
+        figures.append((percent(score.unknown_flagged_unseen), "of the unseen slices flagged", area))
     return figures
 
 
-def _between(interval: Sequence[float] | None) -> str:
-    return f"95 % interval {tables.percent(interval[0])} to {tables.percent(interval[1])}" if interval else ""
-
-
-def _at_least(lower: float | None) -> str:
-    return "" if lower is None else f"shows at least {tables.percent(lower)} (95 % certainty)"
-
-
-def _models(findings: Findings, _: Pictures) -> Iterator[str]:
-    yield heading("The models compared")
-    yield paragraph(f"Served: {findings.card.rule}. Chosen on validation specimens, measured here on test specimens.")
+def _models(findings: Findings, _: ReportImages) -> Iterator[str]:
+    yield heading("Comparison of the models")
+    yield paragraph(
+        f"Selected ensemble: {findings.card.rule}. It was selected on validation specimens; results are from test "
+        "specimens unless stated otherwise."
+    )
     yield charts.plain_table(tables.models_table(findings))
     yield from (paragraph(sentence) for sentence in text.comparison(findings))
-    yield paragraph("Every figure of the ensemble on the test specimens:")
-    yield charts.plain_table(tables.figures_table(findings))
-    yield paragraph("Of each species' test slices, the share that each model finds; the more orange, the fewer:")
+    yield paragraph("All metrics of the ensemble on the test specimens:")
+    yield charts.plain_table(tables.metrics_table(findings))
+    yield paragraph("Recall of each species by each model; the lower, the more orange:")
     yield charts.shares_table(tables.recall_table(findings))
-    if findings.comparisons:
-        yield paragraph(text.comparison_words())
+    if findings.measurement.comparisons:
+        yield paragraph(text.comparison_text())
         yield charts.plain_table(tables.comparisons_table(findings))
     yield paragraph(text.STAGES)
     yield charts.plain_table(tables.stages_table(findings))
     if findings.candidates:
-        yield paragraph(text.candidate_words())
+        yield paragraph(text.candidate_text())
         yield charts.plain_table(tables.candidates_table(findings))
 
 
-def _species(findings: Findings, _: Pictures) -> Iterator[str]:
-    yield heading("Species by species")
+def _species(findings: Findings, _: ReportImages) -> Iterator[str]:
+    yield heading("Results by species")
     yield charts.plain_table(tables.species_table(findings))
 
 
-def _confusions(findings: Findings, pictures: Pictures) -> Iterator[str]:
-    yield heading("What is taken for what")
+def _confusion(findings: Findings, images: ReportImages) -> Iterator[str]:
+    yield heading("Confused species")
     if len(findings.card.classes) <= LARGEST_MATRIX:
-        yield paragraph("Counts of test slices: a row is the truth, a column the answer. Orange cells are mistakes.")
+        yield paragraph("Number of test slices by true species (rows) and predicted species (columns).")
+        yield paragraph("Correct answers are blue, mistakes orange.")
         yield charts.confusion_matrix(tables.confusion_table(findings))
     if not findings.pairs:
-        yield paragraph("No test slice was named wrong.")
+        yield paragraph("All test slices were identified correctly.")
         return
-    yield paragraph("The pairs that are confused most, each beside a slice of the species that was answered:")
-    yield '<div class="cases">'
-    for pair in findings.pairs:
-        share = f"{text.times(pair.slices)}, in {pair.specimens} specimen{'s' * (pair.specimens > 1)}"
-        yield f"<div class=case><p><b>{html.escape(pair.truth)}</b> taken for <b>{html.escape(pair.answer)}</b></p>"
-        yield paragraph(f"{share}; {tables.percent(pair.share)} of its slices")
-        yield _slice(pictures, pair.row, f"{pair.truth}, mistaken")
-        if pair.like is not None:
-            yield _slice(pictures, pair.like, f"{pair.answer}, named right")
-        yield "</div>"
-    yield "</div>"
+    yield paragraph("The most frequent confusions, each beside a correctly identified slice of the predicted species:")
+    yield f'<div class="cases">{"".join(_pair(pair, images) for pair in findings.pairs)}</div>'
 
 
-def _slice(pictures: Pictures, row: int, caption: str) -> str:
-    return picture(pictures.slices[row], caption) if row in pictures.slices else ""
+def _pair(pair: ConfusedPair, images: ReportImages) -> str:
+    slices = (
+        f"{pair.slices:,} slice{'s' * (pair.slices > 1)} of {pair.specimens:,} specimen{'s' * (pair.specimens > 1)}"
+    )
+    names = f"<b>{html.escape(pair.truth)}</b> identified as <b>{html.escape(pair.answer)}</b>"
+    share = paragraph(f"{slices}, {tables.percent(pair.share)} of the slices of {pair.truth}")
+    figures = _slice(images, pair.row, f"{pair.truth}, identified wrongly")
+    if pair.correct_row is not None:
+        figures += _slice(images, pair.correct_row, f"{pair.answer}, identified correctly")
+    return f"<div class=case><p>{names}</p>{share}{figures}</div>"
 
 
-def _reliability(findings: Findings, _: Pictures) -> Iterator[str]:
-    yield heading("Can its confidence be trusted?")
-    yield paragraph(text.reliability_words(findings))
-    yield charts.reliability_chart(findings.reliability)
+def _slice(images: ReportImages, row: int, caption: str) -> str:
+    return picture(images.slices[row], caption) if row in images.slices else ""
 
 
-def _mistakes(findings: Findings, pictures: Pictures) -> Iterator[str]:
-    yield heading("The worst mistakes")
+def _calibration(findings: Findings, _: ReportImages) -> Iterator[str]:
+    yield heading("Calibration of the confidence")
+    yield paragraph(text.reliability_text(findings))
+    yield charts.reliability_chart(findings.measurement.reliability)
+
+
+def _mistakes(findings: Findings, images: ReportImages) -> Iterator[str]:
+    yield heading("Mistakes with the highest confidence")
     if not findings.mistakes:
-        yield paragraph("None: every test slice was named right.")
+        yield paragraph("None: all test slices were identified correctly.")
         return
-    yield paragraph(text.gallery_words(pictures.by, pictures.method))
-    yield f'<div class="cases">{"".join(_case(mistake, pictures) for mistake in findings.mistakes)}</div>'
+    yield paragraph(text.gallery_text(images.network, images.method))
+    yield f'<div class="cases">{"".join(_mistake(mistake, images) for mistake in findings.mistakes)}</div>'
 
 
-def _case(mistake: Mistake, pictures: Pictures) -> str:
-    reasons = pictures.reasons.get(mistake.row)
-    figures = _slice(pictures, mistake.row, f"slice {mistake.id}")
-    if reasons:
-        figures += picture(reasons.for_answer, f"for {mistake.answer}")
-        figures += picture(reasons.for_truth, f"for {mistake.truth}")
-    names = f"<b>{html.escape(mistake.truth)}</b> taken for <b>{html.escape(mistake.answer)}</b>"
-    sure = f"{tables.percent(mistake.confidence)} sure; the truth got {tables.percent(mistake.truth_score)}"
-    return f"<div class=case><p>{names}</p>{paragraph(sure)}{figures}</div>"
+def _mistake(mistake: Mistake, images: ReportImages) -> str:
+    figures = _slice(images, mistake.row, f"slice {mistake.id}")
+    if mistake.row in images.maps:
+        figures += picture(images.maps[mistake.row].answer, f"support for {mistake.answer}")
+        figures += picture(images.maps[mistake.row].truth, f"support for {mistake.truth}")
+    names = f"<b>{html.escape(mistake.truth)}</b> identified as <b>{html.escape(mistake.answer)}</b>"
+    confidence, truth_score = tables.percent(mistake.confidence), tables.percent(mistake.truth_score)
+    scores = paragraph(f"Confidence {confidence}; score of the true species {truth_score}")
+    return f"<div class=case><p>{names}</p>{scores}{figures}</div>"
 
 
-def _unknown(findings: Findings, _: Pictures) -> Iterator[str]:
-    yield heading("Species it never saw")
-    yield paragraph(text.unknown_words(findings))
-    if findings.unknown:
-        yield charts.unknown_chart(findings.unknown)
-        yield charts.plain_table(tables.strangers_table(findings))
+def _unseen_species(findings: Findings, _: ReportImages) -> Iterator[str]:
+    yield heading("Unseen species")
+    yield paragraph(text.unknown_text(findings))
+    if findings.score.unknown_auroc is not None:
+        known_shares, unseen_shares = findings.measurement.open_set.curve()
+        yield charts.unknown_chart(zip(known_shares.tolist(), unseen_shares.tolist(), strict=True), findings.score)
+        yield charts.plain_table(tables.unseen_species_table(findings))
 
 
-def _origin(findings: Findings, _: Pictures) -> Iterator[str]:
-    yield heading("What it was made of")
+def _origin(findings: Findings, _: ReportImages) -> Iterator[str]:
+    yield heading("Data, networks and code")
     yield charts.plain_table(tables.origin_table(findings))
     yield charts.plain_table(tables.networks_table(findings))
     yield charts.plain_table(tables.data_table(findings))
 
 
-def _glossary(_: Findings, __: Pictures) -> Iterator[str]:
-    yield heading("Words")
-    yield "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in text.GLOSSARY.items())
+def _glossary(_: Findings, __: ReportImages) -> Iterator[str]:
+    yield heading("Glossary")
+    yield "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(entry)}</dd>" for name, entry in text.GLOSSARY.items())

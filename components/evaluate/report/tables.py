@@ -1,4 +1,4 @@
-"""The tables of a report, each written once for the page, Markdown, CSV and JSON."""
+"""The tables of a report, each defined once for the HTML page, Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -6,33 +6,33 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
-from components.evaluate.report.findings import Findings, ModelFindings, stages_of
+from components.evaluate.measurement import ModelResult
+from components.evaluate.report.findings import Findings, training_stages
 from components.shared.slices import SPLITS, UNSEEN
 
 Cell = str | int | float
-FIGURES = {
-    "accuracy": "slices named right (accuracy)",
-    "top3": "with the species in the top three",
-    "macro_precision": "right when named, mean over species (macro precision)",
-    "macro_recall": "found, mean over species (macro recall)",
-    "macro_f1": "macro F1",
-    "weighted_precision": "right when named, weighted by slices",
-    "weighted_recall": "found, weighted by slices",
+METRICS = {
+    "accuracy": "accuracy",
+    "top3": "top-3 accuracy",
+    "macro_precision": "precision, mean over the species",
+    "macro_recall": "recall, mean over the species",
+    "macro_f1": "F1, mean over the species (macro F1)",
+    "weighted_precision": "precision, weighted by slices",
+    "weighted_recall": "recall, weighted by slices",
     "weighted_f1": "F1, weighted by slices",
-    "auc": "area under the curve, one species against the rest",
+    "auc": "area under the ROC curve, one species against the rest",
     "ece": "calibration error (ECE)",
-    "brier": "Brier score, 0 is perfect and 2 the worst",
-    "specimen_accuracy": "specimens named right by the vote of their slices",
-    "specimen_accuracy_lower": "the same, exact lower bound with 95 % certainty",
-    "specimens_needed": "more specimens that the claim would need, all named right",
-    "unknown_auroc": "known against unseen species, area under the curve",
-    "unknown_flagged_known": "known slices called unknown",
-    "unknown_flagged_unseen": "unseen slices called unknown",
+    "brier": "Brier score, 0 is best and 2 is worst",
+    "specimen_accuracy": "accuracy by specimen, from the vote of its slices",
+    "specimen_accuracy_lower": "accuracy by specimen, exact 95 % lower bound",
+    "specimens_needed": "further correct specimens with which this bound reaches the required accuracy",
+    "unknown_auroc": "area under the ROC curve, known against unseen species",
+    "unknown_flagged_known": "share of known slices flagged as unknown",
+    "unknown_flagged_unseen": "share of unseen slices flagged as unknown",
 }
-"""The ensemble's metrics on the test specimens, in a reader's words."""
+"""Names of the ensemble's metrics in the report."""
 
-LUCK = 0.05
-"""Chance of such a difference between equally good models under which it is called more than luck."""
+SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Table:
     """A table.
 
     Attributes:
-        name: of its CSV file and its key in JSON.
-        header: names of the columns; those that end in " %" hold shares of one.
-        rows: raw values.
+        name: Name of its CSV file and its key in JSON.
+        header: Names of the columns; columns whose name ends in " %" contain shares of one.
+        rows: Raw values.
     """
 
     name: str
@@ -50,33 +50,33 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
     def to_csv(self) -> str:
-        """Returns the table as CSV, shares as percentages, missing values empty."""
+        """Return the table as CSV, shares as percentages, missing values empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.header)
         for row in self.rows:
-            writer.writerow([_plain(name, value) for name, value in zip(self.header, row, strict=True)])
+            writer.writerow([_to_percentage(name, value) for name, value in zip(self.header, row, strict=True)])
         return text.getvalue()
 
     def records(self) -> list[dict[str, Cell | None]]:
-        """Returns the rows as JSON objects, shares as percentages, missing values as None."""
+        """Return the rows as JSON objects, shares as percentages, missing values as None."""
         return [
-            {name: _finite(_plain(name, value)) for name, value in zip(self.header, row, strict=True)}
+            {name: _none_if_nan(_to_percentage(name, value)) for name, value in zip(self.header, row, strict=True)}
             for row in self.rows
         ]
 
     def to_markdown(self) -> str:
-        """Returns the table as Markdown."""
-        lines = [self.header, ["---"] * len(self.header), *self.shown()]
+        """Return the table as Markdown."""
+        lines = [self.header, ["---"] * len(self.header), *self.texts()]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
-    def shown(self) -> list[list[str]]:
-        """Returns the cells as a reader sees them."""
-        return [[shown(name, value) for name, value in zip(self.header, row, strict=True)] for row in self.rows]
+    def texts(self) -> list[list[str]]:
+        """Return the cells as text for a reader."""
+        return [[cell_text(name, value) for name, value in zip(self.header, row, strict=True)] for row in self.rows]
 
 
-def shown(column: str, value: Cell) -> str:
-    """Writes a value for a reader."""
+def cell_text(column: str, value: Cell) -> str:
+    """Return a value as text for a reader."""
     if isinstance(value, str):
         return value
     if isinstance(value, int):
@@ -84,9 +84,9 @@ def shown(column: str, value: Cell) -> str:
     return percent(value) if column.endswith("%") else f"{value:.3g}"
 
 
-def percent(share: float) -> str:
-    """Writes a share of one as a percentage; only all is 100 and only none is 0."""
-    if not math.isfinite(share):
+def percent(share: float | None) -> str:
+    """Return a share of one as a percentage; only one itself is 100 and only zero itself is 0."""
+    if share is None or not math.isfinite(share):
         return "-"
     tenths = round(1000 * share)
     if 0 < share < 1:
@@ -95,21 +95,25 @@ def percent(share: float) -> str:
     return f"{digits}\N{NO-BREAK SPACE}%"
 
 
-def _plain(column: str, value: Cell) -> Cell:
+def _to_percentage(column: str, value: Cell) -> Cell:
     if isinstance(value, float) and column.endswith("%"):
         return round(100 * value, 4)
     return value
 
 
-def _finite(value: Cell) -> Cell | None:
+def _none_if_nan(value: Cell) -> Cell | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _nan_if_none(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def all_tables(findings: Findings) -> tuple[Table, ...]:
-    """Returns every table of a report."""
+    """Return every table of a report."""
     tables = [
         models_table(findings),
-        figures_table(findings),
+        metrics_table(findings),
         recall_table(findings),
         comparisons_table(findings),
         candidates_table(findings),
@@ -123,120 +127,116 @@ def all_tables(findings: Findings) -> tuple[Table, ...]:
         stages_table(findings),
         origin_table(findings),
     ]
-    return (*tables, unknown_table(findings), strangers_table(findings)) if findings.unknown else tuple(tables)
+    if findings.score.unknown_auroc is not None:
+        tables += [unknown_table(findings), unseen_species_table(findings)]
+    return tuple(tables)
 
 
 def models_table(findings: Findings) -> Table:
-    """Compares the models and names the species that each does best and worst."""
+    """Return the metrics of the models with the best and worst species of each."""
     classes = findings.card.classes
-    header = ("model", "accuracy %", "top-3 %", "macro F1 %", "strongest species", "weakest species", "ms per slice")
-    return Table("models", header, tuple(_model_row(model, classes) for model in findings.models))
+    header = ("model", "accuracy %", "top-3 accuracy %", "macro F1 %", "best species", "worst species", "ms per slice")
+    return Table("models", header, tuple(_model_row(model, classes) for model in findings.measurement.models))
 
 
-def _model_row(model: ModelFindings, classes: Sequence[str]) -> tuple[Cell, ...]:
-    tested = [label for label in range(len(classes)) if not math.isnan(model.recall[label])]
-    order = sorted(tested, key=lambda label: (model.recall[label], classes[label]))
-    weakest, strongest = _named(order[:2], classes, model), _named(order[:-3:-1], classes, model)
-    return (model.name, model.accuracy, model.top3, model.macro_f1, strongest, weakest, model.milliseconds)
+def _model_row(model: ModelResult, classes: Sequence[str]) -> tuple[Cell, ...]:
+    labels = [label for label in range(len(classes)) if not math.isnan(model.recall[label])]
+    order = sorted(labels, key=lambda label: (model.recall[label], classes[label]))
+    worst, best = _recall_text(order[:2], classes, model), _recall_text(order[:-3:-1], classes, model)
+    score = model.score
+    return (model.name, score.accuracy, score.top3, score.macro_f1, best, worst, model.milliseconds)
 
 
-def _named(labels: Iterable[int], classes: Sequence[str], model: ModelFindings) -> str:
+def _recall_text(labels: Iterable[int], classes: Sequence[str], model: ModelResult) -> str:
     return ", ".join(f"{classes[label]} {percent(float(model.recall[label]))}" for label in labels)
 
 
-def figures_table(findings: Findings) -> Table:
-    """Lists the ensemble's metrics, with 95 % intervals where there are some; what has no value is left out."""
-    measured = findings.card.metrics
+def metrics_table(findings: Findings) -> Table:
+    """Return the metrics of the ensemble that have a value, with their 95 % intervals if they have one."""
+    score = findings.score.model_dump(mode="json")
     rows: list[tuple[Cell, ...]] = [
-        (words, measured[name], *measured.get(f"{name}_interval", ("", "")))
-        for name, words in FIGURES.items()
-        if measured.get(name) is not None
+        (title, score[name], *score.get(f"{name}_interval", ("", "")))
+        for name, title in METRICS.items()
+        if score[name] is not None
     ]
-    return Table("figures", ("figure", "value", "95 % from", "95 % to"), tuple(rows))
+    return Table("metrics", ("metric", "value", "95 % interval from", "95 % interval to"), tuple(rows))
 
 
 def recall_table(findings: Findings) -> Table:
-    """Shares of each species' slices that each model names right."""
-    header = ("species", *(f"{model.name} %" for model in findings.models))
+    """Return the recall of each species by each model."""
+    models = findings.measurement.models
     rows: list[tuple[Cell, ...]] = [
-        (species, *(float(model.recall[label]) for model in findings.models))
+        (species, *(float(model.recall[label]) for model in models))
         for label, species in enumerate(findings.card.classes)
     ]
-    return Table("recall", header, tuple(rows))
+    return Table("recall", ("species", *(f"{model.name} %" for model in models)), tuple(rows))
 
 
 def comparisons_table(findings: Findings) -> Table:
-    """Tells which differences between models are more than luck."""
-    header = ("model", "other model", "more right %", "by slice, p", "by specimen, p", "more than luck")
+    """Return the differences between models with their significance."""
+    header = ("model", "compared with", "difference of accuracy %", "p by slice", "p by specimen", "significant")
     rows: list[tuple[Cell, ...]] = [
         (
-            found.first,
-            found.second,
-            found.difference,
-            found.mcnemar_corrected,
-            found.by_specimen_corrected,
-            "yes" if found.by_specimen_corrected < LUCK else "not shown",
+            pair.first,
+            pair.second,
+            pair.difference,
+            pair.mcnemar_corrected,
+            pair.by_specimen_corrected,
+            "yes" if pair.by_specimen_corrected < SIGNIFICANCE_LEVEL else "no",
         )
-        for found in findings.comparisons
+        for pair in findings.measurement.comparisons
     ]
     return Table("comparisons", header, tuple(rows))
 
 
 def candidates_table(findings: Findings) -> Table:
-    """Lists the rules that were tried on validation slices."""
-    header = ("rule", "accuracy on validation %", "log loss", "behind the best %", "its standard error %", "taken")
+    """Return the rules that were compared on validation slices."""
+    header = ("rule", "validation accuracy %", "log loss", "behind the best %", "standard error %", "selected")
     rows: list[tuple[Cell, ...]] = [
         (
-            tried.rule.words(findings.card.classes),
-            tried.accuracy,
-            tried.log_loss,
-            tried.behind,
-            tried.error,
-            "yes" if tried.chosen else "",
+            candidate.rule.describe(findings.card.classes),
+            candidate.accuracy,
+            candidate.log_loss,
+            candidate.gap,
+            candidate.gap_error,
+            "yes" if candidate.is_selected else "",
         )
-        for tried in findings.candidates
+        for candidate in findings.candidates
     ]
     return Table("rules", header, tuple(rows))
 
 
 def species_table(findings: Findings) -> Table:
-    """Tells how the ensemble does on each species."""
-    header = (
-        "species",
-        "slices",
-        "found %",
-        "right when named %",
-        "F1 %",
-        "specimens",
-        "specimens right",
-        "mostly taken for",
-    )
+    """Return the metrics of the ensemble on each species."""
+    metrics = ("species", "slices", "recall %", "precision %", "F1 %")
+    header = (*metrics, "specimens", "specimens correct", "most often confused with")
     rows = [
         (
-            found.species,
-            found.slices,
-            found.recall,
-            found.precision,
-            found.f1,
-            found.specimens,
-            found.specimens_right,
-            f"{found.taken_for} ({found.taken_for_slices})" if found.taken_for else "",
+            species,
+            score.slices,
+            _nan_if_none(score.recall),
+            _nan_if_none(score.precision),
+            _nan_if_none(score.f1),
+            score.specimens,
+            score.specimens_correct or 0,
+            f"{score.confused_with} ({score.confused_slices})" if score.confused_with else "",
         )
-        for found in findings.species
+        for species, score in findings.score.species.items()
     ]
     return Table("species", header, tuple(rows))
 
 
 def pairs_table(findings: Findings) -> Table:
-    """Lists the pairs that are confused most."""
-    header = ("in truth", "taken for", "slices", "of its slices %", "in specimens")
+    """Return the pairs of species that are confused most often."""
+    header = ("true species", "predicted species", "slices", "share of its slices %", "specimens")
     rows = [(pair.truth, pair.answer, pair.slices, pair.share, pair.specimens) for pair in findings.pairs]
     return Table("confused_pairs", header, tuple(rows))
 
 
 def mistakes_table(findings: Findings) -> Table:
-    """Lists the mistakes with the highest confidence."""
-    header = ("slice", "specimen", "in truth", "taken for", "confidence %", "score of the truth %")
+    """Return the mistakes with the highest confidence."""
+    species = ("true species", "predicted species")
+    header = ("slice", "specimen", *species, "confidence %", "score of the true species %")
     rows = [
         (mistake.id, mistake.specimen, mistake.truth, mistake.answer, mistake.confidence, mistake.truth_score)
         for mistake in findings.mistakes
@@ -245,50 +245,50 @@ def mistakes_table(findings: Findings) -> Table:
 
 
 def reliability_table(findings: Findings) -> Table:
-    """Compares how sure the model is with how often it is right."""
-    header = ("from %", "to %", "slices", "confidence %", "right %")
-    rows = [(group.low, group.high, group.slices, group.confidence, group.accuracy) for group in findings.reliability]
-    return Table("reliability", header, tuple(rows))
+    """Return the accuracy of the answers by their confidence."""
+    header = ("confidence from %", "confidence to %", "slices", "mean confidence %", "accuracy %")
+    return Table("reliability", header, tuple(astuple(group) for group in findings.measurement.reliability))
 
 
 def confusion_table(findings: Findings) -> Table:
-    """Counts test slices: rows are the truth, columns the answers."""
+    """Return the confusion matrix of the test slices: rows are true species, columns predicted ones."""
     classes = findings.card.classes
     rows: list[tuple[Cell, ...]] = [
-        (species, *map(int, row)) for species, row in zip(classes, findings.confusion, strict=True)
+        (species, *row) for species, row in zip(classes, findings.measurement.confusion.tolist(), strict=True)
     ]
-    return Table("confusion", ("in truth", *classes), tuple(rows))
+    return Table("confusion", ("true species", *classes), tuple(rows))
 
 
 def unknown_table(findings: Findings) -> Table:
-    """Lists the points of the curve of unknown species."""
-    assert findings.unknown
-    points = zip(findings.unknown.flagged_known.tolist(), findings.unknown.flagged_unseen.tolist(), strict=True)
-    return Table("unknown_curve", ("known flagged %", "unseen flagged %"), tuple(points))
+    """Return the points of the ROC curve of unseen species."""
+    known_shares, unseen_shares = findings.measurement.open_set.curve()
+    points = zip(known_shares.tolist(), unseen_shares.tolist(), strict=True)
+    return Table("unknown_curve", ("known slices flagged %", "unseen slices flagged %"), tuple(points))
 
 
-def strangers_table(findings: Findings) -> Table:
-    """Tells how well each species that the model never saw is noticed."""
-    areas, noticed = (findings.card.metrics.get(f"unknown_{what}_by_species", {}) for what in ("auroc", "flagged"))
-    rows: list[tuple[Cell, ...]] = [(species, areas[species], noticed[species]) for species in areas]
-    return Table("unseen_species", ("unseen species", "area under the curve", "called unknown %"), tuple(rows))
+def unseen_species_table(findings: Findings) -> Table:
+    """Return the metrics of each species outside the training data."""
+    areas, shares = findings.score.unknown_auroc_by_species, findings.score.unknown_flagged_by_species
+    rows: list[tuple[Cell, ...]] = [(species, areas[species], shares[species]) for species in areas]
+    header = ("unseen species", "area under the ROC curve", "flagged as unknown %")
+    return Table("unseen_species", header, tuple(rows))
 
 
 def data_table(findings: Findings) -> Table:
-    """Counts specimens and slices of each species in each split."""
+    """Return the numbers of specimens and slices of each species in each split."""
     counts = findings.provenance.info.counts
-    found = {(count.species, count.split): (count.specimens, count.slices) for count in counts}
+    numbers = {(count.species, count.split): (count.specimens, count.slices) for count in counts}
     splits = [split for split in (*SPLITS, UNSEEN) if any(count.split == split for count in counts)]
-    header = ("species", *(f"{split} {what}" for split in splits for what in ("specimens", "slices")))
+    header = ("species", *(f"{split} {unit}" for split in splits for unit in ("specimens", "slices")))
     rows: list[tuple[Cell, ...]] = []
     for species in dict.fromkeys(count.species for count in counts):
-        rows.append((species, *(number for split in splits for number in found.get((species, split), (0, 0)))))
+        rows.append((species, *(number for split in splits for number in numbers.get((species, split), (0, 0)))))
     return Table("data", header, tuple(rows))
 
 
 def networks_table(findings: Findings) -> Table:
-    """Tells how each network was trained."""
-    header = ("network", "weights", "input", "epochs", "training seconds", "recipe", "SHA-256 of model.keras")
+    """Return the training configuration of each network."""
+    header = ("network", "parameters", "input", "epochs", "training seconds", "recipe", "SHA-256 of model.keras")
     rows = [
         (
             card.backbone,
@@ -305,32 +305,34 @@ def networks_table(findings: Findings) -> Table:
 
 
 def stages_table(findings: Findings) -> Table:
-    """Compares what the networks began with and what each stage of their training reached on validation slices."""
-    header = ("network", "began with", "class weights", "trained", "epochs", "right on validation %", "loss")
-    rows = (astuple(stage) for card in findings.provenance.members for stage in stages_of(card))
-    return Table("stages", header, tuple(rows))
+    """Return the stages of the networks' training with their results on validation slices."""
+    configuration = ("network", "initial weights", "class weights", "trained layers", "epochs")
+    rows = (astuple(stage) for card in findings.provenance.members for stage in training_stages(card))
+    return Table("stages", (*configuration, "validation accuracy %", "validation loss"), tuple(rows))
 
 
 def origin_table(findings: Findings) -> Table:
-    """Tells from what data and code a model was made."""
-    card, made = findings.card, findings.provenance
-    facts = {
-        "material": made.material,
+    """Return the data and code that a model was made with."""
+    card, provenance = findings.card, findings.provenance
+    info = provenance.info
+    properties = {
+        "material": provenance.material,
         "source files, SHA-256": card.data_hash,
-        "evaluating code, SHA-256": made.code,
+        "evaluating code, SHA-256": provenance.code,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
-        "seed of the data set": str(made.info.seed),
-        "seed of the paired tests": str(made.seed),
-        "slices": f"{made.info.image_size} px, {made.info.channels} channel{'s' * (made.info.channels > 1)}",
-        "files refused": str(len(made.info.refused)),
-        **{f"parameters of {step}": _parameters(chosen) for step, chosen in made.info.preprocessing.items()},
+        "seed of the data set": str(info.seed),
+        "seed of the paired tests": str(provenance.seed),
+        "slices": f"{info.image_size} px, {info.channels} channel{'s' * (info.channels > 1)}",
+        "rejected files": str(len(info.refused)),
+        **{f"parameters of {step}": _parameters(values) for step, values in info.preprocessing.items()},
         **{f"threshold {name}": f"{value:.6g}" for name, value in card.thresholds.items()},
+        "open-set score": findings.score.unknown_score,
         "ensemble": card.rule,
     }
-    return Table("origin", ("what", "value"), tuple(facts.items()))
+    return Table("origin", ("property", "value"), tuple(properties.items()))
 
 
-def _parameters(chosen: dict[str, object]) -> str:
+def _parameters(values: dict[str, object]) -> str:
     return ", ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in chosen.items()
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
     )

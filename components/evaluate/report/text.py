@@ -1,169 +1,172 @@
-"""What a report says in sentences, for a reader who is no engineer."""
+"""The sentences of a report, for readers who are not engineers."""
 
 from collections.abc import Sequence
 
-from components.evaluate.report.findings import Findings, ModelFindings, SpeciesFindings
+from components.evaluate.measurement import ModelResult
+from components.evaluate.report.findings import MISTAKES_PER_SPECIMEN, Findings
 from components.evaluate.report.tables import percent
+from components.shared.contracts.model_score import SpeciesScore
 
 GLOSSARY = {
-    "Specimen": "one individual, scanned or photographed; all its slices are in one and the same part of the data.",
-    "Slice": "a cut through the scan of a specimen, as a grey picture. The model names slices one by one.",
-    "Test specimens": "individuals that were kept aside: no network, weight or threshold was chosen with their help.",
-    "Found": "of the slices of a species, the share that is named so (recall).",
-    "Right when named": "of the slices that are named as a species, the share that is of it (precision).",
-    "F1": "one number for both, their harmonic mean; the macro F1 is its mean over the species.",
-    "Top-3": "share of slices whose species is among the three best answers.",
-    "95 % interval": "where the true share lies with a chance of 95 %, were other specimens drawn for the test.",
-    "Calibration error": "mean gap between how sure the model says it is and how often it is right.",
-    "Ensemble": "several networks that answer together; this is what is served.",
+    "Specimen": "one individual, scanned or photographed. All its slices are in the same part of the data.",
+    "Slice": "a section through the scan of a specimen as a grey image, or a photograph. The model identifies slices.",
+    "Test specimens": "individuals that were set aside: no network, weight or threshold was selected with them.",
+    "Validation specimens": "individuals with which networks, rules and thresholds were selected.",
+    "Accuracy": "share of the slices that are identified correctly.",
+    "Recall": "share of the slices of a species that are identified as this species.",
+    "Precision": "share of the slices identified as a species that belong to this species.",
+    "F1": "harmonic mean of precision and recall; the macro F1 is its mean over the species.",
+    "Top-3 accuracy": "share of the slices whose species is among the three highest scores.",
+    "95 % interval": "range that contains the true value in 95 % of such tests, each with other specimens.",
+    "95 % lower bound": "value that the true accuracy exceeds in 95 % of such tests.",
+    "Confidence": "score of the predicted species, 0 to 100 %.",
+    "Calibration error": "mean difference between confidence and accuracy.",
+    "Ensemble": "one or more networks with a rule that combines their answers; the ensemble is the deployed model.",
 }
 STAGES = (
-    "How the networks were trained, stage by stage, on validation slices. These chose the epochs that are kept, so the "
-    "figures are kind; the ones above, of test slices, are the ones to believe."
+    "Training of the networks by stage, measured on validation slices. The epochs to keep were selected on these "
+    "slices, so these accuracies are optimistic; those on the test slices above are not."
 )
-_FEW = 3
+_WEAKEST = 3
 
 
 def headline(findings: Findings) -> str:
-    """The verdict in a few words."""
-    return "This model may be used" if findings.card.gate.passed else "This model must not be used yet"
+    """Return the verdict of the gate as a heading."""
+    return "This model may be deployed" if findings.card.gate.passed else "This model must not be deployed"
 
 
 def summary(findings: Findings) -> list[str]:
-    """What was measured, in sentences."""
-    card, species = findings.card, findings.species
-    slices, specimens = sum(found.slices for found in species), sum(found.specimens for found in species)
-    right = sum(found.specimens_right for found in species)
+    """Return the main results as sentences."""
+    score, species = findings.score, findings.score.species
+    slices = sum(row.slices for row in species.values())
+    low, high = score.accuracy_interval
     sentences = [
-        f"It was shown {slices:,} slices of {specimens:,} {findings.provenance.material} that it had never seen, "
-        f"of {len(species)} species.",
-        f"It names {percent(findings.models[0].accuracy)} of the slices right{_interval(findings)}.",
-        f"When the slices of a specimen are taken together, it names {right:,} of the {specimens:,} specimens right."
-        f"{_specimens_claim(findings)}",
+        f"The model was tested on {slices:,} slices of {score.specimens:,} {findings.provenance.material} of "
+        f"{len(species)} species. None of these specimens was used in training.",
+        f"The model identifies {percent(score.accuracy)} of the slices correctly (95 % interval {percent(low)} to "
+        f"{percent(high)}).",
+        f"By the vote of their slices, {correct_specimens(findings):,} of the {score.specimens:,} specimens are "
+        f"identified correctly. {_lower_bound(findings)}",
     ]
-    weak = [found for found in weakest(species) if found.recall < 1]
+    weak = [(name, row) for name, row in weakest(species) if row.recall is not None and row.recall < 1]
     if weak:
-        named = ", ".join(f"{found.species} ({percent(found.recall)})" for found in weak)
-        sentences.append(f"It finds the slices of these species least often: {named}.")
-    if card.gate.accuracy < 1 and findings.pairs:
+        names = ", ".join(f"{name} ({percent(row.recall)})" for name, row in weak)
+        sentences.append(f"Species with the lowest recall: {names}.")
+    if findings.pairs:
         pair = findings.pairs[0]
-        sentences.append(f"Most often it takes {pair.truth} for {pair.answer}, {times(pair.slices)}.")
+        slices_text = "1 slice" if pair.slices == 1 else f"{pair.slices:,} slices"
+        sentences.append(f"The most frequent confusion: {pair.truth} is identified as {pair.answer} in {slices_text}.")
     return sentences
 
 
-def _interval(findings: Findings) -> str:
-    interval = findings.card.metrics.get("accuracy_interval")
-    if not interval:
-        return ""
-    low, high = interval
-    return f"; with other specimens of these species one would expect {percent(low)} to {percent(high)}"
+def correct_specimens(findings: Findings) -> int:
+    """Return the number of test specimens that the vote of their slices identifies correctly."""
+    return round(findings.score.specimen_accuracy * findings.score.specimens)
 
 
-def _specimens_claim(findings: Findings) -> str:
-    """What so many test specimens can show, and how many more it would take."""
-    lower, needed = (findings.card.metrics.get(key) for key in ("specimen_accuracy_lower", "specimens_needed"))
-    if lower is None:
-        return ""
+def _lower_bound(findings: Findings) -> str:
+    """Return the lower bound of the accuracy by specimen, and how many specimens would show the required accuracy."""
+    score = findings.score
+    bound = f"With {score.specimens:,} specimens the 95 % lower bound is {percent(score.specimen_accuracy_lower)}."
+    if not score.specimens_needed:
+        return bound
     threshold = percent(findings.card.gate.threshold)
-    shown = f" So few can show no more than {percent(lower)} (with 95 % certainty)"
-    if needed == 0:
-        return f" That shows at least {percent(lower)} (with 95 % certainty)."
-    if needed is None:
-        return f"{shown}."
-    return f"{shown}; {needed:,} more, all named right, would show {threshold}."
+    specimens = f"{score.specimens_needed:,} further specimens, all identified correctly,"
+    return f"{bound} {specimens} would raise it to {threshold}."
 
 
-def weakest(species: Sequence[SpeciesFindings], most: int = _FEW) -> list[SpeciesFindings]:
-    """The species that are found least often, the least first; a species without test slices is left out."""
-    return sorted((found for found in species if found.slices), key=lambda found: found.recall)[:most]
+def weakest(species: dict[str, SpeciesScore], most: int = _WEAKEST) -> list[tuple[str, SpeciesScore]]:
+    """Return the species with the lowest recall, the lowest first; species without test slices are left out."""
+    rows = [(name, row.recall, row) for name, row in species.items() if row.recall is not None]
+    return [(name, row) for name, _, row in sorted(rows, key=lambda entry: entry[1])[:most]]
 
 
 def comparison(findings: Findings) -> list[str]:
-    """How the ensemble compares with its best network, and what each network is good and bad at."""
-    ensemble, *networks = findings.models
-    best = max(networks, key=lambda model: model.accuracy)
-    gain = ensemble.accuracy - best.accuracy
+    """Return the difference of the ensemble from its best network, and the best and worst species of each network."""
+    ensemble, *networks = findings.measurement.models
+    best = max(networks, key=lambda model: model.score.accuracy)
+    gain = ensemble.score.accuracy - best.score.accuracy
     if abs(gain) < 0.0005:
-        words = f"The ensemble is as good as the best network, {best.name}, on the test slices."
+        sentence = f"On the test slices the ensemble is as accurate as the best single network, {best.name}."
     else:
-        better = "better" if gain > 0 else "worse"
-        words = (
-            f"The ensemble, which was chosen before anyone looked at these slices, is {100 * abs(gain):.1f} points "
-            f"{better} on them than the best network, {best.name}."
+        sentence = (
+            f"On the test slices the ensemble is {100 * abs(gain):.1f} percentage points "
+            f"{'more' if gain > 0 else 'less'} accurate than the best single network, {best.name}. It was selected "
+            "before these slices were read."
         )
-    return [words, *(_strength(network, networks, findings) for network in networks if len(networks) > 1)]
+    return [sentence, *(_strengths(network, networks, findings) for network in networks if len(networks) > 1)]
 
 
-def _strength(network: ModelFindings, networks: Sequence[ModelFindings], findings: Findings) -> str:
-    """Where a network is ahead of all others and where it is behind."""
-    leads: list[str] = []
-    lags: list[str] = []
+def _strengths(network: ModelResult, networks: Sequence[ModelResult], findings: Findings) -> str:
+    """Return the species for which a network has the highest and the lowest recall of all networks."""
+    highest: list[str] = []
+    lowest: list[str] = []
     for label, species in enumerate(findings.card.classes):
         own = network.recall[label]
         others = [other.recall[label] for other in networks if other is not network]
         if own > max(others):
-            leads.append(f"{species} (+{100 * (own - max(others)):.0f})")
+            highest.append(f"{species} (+{100 * (own - max(others)):.0f})")
         if own < min(others):
-            lags.append(f"{species} (-{100 * (min(others) - own):.0f})")
-    ahead = f"ahead of every other network on {', '.join(leads)}" if leads else "ahead on no species"
-    behind = f"behind on {', '.join(lags)}" if lags else "behind on none"
-    return f"{network.name} is {ahead}; {behind} (points of slices found)."
-
-
-def comparison_words() -> str:
-    """How to read the table of comparisons."""
+            lowest.append(f"{species} (-{100 * (min(others) - own):.0f})")
     return (
-        "p is how often two equally good models would differ so much by luck, corrected for the number of comparisons. "
-        "By slice (McNemar's test) it is too small, because the slices of a specimen are alike; by specimen is the one "
-        "to believe."
+        f"{network.name}: highest recall of all networks for {', '.join(highest) or 'no species'}; lowest for "
+        f"{', '.join(lowest) or 'no species'} (difference from the next network in percentage points)."
     )
 
 
-def candidate_words() -> str:
-    """How the rule was chosen."""
+def comparison_text() -> str:
+    """Return the explanation of the table of comparisons."""
     return (
-        "The rules that were tried on validation slices, the simplest first. Taken was the simplest that is behind the "
-        "best by no more than one standard error and no worse than the best network alone."
+        "p is the probability of a difference at least this large between two equally accurate models, corrected for "
+        "the number of comparisons. The p-value by slice (McNemar's test) is too small because the slices of a "
+        "specimen are correlated; use the p-value by specimen."
     )
 
 
-def reliability_words(findings: Findings) -> str:
-    """What the reliability diagram shows."""
-    error = findings.card.metrics.get("ece")
-    known = "" if error is None else f" The mean gap (calibration error) is {percent(error)}."
-    sure = [group for group in findings.reliability if group.low >= 0.9]
-    share = ""
-    if sure:
-        share = f" When it says it is 90 % sure or more, it is right in {percent(sure[-1].accuracy)} of the cases."
+def candidate_text() -> str:
+    """Return the explanation of the table of rules."""
     return (
-        "A trustworthy model that says it is 80 % sure is right in 80 % of such cases: the bars reach the dashed line. "
-        f"The number in a bar counts its slices.{share}{known}"
+        "The rules that were compared on validation slices, the simplest first. The simplest rule was selected whose "
+        "accuracy is within one standard error of the best rule and not below that of the best single network."
     )
 
 
-def unknown_words(findings: Findings) -> str:
-    """What is known about species that the model never saw."""
-    curve = findings.unknown
-    if curve is None:
-        return "Not measured in this run: no slices of species that the model never saw were at hand."
+def reliability_text(findings: Findings) -> str:
+    """Return the explanation of the reliability diagram."""
+    highest = findings.measurement.reliability[-1]
     return (
-        f"The model was also shown {curve.unseen:,} slices of species that it never learned. Of these it calls "
-        f"{percent(curve.unseen_at_threshold)} unknown, and of the slices of the species it knows "
-        f"{percent(curve.known_at_threshold)} (the dot). Chance would be the dashed line; the area under the curve is "
-        f"{curve.auroc:.3f} (0.5 is chance, 1 is perfect). The rest of the unseen ones get the name of a known species."
+        "If a model is well calibrated, 80 % of its answers with a confidence of 80 % are correct: the bars reach the "
+        f"dashed line. The number in a bar is its number of slices. Of the answers with a confidence of "
+        f"{percent(highest.low)} or more, {percent(highest.accuracy)} are correct. The mean difference between "
+        f"confidence and accuracy (calibration error) is {percent(findings.score.ece)}."
     )
 
 
-def gallery_words(by: str, method: str) -> str:
-    """How to read the gallery of mistakes."""
+def unknown_text(findings: Findings) -> str:
+    """Return the results on species outside the training data."""
+    score, unseen = findings.score, len(findings.measurement.open_set.unseen_scores)
+    if score.unknown_auroc is None:
+        return "Not measured: the data set has no slices of species outside the training data."
     return (
-        "The wrong answers of which the model was most sure, two of one specimen at most. Orange marks where the "
-        f"network {by} found its reasons ({method}): in the middle for the wrong answer, on the right for the truth. "
-        "Reasons in the rock, at the edge of the picture or in a scanner's ring are a warning; reasons in the "
-        "specimen's structure mean that two species look alike in this cut."
+        f"The model was also tested on {unseen:,} slices of species outside its training data. It flags "
+        f"{percent(score.unknown_flagged_unseen)} of them as unknown, and {percent(score.unknown_flagged_known)} of "
+        f"the slices of known species (the dot). The dashed line is chance; the area under the curve is "
+        f"{score.unknown_auroc:.3f} (0.5 is chance, 1 is perfect). Slices of unseen species that are not flagged are "
+        "identified as one of the known species."
     )
 
 
-def times(count: int) -> str:
-    """Counts in words."""
-    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+def gallery_text(network: str, method: str) -> str:
+    """Return the explanation of the gallery of mistakes.
+
+    Args:
+        network: Name of the network whose activation maps are shown.
+        method: Method of the maps.
+    """
+    return (
+        f"The wrong answers with the highest confidence, at most {MISTAKES_PER_SPECIMEN} of one specimen. Orange marks "
+        f"the regions that network {network} used ({method}): in the middle for the predicted species, on the right "
+        "for the true species. Marks in the rock, at the edge of the image or in a ring artefact of the scanner "
+        "suggest that the network uses the wrong features; marks in the structure of the specimen suggest that the two "
+        "species look alike in this section."
+    )

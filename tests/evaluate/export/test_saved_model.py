@@ -1,4 +1,4 @@
-"""What is served answers as the evaluation did, in whatever form a slice comes."""
+"""The served model predicts the same as the evaluation, for every encoding and size of a slice."""
 
 import io
 import json
@@ -23,12 +23,12 @@ from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.slices import Slice, SlicesWriter, iterate_split, read_info
 
-FORMS = ("png8", "png16", "rgb", "rgba", "palette", "jpeg", "grey alpha")
+ENCODINGS = ("png8", "png16", "rgb", "rgba", "palette", "jpeg", "grey alpha")
 SMALLEST, LARGEST = 16, 2000
 
 
 @pytest.fixture(scope="module")
-def evaluated(
+def model_export(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Evaluation, Path]:
     folder = tmp_path_factory.mktemp("served") / "model"
@@ -37,12 +37,12 @@ def evaluated(
 
 
 @pytest.fixture(scope="module")
-def saved_model(evaluated: tuple[Evaluation, Path]) -> tf.types.experimental.GenericFunction:
-    return tf.saved_model.load(str(evaluated[1]))
+def saved_model(model_export: tuple[Evaluation, Path]) -> tf.types.experimental.GenericFunction:
+    return tf.saved_model.load(str(model_export[1]))
 
 
-def encoded(image: np.ndarray, form: str) -> bytes:
-    """Encodes uint8 [H, W] in one of FORMS."""
+def encode(image: np.ndarray, form: str) -> bytes:
+    """Encode uint8 [H, W] in one of ENCODINGS."""
     file = io.BytesIO()
     if form == "png16":
         return bytes(cv2.imencode(".png", image.astype(np.uint16) * 257)[1])
@@ -52,12 +52,12 @@ def encoded(image: np.ndarray, form: str) -> bytes:
 
 
 def variants(folder: Path, count: int) -> Iterator[bytes]:
-    """Yields test slices in every form and in sizes from SMALLEST to LARGEST, upright and across."""
+    """Yield test slices in every encoding and in sizes from SMALLEST to LARGEST, upright and wide."""
     slices = [decode_image(png, 1) for _, _, png in iterate_split(folder, "test")]
     edges = np.geomspace(SMALLEST, LARGEST, count).round().astype(int)
     for number, edge in enumerate(edges.tolist()):
         shape = (edge, max(SMALLEST, edge * 2 // 3)) if number % 2 else (max(SMALLEST, edge * 2 // 3), edge)
-        yield encoded(cv2.resize(slices[number % len(slices)], shape), FORMS[number % len(FORMS)])
+        yield encode(cv2.resize(slices[number % len(slices)], shape), ENCODINGS[number % len(ENCODINGS)])
 
 
 def batches(images: list[bytes], size: int = 32) -> Iterator[list[bytes]]:
@@ -65,44 +65,44 @@ def batches(images: list[bytes], size: int = 32) -> Iterator[list[bytes]]:
         yield images[begin : begin + size]
 
 
-def evaluated_scores(
-    found: Evaluation, models: Iterable[Path], source: Path, images: list[bytes], folder: Path
+def evaluation_scores(
+    evaluation: Evaluation, models: Iterable[Path], source: Path, images: list[bytes], folder: Path
 ) -> np.ndarray:
-    """Sends images through the evaluation's way: records, members, ensemble."""
+    """Return the scores of the evaluation's own path: records, members, ensemble."""
     info = read_info(source)
     (folder / "slices").mkdir()
     with SlicesWriter(folder / "slices", info.classes) as writer:
         for number, image in enumerate(images):
-            nothing = dict.fromkeys(DESCRIPTORS, 0.0)
-            writer.add(Slice(str(number), info.classes[0], "one", "test", "x", 0.1, 0.0, nothing, image))
+            descriptors = dict.fromkeys(DESCRIPTORS, 0.0)
+            writer.add(Slice(str(number), info.classes[0], "one", "test", "x", 0.1, 0.0, descriptors, image))
         writer.finish(info)
     members = {path.name: load_member(path, info) for path in models}
-    said = predict_split(folder / "slices", "test", members, len(images), folder)
-    return found.choice.ensemble.scores({name: prediction.logits for name, prediction in said.items()})
+    predictions = predict_split(folder / "slices", "test", members, len(images), folder)
+    return evaluation.selection.ensemble.scores({name: row.logits for name, row in predictions.items()})
 
 
 @pytest.mark.parametrize("count", [42, pytest.param(500, marks=pytest.mark.slow)])
-def test_every_form_and_size_is_answered_as_the_evaluation_answers_it(
+def test_every_encoding_and_size_gets_the_evaluations_scores(
     count: int,
-    evaluated: tuple[Evaluation, Path],
+    model_export: tuple[Evaluation, Path],
     saved_model: tf.types.experimental.GenericFunction,
     segmented_slices: Path,
     trained_backbones: tuple[Path, ...],
     tmp_path: Path,
 ) -> None:
     images = list(variants(segmented_slices, count))
-    expected = evaluated_scores(evaluated[0], trained_backbones, segmented_slices, images, tmp_path)
+    expected = evaluation_scores(model_export[0], trained_backbones, segmented_slices, images, tmp_path)
     serve = saved_model.signatures["serving_default"]
-    answers = [serve(image_bytes=tf.constant(some))["scores"].numpy() for some in batches(images)]
-    np.testing.assert_allclose(np.concatenate(answers), expected, atol=1e-5, rtol=0)
+    scores = [serve(image_bytes=tf.constant(batch))["scores"].numpy() for batch in batches(images)]
+    np.testing.assert_allclose(np.concatenate(scores), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "jpeg"])
-def test_lossless_forms_of_a_slice_get_the_same_answer(
+@pytest.mark.parametrize("form", [form for form in ENCODINGS if form != "jpeg"])
+def test_lossless_encodings_of_a_slice_get_the_same_scores(
     form: str, saved_model: tf.types.experimental.GenericFunction, segmented_slices: Path
 ) -> None:
     image = decode_image(next(iterate_split(segmented_slices, "test"))[2], 1)
-    both = tf.constant([encoded(image, "png8"), encoded(image, form)])
+    both = tf.constant([encode(image, "png8"), encode(image, form)])
     answers = saved_model.signatures["serving_default"](image_bytes=both)["scores"].numpy()
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-5, rtol=0)
 
@@ -119,14 +119,14 @@ def test_both_signatures_give_the_same_answers(
     assert from_images["species"].numpy().tolist() == from_crops["species"].numpy().tolist()
 
 
-def test_the_signatures_name_the_scores(evaluated: tuple[Evaluation, Path]) -> None:
-    document = saved_model_pb2.SavedModel.FromString((evaluated[1] / "saved_model.pb").read_bytes())
+def test_the_signatures_name_the_scores(model_export: tuple[Evaluation, Path]) -> None:
+    document = saved_model_pb2.SavedModel.FromString((model_export[1] / "saved_model.pb").read_bytes())
     for name in ("serving_default", "crops"):
         scores = document.meta_graphs[0].signature_def[name].outputs["scores"]
-        assert json.loads(scores.tensor_shape.dim[1].name) == list(evaluated[0].card.classes)
+        assert json.loads(scores.tensor_shape.dim[1].name) == list(model_export[0].card.classes)
 
 
-def test_no_slice_gets_no_answer(saved_model: tf.types.experimental.GenericFunction) -> None:
+def test_an_empty_batch_gets_empty_outputs(saved_model: tf.types.experimental.GenericFunction) -> None:
     for answers in (
         saved_model.signatures["serving_default"](image_bytes=tf.constant([], tf.string)),
         saved_model.signatures["crops"](crops=tf.zeros([0, 32, 32, 1], tf.uint8)),
@@ -134,19 +134,19 @@ def test_no_slice_gets_no_answer(saved_model: tf.types.experimental.GenericFunct
         assert {name: len(values) for name, values in answers.items()} == dict.fromkeys(answers, 0)
 
 
-def test_the_card_tells_versions_and_what_each_signature_takes(evaluated: tuple[Evaluation, Path]) -> None:
-    card = evaluated[0].card
+def test_the_card_contains_versions_and_the_signatures_inputs(model_export: tuple[Evaluation, Path]) -> None:
+    card = model_export[0].card
     assert card.signatures["serving_default"] == {"input": "image_bytes", "dtype": "string", "shape": [None]}
     assert card.signatures["crops"] == {"input": "crops", "dtype": "uint8", "shape": [None, 32, 32, 1]}
     assert card.versions["tensorflow"] == tf.__version__
 
 
 def test_both_signatures_are_warmed_up(
-    evaluated: tuple[Evaluation, Path], saved_model: tf.types.experimental.GenericFunction
+    model_export: tuple[Evaluation, Path], saved_model: tf.types.experimental.GenericFunction
 ) -> None:
-    records = list(tf.data.TFRecordDataset(str(evaluated[1] / WARMUP_FILE)).as_numpy_iterator())
+    records = list(tf.data.TFRecordDataset(str(model_export[1] / WARMUP_FILE)).as_numpy_iterator())
     requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
     assert [request.model_spec.signature_name for request in requests[:2]] == ["serving_default", "crops"]
     for request in requests:
-        given = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-        assert len(saved_model.signatures[request.model_spec.signature_name](**given)["species"]) == 1
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        assert len(saved_model.signatures[request.model_spec.signature_name](**inputs)["species"]) == 1

@@ -7,13 +7,14 @@ Artifacts with more than a document have their own module: `components.shared.sl
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationError
 
 from components.shared.config import Frozen
+from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
 from components.shared.errors import ContractError
 from components.shared.files import write_atomically
 
@@ -24,10 +25,11 @@ DIGESTS_FILE = "digests.json"
 class Document(Frozen):
     """A versioned JSON document: the base class of every contract.
 
-    A subclass sets its `SCHEMA`; readers reject any other.
+    A subclass sets its `SCHEMA`, and functions that convert the fields of `OLDER_SCHEMAS`; readers reject any other.
     """
 
     SCHEMA: ClassVar[str]
+    OLDER_SCHEMAS: ClassVar[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 
     def to_json(self) -> str:
         """Return the document as JSON, with the schema as the first key."""
@@ -61,14 +63,12 @@ class Document(Frozen):
         except (ValueError, RecursionError) as error:  # RecursionError: nested thousands of times
             raise ContractError(f"{source} is not JSON ({error})", f"a {cls.SCHEMA} document") from error
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
-        if schema != cls.SCHEMA:
-            raise ContractError(
-                f"{source} has schema {schema!r}",
-                repr(cls.SCHEMA),
-                "Create it again with this version of Taxonflow.",
-            )
+        upgrade = cls.OLDER_SCHEMAS.get(str(schema))
+        if schema != cls.SCHEMA and upgrade is None:
+            remedy = "Create it again with this version of Taxonflow."
+            raise ContractError(f"{source} has schema {schema!r}", repr(cls.SCHEMA), remedy)
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(upgrade(fields) if upgrade else fields)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
@@ -239,8 +239,8 @@ class ModelCard(Document):
         image_size: Edge of the training slices in pixels, to which photographs are scaled; 0 if unknown.
         members: Backbones of the ensemble.
         rule: Description of the ensemble rule.
-        metrics: Metrics of the ensemble on the test set.
-        backbones: Metrics of each trained backbone on the test set.
+        metrics: Scores of the ensemble on the test set.
+        backbones: Scores of each trained backbone on the test set, by its name.
         thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
         gate: Verdict of the quality gate.
         data_hash: `SlicesInfo.sources_hash` of the data set.
@@ -251,7 +251,8 @@ class ModelCard(Document):
         examples: Test slices with known answers.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.served-model/1"
+    SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
+    OLDER_SCHEMAS = {"taxonflow.served-model/1": upgrade_card_of_0_1_0}  # noqa: RUF012 the base class annotates it
 
     name: str
     classes: tuple[str, ...]
@@ -260,8 +261,8 @@ class ModelCard(Document):
     image_size: int = 0
     members: tuple[str, ...]
     rule: str
-    metrics: dict[str, Any]
-    backbones: dict[str, dict[str, float]] = Field(default_factory=dict)
+    metrics: ModelScore
+    backbones: dict[str, BackboneScore] = Field(default_factory=dict)
     thresholds: dict[str, float]
     gate: GateVerdict
     data_hash: str

@@ -1,0 +1,110 @@
+"""The scores of a served model on the test set, as its card and the evaluation's report contain them."""
+
+from typing import Any
+
+from components.shared.config import Frozen
+
+_NAMES_OF_0_1_0 = {"doubt": "max_softmax", "solitude": "knn", "distance": "mahalanobis"}
+
+
+class SpeciesScore(Frozen):
+    """Scores of a served model on the test slices of one species.
+
+    Attributes:
+        precision: Share of the slices named as this species that belong to it, 0..1; 0 if no slice is named so.
+        recall: Share of the species' slices that are named as this species, 0..1; None without test slices.
+        f1: Harmonic mean of precision and recall, 0..1; None without test slices.
+        slices: Number of test slices of the species.
+        specimens: Number of test specimens of the species.
+        specimens_correct: Number of these specimens named correctly by the vote of their slices; None in cards of
+            schema taxonflow.served-model/1.
+        confused_with: Species that most of its wrongly named slices are named as; empty if there is none.
+        confused_slices: Number of these slices.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    slices: int
+    specimens: int
+    specimens_correct: int | None = None
+    confused_with: str = ""
+    confused_slices: int = 0
+
+
+class BackboneScore(Frozen):
+    """Scores of one backbone on the test slices.
+
+    Attributes:
+        accuracy: Share of the slices named correctly, 0..1.
+        top3: Share of the slices whose species is among the three highest scores, 0..1.
+        macro_f1: Unweighted mean of the F1 of the species, 0..1.
+    """
+
+    accuracy: float
+    top3: float
+    macro_f1: float
+
+
+class ModelScore(BackboneScore):
+    """Scores of a served model on the test set, all from one confusion matrix and one table of scores.
+
+    Attributes:
+        accuracy_interval: 95 % interval of the accuracy.
+        macro_f1_interval: 95 % interval of the macro F1.
+        macro_precision: Unweighted mean of the precision of the species.
+        macro_recall: Unweighted mean of the recall of the species.
+        weighted_precision: Mean of the precision of the species, weighted by their slices.
+        weighted_recall: Mean of the recall of the species, weighted by their slices.
+        weighted_f1: Mean of the F1 of the species, weighted by their slices.
+        auc: Macro one-versus-rest area under the ROC curve; None unless every species has test slices.
+        ece: Expected calibration error over 15 bins of confidence, 0..1.
+        brier: Brier score, 0..2.
+        specimens: Number of test specimens.
+        specimen_accuracy: Share of the specimens named correctly by the vote of their slices.
+        specimen_accuracy_lower: One-sided exact 95 % lower bound of `specimen_accuracy`.
+        specimens_needed: Number of further specimens, all named correctly, with which this bound would reach the
+            gate's threshold; None if it never would.
+        species: Scores by species, in the order of the labels.
+        unknown_auroc: Area under the ROC curve of known against unseen species; None without unseen species.
+        unknown_auroc_by_species: The same for each unseen species.
+        unknown_flagged_by_species: Share of the slices of each unseen species that are flagged as unknown.
+        unknown_flagged_known: Share of the test slices of known species that are flagged as unknown.
+        unknown_flagged_unseen: Share of the slices of unseen species that are flagged; None without unseen species.
+        unknown_score: Names of the open-set scores in use, joined by " + ".
+    """
+
+    accuracy_interval: tuple[float, float]
+    macro_f1_interval: tuple[float, float]
+    macro_precision: float
+    macro_recall: float
+    weighted_precision: float
+    weighted_recall: float
+    weighted_f1: float
+    auc: float | None
+    ece: float
+    brier: float
+    specimens: int
+    specimen_accuracy: float
+    specimen_accuracy_lower: float
+    specimens_needed: int | None
+    species: dict[str, SpeciesScore]
+    unknown_auroc: float | None
+    unknown_auroc_by_species: dict[str, float]
+    unknown_flagged_by_species: dict[str, float]
+    unknown_flagged_known: float
+    unknown_flagged_unseen: float | None
+    unknown_score: str
+
+
+def upgrade_card_of_0_1_0(card: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a model card of Taxonflow 0.1.0 with today's names of the open-set scores.
+
+    Args:
+        card: Fields of the card as read from JSON; the validation of the card reports missing and wrong ones.
+    """
+    metrics = card.get("metrics")
+    if not isinstance(metrics, dict) or not isinstance(metrics.get("unknown_score"), str):
+        return card
+    names = [_NAMES_OF_0_1_0.get(name, name) for name in metrics["unknown_score"].split(" + ")]
+    return {**card, "metrics": {**metrics, "unknown_score": " + ".join(names)}}

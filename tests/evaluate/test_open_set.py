@@ -1,0 +1,112 @@
+"""The open-set score: its selection without unseen species, and the same score in TensorFlow."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.evaluate.ensemble.rules import ConfidenceSwitch, SoftVote
+from components.evaluate.ensemble.selection import Ensemble
+from components.evaluate.export.tf_rules import ServedOpenSetScore, combined_probabilities
+from components.evaluate.open_set import (
+    FLAGGED_SHARE,
+    SCORES,
+    OpenSetScore,
+    ScaledScore,
+    fit_open_set_score,
+    iterate_outputs,
+)
+from components.evaluate.predictions import MemberPrediction, swap_halves
+
+CLASSES, WIDTH = 5, 16
+RULES = (SoftVote({"a": 0.3, "b": 0.7}), ConfidenceSwitch("a", "b", (1, 3)))
+
+
+def predictions_of_two(slices: int, seed: int, shift: float = 0.0) -> tuple[dict[str, MemberPrediction], np.ndarray]:
+    """Return predictions of two networks: embeddings around a centre for each species, shifted out of their span."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(CLASSES, size=slices)
+    predictions = {}
+    for number, name in enumerate(("a", "b")):
+        centres = np.random.default_rng(number).normal(size=(CLASSES, WIDTH)) * np.repeat((2.0, 0.0), WIDTH // 2)
+        embedding = centres[labels] + 0.4 * rng.normal(size=(slices, WIDTH))
+        embedding += shift * np.repeat((0.0, 1.0), WIDTH // 2)
+        logits = embedding @ centres.T
+        predictions[name] = MemberPrediction(logits.astype(np.float32), embedding.astype(np.float32))
+    return predictions, labels
+
+
+@pytest.fixture(scope="module")
+def score() -> OpenSetScore:
+    training, labels = predictions_of_two(400, 0)
+    validation, outliers = predictions_of_two(600, 1)[0], predictions_of_two(200, 2, 1.0)[0]
+    return fit_open_set_score(Ensemble(RULES[0], 1.0), training, labels, validation, outliers)
+
+
+def test_the_score_that_separates_swapped_slices_best_is_selected(score: OpenSetScore) -> None:
+    assert max(score.separation, key=lambda name: score.separation[name]) == score.describe()
+    assert score.separation[score.describe()] > 0.95
+    assert {term.name for term in score.terms} & {"knn", "mahalanobis"}  # only embeddings are shifted
+    assert min(score.separation["max_softmax"], score.separation["entropy"]) < 0.9
+
+
+def test_a_twentieth_of_known_and_most_unseen_slices_are_flagged(score: OpenSetScore) -> None:
+    ensemble = Ensemble(RULES[0], 1.0)
+    known = score.score_split(ensemble, predictions_of_two(2000, 3)[0])
+    unseen = score.score_split(ensemble, predictions_of_two(500, 4, 1.0)[0])
+    validation = score.score_split(ensemble, predictions_of_two(600, 1)[0])
+    assert (validation > score.threshold).mean() == pytest.approx(FLAGGED_SHARE, abs=0.005)
+    assert (known > score.threshold).mean() == pytest.approx(FLAGGED_SHARE, abs=0.03)
+    assert (unseen > score.threshold).mean() > 0.9
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["vote", "switch"])
+def test_tensorflow_combines_probabilities_as_numpy_does(rule: SoftVote | ConfidenceSwitch) -> None:
+    logits = {name: prediction.logits for name, prediction in predictions_of_two(300, 5, 0.5)[0].items()}
+    probabilities = combined_probabilities(rule, {name: tf.constant(values) for name, values in logits.items()})
+    np.testing.assert_allclose(probabilities, rule.probabilities(logits), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_tensorflow_scores_slices_as_numpy_does(name: str, score: OpenSetScore) -> None:
+    single = OpenSetScore((ScaledScore(name, 0.1, 0.5),), 0.0, score.banks, {})
+    (outputs,) = iterate_outputs(Ensemble(RULES[0], 1.0), predictions_of_two(300, 6, 0.5)[0])
+    scores = ServedOpenSetScore(single).score(
+        tf.constant(outputs.probabilities, tf.float32),
+        [tf.constant(values) for values in outputs.logits],
+        [tf.constant(values) for values in outputs.embeddings],
+    )
+    np.testing.assert_allclose(scores, single.score(outputs), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("damage", ["logits", "embeddings"])
+@pytest.mark.parametrize("name", SCORES)
+def test_a_slice_with_nan_is_flagged_by_every_score(name: str, damage: str, score: OpenSetScore) -> None:
+    module = ServedOpenSetScore(OpenSetScore((ScaledScore(name, 0.0, 1.0),), 1e9, score.banks, {}))
+    arrays = {
+        kind: [np.random.default_rng(1).normal(size=(3, width)).astype(np.float32) for _ in range(2)]
+        for kind, width in (("logits", CLASSES), ("embeddings", WIDTH))
+    }
+    arrays[damage][1][0, 0] = np.nan
+    logits, embeddings = ([tf.constant(values) for values in arrays[kind]] for kind in ("logits", "embeddings"))
+    probabilities = combined_probabilities(SoftVote({"a": 0.5, "b": 0.5}), {"a": logits[0], "b": logits[1]})
+    assert module.flags(probabilities, logits, embeddings).numpy().tolist() == [True, False, False]
+
+
+def test_the_served_model_contains_only_the_arrays_it_needs(score: OpenSetScore) -> None:
+    module = ServedOpenSetScore(OpenSetScore((ScaledScore("knn", 0.0, 1.0),), 0.0, score.banks, {}))
+    assert (len(module.banks), len(module.whitenings), len(module.centres)) == (2, 0, 0)
+
+
+def test_a_zero_embedding_has_a_finite_score(score: OpenSetScore) -> None:
+    blank = {
+        name: MemberPrediction(np.zeros((3, CLASSES), np.float32), np.zeros((3, WIDTH), np.float32))
+        for name in ("a", "b")
+    }
+    assert np.isfinite(score.score_split(Ensemble(RULES[0], 1.0), blank)).all()
+
+
+def test_halves_are_swapped_top_with_bottom_and_left_with_right() -> None:
+    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+    swapped = swap_halves({"4x1": tf.constant(np.concatenate([image, image]))})["4x1"].numpy()[..., 0]
+    assert swapped[0].tolist() == [[8, 9, 10, 11], [12, 13, 14, 15], [0, 1, 2, 3], [4, 5, 6, 7]]
+    assert swapped[1, 0].tolist() == [2, 3, 0, 1]
