@@ -23,8 +23,9 @@ from components.shared.subprocesses import HOST, background_process, free_port
 from monitoring.drift.reference import find_models
 from monitoring.drift.results import WindowResult, read_result, window_name
 from pipelines.local.demo_traffic import Act, TrafficConfig, traffic
+from pipelines.local.process import interrupt
+from pipelines.local.run import EVENTS, MODELS
 from pipelines.presets import load_preset, preset_names
-from pipelines.run import EVENTS, MODELS, interrupt
 from serving.client import Client
 
 ALERT = "TaxonflowDriftSustained"

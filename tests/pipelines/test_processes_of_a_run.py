@@ -11,7 +11,7 @@ import pytest
 
 from components.shared.contracts import Example
 from components.shared.files import write_atomically
-from pipelines.local.process import _child
+from pipelines.local.process import python_process
 from tests.deploy.test_deploy_component import write_slices
 from tests.serving.conftest import card_of
 
@@ -35,7 +35,7 @@ def wait_until_gone(process: int) -> None:
 
 
 def test_what_a_run_that_was_killed_has_started_ends_with_it() -> None:
-    with _child(["-u", "-c", LEAVE], os.environ) as process:
+    with python_process(["-u", "-c", LEAVE], os.environ) as process:
         assert process.stdout is not None
         left = int(process.stdout.readline())
         assert process.wait() == 0

@@ -199,7 +199,7 @@ def test_a_second_run_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ended = run(None, out)
     assert ended.returncode == 2
-    assert "another run is under way" in ended.stdout
+    assert "another run uses" in ended.stdout
 
 
 @pytest.mark.slow

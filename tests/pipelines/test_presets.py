@@ -1,4 +1,4 @@
-"""Presets fit the pipelines; the screen turns a log into a story."""
+"""Presets fit the pipelines; the screen turns a log into a log."""
 
 import inspect
 import io
@@ -11,11 +11,11 @@ from components.evaluate.gate import GateConditions
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import BACKBONES
 from components.train.recipe import Recipe
-from pipelines.local.console import Screen
-from pipelines.local.outcome_table import show_outcome
-from pipelines.local.summary import Summary
+from pipelines.local.console import ProgressConsole
+from pipelines.local.run import pipeline_call
+from pipelines.local.summary import Summary, print_outcome
 from pipelines.presets import check_training, load_preset, preset_names
-from pipelines.run import parse_order, pipeline_call
+from pipelines.run import parse_options
 from pipelines.training import phantom_training, training
 
 LOG = """
@@ -64,14 +64,14 @@ def test_both_pipelines_share_their_parameters() -> None:
 
 def test_photographs_are_not_segmented_whatever_the_preset(tmp_path: Path) -> None:
     for preset in ("smoke", "fish"):
-        pipeline, arguments = pipeline_call(parse_order([f"--preset={preset}", f"--photos={tmp_path}"]))
+        pipeline, arguments = pipeline_call(parse_options([f"--preset={preset}", f"--photos={tmp_path}"]))
         assert (pipeline, arguments["volumes"]) == ("training", str(tmp_path))
         assert (arguments["segmentation"], arguments["material"]) == ("none", "photographs")
 
 
 def test_volumes_and_photographs_at_once_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadConfigError, match="VOLUMES and PHOTOS"):
-        pipeline_call(parse_order([f"--volumes={tmp_path}", f"--photos={tmp_path}"]))
+        pipeline_call(parse_options([f"--volumes={tmp_path}", f"--photos={tmp_path}"]))
 
 
 def test_the_published_recipe_of_photographs_differs_by_backbone() -> None:
@@ -95,25 +95,25 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
 def test_a_path_in_brackets_is_shown_as_it_is(tmp_path: Path) -> None:
     said, message = io.StringIO(), "/scans/[old]/[/new] does not exist"
     summary = Summary(outcome="bad_input", message=message, synthetic=False)
-    show_outcome(summary, tmp_path / "[a]" / "summary.json", tmp_path, Console(file=said, width=200))
+    print_outcome(summary, tmp_path / "[a]" / "summary.json", tmp_path, Console(file=said, width=200))
     assert message in said.getvalue()
     assert f"{tmp_path}/[a]/summary.json" in said.getvalue()
 
 
 def test_the_screen_shows_progress_and_refusals_and_the_log_keeps_everything(tmp_path: Path) -> None:
     drawn = io.StringIO()
-    story = Screen(Console(file=drawn, width=200), tmp_path / "run.log").follow(io.StringIO(LOG))
+    log = ProgressConsole(Console(file=drawn, width=200), tmp_path / "run.log").follow(io.StringIO(LOG))
     assert "20/20 specimens" in drawn.getvalue()
     assert "refused bad.nii.gz: it is empty" in drawn.getvalue()
     assert "noise" not in drawn.getvalue()
     assert (tmp_path / "run.log").read_text() == LOG
-    assert list(story.seconds) == ["ingest", "train"]
-    assert story.ending == ("failed", "the loss is not a number any more")
+    assert list(log.seconds) == ["ingest", "train"]
+    assert log.first_error == ("failed", "the loss is not a number any more")
 
 
 def test_on_a_terminal_the_screen_draws_bars(tmp_path: Path) -> None:
     drawn = io.StringIO()
     console = Console(file=drawn, width=120, force_terminal=True)
-    Screen(console, tmp_path / "run.log").follow(io.StringIO(LOG))
+    ProgressConsole(console, tmp_path / "run.log").follow(io.StringIO(LOG))
     assert "\x1b[" in drawn.getvalue()
     assert "train cnn_small" in drawn.getvalue()
