@@ -18,7 +18,8 @@ from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError,
 from components.shared.files import write_atomically
 from pipelines.gitops import pipeline_resources
 from pipelines.presets import load_preset
-from pipelines.resources import TrainingResources, cluster_pipelines
+from pipelines.resources import TrainingResources
+from pipelines.training import build_pipelines
 
 RESOURCES = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]
@@ -60,7 +61,7 @@ def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
         ContractError: a pipeline is not fit to be uploaded; nothing is written for it.
     """
     paths = []
-    for pipeline in cluster_pipelines(resources).values():
+    for pipeline in build_pipelines(resources).values():
         path = out / f"{pipeline.name}.yaml"
         text = compile_pipeline(pipeline)
         write_atomically(out / RESOURCES / path.name, pipeline_resources(text).encode())

@@ -15,7 +15,8 @@ from pipelines.compile import compile_pipeline
 from pipelines.gitops import version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
 from pipelines.presets import Preset, check_training, load_preset, preset_names
-from pipelines.resources import TrainingResources, by_size, cluster_pipelines
+from pipelines.resources import TrainingResources, split_by_size
+from pipelines.training import build_pipelines
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),
@@ -69,7 +70,7 @@ def submit(options: argparse.Namespace) -> str:
     settings = parse_settings(options.set)
     chosen, parameters = (options.pipeline, settings) if options.pipeline else chosen_parameters(preset, settings)
     check_schedule(options.every)
-    pipeline = cluster_pipelines(preset.resources)[chosen]
+    pipeline = build_pipelines(preset.resources)[chosen]
     text = compile_pipeline(pipeline)
     check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
     check_training(parameters)
@@ -140,7 +141,7 @@ def _by_size(parameters: dict[str, Any], resources: TrainingResources) -> tuple[
     given = parameters.get("backbones")
     if "large_backbones" in parameters or not isinstance(given, list):
         return ("large_training" if "large_backbones" in parameters else "training"), parameters
-    standard, large = by_size(given, resources)
+    standard, large = split_by_size(given, resources)
     if not large:
         return "training", parameters
     if not standard:

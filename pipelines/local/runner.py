@@ -12,7 +12,7 @@ import threading
 
 from kfp import local
 
-from pipelines.training import PIPELINES
+from pipelines.training import build_pipelines
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=call["root"])
     try:
-        PIPELINES[call["pipeline"]](**call["arguments"])
+        build_pipelines(None)[call["pipeline"]](**call["arguments"])
     except RuntimeError as error:
         sys.stdout.write(f"{error}\n")
         return 1
