@@ -45,7 +45,7 @@ def build_drift(training: BaseComponent) -> BaseComponent:
         shards: int = 1,
         material: str = "specimens",
     ) -> None:
-        """Judges the latest windows of the stored traffic; after sustained drift it collects slices and proposes training.
+        """Check the latest windows of the stored traffic; after sustained drift, collect slices and propose a training.
 
         Args:
             name: Name of the model, as in the endpoint's address.

@@ -2,7 +2,7 @@
 
 `build_pipelines` builds the pipelines with the given cluster resources. kfp reads a pipeline's parameters from the
 signature and their descriptions from the docstring, so each pipeline lists its parameters in full.
-`tests/pipelines/test_twin_pipelines.py` checks that parameters of the same name agree.
+`tests/pipelines/test_parameters.py` checks that parameters of the same name agree.
 """
 
 # ruff: noqa: B006, B008, E501 kfp shows the defaults in the UI and keeps the line breaks of descriptions
@@ -67,7 +67,7 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
         shards: int = 1,
         material: str = "specimens",
     ) -> None:
-        """Cuts and segments slices, trains each backbone, evaluates the ensemble, and deploys it if the gate passes.
+        """Cut and segment slices, train each backbone, evaluate the ensemble, and deploy it if the gate passes.
 
         Args:
             volumes: Folder of species/specimen.nii.gz or species/photograph.jpg files, perhaps below train, val and test,
@@ -91,9 +91,9 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
         """
         slices = segmented_slices(volumes, image_size, slices_per_species, planes, segmentation, seed, shards)
         models = trained_models(slices, backbones, recipe, seed, resources)
-        judging = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
-        evaluated = evaluate(slices=slices, models=models, **judging)
-        deploy_if_passed(evaluated, slices, name, target, canary)
+        settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
+        evaluation = evaluate(slices=slices, models=models, **settings)
+        deploy_if_passed(evaluation, slices, name, target, canary)
 
     return training
 
@@ -121,7 +121,7 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
         gate: dict[str, Any] = GateConditions().model_dump(),
         shards: int = 1,
     ) -> None:
-        """Makes synthetic specimens of twelve forms and runs the training pipeline on them.
+        """Generate synthetic specimens of twelve forms and run the training pipeline on them.
 
         Args:
             specimens_per_species: Synthetic specimens of each form, where imbalanced of the most frequent one.
@@ -194,7 +194,7 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
         shards: int = 1,
         material: str = "specimens",
     ) -> None:
-        """Does what `training` does for two sizes of backbones, each with its own GPUs; neither list may be empty.
+        """Run the training pipeline on backbones of two sizes, each with its own GPUs; neither list may be empty.
 
         Args:
             volumes: Folder or manifest of volumes or photographs, as in taxonflow-training.
@@ -217,9 +217,9 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
         slices = segmented_slices(volumes, image_size, slices_per_species, planes, segmentation, seed, shards)
         standard = trained_models(slices, backbones, recipe, seed, resources.standard if resources else None)
         large = trained_models(slices, large_backbones, recipe, seed, resources.large if resources else None)
-        judging = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
-        evaluated = evaluate(slices=slices, models=standard, large_models=large, **judging)
-        deploy_if_passed(evaluated, slices, name, target, canary)
+        settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
+        evaluation = evaluate(slices=slices, models=standard, large_models=large, **settings)
+        deploy_if_passed(evaluation, slices, name, target, canary)
 
     return large_training
 
@@ -262,13 +262,13 @@ def trained_models(
     return dsl.Collected(task.outputs["model"])
 
 
-def deploy_if_passed(evaluated: dsl.PipelineTask, slices: Any, name: Any, target: Any, canary: Any) -> None:
+def deploy_if_passed(evaluation: dsl.PipelineTask, slices: Any, name: Any, target: Any, canary: Any) -> None:
     """Add the steps after the gate: the deployment, or a task that reports why the model was rejected."""
-    with dsl.If(evaluated.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
-        deployed = deploy(served=evaluated.outputs["served"], slices=slices, name=name, target=target, canary=canary)
-        mount_keys(evaluated, deployed)
+    with dsl.If(evaluation.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
+        deployment = deploy(served=evaluation.outputs["served"], slices=slices, name=name, target=target, canary=canary)
+        mount_keys(evaluation, deployment)
     with dsl.Else(name="gate-refused"):
-        refuse(reasons=evaluated.outputs["reasons"])
+        refuse(reasons=evaluation.outputs["reasons"])
 
 
 def add_store_credentials(task: dsl.PipelineTask) -> None:
@@ -280,7 +280,7 @@ def add_store_credentials(task: dsl.PipelineTask) -> None:
     kubernetes.use_secret_as_env(task, secret_name=VOLUMES_SECRET, secret_key_to_env=variables, optional=True)
 
 
-def mount_keys(evaluated: dsl.PipelineTask, deployed: dsl.PipelineTask) -> None:
+def mount_keys(evaluation: dsl.PipelineTask, deployment: dsl.PipelineTask) -> None:
     """Mount the keys that sign a served model and verify it, if the namespace has them."""
-    kubernetes.use_secret_as_volume(evaluated, SIGNING_SECRET, str(SIGNING_KEY[1].parent), optional=True)
-    kubernetes.use_config_map_as_volume(deployed, VERIFICATION_MAP, str(VERIFICATION_KEY[1].parent), optional=True)
+    kubernetes.use_secret_as_volume(evaluation, SIGNING_SECRET, str(SIGNING_KEY[1].parent), optional=True)
+    kubernetes.use_config_map_as_volume(deployment, VERIFICATION_MAP, str(VERIFICATION_KEY[1].parent), optional=True)

@@ -78,14 +78,14 @@ class ProgressConsole:
             self.log.seconds[self._step] = round(now - self._step_start, 2)
         self._step, self._step_start = step, now
 
-    def _advance(self, step: str, done: int, total: int, text: str) -> None:
+    def _advance(self, step: str, count: int, total: int, text: str) -> None:
         if self.console.is_terminal:
             if step not in self._bars:
                 self._bars[step] = self._progress.add_task(step, total=total, text=text)
-            self._progress.update(self._bars[step], completed=done, total=total, text=text)
-        elif done == total or time.monotonic() - self._last_plain.get(step, 0.0) > _PLAIN_INTERVAL_S:
+            self._progress.update(self._bars[step], completed=count, total=total, text=text)
+        elif count == total or time.monotonic() - self._last_plain.get(step, 0.0) > _PLAIN_INTERVAL_S:
             self._last_plain[step] = time.monotonic()
-            self.console.print(f"{step:<20} {done:,}/{total:,} {text}", highlight=False, markup=False)
+            self.console.print(f"{step:<20} {count:,}/{total:,} {text}", highlight=False, markup=False)
 
     def _print_message(self, step: str, text: str) -> None:
         error = _ERROR.match(text)

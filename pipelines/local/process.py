@@ -63,8 +63,8 @@ def run_pipeline(
         process.stdin.write(call + "\n")
         process.stdin.flush()
         log = ProgressConsole(console, folder / LOG_FILE).follow(process.stdout)
-        succeeded = process.wait() == 0
-    return succeeded, log, Artifacts(root)
+        success = process.wait() == 0
+    return success, log, Artifacts(root)
 
 
 def _environment(backbones: int) -> dict[str, str]:

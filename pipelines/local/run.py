@@ -73,8 +73,8 @@ def _run(options: RunOptions, folder: Path, console: Console) -> Summary:
     synthetic = options.volumes is None and options.photos is None
     try:
         pipeline, parameters = pipeline_call(options)
-        succeeded, log, artifacts = run_pipeline(pipeline, parameters, folder, console)
-        if not succeeded:
+        success, log, artifacts = run_pipeline(pipeline, parameters, folder, console)
+        if not success:
             outcome, message = log.first_error or ("failed", f"A step failed. See {folder / LOG_FILE}.")
             return Summary(
                 outcome=outcome,
@@ -169,8 +169,8 @@ def _first_answer(out: Path, name: str, version: int, raw: Path, log: Path) -> d
         output = process.communicate()[0].decode()
     last = (output.splitlines() or [""])[-1]
     if process.returncode:
-        found = last or f"the first request ended with exit code {process.returncode}"
-        raise DeployError(found, remedy=f"See {log}.")
+        message = last or f"the first request ended with exit code {process.returncode}"
+        raise DeployError(message, remedy=f"See {log}.")
     return dict(json.loads(last))
 
 
@@ -180,11 +180,11 @@ def _dataset(artifacts: Artifacts) -> dict[str, Any] | None:
     if folder is None:
         return None
     info = SlicesInfo.read(folder / "dataset.json")
-    known = [count for count in info.counts if count.species in info.classes]
+    class_counts = [count for count in info.counts if count.species in info.classes]
     return {
-        "slices": sum(count.slices for count in known),
-        "specimens": sum(count.specimens for count in known),
-        "unseen_slices": sum(count.slices for count in info.counts if count not in known),
+        "slices": sum(count.slices for count in class_counts),
+        "specimens": sum(count.specimens for count in class_counts),
+        "unseen_slices": sum(count.slices for count in info.counts if count not in class_counts),
         "classes": list(info.classes),
         "by_class": {
             species: sum(count.slices for count in info.counts if count.species == species) for species in info.classes

@@ -102,8 +102,8 @@ def _ensemble_table(ensemble: dict[str, Any]) -> Table:
     lines.add_row("specimens", f"{ensemble['specimen_accuracy']:.1%} classified correctly by the vote of their slices")
     lines.add_row("calibration", f"expected calibration error {ensemble['ece']:.3f}")
     if ensemble.get("unknown_auroc") is not None:
-        detected, false_alarms = ensemble["unknown_flagged_unseen"], ensemble["unknown_flagged_known"]
-        text = f"{detected:.0%} of the slices of unseen species flagged, {false_alarms:.1%} of known species"
+        unseen, false_alarms = ensemble["unknown_flagged_unseen"], ensemble["unknown_flagged_known"]
+        text = f"{unseen:.0%} of the slices of unseen species flagged, {false_alarms:.1%} of known species"
         lines.add_row("unknown", f"{text} (AUROC {ensemble['unknown_auroc']:.2f})")
     return lines
 
