@@ -118,14 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        model, version = _served_model(options, console)
+        model, version = served_model(options, console)
         species = ModelCard.read(options.out / MODELS / model / str(version) / "model.json").classes
-        config = _traffic_config(options, species)
+        config = traffic_config(options, species)
         folder = options.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
         with ExitStack() as stack:
-            client, monitor = _start(options, folder, model, version, stack, console)
-            results = list(_run_phases(config, client, monitor, (model, version), folder, console))
+            client, monitor = start_server_and_monitor(options, folder, model, version, stack, console)
+            results = list(run_phases(config, client, monitor, (model, version), folder, console))
             _print_results(results, console)
             _wait_for_interrupt(options, console)
     except TaxonflowError as error:
@@ -161,7 +161,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _served_model(options: argparse.Namespace, console: Console) -> tuple[str, int]:
+def served_model(options: argparse.Namespace, console: Console) -> tuple[str, int]:
     """Return name and version of the newest model in the repository; train one if there is none.
 
     Raises:
@@ -185,7 +185,7 @@ def _served_model(options: argparse.Namespace, console: Console) -> tuple[str, i
     return name, versions[-1]
 
 
-def _traffic_config(options: argparse.Namespace, species: tuple[str, ...]) -> TrafficConfig:
+def traffic_config(options: argparse.Namespace, species: tuple[str, ...]) -> TrafficConfig:
     """Return the traffic's configuration, with the preset's sizes.
 
     Raises:
@@ -210,7 +210,7 @@ def _traffic_config(options: argparse.Namespace, species: tuple[str, ...]) -> Tr
     )
 
 
-def _start(
+def start_server_and_monitor(
     options: argparse.Namespace, folder: Path, model: str, version: int, stack: ExitStack, console: Console
 ) -> tuple[Client, MonitorClient]:
     """Start the server and the monitor, which end with `stack`."""
@@ -256,7 +256,7 @@ def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> 
         time.sleep(_POLL_S)
 
 
-def _run_phases(
+def run_phases(
     config: TrafficConfig,
     client: Client,
     monitor: MonitorClient,
