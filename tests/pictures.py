@@ -114,11 +114,12 @@ def write_picture(name: str, png: bytes) -> None:
     """Write a picture with a palette of 256 colours, which makes it several times smaller."""
     data = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(data, "PNG", optimize=True)
-    if data.tell() > MAX_BYTES:
-        raise SystemExit(f"{name} has {data.tell():,} bytes: expected at most {MAX_BYTES:,}.")
+    small = data.getvalue()
+    if len(small) > MAX_BYTES:
+        raise SystemExit(f"{name} has {len(small):,} bytes: expected at most {MAX_BYTES:,}.")
     IMAGES.mkdir(parents=True, exist_ok=True)
-    (IMAGES / name).write_bytes(data.getvalue())
-    log("pictures", f"docs/images/{name} ({data.tell():,} bytes)")
+    (IMAGES / name).write_bytes(small)
+    log("pictures", f"docs/images/{name} ({len(small):,} bytes)")
 
 
 if __name__ == "__main__":
