@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 START_MARK, END_MARK = "<!-- run -->", "<!-- /run -->"
 COLUMNS, MAX_BYTES = 80, 500_000
-REPORT_SIZE, MONITOR_SIZE = (860, 900), (900, 760)
+REPORT_WIDTH, MONITOR_WIDTH, MARGIN = 1000, 900, 16
 
 
 def main(arguments: list[str]) -> None:
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
     readme = ROOT / "README.md"
     readme.write_text(insert_output(readme.read_text(), console_output(summary, out)))
     write_picture("contact-sheet.png", contact_sheet(out))
-    write_picture("report.png", screenshot(Path(summary.report).as_uri(), REPORT_SIZE))
+    write_picture("report.png", screenshot(Path(summary.report).as_uri(), REPORT_WIDTH))
     write_picture("monitor.png", monitor_page(summary, out))
 
 
@@ -92,20 +92,23 @@ def monitor_page(summary: Summary, out: Path) -> bytes:
         client, monitor = start_server_and_monitor(options, folder, name, version, stack, console)
         for result in islice(run_phases(config, client, monitor, (name, version), folder, console), 2):
             log("pictures", f"{result.phase.name}: {'as expected' if result.as_expected else 'NOT as expected'}")
-        return screenshot(f"{monitor.monitor}/", MONITOR_SIZE)
+        return screenshot(f"{monitor.monitor}/", MONITOR_WIDTH)
 
 
-def screenshot(url: str, size: tuple[int, int]) -> bytes:
-    """Return the upper part of a page as PNG, as a headless chromium draws it."""
+def screenshot(url: str, width: int) -> bytes:
+    """Return a page from its top to the end of its first table as PNG, as a headless chromium draws it."""
     program = shutil.which("chromium")
     if program is None:
         raise SystemExit("chromium is not installed. Install it, for example with apt-get install chromium.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        page = browser.new_page(viewport={"width": width, "height": width})
         page.goto(url, wait_until="load")
         page.wait_for_timeout(1000)  # for drawings made by scripts
-        png = page.screenshot()
+        table = page.locator("table").first.bounding_box()
+        assert table is not None
+        height = table["y"] + table["height"] + MARGIN
+        png = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
         browser.close()
     return png
 
