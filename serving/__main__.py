@@ -1,4 +1,4 @@
-"""`python -m serving --repository DIR`: serves the newest version of every model of a folder over HTTP."""
+"""`python -m serving --repository DIR`: serve the newest version of every model of a repository over HTTP."""
 
 import argparse
 import sys
@@ -10,62 +10,62 @@ from components.shared.errors import BadConfigError
 from components.shared.model_repository import Repository
 from components.shared.signing import VERIFICATION_KEY, key_path
 from components.shared.workers import cores
-from serving.command import end_in_one_sentence, listen, number, say, silent_stderr
-from serving.drift_events import add_options, started_recorder
-from serving.predictors.watcher import POLL_S, RepositoryWatcher
+from serving.command import bounded_number, listen, report, run_command, suppressed_stderr
+from serving.drift_events import add_event_options, start_recorder
 from serving.protocol import Limits
 
+POLL_S = 1.0
 WORKERS_PER_CORE = 2
-"""One waits while its graph runs on threads of TensorFlow's own, the other prepares: 7 % more answers a second."""
+"""One waits for its graph, which runs on TensorFlow's threads, while the other prepares: 7 % more answers a second."""
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser("python -m serving", description=__doc__)
-    parser.add_argument("--repository", type=Path, required=True, metavar="DIR", help="holds <model>/<version>/")
-    parser.add_argument("--port", type=int, default=8080, help="to listen on, 0 for any free one (%(default)s)")
+    parser.add_argument("--repository", type=Path, required=True, metavar="DIR", help="folder of <model>/<version>/")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen on, 0 for any free one (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    add_options(parser)
-    seconds = partial(number, kind=float, least=0.01, most=3600)
+    add_event_options(parser)
+    seconds = partial(bounded_number, kind=float, least=0.01, most=3600)
     parser.add_argument(
-        "--poll", type=seconds, default=POLL_S, metavar="S", help="seconds between looks at the folder (%(default)s)"
+        "--poll", type=seconds, default=POLL_S, metavar="S", help="seconds between scans of the folder (%(default)s)"
     )
     return parser.parse_args(arguments)
 
 
 def announce(options: argparse.Namespace, host: str, port: int) -> None:
-    """Says where the server listens and what to do next."""
+    """Print the server's address and the next commands."""
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    say(f"listening on {url}; ready when {url}/readyz says so")
-    say(f"ask it: python -m serving.client SLICE.png --url {url}")
+    report(f"listening on {url}; {url}/readyz reports when it is ready")
+    report(f"ask it: python -m serving.client SLICE.png --url {url}")
     if not Repository(options.repository).models():
-        say(f"{options.repository} holds no model yet: waiting for one. `make run` publishes one.")
+        report(f"{options.repository} holds no model yet: waiting for one. `make run` publishes one.")
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Serves the newest version of every model of the repository, and those that come.
+    """Serve the newest version of every model of the repository, including models that are published later.
 
-    A repository without a model is waited for: `make serve` may be started before the first `make run` has ended.
+    The repository may be empty at first: `make serve` may be started before the first `make run` has ended.
 
     Raises:
-        BadConfigError: the repository is a file, the address is taken, the events' folder cannot be written, or there
-            is no key where one is said to be.
+        BadConfigError: The repository is a file, the address is in use, the folder for events cannot be written, or the
+            verification key is missing although its path is set.
         SystemExit: 0 after SIGTERM or SIGINT.
     """
     if options.repository.is_file():
         raise BadConfigError(f"--repository {options.repository} is a file", "a folder of <model>/<version>/")
     listener = listen(options.host, options.port)
-    recorder = started_recorder(options, say)
+    recorder = start_recorder(options, report)
     public_key = key_path(VERIFICATION_KEY)
     with ThreadPoolExecutor(WORKERS_PER_CORE * cores(), "worker") as workers:
-        say(f"loading TensorFlow and the models of {options.repository}")
-        with silent_stderr():  # TensorFlow and kserve take seconds: first the address, then these
-            from serving.http.server import LocalServer, Transformers
-            from serving.predictors.local import LocalPredictor
+        report(f"loading TensorFlow and the models of {options.repository}")
+        with suppressed_stderr():  # TensorFlow and kserve take seconds to import: bind the address first
+            from serving.http.server import LocalServer, TransformerRegistry
+            from serving.predictors.local import LocalPredictor, RepositoryWatcher
 
-        predictor = LocalPredictor(Repository(options.repository), workers, say, public_key)
-        watcher = RepositoryWatcher(predictor.refresh, say, options.poll)
-        server = LocalServer(listener, Transformers(predictor, workers, Limits(), recorder))
+        predictor = LocalPredictor(Repository(options.repository), workers, report, public_key)
+        watcher = RepositoryWatcher(predictor.refresh, report, options.poll)
+        server = LocalServer(listener, TransformerRegistry(predictor, workers, Limits(), recorder))
         announce(options, *listener.getsockname()[:2])
         watcher.start()
         try:
@@ -74,8 +74,8 @@ def serve(options: argparse.Namespace) -> None:
             watcher.stop()
             if recorder:
                 recorder.close()
-            say("stopped")
+            report("stopped")
 
 
 if __name__ == "__main__":
-    sys.exit(end_in_one_sentence(serve, parse_arguments(sys.argv[1:])))
+    sys.exit(run_command(serve, parse_arguments(sys.argv[1:])))

@@ -1,6 +1,6 @@
-"""What the serving commands share as processes: how they are told numbers, speak, listen and end.
+"""Process functions that the serving commands share: options, messages, sockets, signals and exit codes.
 
-Nothing slow is imported here, so that a signal or an occupied port is met before it.
+No slow module is imported here, so that signals and occupied ports are handled before TensorFlow is loaded.
 """
 
 import argparse
@@ -13,14 +13,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
+from components.shared.progress import log
+
+report = partial(log, "serve")
+"""Print a message of the server."""
 
 
-def number(text: str, kind: type[int] | type[float], least: float, most: float) -> float:
-    """Reads a number of the command line; raises ArgumentTypeError for one that is none or beyond its bounds."""
+def bounded_number(text: str, kind: type[int] | type[float], least: float, most: float) -> float:
+    """Parse a number of the command line; raises ArgumentTypeError for an invalid or too small or large number."""
     try:
         value = kind(text)
     except ValueError:
@@ -30,50 +35,44 @@ def number(text: str, kind: type[int] | type[float], least: float, most: float) 
     return value
 
 
-def say(sentence: str) -> None:
-    """Writes a line for the person who started the server."""
-    sys.stdout.write(f"[serve] {sentence}\n")
-    sys.stdout.flush()
-
-
-def quieten_libraries() -> None:
-    """Leaves only errors of kserve, uvicorn and TensorFlow; called before TensorFlow is imported."""
+def limit_library_logs() -> None:
+    """Log only errors of kserve, uvicorn and TensorFlow; call it before TensorFlow is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("kserve").addHandler(logging.StreamHandler())  # else kserve sets up its own, which say much
+    logging.getLogger("kserve").addHandler(logging.StreamHandler())  # otherwise kserve adds its own, verbose handlers
     for name, level in (("kserve", logging.ERROR), ("uvicorn", logging.ERROR), ("absl", logging.ERROR)):
         logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Swallows what is written to standard error, by C++ too, unless the block fails.
+def suppressed_stderr() -> Iterator[None]:
+    """Discard standard error in the block, including that of C++, unless the block fails.
 
-    TensorFlow's log level does not reach what absl says before its initialisation.
+    TensorFlow's log level does not apply to messages that absl writes before its initialisation.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as swallowed:
-        os.dup2(swallowed.fileno(), 2)
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         except Exception:
-            swallowed.seek(0)
-            os.write(kept, swallowed.read())
+            buffer.seek(0)
+            os.write(original, buffer.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Binds the address before anything slow happens.
+    """Bind an address.
 
     Args:
-        host: an address of this machine.
-        port: 0 takes any free one.
+        host: Address of this machine.
+        port: Port, 0 for any free one.
 
     Raises:
-        BadConfigError: the address is taken or not of this machine.
+        BadConfigError: The address is in use or does not belong to this machine.
     """
     try:
         return socket.create_server(
@@ -84,24 +83,24 @@ def listen(host: str, port: int) -> socket.socket:
         raise BadConfigError(
             f"{host}:{port} cannot be listened to ({os.strerror(number) if number > 0 else error})",
             "a free port",
-            "Stop what uses it, or choose another one with --port.",
+            "Stop the program that uses it, or set --port to another one.",
         ) from error
 
 
-def _leave(_number: int, _frame: FrameType | None) -> Any:
-    """Ends the process; uvicorn has handlers of its own and comes here when all requests are answered."""
+def _exit(_number: int, _frame: FrameType | None) -> Any:
+    """End the process; uvicorn handles the signal first and calls this once all requests are answered."""
     raise SystemExit(0)
 
 
-def end_in_one_sentence(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Runs a command and returns its exit code; what goes wrong on purpose ends in one sentence.
+def run_command(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+    """Run a command and return its exit code; a TaxonflowError is printed as one sentence.
 
     Raises:
         SystemExit: 0 after SIGTERM or SIGINT.
     """
-    quieten_libraries()
+    limit_library_logs()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+        signal.signal(number, _exit)
     try:
         command(options)
     except TaxonflowError as error:

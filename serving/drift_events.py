@@ -1,9 +1,8 @@
-"""Drift events: a line for each answered slice, written beside the answer and never in its way.
+"""The recorder of drift events: one JSON line per answered slice, written by a thread that no answer waits for.
 
-The queue is bounded in slices and in bytes; what does not fit is dropped and counted. Pixels wait in memory only
-until they are described, and reach the disk only where somebody asked for it (`serving.slice_archive`). Files end at
-MAX_FILE_BYTES; when one begins, the oldest ones of the folder go, so that all of them together take at most
-MAX_FOLDER_BYTES and one file more.
+The queue is bounded in events and in bytes; events that do not fit are dropped and counted. Pixels stay in memory until
+their descriptors are computed, and are written only to `serving.slice_archive`. A file ends at MAX_FILE_BYTES. Each new
+file removes the oldest ones, so that the folder holds at most MAX_FOLDER_BYTES plus one file.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from components.shared.errors import BadConfigError
 from components.shared.images.decoding import Pixels
 from components.shared.images.descriptors import describe
 from serving.metrics import EVENTS_DROPPED, EVENTS_WRITTEN
-from serving.slice_archive import KEPT_MB, KeptSlices
+from serving.slice_archive import DEFAULT_ARCHIVE_MB, SliceArchive
 
 MAX_QUEUED_EVENTS = 4096
 MAX_QUEUED_BYTES = 64 * 2**20
@@ -33,12 +32,12 @@ _LONGEST_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
-class AnsweredSlice:
-    """A slice that was answered.
+class PendingEvent:
+    """An event that waits to be written.
 
     Attributes:
-        event: what it leaves, but for the descriptors: they take longer than the answer may wait.
-        pixels: uint8 [H, W] or [H, W, 3] as the model saw it.
+        event: Drift event without descriptors, which take too long to be computed before the answer.
+        pixels: Pixels as the model received them, uint8 [H, W] or [H, W, 3].
     """
 
     event: DriftEvent
@@ -46,16 +45,16 @@ class AnsweredSlice:
 
 
 class EventRecorder:
-    """Appends drift events to `<folder>/events-<start>-<id>-<number>.jsonl` from a thread of its own.
+    """A thread that appends drift events to `<folder>/events-<start>-<id>-<number>.jsonl`.
 
     Args:
-        folder: is made when it does not exist.
-        report: takes a sentence when events cannot be written.
-        max_events: that wait at a time.
-        max_bytes: of pixels that wait at a time.
-        max_file_bytes: after which a new file begins.
-        max_folder_bytes: of finished files that stay in the folder.
-        kept: takes the slices as images, where that is wanted.
+        folder: Folder of the files, which is created if it does not exist.
+        report: Function that takes a message when events cannot be written.
+        max_events: Most events in the queue.
+        max_bytes: Largest size of the pixels in the queue.
+        max_file_bytes: Size after which a new file begins.
+        max_folder_bytes: Largest size of the finished files in the folder.
+        archive: Archive of the slices as images; None stores none.
     """
 
     def __init__(
@@ -66,12 +65,12 @@ class EventRecorder:
         max_bytes: int = MAX_QUEUED_BYTES,
         max_file_bytes: int = MAX_FILE_BYTES,
         max_folder_bytes: int = MAX_FOLDER_BYTES,
-        kept: KeptSlices | None = None,
+        archive: SliceArchive | None = None,
     ) -> None:
-        self.folder, self._report, self._kept = folder, report, kept
+        self.folder, self._report, self._archive = folder, report, archive
         self.dropped = 0
-        self._failing = self._keeping_fails = False
-        self._queue: queue.Queue[AnsweredSlice | None] = queue.Queue(max_events)
+        self._events_fail = self._archive_fails = False
+        self._queue: queue.Queue[PendingEvent | None] = queue.Queue(max_events)
         self._max_bytes = max_bytes
         self._max_file_bytes, self._max_folder_bytes = max_file_bytes, max_folder_bytes
         self._queued_bytes = 0
@@ -81,34 +80,38 @@ class EventRecorder:
         self._thread = threading.Thread(target=self._write_until_closed, name="drift-events", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread that writes.
+        """Start the thread.
 
         Raises:
-            BadConfigError: the folder cannot be made.
+            BadConfigError: The folder cannot be created.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadConfigError(f"the events' folder {self.folder} cannot be made ({error.strerror})") from error
+            raise BadConfigError(
+                f"the folder {self.folder} for drift events cannot be created ({error.strerror})",
+                "a folder that can be created and written",
+                "Set --events to another folder.",
+            ) from error
         self._thread.start()
 
-    def record(self, answered: AnsweredSlice) -> None:
-        """Queues an event, or drops and counts it when the queue is full; returns at once."""
-        size = answered.pixels.nbytes
+    def record(self, item: PendingEvent) -> None:
+        """Queue an event, or drop and count it if the queue is full; never block."""
+        size = item.pixels.nbytes
         with self._lock:
             fits = self._queued_bytes + size <= self._max_bytes
             if fits:
                 self._queued_bytes += size
         if fits:
             try:
-                self._queue.put_nowait(answered)
+                self._queue.put_nowait(item)
                 return
             except queue.Full:
                 self._release(size)
         self._count_dropped(1)
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Writes what waits and ends the thread; what is not written within `timeout_s` is lost."""
+        """Write the queued events and stop the thread; events not written within `timeout_s` seconds are lost."""
         if not self._thread.is_alive():
             return
         try:
@@ -127,13 +130,13 @@ class EventRecorder:
         EVENTS_DROPPED.inc(count)
 
     def _write_until_closed(self) -> None:
-        closing = False
-        while not closing:
+        is_closed = False
+        while not is_closed:
             batch = self._next_batch()
-            closing = batch[-1] is None
-            self._append([answered for answered in batch if answered is not None])
+            is_closed = batch[-1] is None
+            self._append([item for item in batch if item is not None])
 
-    def _next_batch(self) -> list[AnsweredSlice | None]:
+    def _next_batch(self) -> list[PendingEvent | None]:
         batch = [self._queue.get()]
         deadline = time.monotonic() + _LONGEST_PAUSE_S
         while batch[-1] is not None and len(batch) < _BATCH:
@@ -143,63 +146,63 @@ class EventRecorder:
                 break
         return batch
 
-    def _append(self, batch: list[AnsweredSlice]) -> None:
+    def _append(self, batch: list[PendingEvent]) -> None:
         if not batch:
             return
-        lines = "".join(_described(answered).to_line() + "\n" for answered in batch)
-        self._release(sum(answered.pixels.nbytes for answered in batch))
+        lines = "".join(_with_descriptors(item).to_line() + "\n" for item in batch)
+        self._release(sum(item.pixels.nbytes for item in batch))
         try:
             with self._current_file().open("a", encoding="utf-8") as file:
                 file.write(lines)
-            self._failing = False
+            self._events_fail = False
             EVENTS_WRITTEN.inc(len(batch))
         except OSError as error:
-            if not self._failing:
+            if not self._events_fail:
                 self._report(f"drift events cannot be written to {self.folder} and are dropped ({error})")
-            self._failing = True
+            self._events_fail = True
             self._count_dropped(len(batch))
-            self._leave_a_torn_file()
+            self._skip_truncated_file()
             return
-        self._keep(batch)
+        self._add_to_archive(batch)
 
-    def _keep(self, batch: list[AnsweredSlice]) -> None:
-        if self._kept is None:
+    def _add_to_archive(self, batch: list[PendingEvent]) -> None:
+        if self._archive is None:
             return
         try:
-            for answered in batch:
-                self._kept.keep(answered.event.id, answered.event.time, answered.pixels)
-            self._keeping_fails = False
+            for item in batch:
+                self._archive.add(item.event.id, item.event.time, item.pixels)
+            self._archive_fails = False
         except OSError as error:
-            if not self._keeping_fails:
-                self._report(f"slices cannot be kept in {self._kept.folder} ({error}); answers and events go on")
-            self._keeping_fails = True
+            if not self._archive_fails:
+                self._report(f"slices cannot be written to {self._archive.folder} and are not archived ({error})")
+            self._archive_fails = True
 
     def _current_file(self) -> Path:
-        path = self._file()
+        path = self._path()
         if path.exists() and path.stat().st_size > self._max_file_bytes:
             self._file_number += 1
-            path = self._file()
+            path = self._path()
         if not path.exists():
             remove_oldest(self.folder, self._max_folder_bytes)
         return path
 
-    def _leave_a_torn_file(self) -> None:
-        """Goes on in another file where a full disk took half a line, which the next one would spoil itself on."""
-        with suppress(OSError), self._file().open("rb") as file:
+    def _skip_truncated_file(self) -> None:
+        """Start a new file if a full disk truncated the last line."""
+        with suppress(OSError), self._path().open("rb") as file:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 self._file_number += 1
 
-    def _file(self) -> Path:
+    def _path(self) -> Path:
         return self.folder / f"{self._prefix}-{self._file_number:04d}.jsonl"
 
 
 def remove_oldest(folder: Path, max_bytes: int) -> None:
-    """Removes the oldest files of events until the others take at most `max_bytes`; other servers may do the same."""
-    left = max_bytes
-    for status, file in sorted(_sizes(folder), key=lambda found: found[0].st_mtime_ns, reverse=True):
-        left -= status.st_size
-        if left < 0:
+    """Remove the oldest event files until the others have at most `max_bytes`; safe with several servers."""
+    bytes_left = max_bytes
+    for status, file in sorted(_sizes(folder), key=lambda pair: pair[0].st_mtime_ns, reverse=True):
+        bytes_left -= status.st_size
+        if bytes_left < 0:
             file.unlink(missing_ok=True)
 
 
@@ -209,38 +212,40 @@ def _sizes(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
             yield file.stat(), file
 
 
-def _described(answered: AnsweredSlice) -> DriftEvent:
-    return answered.event.model_copy(update={"descriptors": describe(answered.pixels)})
+def _with_descriptors(item: PendingEvent) -> DriftEvent:
+    return item.event.model_copy(update={"descriptors": describe(item.pixels)})
 
 
-def add_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Adds what a server can be told about events and kept slices."""
+def add_event_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add the command-line options of drift events and of the archive of slices."""
     parser.add_argument(
-        "--events", type=Path, default=default, metavar="DIR", help="write a drift event for each slice; off by default"
+        "--events", type=Path, default=default, metavar="DIR", help="folder for a drift event per slice; off by default"
     )
     parser.add_argument(
-        "--keep_slices", type=Path, metavar="DIR", help="keep the latest slices as images; off by default"
+        "--keep_slices", type=Path, metavar="DIR", help="folder for the latest slices as images; off by default"
     )
     parser.add_argument(
-        "--keep_slices_mb", type=int, default=KEPT_MB, metavar="MB", help="most megabytes of them (%(default)s)"
+        "--keep_slices_mb",
+        type=int,
+        default=DEFAULT_ARCHIVE_MB,
+        metavar="MB",
+        help="largest size of these images in megabytes (%(default)s)",
     )
 
 
-def started_recorder(options: argparse.Namespace, report: Callable[[str], None]) -> EventRecorder | None:
-    """Starts the recorder of drift events if a folder is given.
+def start_recorder(options: argparse.Namespace, report: Callable[[str], None]) -> EventRecorder | None:
+    """Start the recorder of drift events; return None without the option `--events`.
 
     Raises:
-        BadConfigError: a folder cannot be made, or slices shall be kept without events.
+        BadConfigError: A folder cannot be created, or an option of the archive is invalid or lacks `--events`.
     """
     if options.events is None:
         if options.keep_slices:
-            raise BadConfigError(
-                "--keep_slices without --events", "both", "Add --events DIR: it says what each slice is."
-            )
+            raise BadConfigError("--keep_slices without --events", "both", "Add --events DIR, which labels the slices.")
         return None
     if options.keep_slices_mb < 1:
         raise BadConfigError(f"--keep_slices_mb {options.keep_slices_mb}", "1 or more")
-    kept = KeptSlices(options.keep_slices, options.keep_slices_mb * 2**20) if options.keep_slices else None
-    recorder = EventRecorder(options.events, report, kept=kept)
+    archive = SliceArchive(options.keep_slices, options.keep_slices_mb * 2**20) if options.keep_slices else None
+    recorder = EventRecorder(options.events, report, archive=archive)
     recorder.start()
     return recorder

@@ -1,7 +1,7 @@
 """TensorFlow Serving's REST format: requests that are bounded before they are parsed, answers, and errors.
 
-The format is documented at https://www.tensorflow.org/tfx/serving/api_rest: `instances` asks row by row and is answered
-with `predictions`, `inputs` asks column by column and is answered with `outputs`.
+The format is documented at https://www.tensorflow.org/tfx/serving/api_rest: a request in row format has `instances` and
+its answer `predictions`, a request in column format has `inputs` and its answer `outputs`.
 """
 
 import base64
@@ -20,9 +20,9 @@ from components.shared.errors import TaxonflowError
 SIGNATURE = "serving_default"
 INPUT = "image_bytes"
 CROPS = "crops"
-"""The signature that takes pixels, and its input: uint8 [N, S, S, C] as `components.shared.images.crops` crops."""
-Input = list[bytes] | NDArray[np.uint8]
-"""What a signature takes: encoded images, or the crops."""
+"""Name of the signature for pixels and of its input: uint8 [N, S, S, C], as `components.shared.images.crops` crops."""
+SignatureInput = list[bytes] | NDArray[np.uint8]
+"""Input of a signature: N encoded images, or N crops."""
 MAX_SPECIMEN_CHARACTERS = 256
 _BRACKETS_OF_AN_INSTANCE = 4
 _REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
@@ -31,19 +31,19 @@ _B64_FORM = f'{{"{INPUT}": {{"b64": "..."}}}}'
 
 
 class Limits(Frozen):
-    """How much one client may ask for.
+    """Limits of requests.
 
     Attributes:
-        max_body_bytes: of a request.
-        max_held_bytes: of the bodies of all requests at a time; more are asked to come again.
-        max_instances: slices in a request.
-        max_pixels: of all slices of a request together.
-        max_pixel_lists: JSON lists in a request to the signature `crops`, which has one for each pixel.
-        max_head_bytes: of a request's line and headers.
-        head_timeout_s: in which they have to arrive, and the rest of a body that was refused.
-        read_timeout_s: in which a body has to arrive.
-        answer_timeout_s: in which a request is answered.
-        max_in_flight: requests that are being answered at a time; more are asked to come again.
+        max_body_bytes: Largest body of a request.
+        max_held_bytes: Largest sum of the bodies in memory; requests beyond it get 503.
+        max_instances: Most slices in a request.
+        max_pixels: Most pixels in all slices of a request together.
+        max_pixel_lists: Most JSON lists in a request to the signature `crops`, which has one per pixel.
+        max_head_bytes: Largest request line with headers.
+        head_timeout_s: Seconds for the arrival of a head, and of the rest of a rejected body.
+        read_timeout_s: Seconds for the arrival of a body.
+        answer_timeout_s: Seconds for the computation of an answer.
+        max_in_flight: Most requests that are processed at a time; requests beyond it get 503.
     """
 
     max_body_bytes: int = 16 * 2**20
@@ -59,11 +59,11 @@ class Limits(Frozen):
 
 
 class RequestError(TaxonflowError):
-    """A request that is answered with an error.
+    """An error that is the answer to a request.
 
     Args:
-        status: the HTTP status code.
-        found, expected, remedy: as in TaxonflowError.
+        status: HTTP status code.
+        found, expected, remedy: Parts of the message, as in TaxonflowError.
     """
 
     def __init__(self, status: int, found: str, expected: str = "", remedy: str = "") -> None:
@@ -73,7 +73,12 @@ class RequestError(TaxonflowError):
 
 @dataclass(frozen=True)
 class Instance:
-    """One slice of a request: the encoded image as it was sent, and whose it is, "" where nobody said."""
+    """One slice of a request.
+
+    Attributes:
+        image: Encoded image as received.
+        specimen: Name of its specimen, "" if the request names none.
+    """
 
     image: bytes
     specimen: str = ""
@@ -84,11 +89,11 @@ class PredictRequest:
     """A parsed request.
 
     Attributes:
-        instances: at least one slice, unless there are crops.
-        signature_name: which signature of the model is asked.
-        columns: whether it was asked column by column, and is answered so.
-        version: the version that the address names; None asks the newest.
-        crops: uint8 [N, S, S, C] where the signature CROPS is asked.
+        instances: Slices, at least one; empty for a request with crops.
+        signature_name: Name of the requested signature.
+        columns: Whether request and answer are in column format.
+        version: Version in the request's path; None is the newest.
+        crops: Crops for the signature CROPS, uint8 [N, S, S, C].
     """
 
     instances: tuple[Instance, ...]
@@ -100,14 +105,14 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the served signature says about N slices of K species.
+    """Outputs of a signature for N slices and K species.
 
     Attributes:
-        species: N names.
-        confidence: float32 [N].
-        scores: float32 [N, K].
-        unknown: bool [N].
-        embedding: float32 [N, D].
+        species: Predicted species, N names.
+        confidence: Highest score, float32 [N] in 0..1.
+        scores: Scores of all species, float32 [N, K].
+        unknown: Whether the slice is probably of a species that the model was not trained on, bool [N].
+        embedding: Embeddings, float32 [N, D].
     """
 
     species: tuple[str, ...]
@@ -117,30 +122,31 @@ class Outputs:
     embedding: NDArray[np.float32]
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Self:
-        """Takes what a model says; a slice with a number that is not finite is unknown, whatever the model says.
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Return the outputs; a slice with a number that is not finite is unknown, whatever the model reports.
 
         Args:
-            said: N values, or rows of them, by each name of OUTPUTS.
+            values: N values, or N rows, for each name of OUTPUTS.
 
         Raises:
-            KeyError: an output is missing.
-            TypeError: something is no number.
-            ValueError: they are not as many, or not of the shapes above.
+            KeyError: An output is missing.
+            TypeError: A value is not a number.
+            ValueError: The outputs differ in length, or are not of the shapes above.
         """
-        numbers = {name: np.asarray(said[name], np.float32) for name in ("confidence", "scores", "embedding")}
-        if [values.ndim for values in numbers.values()] != [1, 2, 2] or len({len(said[name]) for name in OUTPUTS}) != 1:
-            raise ValueError(f"shapes {[values.shape for values in numbers.values()]}")
-        finite = [np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in numbers.values()]
-        unknown = np.asarray(said["unknown"], np.bool_) | ~np.logical_and.reduce(finite)
-        return cls(species=tuple(map(str, said["species"])), unknown=unknown, **numbers)
+        arrays = {name: np.asarray(values[name], np.float32) for name in ("confidence", "scores", "embedding")}
+        shapes = [array.shape for array in arrays.values()]
+        if [len(shape) for shape in shapes] != [1, 2, 2] or len({len(values[name]) for name in OUTPUTS}) != 1:
+            raise ValueError(f"shapes {shapes}")
+        finite = [np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in arrays.values()]
+        unknown = np.asarray(values["unknown"], np.bool_) | ~np.logical_and.reduce(finite)
+        return cls(species=tuple(map(str, values["species"])), unknown=unknown, **arrays)
 
     def columns(self) -> dict[str, Any]:
-        """Returns the values of all slices by output."""
+        """Return the values of all slices by output."""
         return {name: getattr(self, name) for name in OUTPUTS}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns one object of outputs for each slice."""
+        """Return one object of outputs per slice."""
         return [dict(zip(OUTPUTS, values, strict=True)) for values in zip(*self.columns().values(), strict=True)]
 
 
@@ -148,25 +154,25 @@ OUTPUTS = tuple(field.name for field in fields(Outputs))
 
 
 def parse_predict(body: bytes | bytearray, limits: Limits, version: int | None = None) -> PredictRequest:
-    """Reads a predict request.
+    """Parse a predict request.
 
     Args:
-        body: the JSON text, not larger than `limits.max_body_bytes`.
-        limits: bounds on what it may hold.
-        version: the version that the address names.
+        body: JSON text of at most `limits.max_body_bytes`.
+        limits: Limits of the request.
+        version: Version in the request's path.
 
     Raises:
-        RequestError: 400 with what is wrong.
+        RequestError: 400 for an invalid request.
     """
     fields = _parse_object(body, limits)
     if ("instances" in fields) == ("inputs" in fields):
-        raise _bad("a request with both or neither of instances and inputs", "one of them", "")
+        raise _bad("a request with both or neither of instances and inputs", "one of them")
     unknown = sorted(set(fields) - _REQUEST_KEYS)
     if unknown:
-        raise _bad(f"the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_REQUEST_KEYS))}", "")
+        raise _bad(f"the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_REQUEST_KEYS))}")
     signature = fields.get("signature_name", SIGNATURE)
     if not isinstance(signature, str):
-        raise _bad("a signature_name that is no text", repr(SIGNATURE), "")
+        raise _bad(f"a signature_name that is a JSON {_kind(signature)}", repr(SIGNATURE))
     columns = "inputs" in fields
     if signature == CROPS:
         crops = _parse_crops(fields["inputs"] if columns else fields["instances"])
@@ -184,14 +190,14 @@ def _bad(found: str, expected: str = "", remedy: str = "") -> RequestError:
 def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
     if not body or body.isspace():
         raise _bad("an empty body", f'{{"instances": [{_B64_FORM}]}}')
-    # Base64 has no brackets: counting them bounds the memory and the depth of the parsed document beforehand.
+    # Base64 has no brackets: their count bounds the memory and the depth of the document before it is parsed.
     brackets = body.count(b"[") + body.count(b"{")
-    asks_for_crops = b'"' + CROPS.encode() + b'"' in body
-    if brackets > (limits.max_pixel_lists if asks_for_crops else _BRACKETS_OF_AN_INSTANCE * limits.max_instances):
+    requests_crops = b'"' + CROPS.encode() + b'"' in body
+    if brackets > (limits.max_pixel_lists if requests_crops else _BRACKETS_OF_AN_INSTANCE * limits.max_instances):
         raise _bad(
             f"a body with {brackets} lists and objects",
             f"at most {limits.max_instances} instances",
-            "Send encoded images, fewer in each request.",
+            "Send fewer encoded images per request.",
         )
     try:
         fields = orjson.loads(body)
@@ -204,9 +210,9 @@ def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
 
 def _check_count(count: int, limits: Limits) -> None:
     if not count:
-        raise _bad("no instance", "at least one", f"Send {_B64_FORM} for each slice.")
+        raise _bad("no instance", "at least one", f"Send {_B64_FORM} per slice.")
     if count > limits.max_instances:
-        raise _bad(f"{count} instances", f"at most {limits.max_instances}", "Send fewer in each request.")
+        raise _bad(f"{count} instances", f"at most {limits.max_instances}", "Send fewer per request.")
 
 
 def _from_rows(rows: Any) -> tuple[Instance, ...]:
@@ -237,7 +243,7 @@ def _from_columns(columns: Any) -> tuple[Instance, ...]:
     if not isinstance(specimens, list):
         specimens = [specimens] * len(images)
     if len(specimens) != len(images):
-        raise _bad(f"{len(specimens)} specimens for {len(images)} images", "as many")
+        raise _bad(f"{len(specimens)} specimens for {len(images)} images", f"{len(images)}")
     return tuple(
         Instance(_parse_image(image, f"instance {number}"), _parse_specimen(specimen, f"instance {number}"))
         for number, (image, specimen) in enumerate(zip(images, specimens, strict=True))
@@ -245,20 +251,20 @@ def _from_columns(columns: Any) -> tuple[Instance, ...]:
 
 
 def _parse_crops(value: Any) -> NDArray[np.uint8]:
-    """Reads uint8 [N, S, S, C] from nested lists, by row or by column."""
+    """Parse crops, uint8 [N, S, S, C], from nested lists in row or column format."""
     rows = value.get(CROPS) if isinstance(value, dict) else value
     if isinstance(rows, list):
         rows = [row.get(CROPS) if isinstance(row, dict) else row for row in rows]
-    expected = "whole numbers from 0 to 255, as many for each slice as the model's metadata say"
-    held = np.array(rows, object)  # in an array of texts each would take the room of the longest one
-    if str in set(map(type, held.flat)):
-        raise _bad(f"crops of {held.ndim} dimensions and text values", f"{CROPS} [N, S, S, C], {expected}")
+    form = "whole numbers from 0 to 255 in the shape that the model's metadata state"
+    objects = np.array(rows, object)  # in an array of texts each one would take the memory of the longest
+    if str in set(map(type, objects.flat)):
+        raise _bad(f"crops of {objects.ndim} dimensions and text values", f"{CROPS} [N, S, S, C], {form}")
     try:
         crops = np.array(rows)
     except ValueError as error:
-        raise _bad("crops whose lists are not equally long", expected) from error
+        raise _bad("crops with lists of different lengths", form) from error
     if crops.ndim != 4 or crops.dtype.kind not in "iu" or not crops.size or crops.min() < 0 or crops.max() > 255:
-        raise _bad(f"crops of {crops.ndim} dimensions and {crops.dtype} values", f"{CROPS} [N, S, S, C], {expected}")
+        raise _bad(f"crops of {crops.ndim} dimensions and {crops.dtype} values", f"{CROPS} [N, S, S, C], {form}")
     return crops.astype(np.uint8)
 
 
@@ -268,39 +274,39 @@ def _parse_image(value: Any, name: str) -> bytes:
     try:
         return base64.b64decode(value["b64"], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _bad(f"{name} with text that is not base64 ({error})", "the image file in base64") from error
+        raise _bad(f"{name} with a string that is not base64 ({error})", "the image file in base64") from error
 
 
 def _parse_specimen(value: Any, name: str) -> str:
     if value is None or (isinstance(value, str) and len(value) <= MAX_SPECIMEN_CHARACTERS):
         return value or ""
     raise _bad(
-        f"{name} with a specimen that is a JSON {_kind(value)}", f"text of 1..{MAX_SPECIMEN_CHARACTERS} characters"
+        f"{name} with a specimen that is a JSON {_kind(value)}", f"a string of 1..{MAX_SPECIMEN_CHARACTERS} characters"
     )
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "object", list: "list", str: "text", bool: "truth value", type(None): "null"}
+    names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
     return names.get(type(value), "number")
 
 
 def predict_answer(outputs: Outputs, columns: bool, specimens: Mapping[str, Any]) -> dict[str, Any]:
-    """Builds the answer to a predict request.
+    """Return the answer to a predict request.
 
     Args:
-        outputs: of every slice.
-        columns: whether it was asked column by column.
-        specimens: the vote for each specimen that the request named.
+        outputs: Outputs of all slices.
+        columns: Whether the answer is in column format.
+        specimens: Vote for each specimen that the request names.
     """
     answer: dict[str, Any] = {"outputs": outputs.columns()} if columns else {"predictions": outputs.rows()}
     return {**answer, "specimens": specimens} if specimens else answer
 
 
 def status_answer(states: dict[int, tuple[str, str]]) -> dict[str, Any]:
-    """Builds the answer to a status request.
+    """Return the answer to a status request.
 
     Args:
-        states: state (AVAILABLE, LOADING, END) and error message by version.
+        states: State (AVAILABLE, LOADING, END) and error message by version.
     """
     return {
         "model_version_status": [
@@ -315,5 +321,5 @@ def status_answer(states: dict[int, tuple[str, str]]) -> dict[str, Any]:
 
 
 def encode_answer(answer: Any) -> bytes:
-    """Encodes an answer as JSON; NumPy arrays become lists, NaN becomes null."""
+    """Encode an answer as JSON; NumPy arrays become lists, NaN becomes null."""
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,8 +1,8 @@
-"""The kserve Model that stands in front of a predictor.
+"""The kserve Model in front of a predictor.
 
-It checks and segments the uploaded slices, asks the predictor, answers for each slice and each named specimen, and
-leaves a drift event for each slice. The predictor is either in this process (`serving.predictors.local`) or
-TensorFlow Serving over HTTP (`serving.predictors.tensorflow_serving`).
+It checks and segments the uploaded slices, sends them to the predictor, answers for each slice and each named specimen,
+and records a drift event per slice. The predictor is either in this process (`serving.predictors.local`) or TensorFlow
+Serving over HTTP (`serving.predictors.tensorflow_serving`).
 """
 
 import asyncio
@@ -10,80 +10,60 @@ import time
 import uuid
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import kserve
 
 from components.shared.contracts import DriftEvent
-from serving.drift_events import AnsweredSlice, EventRecorder
+from serving.drift_events import EventRecorder, PendingEvent
 from serving.metrics import SLICES
-from serving.preparation import Expectation, PreparedSlice, prepare_slices
-from serving.protocol import Input, Limits, Outputs, PredictRequest, predict_answer
+from serving.predictors.base import Predictor, PredictorVersion
+from serving.preparation import PreparedSlice, prepare_slices
+from serving.protocol import Limits, Outputs, PredictRequest, SignatureInput, predict_answer
 from serving.votes import specimen_votes
 
 
-class PredictorVersion(Protocol):
-    """One version of a model that stays usable as long as somebody holds it."""
-
-    @property
-    def expectation(self) -> Expectation:
-        """What it wants to see."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Species in the order of the scores, or () where they are not known."""
-
-    async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
-        """Answers, and says the number of the version that did; raises RequestError."""
-
-
-class Predictor(Protocol):
-    """Models by name, each with versions."""
-
-    def names(self) -> list[str]:
-        """Names of the models that answer."""
-
-    async def version_of(self, model: str, version: int | None) -> PredictorVersion:
-        """Returns a version, or the newest for None; raises RequestError 404 or 503."""
-
-    async def status(self, model: str, version: int | None) -> dict[str, Any]:
-        """Answers a status request; raises RequestError."""
-
-    async def metadata(self, model: str, version: int | None) -> dict[str, Any]:
-        """Answers a metadata request; raises RequestError."""
-
-    async def not_ready_because(self) -> str | None:
-        """Says why no request can be answered, or None."""
-
-
 @dataclass(frozen=True)
-class Prepared:
-    """A request between preprocess and predict: it stays with the version that it was prepared for."""
+class PreparedRequest:
+    """A request between preprocess and predict.
+
+    Attributes:
+        request: Request as parsed.
+        slices: Prepared slices; empty for a request with crops.
+        inputs: Input of the signature.
+        version: Version that the slices were prepared for and that answers.
+    """
 
     request: PredictRequest
     slices: list[PreparedSlice]
-    given: Input
-    answering: PredictorVersion
+    inputs: SignatureInput
+    version: PredictorVersion
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A request between predict and postprocess."""
+class PredictedRequest:
+    """A request between predict and postprocess.
 
-    prepared: Prepared
+    Attributes:
+        prepared_request: Request before the prediction.
+        outputs: Outputs of all slices.
+        version: Number of the version that computed them.
+    """
+
+    prepared_request: PreparedRequest
     outputs: Outputs
     version: int
 
 
 class SliceTransformer(kserve.Model):
-    """Answers the predict requests of one model.
+    """The handler of one model's predict requests.
 
     Args:
-        name: the model's name.
-        predictor: answers for prepared slices.
-        workers: run what would block the event loop.
-        limits: of a request.
-        recorder: takes the drift events, if they are wanted.
+        name: Name of the model.
+        predictor: Predictor for prepared slices.
+        workers: Executor of work that would block the event loop.
+        limits: Limits of a request.
+        recorder: Recorder of drift events; None records none.
     """
 
     def __init__(
@@ -93,39 +73,49 @@ class SliceTransformer(kserve.Model):
         self.predictor, self.workers, self.limits, self.recorder = predictor, workers, limits, recorder
         self.ready = True
 
-    async def preprocess(self, request: PredictRequest, _headers: dict[str, str] | None = None) -> Prepared:
-        """Prepares the slices for the version that will answer; raises RequestError."""
-        answering = await self.predictor.version_of(self.name, request.version)
+    async def preprocess(self, request: PredictRequest, _headers: dict[str, str] | None = None) -> PreparedRequest:
+        """Prepare the slices for the version that will answer; raises RequestError."""
+        version = await self.predictor.get_version(self.name, request.version)
         if request.crops is not None:
-            return Prepared(request, [], request.crops, answering)
+            return PreparedRequest(request, [], request.crops, version)
         slices = await asyncio.get_running_loop().run_in_executor(
-            self.workers, prepare_slices, request.instances, answering.expectation, self.limits.max_pixels
+            self.workers, prepare_slices, request.instances, version.expectation, self.limits.max_pixels
         )
-        return Prepared(request, slices, [prepared.image for prepared in slices], answering)
+        return PreparedRequest(request, slices, [prepared_slice.image for prepared_slice in slices], version)
 
-    async def predict(self, prepared: Prepared, _headers: dict[str, str] | None = None) -> Answered:
-        """Asks the predictor; raises RequestError."""
-        return Answered(prepared, *await prepared.answering.predict(prepared.given, prepared.request.signature_name))
+    async def predict(
+        self, prepared_request: PreparedRequest, _headers: dict[str, str] | None = None
+    ) -> PredictedRequest:
+        """Call the predictor; raises RequestError."""
+        signature = prepared_request.request.signature_name
+        outputs, version = await prepared_request.version.predict(prepared_request.inputs, signature)
+        return PredictedRequest(prepared_request, outputs, version)
 
-    async def postprocess(self, answered: Answered, _headers: dict[str, str] | None = None) -> dict[str, Any]:
-        """Builds the answer and leaves the drift events; crops leave none, since a descriptor wants the whole slice."""
-        prepared, outputs = answered.prepared, answered.outputs
-        SLICES.labels(self.name, str(answered.version)).inc(len(outputs.species))
+    async def postprocess(
+        self, predicted_request: PredictedRequest, _headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Return the answer and record the drift events.
+
+        Crops leave no events, because descriptors need the whole slice.
+        """
+        prepared_request, outputs = predicted_request.prepared_request, predicted_request.outputs
+        SLICES.labels(self.name, str(predicted_request.version)).inc(len(outputs.species))
         if self.recorder:
-            self._record(answered, self.recorder)
-        specimens = [instance.specimen for instance in prepared.request.instances]
-        votes = specimen_votes(specimens, outputs, prepared.answering.classes)
-        return predict_answer(outputs, prepared.request.columns, votes)
+            self._record(predicted_request, self.recorder)
+        specimens = [instance.specimen for instance in prepared_request.request.instances]
+        votes = specimen_votes(specimens, outputs, prepared_request.version.classes)
+        return predict_answer(outputs, prepared_request.request.columns, votes)
 
-    def _record(self, answered: Answered, recorder: EventRecorder) -> None:
-        now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", answered.outputs
-        told = zip(answered.prepared.request.instances, answered.prepared.slices, strict=True)
-        for row, (instance, prepared_slice) in enumerate(told):
+    def _record(self, predicted_request: PredictedRequest, recorder: EventRecorder) -> None:
+        now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", predicted_request.outputs
+        prepared_request = predicted_request.prepared_request
+        pairs = zip(prepared_request.request.instances, prepared_request.slices, strict=True)
+        for row, (instance, prepared_slice) in enumerate(pairs):
             event = DriftEvent(
                 id=uuid.uuid4().hex,
                 time=now,
                 model=self.name,
-                version=answered.version,
+                version=predicted_request.version,
                 specimen=instance.specimen or request_id,
                 species=outputs.species[row],
                 confidence=float(outputs.confidence[row]),
@@ -133,4 +123,4 @@ class SliceTransformer(kserve.Model):
                 descriptors={},
                 embedding=tuple(outputs.embedding[row].tolist()),
             )
-            recorder.record(AnsweredSlice(event, prepared_slice.pixels))
+            recorder.record(PendingEvent(event, prepared_slice.pixels))

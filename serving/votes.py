@@ -1,4 +1,7 @@
-"""What a specimen is, by all of its slices together: in an answer, and in the client for more slices than one holds."""
+"""Votes on specimens: the answer for all slices of a specimen together.
+
+The server votes within a request; the client votes over more slices than one request holds.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,15 +12,15 @@ from serving.protocol import SIGNATURE, Outputs
 
 
 @dataclass(frozen=True)
-class Vote:
+class SpecimenVote:
     """The answer for a specimen.
 
     Attributes:
-        species: with the highest mean score.
-        confidence: that mean score, 0..1.
-        agreement: share of the slices with that answer.
-        slices: that took part.
-        unknown: whether more than half of them were taken for a species that the model never saw.
+        species: Species with the highest mean score.
+        confidence: That mean score, 0..1.
+        agreement: Fraction of the slices whose own answer is that species.
+        slices: Number of slices.
+        unknown: Whether more than half of the slices are of an unknown species.
     """
 
     species: str
@@ -27,30 +30,32 @@ class Vote:
     unknown: bool
 
 
-def specimen_votes(specimens: Sequence[str], outputs: Outputs, classes: Sequence[str] = ()) -> dict[str, Vote]:
-    """Votes for each named specimen by the mean of its slices' scores, as the evaluation does.
+def specimen_votes(specimens: Sequence[str], outputs: Outputs, classes: Sequence[str] = ()) -> dict[str, SpecimenVote]:
+    """Return the vote for each named specimen by the mean of its slices' scores, as in the evaluation.
 
     Args:
-        specimens: N names; slices with an empty one take part in no vote.
-        outputs: of the N slices.
-        classes: species in the order of the scores; where they are not known, or are those of a model that another has
-            just replaced, only species that were answered can win.
+        specimens: Names of the N slices' specimens; slices with an empty name are left out.
+        outputs: Outputs of the N slices.
+        classes: Species in the order of the scores. If they are unknown, or belong to a model that has just been
+            replaced, only the predicted species of the slices can win.
     """
     rows_of: dict[str, list[int]] = {}
     for row, specimen in enumerate(specimens):
         if specimen:
             rows_of.setdefault(specimen, []).append(row)
-    answered = dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
-    fits = len(classes) == outputs.scores.shape[1] and all(classes[place] == name for place, name in answered.items())
-    names = dict(enumerate(classes)) if fits else answered
+    predicted_names = dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
+    fits = len(classes) == outputs.scores.shape[1] and all(
+        classes[index] == name for index, name in predicted_names.items()
+    )
+    names = dict(enumerate(classes)) if fits else predicted_names
     return {specimen: _vote(outputs, rows, names) for specimen, rows in rows_of.items()}
 
 
 def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Reads the species in the order of the scores from the answer to a metadata request.
+    """Return the species in the order of the scores from the answer to a metadata request.
 
     Returns:
-        What `components.evaluate.export.named_scores` wrote, or () where it did not.
+        Species that `components.evaluate.export.named_scores` wrote into the signature, () if there are none.
     """
     try:
         signature = metadata["metadata"]["signature_def"]["signature_def"][SIGNATURE]
@@ -59,10 +64,10 @@ def classes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
 
 
-def _vote(outputs: Outputs, rows: list[int], names: dict[int, str]) -> Vote:
+def _vote(outputs: Outputs, rows: list[int], names: dict[int, str]) -> SpecimenVote:
     mean = outputs.scores[rows].mean(axis=0)
     best = max(names, key=lambda index: mean[index])
-    return Vote(
+    return SpecimenVote(
         species=names[best],
         confidence=float(mean[best]),
         agreement=sum(outputs.species[row] == names[best] for row in rows) / len(rows),

@@ -7,7 +7,6 @@ publisher finds was left by a killed one and can go. TensorFlow Serving ignores 
 
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from urllib.parse import SplitResult, unquote
 
 from components.deploy.verified_model import Publication
 from components.shared.errors import BadConfigError, DeployError
+from components.shared.model_repository import version_numbers
 from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
 _UNFINISHED = ".unfinished-"
@@ -47,12 +47,6 @@ def publish(publication: Publication, target: SplitResult) -> tuple[int, str]:
     return int(folder.name), folder.as_uri()
 
 
-def versions_of(versions: Path) -> list[int]:
-    """Returns the published version numbers in a model's folder, ascending."""
-    names = [path.name for path in versions.iterdir()] if versions.is_dir() else []
-    return sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
-
-
 def _folder(target: SplitResult) -> Path:
     folder = Path(unquote(target.path))
     if target.netloc or not target.path or not folder.is_absolute():
@@ -76,7 +70,7 @@ def _discard_unfinished(versions: Path) -> None:
 
 def _put(source: Path, versions: Path) -> Path:
     """Copies a version folder beside the others and gives it the next number."""
-    version = max(versions_of(versions), default=0) + 1
+    version = max(version_numbers(versions), default=0) + 1
     unfinished = versions / f"{_UNFINISHED}{version}"
     try:
         shutil.copytree(source, unfinished)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from components.shared.contracts import ModelCard
 from components.shared.errors import BadConfigError, DeployError
+from components.shared.model_repository import GRAPH_FILE, artifact_folder, read_card
 from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
-VERSION_FOLDER = "1"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -46,8 +46,8 @@ def open_publication(served: Path, uri: str, name: str) -> Publication:
     """
     if not _NAME.fullmatch(name):
         raise BadConfigError(f"model name {name!r}", "at most 63 letters, digits, '.', '_' and '-'", "Rename it.")
-    folder = served / VERSION_FOLDER
-    card = ModelCard.read(folder / "model.json")
+    folder = artifact_folder(served)
+    card = read_card(folder)
     if card.name != name:
         raise DeployError(f"the model card names {card.name!r}", repr(name), "Evaluate and deploy under one name.")
     if not card.gate.passed:
@@ -59,7 +59,7 @@ def open_publication(served: Path, uri: str, name: str) -> Publication:
 
 def _check_files(folder: Path, card: ModelCard) -> None:
     """Raises DeployError when a file that the card or TensorFlow Serving needs is missing."""
-    needed_files: tuple[str, ...] = ("saved_model.pb", card.reference, *(known.file for known in card.examples))
+    needed_files: tuple[str, ...] = (GRAPH_FILE, card.reference, *(known.file for known in card.examples))
     for needed in needed_files:
         if not (folder / needed).is_file():
             raise DeployError(f"{folder} has no {needed}", "a complete served model", "Run the evaluation again.")

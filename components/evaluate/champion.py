@@ -11,6 +11,7 @@ from components.evaluate.comparisons import specimen_permutation_p
 from components.evaluate.gate import Champion
 from components.evaluate.predictions import SplitSlices
 from components.shared.errors import ContractError
+from components.shared.model_repository import latest_version_folder
 from components.shared.slices import iterate_split
 
 _BATCH = 64
@@ -43,9 +44,7 @@ def ask_champion(
 def _version_folder(source: str) -> Path:
     if "://" in source and not source.startswith(_SCHEME):
         raise ContractError(f"champion {source}", "a folder or file:// address", "Mount it")
-    folder = Path(source.removeprefix(_SCHEME))
-    versions = [path for path in folder.glob("[0-9]*") if path.name.isdigit()]
-    return max(versions, key=lambda path: int(path.name), default=folder)
+    return latest_version_folder(Path(source.removeprefix(_SCHEME)))
 
 
 def _answers(version: Path, folder: Path) -> NDArray[np.str_]:

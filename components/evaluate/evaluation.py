@@ -21,6 +21,7 @@ from components.evaluate.report.unknown_curve import unknown_curve
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.files import atomic_folder
+from components.shared.model_repository import artifact_folder
 from components.shared.slices import read_info
 
 
@@ -79,7 +80,7 @@ def _evaluate(source: Source, folder: Path, config: EvaluationConfig) -> Evaluat
     measured = measure_on_test(source, choice, config.gate.threshold, config.seed)
     verdict = judge(_evidence(source, measured, config), config.gate)
     with atomic_folder(folder) as unfinished:
-        card = write_version(unfinished / "1", config.name, source, choice, measured, verdict)
+        card = write_version(artifact_folder(unfinished), config.name, source, choice, measured, verdict)
     findings = _findings(source, choice, measured, card, config)
     leader = source.members[choice.ensemble.rule.leader]
     pictures = take_pictures(source.folder, leader, findings.mistakes, findings.pairs)

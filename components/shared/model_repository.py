@@ -1,7 +1,7 @@
-"""The versioned repository of models on disk: `<root>/<model>/<version>/`, as TensorFlow Serving reads it.
+"""The versioned model repository on disk: `<root>/<model>/<version>/model.json`, the layout of TensorFlow Serving.
 
-Publishing renames a whole folder into place, so what has a dot in front is somebody's unfinished work and is passed
-over, and so is what has no digests and lacks a part. Whether a folder is what was signed shows when it is loaded.
+Publishing renames a complete folder into place, so names with a leading dot are unfinished copies and are skipped.
+A folder without digests counts only if it has a graph and a readable card. Signatures are verified on loading.
 """
 
 import re
@@ -10,11 +10,63 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.contracts import DIGESTS_FILE, ModelCard
-from components.shared.errors import ContractError
+from components.shared.errors import BadInputError, ContractError
 
 GRAPH_FILE, CARD_FILE = "saved_model.pb", "model.json"
+_ARTIFACT_VERSION = "1"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+def version_folder(root: Path, model: str, version: int) -> Path:
+    """Return the folder of a version in a repository."""
+    return root / model / str(version)
+
+
+def artifact_folder(artifact: Path) -> Path:
+    """Return the one version folder in the evaluation's artifact `served`, a repository entry without its number."""
+    return artifact / _ARTIFACT_VERSION
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read the model card of a version folder.
+
+    Raises:
+        ContractError: The card is missing, damaged or of another schema.
+    """
+    return ModelCard.read(folder / CARD_FILE)
+
+
+def version_numbers(model_folder: Path) -> list[int]:
+    """Return the version numbers in a model's folder in ascending order, complete or not; empty if it is missing."""
+    return [int(path.name) for path in _numbered_paths(model_folder)]
+
+
+def latest_version_folder(folder: Path) -> Path:
+    """Return the version folder with the highest number, or the folder itself if it has none."""
+    return next(reversed(_numbered_paths(folder)), folder)
+
+
+def find_models(root: Path) -> dict[str, list[int]]:
+    """Return the versions that have a card, by model, in ascending order."""
+    models: dict[str, list[int]] = {}
+    for card in sorted(root.glob(f"*/*/{CARD_FILE}")):
+        version = card.parent.name
+        if version.isdecimal():
+            models.setdefault(card.parent.parent.name, []).append(int(version))
+    return {model: sorted(versions) for model, versions in models.items()}
+
+
+def require_models(root: Path) -> dict[str, list[int]]:
+    """Return `find_models` of a repository that must not be empty.
+
+    Raises:
+        BadInputError: The repository has no model.
+    """
+    models = find_models(root)
+    if not models:
+        raise BadInputError(f"{root} holds no served model", f"<model>/<version>/{CARD_FILE}", "Publish one: make run.")
+    return models
 
 
 @dataclass(frozen=True)
@@ -22,11 +74,11 @@ class StoredVersion:
     """A version of a model in the repository.
 
     Attributes:
-        model: the model's name.
-        version: its number; higher is newer.
-        folder: where its SavedModel lies.
-        stamp: inode and modification time of its digests, or of its card where there are none: another folder under the
-            same number has another stamp.
+        model: Name of the model.
+        version: Version number; higher is newer.
+        folder: Folder of the SavedModel.
+        stamp: Inode and modification time of the digests, or of the card of an unsigned model. A folder that replaces
+            another one under the same number has another stamp.
     """
 
     model: str
@@ -35,40 +87,41 @@ class StoredVersion:
     stamp: tuple[int, int]
 
     def card(self) -> ModelCard:
-        """Reads the model card.
-
-        Raises:
-            ContractError: it is gone or damaged.
-        """
-        return ModelCard.read(self.folder / CARD_FILE)
+        """Read the model card; raises ContractError as `read_card` does."""
+        return read_card(self.folder)
 
 
 class Repository:
-    """Lists the versions below a folder that may not exist yet.
+    """A model repository that can be served.
 
     Args:
-        root: holds a folder for each model.
+        root: Folder with one folder per model; it need not exist yet.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def models(self) -> list[str]:
-        """Returns the names of the models that have at least one version, sorted."""
+        """Return the sorted names of the models that have at least one version."""
         return sorted(name for name in _names_of_folders(self.root, _MODEL_NAME) if self.newest(name))
 
     def versions(self, model: str) -> Iterator[StoredVersion]:
-        """Yields the versions of a model, the newest first; none for a name that is no model's."""
+        """Yield the versions of a model, newest first; none for an invalid or unknown name."""
         if not _MODEL_NAME.fullmatch(model):
             return
         for number in sorted(map(int, _names_of_folders(self.root / model, _VERSION)), reverse=True):
-            stored = _stored_version(model, number, self.root / model / str(number))
-            if stored:
-                yield stored
+            stored_version = _stored_version(model, number, version_folder(self.root, model, number))
+            if stored_version:
+                yield stored_version
 
     def newest(self, model: str) -> StoredVersion | None:
-        """Returns the newest version of a model, if any."""
+        """Return the newest version of a model, if any."""
         return next(self.versions(model), None)
+
+
+def _numbered_paths(folder: Path) -> list[Path]:
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in paths if re.fullmatch("[0-9]+", path.name)), key=lambda path: int(path.name))
 
 
 def _names_of_folders(parent: Path, pattern: re.Pattern[str]) -> list[str]:
@@ -80,17 +133,17 @@ def _names_of_folders(parent: Path, pattern: re.Pattern[str]) -> list[str]:
 
 def _stored_version(model: str, number: int, folder: Path) -> StoredVersion | None:
     try:
-        status = (folder / _marking_file(folder)).stat()
+        status = (folder / _marker_file(folder)).stat()
     except (OSError, ContractError):
         return None
     return StoredVersion(model, number, folder, (status.st_ino, status.st_mtime_ns))
 
 
-def _marking_file(folder: Path) -> str:
-    """Returns the file whose change makes it another version; raises ContractError for half a version."""
+def _marker_file(folder: Path) -> str:
+    """Return the file that identifies the version; raises ContractError for an incomplete unsigned version."""
     if (folder / DIGESTS_FILE).is_file():
         return DIGESTS_FILE
     if not (folder / GRAPH_FILE).is_file():
         raise ContractError(f"{folder} has no {GRAPH_FILE}")
-    ModelCard.read(folder / CARD_FILE)
+    read_card(folder)
     return CARD_FILE

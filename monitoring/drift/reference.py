@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from components.shared.contracts import DriftEvent, ModelCard
-from components.shared.errors import BadInputError, ContractError
+from components.shared.errors import ContractError
+from components.shared.model_repository import read_card, version_folder
 from components.shared.reference_profile import COLUMNS, read_reference
 from components.shared.slices import spread_rows
 from monitoring.drift.features import DISTANCES
@@ -86,30 +87,6 @@ class Profile:
         return frame
 
 
-def find_models(repository: Path) -> dict[str, list[int]]:
-    """Returns the versions of each model in a repository, oldest first."""
-    versions: dict[str, list[int]] = {}
-    for card in sorted(repository.glob("*/*/model.json")):
-        version = card.parent.name
-        if version.isdecimal():
-            versions.setdefault(card.parent.parent.name, []).append(int(version))
-    return {model: sorted(found) for model, found in versions.items()}
-
-
-def require_models(repository: Path) -> dict[str, list[int]]:
-    """Returns `find_models`.
-
-    Raises:
-        BadInputError: there is none.
-    """
-    models = find_models(repository)
-    if not models:
-        raise BadInputError(
-            f"{repository} holds no served model", "<model>/<version>/model.json", "Publish one first, with make run."
-        )
-    return models
-
-
 def load_profile(repository: Path, model: str, version: int, most_slices: int) -> Profile:
     """Loads the reference profile of a served model.
 
@@ -122,8 +99,8 @@ def load_profile(repository: Path, model: str, version: int, most_slices: int) -
     Raises:
         ContractError: the card or the profile is missing, damaged, of another schema, or has too few specimens.
     """
-    folder = repository / model / str(version)
-    card = ModelCard.read(folder / "model.json")
+    folder = version_folder(repository, model, version)
+    card = read_card(folder)
     path = folder / card.reference
     slices = read_reference(path)
     missing = [column for column in COLUMNS if column not in slices]

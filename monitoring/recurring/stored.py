@@ -7,10 +7,11 @@ from itertools import takewhile
 
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadInputError
+from components.shared.model_repository import require_models
 from monitoring.config import MonitorConfig
 from monitoring.drift.detector import Judgement, judge
 from monitoring.drift.event_log import EventLog
-from monitoring.drift.reference import load_profile, require_models
+from monitoring.drift.reference import load_profile
 from monitoring.drift.status import state_of
 from monitoring.drift.windows import PendingWindow, Stream, Window
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from components.shared.contracts import DriftEvent
 from components.shared.errors import ContractError
+from components.shared.model_repository import find_models, require_models
 from monitoring.config import MonitorConfig
 from monitoring.drift.event_log import EventAt, EventLog
-from monitoring.drift.reference import Profile, find_models, load_profile, require_models
+from monitoring.drift.reference import Profile, load_profile
 from monitoring.drift.results import WindowResult, read_result, report_path, window_name
 from monitoring.drift.sentences import counted
 from monitoring.drift.status import FAULTS, ModelStatus, MonitorStatus, state_of

@@ -17,10 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from components.phantoms.anatomy.forms import FORMS
-from components.shared.contracts import ModelCard
 from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
+from components.shared.model_repository import find_models, read_card, version_folder
 from components.shared.subprocesses import HOST, background_process, free_port
-from monitoring.drift.reference import find_models
 from monitoring.drift.results import WindowResult, read_result, window_name
 from pipelines.local.demo_traffic import Phase, TrafficConfig, traffic
 from pipelines.local.process import interrupt
@@ -119,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         model, version = served_model(options, console)
-        species = ModelCard.read(options.out / MODELS / model / str(version) / "model.json").classes
+        species = read_card(version_folder(options.out / MODELS, model, version)).classes
         config = traffic_config(options, species)
         folder = options.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
@@ -178,7 +177,7 @@ def served_model(options: argparse.Namespace, console: Console) -> tuple[str, in
     if not models:
         raise DeployError(f"no model in {repository}", "a model of the run above", "Read the output of the run.")
     name, versions = next(iter(models.items()))
-    foreign = set(ModelCard.read(repository / name / str(versions[-1]) / "model.json").classes) - set(FORMS)
+    foreign = set(read_card(version_folder(repository, name, versions[-1])).classes) - set(FORMS)
     if foreign:
         text = f"model {name} with the species {', '.join(sorted(foreign))}"
         raise BadConfigError(text, "a model of the synthetic species", "Set OUT to another folder.")

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.shared.contracts import Example, ModelCard
+from components.shared.contracts import Example
 from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
+from components.shared.model_repository import read_card, version_folder
 from components.shared.slices import iterate_split
 from components.shared.subprocesses import HOST, background_process, free_port
-from serving.client import Client, Prediction
+from serving.client import Client, SlicePrediction
 
 STEP = "serve"
 READY_WITHIN_S = 120.0
@@ -55,7 +56,7 @@ def send_first_request(models: Path, events: Path, name: str, version: int, raw:
     Raises:
         DeployError: The server does not answer, or its scores differ from the evaluation's.
     """
-    card = ModelCard.read(models / name / str(version) / "model.json")
+    card = read_card(version_folder(models, name, version))
     examples = {example.id: example for example in card.examples}
     identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in examples)
     with _server(models, events, log) as url, Client(url, timeout_s=30) as client:
@@ -64,7 +65,7 @@ def send_first_request(models: Path, events: Path, name: str, version: int, raw:
     return _compare(answer, examples[identifier], log)
 
 
-def _compare(answer: Prediction, example: Example, log: Path) -> dict[str, Any]:
+def _compare(answer: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
     """Return the fields of `send_first_request`; raise DeployError if the scores differ from the evaluation's."""
     difference = example.difference(answer.scores)
     if difference > TOLERANCE:

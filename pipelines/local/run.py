@@ -15,8 +15,9 @@ from rich.console import Console
 
 from components.ingest.sources.opening import absolute_address
 from components.shared.config import Frozen
-from components.shared.contracts import ModelCard, SlicesInfo
+from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
+from components.shared.model_repository import artifact_folder, read_card, version_folder
 from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import RunLog
 from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline
@@ -129,13 +130,13 @@ def _source(options: RunOptions) -> str | None:
 def _summarise(options: RunOptions, name: str, log: RunLog, artifacts: Artifacts, folder: Path) -> Summary:
     served = artifacts.of("evaluate", "served")
     assert served is not None  # the pipeline succeeded
-    card = ModelCard.read(served / "1" / "model.json")
+    card = read_card(artifact_folder(served))
     seconds, model, answer = log.seconds, None, None
     findings = artifacts.of("evaluate", "findings")
     if card.gate.passed:
         start = time.monotonic()
         version = int(artifacts.values("deploy")["version"])
-        model = {"name": name, "version": version, "path": str(options.out / MODELS / name / str(version))}
+        model = {"name": name, "version": version, "path": str(version_folder(options.out / MODELS, name, version))}
         raw = artifacts.of("ingest", "slices")
         assert raw is not None  # the pipeline succeeded
         answer = _first_answer(options.out, name, version, raw, folder / "server.log")

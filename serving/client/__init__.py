@@ -1,5 +1,5 @@
-"""The client: `Client` for programs, `python -m serving.client slice.png ...` for people."""
+"""The client: `Client` for programs, `python -m serving.client slice.png ...` for the command line."""
 
-from serving.client.endpoint import DEFAULT_URL, Client, Prediction
+from serving.client.endpoint import DEFAULT_URL, Client, SlicePrediction
 
-__all__ = ["DEFAULT_URL", "Client", "Prediction"]
+__all__ = ["DEFAULT_URL", "Client", "SlicePrediction"]

@@ -1,4 +1,4 @@
-"""Asks an endpoint: batches, retries, and errors in one sentence."""
+"""The client of an endpoint: batches, retries, and errors in one sentence."""
 
 import base64
 import time
@@ -16,21 +16,21 @@ from components.shared.errors import BadInputError, DeployError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 MAX_BATCH_SLICES, MAX_BATCH_BYTES = 32, 8 * 2**20
-_COME_AGAIN = frozenset({429, 502, 503})
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_RETRY_STATUSES = frozenset({429, 502, 503})
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 2.0
 _POLL_S = 0.25
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What the endpoint says about a slice.
+class SlicePrediction:
+    """The endpoint's prediction for a slice.
 
     Attributes:
-        species: the answer.
-        confidence: 0..1.
-        scores: one for each species of the model, in the order of its card.
-        unknown: whether the model takes it for a species it never saw.
-        embedding: the slice as the model sees it.
+        species: Predicted species.
+        confidence: Score of that species, 0..1.
+        scores: Score of each species of the model, in the order of its card.
+        unknown: Whether the slice is probably of a species that the model was not trained on.
+        embedding: Features of the slice in the model.
     """
 
     species: str
@@ -40,22 +40,22 @@ class Prediction:
     embedding: tuple[float, ...]
 
 
-_PREDICTIONS = TypeAdapter(list[Prediction])
+_PREDICTIONS = TypeAdapter(list[SlicePrediction])
 
 
 class Client:
-    """Asks an endpoint that speaks TensorFlow Serving's REST API.
+    """A client of an endpoint with TensorFlow Serving's REST API.
 
-    Connection errors and answers that ask to come again are retried with growing pauses.
+    Connection errors and the statuses 429, 502 and 503 are retried with growing delays.
 
     Args:
-        url: address of the server, without a path.
-        timeout_s: of one request.
-        patience_s: how long to try again.
+        url: Address of the server, without a path.
+        timeout_s: Timeout of one request in seconds.
+        retry_timeout_s: Seconds after which a request is no longer retried.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 60.0, patience_s: float = 5.0) -> None:
-        self.url, self.patience_s = url.rstrip("/"), patience_s
+    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 60.0, retry_timeout_s: float = 5.0) -> None:
+        self.url, self.retry_timeout_s = url.rstrip("/"), retry_timeout_s
         try:
             self._http = httpx.Client(base_url=self.url, timeout=timeout_s)
         except (httpx.InvalidURL, ValueError) as error:
@@ -70,84 +70,84 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._http.close()
 
-    def predict(self, model: str, images: Sequence[bytes], specimen: str | None = None) -> list[Prediction]:
-        """Asks what slices show.
+    def predict(self, model: str, images: Sequence[bytes], specimen: str | None = None) -> list[SlicePrediction]:
+        """Predict the species of slices.
 
         Args:
-            model: the model's name.
-            images: encoded images, raw or segmented; they are sent in batches.
-            specimen: whose slices they are.
+            model: Name of the model.
+            images: Encoded images, raw or segmented; they are sent in batches.
+            specimen: Name of the specimen that all slices belong to.
 
         Returns:
-            One prediction for each image.
+            One prediction per image, in the same order.
 
         Raises:
-            BadInputError: the server refuses the request.
-            DeployError: the server cannot be reached or fails.
+            BadInputError: The server rejects the request.
+            DeployError: The server cannot be reached or fails.
         """
         return [answer for batch in batches(images) for answer in self._predict_batch(model, batch, specimen)]
 
     def status(self, model: str) -> dict[str, Any]:
-        """Returns the state of a model's versions; raises as `predict` does."""
-        return self._ask("GET", _path_of(model))
+        """Return the state of a model's versions; raises as `predict` does."""
+        return self._request("GET", _path_of(model))
 
     def models(self) -> list[str]:
-        """Returns the names of the server's models; raises as `predict` does."""
-        return [str(name) for name in self._ask("GET", "/v1/models").get("models", [])]
+        """Return the names of the server's models; raises as `predict` does."""
+        return [str(name) for name in self._request("GET", "/v1/models").get("models", [])]
 
     def metadata(self, model: str) -> dict[str, Any]:
-        """Returns what a model takes and answers; raises as `predict` does."""
-        return self._ask("GET", f"{_path_of(model)}/metadata")
+        """Return a model's signatures with their inputs and outputs; raises as `predict` does."""
+        return self._request("GET", f"{_path_of(model)}/metadata")
 
     def wait_until_ready(self, model: str, timeout_s: float, version: int | None = None) -> None:
-        """Waits until a model answers.
+        """Wait until a model is available.
 
         Args:
-            model: the model's name.
-            timeout_s: how long to wait at most.
-            version: which version has to be available; None takes any.
+            model: Name of the model.
+            timeout_s: Most seconds to wait.
+            version: Version that must be available; None accepts any.
 
         Raises:
-            DeployError: it did not in time.
+            DeployError: The model is not available after the timeout.
         """
         deadline = time.monotonic() + timeout_s
         while not self._is_available(model, version):
             if time.monotonic() > deadline:
-                what = model if version is None else f"{model} version {version}"
+                name = model if version is None else f"{model} version {version}"
                 raise DeployError(
-                    f"{what} at {self.url} was not ready within {timeout_s:g} s", "", "Look into the server's log."
+                    f"{name} at {self.url} was not ready within {timeout_s:g} s", "", "Read the server's log."
                 )
             time.sleep(_POLL_S)
 
     def _is_available(self, model: str, version: int | None) -> bool:
         try:
-            states = self._ask_once("GET", _path_of(model)).json()["model_version_status"]
+            states = self._request_once("GET", _path_of(model)).json()["model_version_status"]
             available = [int(state["version"]) for state in states if state["state"] == "AVAILABLE"]
         except (httpx.TransportError, KeyError, TypeError, ValueError):
             return False
         return bool(available) if version is None else version in available
 
-    def _predict_batch(self, model: str, images: Sequence[bytes], specimen: str | None) -> list[Prediction]:
+    def _predict_batch(self, model: str, images: Sequence[bytes], specimen: str | None) -> list[SlicePrediction]:
         extra = {"specimen": specimen} if specimen else {}
         instances = [{"image_bytes": {"b64": base64.b64encode(image).decode()}, **extra} for image in images]
-        answer = self._ask("POST", f"{_path_of(model)}:predict", orjson.dumps({"instances": instances}))
+        answer = self._request("POST", f"{_path_of(model)}:predict", orjson.dumps({"instances": instances}))
         try:
             predictions = _PREDICTIONS.validate_python(answer.get("predictions"))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, ("predictions", *first["loc"])))
-            raise DeployError(f"{self.url} answers as no served model does ({where}: {first['msg']})") from error
+            field = ".".join(map(str, ("predictions", *first["loc"])))
+            raise DeployError(f"{self.url} answers unlike a served model ({field}: {first['msg']})") from error
         if len(predictions) != len(images):
             raise DeployError(f"{self.url} gave {len(predictions)} answers for {len(images)} slices")
         return predictions
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         answer: Any
         try:
-            response = self._ask_patiently(method, path, body)
+            response = self._request_with_retries(method, path, body)
             answer = orjson.loads(response.content)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
@@ -158,21 +158,21 @@ class Client:
             return answer
         reason = str(answer.get("error", answer)) if isinstance(answer, dict) else f"HTTP {response.status_code}"
         if response.is_client_error:
-            raise BadInputError(f"{self.url} refused: {reason}")
+            raise BadInputError(f"{self.url} rejected the request: {reason}")
         raise DeployError(f"{self.url} failed: {reason}")
 
-    def _ask_patiently(self, method: str, path: str, body: bytes | None) -> httpx.Response:
-        for pause in pauses(self.patience_s):
+    def _request_with_retries(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+        for delay in retry_delays(self.retry_timeout_s):
             try:
-                response = self._ask_once(method, path, body)
-                if response.status_code not in _COME_AGAIN:
+                response = self._request_once(method, path, body)
+                if response.status_code not in _RETRY_STATUSES:
                     return response
             except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                 pass
-            time.sleep(pause)
-        return self._ask_once(method, path, body)
+            time.sleep(delay)
+        return self._request_once(method, path, body)
 
-    def _ask_once(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
+    def _request_once(self, method: str, path: str, body: bytes | None = None) -> httpx.Response:
         return self._http.request(method, path, content=body, headers={"Content-Type": "application/json"})
 
 
@@ -180,17 +180,17 @@ def _path_of(model: str) -> str:
     return f"/v1/models/{quote(model, safe='')}"
 
 
-def pauses(patience_s: float) -> Iterator[float]:
-    """Yields the seconds to wait after each failed try, doubled and bounded, `patience_s` in all."""
-    pause, left = _FIRST_PAUSE_S, patience_s
-    while left > 0:
-        yield min(pause, left)
-        left -= pause
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
+def retry_delays(timeout_s: float) -> Iterator[float]:
+    """Yield the seconds to wait after each failure: doubled each time, bounded, `timeout_s` in total."""
+    delay, seconds_left = _FIRST_DELAY_S, timeout_s
+    while seconds_left > 0:
+        yield min(delay, seconds_left)
+        seconds_left -= delay
+        delay = min(2 * delay, _LONGEST_DELAY_S)
 
 
 def batches(images: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cuts images into runs that a server takes as one request."""
+    """Yield batches of images that fit into one request."""
     start, size = 0, 0
     for number, image in enumerate(images):
         if number > start and (number - start == MAX_BATCH_SLICES or size + len(image) > MAX_BATCH_BYTES):

@@ -1,4 +1,4 @@
-"""Answers as a table for people, as JSON or CSV for programs."""
+"""Reports of predictions: a table for the terminal, JSON and CSV for programs."""
 
 import csv
 import io
@@ -9,70 +9,70 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Column, Table
 
-from serving.client.endpoint import Prediction
+from serving.client.endpoint import SlicePrediction
 from serving.protocol import OUTPUTS, Outputs
-from serving.votes import Vote, specimen_votes
+from serving.votes import SpecimenVote, specimen_votes
 
 _COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error")
-_UNKNOWN = "perhaps a species the model never saw"
+_UNKNOWN = "perhaps a species that the model was not trained on"
 
 
 @dataclass(frozen=True)
-class AnsweredSlice:
-    """A slice with what the endpoint says about it, or why it says nothing.
+class SliceResult:
+    """A slice with its prediction or an error.
 
     Attributes:
-        file: an image, or the volume that it was cut from.
-        prediction: None for what was refused.
-        error: why it was.
-        specimen: whose slice it is, "" where nobody said.
-        plane: of a slice that was cut from a volume, in words.
+        file: Path of the image, or of the volume that contains the slice.
+        prediction: SlicePrediction; None if the file was rejected.
+        error: Reason of the rejection.
+        specimen: Name of the specimen, "" if unknown.
+        plane: Description of the plane of a slice of a volume.
     """
 
     file: str
-    prediction: Prediction | None
+    prediction: SlicePrediction | None
     error: str = ""
     specimen: str = ""
     plane: str = ""
 
 
-def votes_of(answered: Sequence[AnsweredSlice], classes: Sequence[str]) -> dict[str, Vote]:
-    """Returns the answer for each named specimen of which any slice was answered; `classes` as in `specimen_votes`."""
-    told = [(row.specimen, row.prediction) for row in answered if row.specimen and row.prediction]
-    if not told:
+def votes_of(results: Sequence[SliceResult], classes: Sequence[str]) -> dict[str, SpecimenVote]:
+    """Return the vote for each named specimen with at least one prediction; `classes` as in `specimen_votes`."""
+    pairs = [(row.specimen, row.prediction) for row in results if row.specimen and row.prediction]
+    if not pairs:
         return {}
-    outputs = Outputs.of({name: [getattr(prediction, name) for _, prediction in told] for name in OUTPUTS})
-    return specimen_votes([specimen for specimen, _ in told], outputs, classes)
+    outputs = Outputs.from_values({name: [getattr(prediction, name) for _, prediction in pairs] for name in OUTPUTS})
+    return specimen_votes([specimen for specimen, _ in pairs], outputs, classes)
 
 
-def render(answered: Sequence[AnsweredSlice], form: str, classes: Sequence[str]) -> str:
-    """Returns the answers in one of FORMATS, ending with a newline."""
-    return _RENDERERS[form](answered, votes_of(answered, classes))
+def render(results: Sequence[SliceResult], form: str, classes: Sequence[str]) -> str:
+    """Return the report in one of FORMATS, with a newline at its end."""
+    return _RENDERERS[form](results, votes_of(results, classes))
 
 
-def _as_table(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> str:
+def _as_table(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
     slices = Table(Column("slice", overflow="fold"), "species", "confidence", "")
-    for row in answered:
+    for row in results:
         name = f"{row.file} ({row.plane})" if row.plane else row.file
         if row.prediction is None:
-            slices.add_row(name, "refused", "", row.error, style="red")
+            slices.add_row(name, "rejected", "", row.error, style="red")
         else:
             remark = _UNKNOWN if row.prediction.unknown else ""
             slices.add_row(name, row.prediction.species, f"{row.prediction.confidence:.1%}", remark)
-    specimens = Table(Column("specimen", overflow="fold"), "species", "confidence", "slices", "of them so", "")
-    for specimen, found in votes.items():
-        agreement, remark = f"{found.agreement:.0%}", _UNKNOWN if found.unknown else ""
-        cells = (f"{found.confidence:.1%}", str(found.slices), agreement, remark)
-        specimens.add_row(specimen, found.species, *cells)
+    specimens = Table(Column("specimen", overflow="fold"), "species", "confidence", "slices", "agreement", "")
+    for specimen, vote in votes.items():
+        agreement, remark = f"{vote.agreement:.0%}", _UNKNOWN if vote.unknown else ""
+        cells = (f"{vote.confidence:.1%}", str(vote.slices), agreement, remark)
+        specimens.add_row(specimen, vote.species, *cells)
     console = Console(markup=False, emoji=False)  # a file may be named scan[old].png
-    with console.capture() as captured:
+    with console.capture() as capture:
         console.print(slices)
         if votes:
             console.print(specimens)
-    return captured.get()
+    return capture.get()
 
 
-def _as_json(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> str:
+def _as_json(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
     slices = [
         {
             "file": row.file,
@@ -80,30 +80,30 @@ def _as_json(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> st
             **({"plane": row.plane} if row.plane else {}),
             **(asdict(row.prediction) if row.prediction else {"error": row.error}),
         }
-        for row in answered
+        for row in results
     ]
-    specimens = [{"specimen": specimen, **asdict(found)} for specimen, found in votes.items()]
+    specimens = [{"specimen": specimen, **asdict(vote)} for specimen, vote in votes.items()]
     return json.dumps({"slices": slices, "specimens": specimens}, indent=1) + "\n"
 
 
-def _as_csv(answered: Sequence[AnsweredSlice], votes: Mapping[str, Vote]) -> str:
-    """A row for each slice, then one for each specimen, which has no file and the number of its slices."""
+def _as_csv(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
+    """Return a row per slice, then a row per specimen, which has no file and the number of its slices."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
-    for row in answered:
+    for row in results:
         place = (row.specimen, row.file, row.plane, int(row.prediction is not None))
         writer.writerow((*place, *_cells(row.prediction), row.error))
-    for specimen, found in votes.items():
-        writer.writerow((specimen, "", "", found.slices, *_cells(found), ""))
+    for specimen, vote in votes.items():
+        writer.writerow((specimen, "", "", vote.slices, *_cells(vote), ""))
     return text.getvalue()
 
 
-def _cells(found: Prediction | Vote | None) -> tuple[str, str, str]:
-    return (found.species, f"{found.confidence:.6f}", str(found.unknown).lower()) if found else ("", "", "")
+def _cells(answer: SlicePrediction | SpecimenVote | None) -> tuple[str, str, str]:
+    return (answer.species, f"{answer.confidence:.6f}", str(answer.unknown).lower()) if answer else ("", "", "")
 
 
-_RENDERERS: dict[str, Callable[[Sequence[AnsweredSlice], Mapping[str, Vote]], str]] = {
+_RENDERERS: dict[str, Callable[[Sequence[SliceResult], Mapping[str, SpecimenVote]], str]] = {
     "table": _as_table,
     "json": _as_json,
     "csv": _as_csv,

@@ -1,62 +1,75 @@
-"""Volumes are cut where they lie, as training cut them: slices travel, voxels stay.
+"""Slices of local volumes, cut as for the training; only slices are sent to the server.
 
-What it needs is imported when there is a volume.
+The modules for volumes are imported when the first file is examined.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from components.shared.errors import BadSourceFileError
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz")
+if TYPE_CHECKING:
+    from components.shared.volumes.planes import Schedule
+
 LARGEST_VOLUME_BYTES = 8 * 2**30
 MOST_SLICES, DEFAULT_SLICES, DEFAULT_EDGE = 1000, 32, 224
-Planes = Literal["random", "published"]
-PLANES: tuple[Planes, ...] = ("random", "published")
+DEFAULT_SCHEDULE: "Schedule" = "random"
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """How volumes are cut.
+class SlicingOptions:
+    """The options for slices of volumes.
 
     Attributes:
-        slices: of each volume.
-        edge: of a slice in pixels.
-        planes: schedule of the ingest step.
-        seed: of the planes.
+        slices: Number of slices per volume.
+        edge: Edge of a slice in pixels.
+        schedule: Schedule of the planes.
+        seed: Seed of the planes.
     """
 
     slices: int
     edge: int
-    planes: Planes
+    schedule: "Schedule" = DEFAULT_SCHEDULE
     seed: int = 0
 
 
 @dataclass(frozen=True)
-class CutSlice:
-    """An encoded raw slice and where it was cut, in words."""
+class VolumeSlice:
+    """A slice of a volume.
+
+    Attributes:
+        image: Raw slice as a PNG file.
+        plane: Description of the plane.
+    """
 
     image: bytes
     plane: str
 
 
+def volume_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of volume files, in lower case."""
+    from components.shared.volumes.nifti import VOLUME_SUFFIXES
+
+    return VOLUME_SUFFIXES
+
+
 def is_volume(path: Path) -> bool:
-    """Whether a file's name is that of a volume."""
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
+    """Return whether a file name is that of a volume."""
+    return path.name.lower().endswith(volume_suffixes())
 
 
 def specimen_of(volume: Path) -> str:
-    """Returns the file's name without its suffixes."""
+    """Return the specimen's name: the file name without its suffixes."""
     return volume.name[: volume.name.lower().rindex(".nii")]
 
 
-def cut_volume(file: Path, cutting: Cutting) -> Iterator[CutSlice]:
-    """Yields slices of a volume, raw as a scanner would give them.
+def cut_volume(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]:
+    """Yield raw slices of a volume, as a scanner would export them.
 
     Raises:
-        BadSourceFileError: it is no volume, too large, or shows no specimen.
+        BadSourceFileError: The file is not a volume, is too large, or shows no specimen.
     """
     from components.shared.volumes.nifti import read_header, read_volume
     from components.shared.volumes.slicing import cut_slices, planes_rng
@@ -67,6 +80,6 @@ def cut_volume(file: Path, cutting: Cutting) -> Iterator[CutSlice]:
         raise BadSourceFileError(
             f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume."
         )
-    specimen, rng = find_specimen(read_volume(file)), planes_rng(file.name, cutting.seed)
-    for row in cut_slices(specimen, cutting.planes, cutting.slices, cutting.edge, rng):
-        yield CutSlice(row["png"], row["plane"])
+    specimen, rng = find_specimen(read_volume(file)), planes_rng(file.name, options.seed)
+    for row in cut_slices(specimen, options.schedule, options.slices, options.edge, rng):
+        yield VolumeSlice(row["png"], row["plane"])

@@ -1,1 +1,1 @@
-"""The HTTP server: routes, request bodies and bounded connections."""
+"""The HTTP server: connections, bodies, routes."""

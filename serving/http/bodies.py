@@ -1,4 +1,4 @@
-"""Reads the bodies of requests within bounds: each in size and time, all together in bytes."""
+"""Request bodies with limits: size and time of each, and bytes of all together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,13 +11,13 @@ from serving.protocol import Limits, RequestError
 _CONTENT_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain", "text/json"})
 
 
-class Bodies:
-    """The bodies that are in memory at a time.
+class BodyReader:
+    """A reader of bodies that counts the bytes of all bodies in memory.
 
-    They share a budget of bytes, not of requests: slow clients hold little of it and keep nobody out.
+    The bodies share a budget of bytes, not of requests, so that slow clients, which hold few bytes, block no other.
 
     Args:
-        limits: of each body and of all of them.
+        limits: Limits of one body and of all bodies.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -26,10 +26,10 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """Yields a body, announced in `Content-Length` or not; it is held until the block ends.
+        """Yield a body, with or without `Content-Length`; its bytes count until the block ends.
 
         Raises:
-            RequestError: 408 too slow, 413 too large, 415 of another type, 503 no room for it now.
+            RequestError: 408 for a slow body, 413 for a large one, 415 for another type, 503 for an exhausted budget.
         """
         _check_headers(request, self.limits)
         body = bytearray()
@@ -48,13 +48,15 @@ class Bodies:
                     self._check_size(len(body))
         except TimeoutError as error:
             seconds = self.limits.read_timeout_s
-            raise RequestError(408, f"a body that did not arrive within {seconds:g} s") from error
+            raise RequestError(
+                408, f"a body that did not arrive within {seconds:g} s", "", "Send fewer slices per request."
+            ) from error
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.max_body_bytes:
             raise _too_large(f"more than {self.limits.max_body_bytes}", self.limits)
         if self._held_bytes > self.limits.max_held_bytes:
-            raise RequestError(503, "too many large requests at a time", "", "Ask again in a second.")
+            raise RequestError(503, "too many large requests at a time", "", "Retry in a second.")
 
 
 def _check_headers(request: Request, limits: Limits) -> None:
@@ -64,12 +66,12 @@ def _check_headers(request: Request, limits: Limits) -> None:
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise RequestError(415, f"the content encoding {encoding[:64]!r}", "none")
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced[:20]) > limits.max_body_bytes:
-        raise _too_large(announced[:20], limits)
+    declared_length = request.headers.get("content-length", "0")
+    if declared_length.isdecimal() and int(declared_length[:20]) > limits.max_body_bytes:
+        raise _too_large(declared_length[:20], limits)
 
 
 def _too_large(size: str, limits: Limits) -> RequestError:
     return RequestError(
-        413, f"a body of {size} bytes", f"at most {limits.max_body_bytes}", "Send fewer slices in each request."
+        413, f"a body of {size} bytes", f"at most {limits.max_body_bytes}", "Send fewer slices per request."
     )

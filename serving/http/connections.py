@@ -1,7 +1,7 @@
-"""Connections that end by themselves where a client is too slow, says too much beside its body, or does not read.
+"""Connections with limits for clients that send too slowly, send too much outside of a body, or do not read.
 
-uvicorn bounds neither the time nor the size of a request's head, nor the fields behind a body in chunks, reads for ever
-what a refused client still sends, and waits for ever for one that does not take its answer.
+uvicorn limits neither the time nor the size of a request's head, nor the trailer fields of a chunked body. It has no
+timeout for the rest of a rejected body, and none for a client that does not read its answer.
 """
 
 import asyncio
@@ -14,133 +14,140 @@ _PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header 
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """uvicorn's connection, with limits for each request's head, for what follows an answer, and for taking it."""
+    """uvicorn's connection with limits for heads, for the rest of rejected bodies, and for unread answers."""
 
     limits = Limits()
     _timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
-    _bytes_beside_bodies = 0
+    _bytes_outside_bodies = 0
     _body_is_arriving = False
     _head_is_arriving = False
     _body_is_complete = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait for the first request."""
+        """Start the timer of the first request."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Waits no more."""
-        self._stop_waiting()
-        self._stop_waiting_for_the_reader()
+        """Cancel the timers."""
+        self._stop_timer()
+        self._stop_reader_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what arrived; 431 for a head, or for fields behind a body in chunks, that do not end."""
+        """Parse received bytes; answer 431 if a head, or the trailer of a chunked body, is too large."""
         self._body_is_arriving = False
         super().data_received(data)
         counts = (self._head_is_arriving or not self._body_is_complete) and not self._body_is_arriving
-        self._bytes_beside_bodies = self._bytes_beside_bodies + len(data) if counts else 0
+        self._bytes_outside_bodies = self._bytes_outside_bodies + len(data) if counts else 0
         most = self.limits.max_head_bytes
-        if self._bytes_beside_bodies > most:
-            self._refuse(RequestError(431, f"a request's head of more than {most} bytes", f"at most {most}"))
+        if self._bytes_outside_bodies > most:
+            self._reject(
+                RequestError(
+                    431,
+                    f"a request's head of more than {most} bytes",
+                    f"at most {most}",
+                    "Send fewer or shorter headers.",
+                )
+            )
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP as all that is refused."""
-        self._refuse(RequestError(400, msg.rstrip("."), "HTTP/1.1"))
+        """Answer bytes that are not HTTP in the format of all errors."""
+        self._reject(RequestError(400, msg.rstrip("."), "HTTP/1.1"))
 
     def on_message_begin(self) -> None:
-        """Begins to wait for the rest of a request's head."""
+        """Start the timer of a request's head."""
         super().on_message_begin()
         self._head_is_arriving = True
-        self._wait()
+        self._start_timer()
 
     def on_headers_complete(self) -> None:
-        """Leaves the body to `serving.http.bodies`, which has a time limit of its own."""
+        """Stop the timer of the head; `serving.http.bodies` limits the time of the body."""
         self._head_is_arriving = self._body_is_complete = False
-        self._stop_waiting()
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Takes a field of the head; those behind a body in chunks are for nobody here."""
+        """Accept a header field; ignore the trailer fields of a chunked body."""
         if self._head_is_arriving:
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        """Takes a part of the body."""
+        """Accept a part of the body."""
         self._body_is_arriving = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Notes that the client has said all."""
+        """Stop the timer: the request is complete."""
         self._body_is_complete = True
-        self._stop_waiting()
+        self._stop_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Waits for the rest of a request that was answered before its end."""
+        """Start the timer of the rest of a request that was answered before its end."""
         super().on_response_complete()
         if not self._body_is_complete and self.cycle.response_complete:
-            self._wait()
+            self._start_timer()
 
     def pause_writing(self) -> None:
-        """Begins to look whether the client reads its answer: uvicorn waits for ever."""
+        """Start the read timeout: the client does not read its answer, and uvicorn would wait without limit."""
         super().pause_writing()
-        self._wait_for_the_reader()
+        self._start_reader_timer()
 
     def resume_writing(self) -> None:
-        """Knows that it does."""
+        """Cancel the read timeout: the client is reading again."""
         super().resume_writing()
-        self._stop_waiting_for_the_reader()
+        self._stop_reader_timer()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Ends a connection that is used no more."""
-        self._leave()
+        """Close an idle connection."""
+        self._close()
 
-    def _wait_for_the_reader(self) -> None:
-        self._stop_waiting_for_the_reader()
-        unread = self.transport.get_write_buffer_size()
-        self._reader_timer = self.loop.call_later(self.limits.head_timeout_s, self._end_unread, unread)
+    def _start_reader_timer(self) -> None:
+        self._stop_reader_timer()
+        unread_bytes = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(self.limits.head_timeout_s, self._on_reader_timeout, unread_bytes)
 
-    def _stop_waiting_for_the_reader(self) -> None:
+    def _stop_reader_timer(self) -> None:
         if self._reader_timer is not None:
             self._reader_timer.cancel()
             self._reader_timer = None
 
-    def _end_unread(self, unread: int) -> None:
-        """Ends a connection of whose answer nothing was read meanwhile."""
-        if self.transport.get_write_buffer_size() < unread:
-            self._wait_for_the_reader()
+    def _on_reader_timeout(self, unread_bytes: int) -> None:
+        """Abort the connection if the client has read no byte of its answer since the timer started."""
+        if self.transport.get_write_buffer_size() < unread_bytes:
+            self._start_reader_timer()
         else:
             self.transport.abort()
 
-    def _leave(self) -> None:
-        """Ends the connection; a plain end would wait until the client has read everything."""
+    def _close(self) -> None:
+        """Close the connection; abort it if bytes are unread, because closing would wait for the client."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self.transport.close()
 
-    def _wait(self) -> None:
-        self._stop_waiting()
-        self._timer = self.loop.call_later(self.limits.head_timeout_s, self._end)
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(self.limits.head_timeout_s, self._on_timeout)
 
-    def _stop_waiting(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _end(self) -> None:
-        """Ends the connection, unless an answer to the request before is still on its way."""
+    def _on_timeout(self) -> None:
+        """Close the connection, unless the answer to the previous request is still being sent."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self._wait()
+            self._start_timer()
         elif self._head_is_arriving:
             seconds = self.limits.head_timeout_s
-            self._refuse(RequestError(408, f"a request whose head did not arrive within {seconds:g} s"))
+            self._reject(RequestError(408, f"a request whose head did not arrive within {seconds:g} s"))
         else:
-            self._leave()
+            self._close()
 
-    def _refuse(self, error: RequestError) -> None:
+    def _reject(self, error: RequestError) -> None:
         if self.transport.is_closing():
             return
         content = encode_answer({"error": str(error)})
@@ -149,6 +156,6 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.close()
 
 
-def connections_within(limits: Limits) -> type[BoundedConnection]:
-    """Returns the class of connections with these limits, as uvicorn makes them."""
+def connection_class(limits: Limits) -> type[BoundedConnection]:
+    """Return a connection class with these limits, which uvicorn instantiates per connection."""
     return type("LimitedConnection", (BoundedConnection,), {"limits": limits})

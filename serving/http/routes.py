@@ -1,4 +1,4 @@
-"""The HTTP routes: TensorFlow Serving's paths, health, metrics, and a JSON error for everything else."""
+"""The HTTP routes: TensorFlow Serving's paths, health, metrics, and a JSON error for any other path."""
 
 import asyncio
 import sys
@@ -16,98 +16,98 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from components.shared.errors import TaxonflowError
-from serving.http.bodies import Bodies
+from serving.http.bodies import BodyReader
 from serving.metrics import IN_FLIGHT, LATENCY, REQUESTS
+from serving.predictors.base import Predictor
 from serving.protocol import Limits, PredictRequest, RequestError, encode_answer, parse_predict
-from serving.slice_model import Predictor
 
 Handler = Callable[[Request], Awaitable[Any]]
 
 
-def answer_with(content: Any, status: int = 200) -> Response:
-    """Makes a JSON response."""
+def json_response(content: Any, status: int = 200) -> Response:
+    """Return a JSON response; a 503 asks the client to retry after a second."""
     headers = {"Retry-After": "1"} if status == 503 else None
     return Response(encode_answer(content), status, headers, "application/json")
 
 
-class Routes:
+class RequestHandlers:
     """Handlers of all paths.
 
     Args:
-        dataplane: of the kserve ModelServer; it holds the transformers.
-        predictor: answers status and metadata requests.
-        limits: of a request.
+        dataplane: Data plane of the kserve ModelServer, with the transformers.
+        predictor: Predictor for status and metadata requests.
+        limits: Limits of a request.
     """
 
     def __init__(self, dataplane: DataPlane, predictor: Predictor, limits: Limits) -> None:
         self.dataplane, self.predictor, self.limits = dataplane, predictor, limits
-        self.bodies = Bodies(limits)
+        self.bodies = BodyReader(limits)
         self._in_flight = 0
         IN_FLIGHT.set_function(lambda: self._in_flight)
 
-    def all(self) -> list[BaseRoute]:
-        """Returns the routes; the last one takes whatever no other takes, so kserve's own are out of reach."""
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes; the last one matches any other path, so that kserve's own routes cannot be reached."""
         model = "/v1/models/{model}"
         paths: list[BaseRoute] = [Route("/metrics", metrics_handler), Route("/v1/models", self.models)]
         paths += [Route(path, self.live) for path in ("/", "/healthz", "/v2/health/live")]
         paths += [Route(path, self.ready) for path in ("/readyz", "/v2/health/ready")]
-        for versioned in (model, model + "/versions/{version}", model + "/labels/{label}"):
-            paths.append(Route(versioned + ":predict", self.predict, methods=["POST"]))
-            paths.append(Route(versioned + "/metadata", partial(self._guarded, self.metadata)))
-            paths.append(Route(versioned, partial(self._guarded, self.status)))
-        return [*paths, NoSuchPath()]
+        for path in (model, model + "/versions/{version}", model + "/labels/{label}"):
+            paths.append(Route(path + ":predict", self.predict, methods=["POST"]))
+            paths.append(Route(path + "/metadata", partial(self._guarded, self.metadata)))
+            paths.append(Route(path, partial(self._guarded, self.status)))
+        return [*paths, NotFoundRoute()]
 
     async def live(self, _request: Request) -> Response:
-        """Says that the process answers."""
-        return answer_with(await self.dataplane.live())
+        """Report that the process is alive."""
+        return json_response(await self.dataplane.live())
 
     async def ready(self, _request: Request) -> Response:
-        """Says whether a predict request would be answered."""
-        reason = await self.predictor.not_ready_because()
+        """Report whether predict requests can be answered."""
+        reason = await self.predictor.unready_reason()
         if reason:
-            return answer_with({"ready": False, "error": reason}, 503)
-        return answer_with({"ready": True, "models": self.predictor.names()})
+            return json_response({"ready": False, "error": reason}, 503)
+        return json_response({"ready": True, "models": self.predictor.names()})
 
     async def models(self, _request: Request) -> Response:
-        """Names the models."""
-        return answer_with({"models": self.predictor.names()})
+        """Return the names of the models."""
+        return json_response({"models": self.predictor.names()})
 
     async def status(self, request: Request) -> Any:
-        """Returns the state of a model's versions; raises RequestError."""
+        """Return the state of a model's versions; raises RequestError."""
         return await self.predictor.status(request.path_params["model"], _version_of(request))
 
     async def metadata(self, request: Request) -> Any:
-        """Returns a model's signatures; raises RequestError."""
+        """Return a model's signatures; raises RequestError."""
         return await self.predictor.metadata(request.path_params["model"], _version_of(request))
 
     async def predict(self, request: Request) -> Response:
-        """Answers a predict request, counts it and takes its time."""
-        started = time.perf_counter()
+        """Answer a predict request, and record its count and duration."""
+        start = time.perf_counter()
         response = await self._guarded(self._predict, request)
         name = request.path_params["model"]
-        label = name if name in self.predictor.names() else "none of them"
+        label = name if name in self.predictor.names() else "unknown model"  # no valid name has a space
         REQUESTS.labels(label, str(response.status_code)).inc()
-        LATENCY.labels(label).observe(time.perf_counter() - started)
+        LATENCY.labels(label).observe(time.perf_counter() - start)
         return response
 
     async def _predict(self, request: Request) -> Any:
         name, version = request.path_params["model"], _version_of(request)
-        if name not in self.predictor.names():  # kserve keeps metrics for ever of each name that comes to it
-            await self.predictor.version_of(name, version)
+        if name not in self.predictor.names():  # kserve keeps metrics of every name that it receives
+            await self.predictor.get_version(name, version)
         async with self.bodies.read(request) as body:
-            parsed = parse_predict(body, self.limits, version)
+            predict_request = parse_predict(body, self.limits, version)
             if self._in_flight >= self.limits.max_in_flight:
-                raise RequestError(503, f"{self._in_flight} requests at a time", "", "Ask again in a second.")
+                raise RequestError(503, f"{self._in_flight} requests at a time", "", "Retry in a second.")
             self._in_flight += 1
             try:
-                return await self._answer(name, parsed)
+                return await self._answer(name, predict_request)
             finally:
                 self._in_flight -= 1
 
-    async def _answer(self, model: str, parsed: PredictRequest) -> Any:
+    async def _answer(self, model: str, request: PredictRequest) -> Any:
         try:
             async with asyncio.timeout(self.limits.answer_timeout_s):
-                answer, _ = await self.dataplane.infer(model, parsed)
+                answer, _ = await self.dataplane.infer(model, request)
         except TimeoutError as error:
             seconds = self.limits.answer_timeout_s
             raise RequestError(504, f"no answer within {seconds:g} s", "", "Send fewer or smaller slices.") from error
@@ -115,37 +115,37 @@ class Routes:
 
     async def _guarded(self, handler: Handler, request: Request) -> Response:
         try:
-            return answer_with(await handler(request))
+            return json_response(await handler(request))
         except RequestError as error:
-            return answer_with({"error": str(error)}, error.status)
+            return json_response({"error": str(error)}, error.status)
         except TaxonflowError as error:
-            return answer_with({"error": str(error)}, 400)
+            return json_response({"error": str(error)}, 400)
         except ClientDisconnect:
-            return answer_with({"error": "the client went away"}, 400)
-        except Exception:  # the server goes on; the cause is for its log, not for the client
+            return json_response({"error": "the client disconnected"}, 400)
+        except Exception:  # the server continues; the cause is logged, but not sent to the client
             sys.stderr.write(traceback.format_exc())
-            return answer_with({"error": "the server failed; its log says why"}, 500)
+            return json_response({"error": "the server failed: see its log"}, 500)
 
 
-class NoSuchPath(BaseRoute):
-    """A route that every path fits, even one with a line's end in it, and that answers 404."""
+class NotFoundRoute(BaseRoute):
+    """A route that matches every path, even one with a line break, and answers 404."""
 
     def matches(self, _scope: Scope) -> tuple[Match, Scope]:
-        """Fits whatever no route before it did."""
+        """Match any request."""
         return Match.FULL, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers an HTTP request; connections of other kinds are left alone."""
+        """Answer an HTTP request; ignore other kinds of connections."""
         if scope["type"] != "http":
             return
-        found = f"{scope['method'][:16]} {scope['path'][:128]}"
-        error = RequestError(404, found, "POST /v1/models/<model>:predict or GET /v1/models/<model>")
-        await answer_with({"error": str(error)}, error.status)(scope, receive, send)
+        path = f"{scope['method'][:16]} {scope['path'][:128]}"
+        error = RequestError(404, path, "POST /v1/models/<model>:predict or GET /v1/models/<model>")
+        await json_response({"error": str(error)}, error.status)(scope, receive, send)
 
 
 def _version_of(request: Request) -> int | None:
     label = request.path_params.get("label")
-    if label is not None:  # what TensorFlow Serving says where its configuration has none, as KServe's
+    if label is not None:  # the answer of a TensorFlow Serving without labels, as under KServe
         raise RequestError(400, f"Unrecognized servable version label: {label[:32]}", "/versions/<number>")
     text = request.path_params.get("version")
     if text is None:

@@ -1,7 +1,7 @@
-"""The HTTP server: kserve's ModelServer with our routes, on a socket of our own, that stops gracefully.
+"""The HTTP server: kserve's ModelServer with the project's own routes and socket, and a graceful stop.
 
-kserve 0.21 always listens on every address, says it is ready whatever happens, and offers routes that load, unload and
-explain models; so its REST server gets a bound socket, and its own routes are out of reach behind ours.
+kserve 0.21 always listens on every address, always reports that it is ready, and has routes that load, unload and
+explain models. Therefore its REST server gets a bound socket, and its own routes are shadowed by `serving.http.routes`.
 """
 
 import socket
@@ -13,20 +13,21 @@ from kserve.model_server import app
 from kserve.protocol.rest.server import RESTServer
 
 from serving.drift_events import EventRecorder
-from serving.http.connections import connections_within
-from serving.http.routes import Routes
+from serving.http.connections import connection_class
+from serving.http.routes import RequestHandlers
+from serving.predictors.base import Predictor
 from serving.protocol import Limits
-from serving.slice_model import Predictor, SliceTransformer
+from serving.slice_model import SliceTransformer
 
 GRACE_S = 30
 KEEP_ALIVE_S = 65
 
 
-class Transformers(kserve.ModelRepository):
-    """kserve's registry of models: a transformer for every model that the predictor knows, made when it is first asked.
+class TransformerRegistry(kserve.ModelRepository):
+    """kserve's registry of models: one transformer per model of the predictor, created at its first request.
 
     Args:
-        predictor, workers, limits, recorder: as in SliceTransformer.
+        predictor, workers, limits, recorder: Arguments of each SliceTransformer.
     """
 
     def __init__(
@@ -36,21 +37,21 @@ class Transformers(kserve.ModelRepository):
         self.predictor, self.workers, self.limits, self.recorder = predictor, workers, limits, recorder
 
     def get_model(self, name: str) -> SliceTransformer:
-        """Returns the transformer of a model that the predictor knows; `serving.http.routes` lets no other name in."""
+        """Return the transformer of a model; `serving.http.routes` rejects names that the predictor does not have."""
         if name not in self.models:
             self.models[name] = SliceTransformer(name, self.predictor, self.workers, self.limits, self.recorder)
         return self.models[name]
 
 
 class LocalServer(kserve.ModelServer):
-    """A ModelServer that answers on one bound socket.
+    """A ModelServer that listens on one bound socket.
 
     Args:
-        listener: from `listen`.
-        transformers: the models.
+        listener: Socket from `serving.command.listen`.
+        transformers: Registry of the models.
     """
 
-    def __init__(self, listener: socket.socket, transformers: Transformers) -> None:
+    def __init__(self, listener: socket.socket, transformers: TransformerRegistry) -> None:
         super().__init__(
             http_port=listener.getsockname()[1],
             workers=1,
@@ -61,14 +62,14 @@ class LocalServer(kserve.ModelServer):
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         self.listener, self.limits = listener, transformers.limits
-        self.routes = Routes(self.dataplane, transformers.predictor, self.limits)
+        self.handlers = RequestHandlers(self.dataplane, transformers.predictor, self.limits)
 
     def run(self) -> None:
-        """Answers requests until SIGTERM or SIGINT; requests in flight are finished first.
+        """Answer requests until SIGTERM or SIGINT; requests in flight are finished first.
 
-        uvicorn then raises the signal again for the handler of `end_in_one_sentence`.
+        uvicorn then raises the signal again for the handler of `serving.command.run_command`.
         """
-        app.router.routes[:0] = self.routes.all()
+        app.router.routes[:0] = self.handlers.routes()
         rest = RESTServer(
             FASTAPI_APP_IMPORT_STRING,
             self.dataplane,
@@ -77,5 +78,5 @@ class LocalServer(kserve.ModelServer):
             grace_period=self.grace_period,
             timeout_keep_alive=self.timeout_keep_alive,
         )
-        rest.config.http = connections_within(self.limits)
+        rest.config.http = connection_class(self.limits)
         rest.run(sockets=[self.listener])

@@ -1,1 +1,1 @@
-"""Predictors: a SavedModel in this process, or TensorFlow Serving over HTTP."""
+"""Predictors: SavedModels in this process, or TensorFlow Serving over HTTP."""

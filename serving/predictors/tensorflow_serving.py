@@ -1,6 +1,12 @@
-"""TensorFlow Serving over HTTP as the predictor of a transformer that runs as a process of its own."""
+"""TensorFlow Serving over HTTP as the predictor of a transformer, with or without a canary beside it.
+
+In KServe's Standard mode the transformer has to split the traffic itself: the weights of `spec.canary` only apply to
+routes to predictors, and the transformer calls the predictor's Service directly. A request goes to one model as a
+whole, so that the slices of a specimen are voted on by one model. The predictor answers whenever the canary fails.
+"""
 
 import base64
+import random
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +15,8 @@ import httpx
 import numpy as np
 import orjson
 
-from serving.preparation import Expectation
-from serving.protocol import INPUT, OUTPUTS, Input, Outputs, RequestError
+from serving.predictors.base import Expectation
+from serving.protocol import INPUT, OUTPUTS, Outputs, RequestError, SignatureInput
 from serving.votes import classes_of
 
 STATUS_LIFETIME_S = 2.0
@@ -22,43 +28,43 @@ class RemoteVersion:
     """A version that TensorFlow Serving has in memory.
 
     Attributes:
-        predictor: asks it.
-        version: its number, as drift events name it.
-        pinned: whether the client asked for this very version; otherwise the server's newest answers.
+        predictor: Predictor that sends the requests.
+        version: Version number that drift events name.
+        is_pinned: Whether the client requested this version; otherwise the server's newest version answers.
     """
 
     predictor: "RemotePredictor"
     version: int
-    pinned: bool
+    is_pinned: bool
 
     @property
     def expectation(self) -> Expectation:
-        """What the model wants to see."""
+        """Preprocessing that the model expects."""
         return self.predictor.expectation
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Species in the order of the newest version's scores, or () where it does not name them."""
+        """Class names in the order of the newest version's scores, or () if its metadata do not name them."""
         return self.predictor.classes
 
-    async def predict(self, given: Input, signature_name: str) -> tuple[Outputs, int]:
-        """Answers, and says with which version; raises RequestError."""
-        request = {"signature_name": signature_name, "instances": _instances_of(given)}
-        path = self.predictor.path(self.version if self.pinned else None) + ":predict"
+    async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
+        """Return the outputs and the number of the version; raises RequestError."""
+        request = {"signature_name": signature_name, "instances": _instances_of(inputs)}
+        path = self.predictor.path(self.version if self.is_pinned else None) + ":predict"
         answer = await self.predictor.request("POST", path, orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
-        return _outputs_of(answer, len(given)), self.version
+        return _outputs_of(answer, len(inputs)), self.version
 
 
 class RemotePredictor:
     """One model of a TensorFlow Serving over its REST API.
 
     Args:
-        model: the model's name.
-        url: address of TensorFlow Serving, without a path.
-        expectation: what the model wants to see; TensorFlow Serving does not tell.
-        timeout_s: of a request.
-        version: what drift events call the newest; None calls it as TensorFlow Serving does, which KServe always gives
-            a folder of the same number.
+        model: Name of the model.
+        url: Address of TensorFlow Serving, without a path.
+        expectation: Preprocessing that the model expects; TensorFlow Serving does not report it.
+        timeout_s: Timeout of a request in seconds.
+        version: Number of the newest version in drift events. None uses TensorFlow Serving's number, which is always
+            the same under KServe.
     """
 
     def __init__(
@@ -71,40 +77,40 @@ class RemotePredictor:
         self._newest_at = -STATUS_LIFETIME_S
 
     def names(self) -> list[str]:
-        """The one model."""
+        """Return the name of the one model."""
         return [self.model]
 
     def path(self, version: int | None) -> str:
-        """Path of the model or of one of its versions."""
+        """Return the path of the model or of one of its versions."""
         return f"/v1/models/{self.model}" + (f"/versions/{version}" if version is not None else "")
 
-    async def version_of(self, model: str, version: int | None) -> RemoteVersion:
-        """Returns a version, or the newest for None; whether a numbered one exists shows when it is asked.
+    async def get_version(self, model: str, version: int | None) -> RemoteVersion:
+        """Return a version, the newest one for None; a numbered version is not checked before it is requested.
 
         Raises:
-            RequestError: 404 for another model, 502, 503 or 504 when TensorFlow Serving does not answer.
+            RequestError: 404 for another model, 502, 503 or 504 if TensorFlow Serving does not answer.
         """
         self._check_name(model)
         if version is not None:
-            return RemoteVersion(self, version, pinned=True)
+            return RemoteVersion(self, version, is_pinned=True)
         if time.monotonic() - self._newest_at >= STATUS_LIFETIME_S:
             self._newest = _newest_available(await self.status(model, None))
             self.classes = classes_of(await self.metadata(model, None))
             self._newest_at = time.monotonic()
-        return RemoteVersion(self, self.version or self._newest, pinned=False)
+        return RemoteVersion(self, self.version or self._newest, is_pinned=False)
 
     async def status(self, model: str, version: int | None) -> dict[str, Any]:
-        """Passes a status request on; raises RequestError."""
+        """Forward a status request; raises RequestError."""
         self._check_name(model)
         return await self.request("GET", self.path(version))
 
     async def metadata(self, model: str, version: int | None) -> dict[str, Any]:
-        """Passes a metadata request on; raises RequestError."""
+        """Forward a metadata request; raises RequestError."""
         self._check_name(model)
         return await self.request("GET", self.path(version) + "/metadata")
 
-    async def not_ready_because(self) -> str | None:
-        """Says why no request can be answered, or None."""
+    async def unready_reason(self) -> str | None:
+        """Return why no request can be answered, None if a version is available."""
         try:
             _newest_available(await self.request("GET", self.path(None), timeout_s=_READY_TIMEOUT_S))
         except RequestError as error:
@@ -114,11 +120,11 @@ class RemotePredictor:
     async def request(
         self, method: str, path: str, body: bytes | None = None, timeout_s: float | None = None
     ) -> dict[str, Any]:
-        """Asks TensorFlow Serving.
+        """Send a request to TensorFlow Serving.
 
         Raises:
-            RequestError: its own status and message; 502 for an answer that makes no sense, 503 without a connection,
-                504 without an answer in time.
+            RequestError: TensorFlow Serving's own status and message; 502 for a malformed answer, 503 without a
+                connection, 504 after the timeout.
         """
         timeout = httpx.USE_CLIENT_DEFAULT if timeout_s is None else httpx.Timeout(timeout_s)
         try:
@@ -130,7 +136,7 @@ class RemotePredictor:
         answer = _object_of(response)
         if response.is_success:
             return answer
-        status = response.status_code if response.is_error else 502  # where a redirection leads is not for the client
+        status = response.status_code if response.is_error else 502  # the target of a redirect is not for the client
         raise RequestError(status, str(answer.get("error", response.reason_phrase)))
 
     def _check_name(self, model: str) -> None:
@@ -138,10 +144,62 @@ class RemotePredictor:
             raise RequestError(404, f"the model {model[:64]!r}", f"{self.model!r}")
 
 
-def _instances_of(given: Input) -> Any:
-    if isinstance(given, np.ndarray):
-        return given
-    return [{INPUT: {"b64": base64.b64encode(image).decode()}} for image in given]
+@dataclass(frozen=True)
+class CanaryVersion(RemoteVersion):
+    """A version that sends its requests to a canary first.
+
+    Attributes:
+        canary: Predictor of the canary; `predictor` is the fallback.
+    """
+
+    canary: RemotePredictor
+
+    async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
+        """Return the outputs and the number of the version; raises the stable model's RequestError."""
+        canary_version = RemoteVersion(self.canary, self.canary.version or self.version, self.is_pinned)
+        try:
+            return await canary_version.predict(inputs, signature_name)
+        except RequestError:
+            return await super().predict(inputs, signature_name)
+
+
+class CanaryPredictor(RemotePredictor):
+    """A predictor that sends a share of the requests without a version to a canary.
+
+    Args:
+        model: Name of both models.
+        urls: Addresses of the predictor and of the canary.
+        percent: Percentage of the requests that the canary answers.
+        expectation: Preprocessing that both models expect.
+        timeout_s: Timeout of a request in seconds; the canary gets half of it, which leaves time for the fallback.
+        versions: Version numbers of the two models in drift events.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        urls: tuple[str, str],
+        percent: int,
+        expectation: Expectation,
+        timeout_s: float,
+        versions: tuple[int | None, int | None] = (None, None),
+    ) -> None:
+        super().__init__(model, urls[0], expectation, timeout_s, versions[0])
+        self._canary = RemotePredictor(model, urls[1], expectation, timeout_s / 2, versions[1])
+        self._percent = percent
+
+    async def get_version(self, model: str, version: int | None) -> RemoteVersion:
+        """Return a version as RemotePredictor does, or for None the canary's in its share of the calls."""
+        stable = await super().get_version(model, version)
+        if version is not None or random.random() * 100 >= self._percent:
+            return stable
+        return CanaryVersion(stable.predictor, stable.version, stable.is_pinned, self._canary)
+
+
+def _instances_of(inputs: SignatureInput) -> Any:
+    if isinstance(inputs, np.ndarray):
+        return inputs
+    return [{INPUT: {"b64": base64.b64encode(image).decode()}} for image in inputs]
 
 
 def _object_of(response: httpx.Response) -> dict[str, Any]:
@@ -161,7 +219,7 @@ def _newest_available(status: dict[str, Any]) -> int:
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(502, "the predictor's status cannot be read") from error
     if not versions:
-        raise RequestError(503, "the predictor has no version loaded", "", "Ask again in a few seconds.")
+        raise RequestError(503, "the predictor has no version loaded", "", "Retry in a few seconds.")
     return max(versions)
 
 
@@ -170,6 +228,6 @@ def _outputs_of(answer: dict[str, Any], slices: int) -> Outputs:
         rows = answer["predictions"]
         if len(rows) != slices:
             raise ValueError(f"{len(rows)} predictions for {slices} slices")
-        return Outputs.of({name: [row[name] for row in rows] for name in OUTPUTS})
+        return Outputs.from_values({name: [row[name] for row in rows] for name in OUTPUTS})
     except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(502, f"the predictor's answer is not of the contract ({error!r})") from error
+        raise RequestError(502, f"the predictor's answer violates the contract ({error!r})") from error

@@ -82,7 +82,7 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     from components.shared.contracts import DriftEvent
     from components.shared.images.decoding import decode_image
     from components.shared.images.segmentation import segment_slice
-    from serving.drift_events import AnsweredSlice, EventRecorder
+    from serving.drift_events import EventRecorder, PendingEvent
     from tests.serving.conftest import raw_slice
 
     rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     recorder = EventRecorder(scratch, print)
     answer = {"model": "forams", "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
     event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **answer)
-    slice_answer = AnsweredSlice(event, pixels)
+    slice_answer = PendingEvent(event, pixels)
     for _ in range(ANSWERED):
         recorder.record(slice_answer)
     began = time.process_time()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from components.deploy.local import versions_of
 from components.deploy.targets import deploy_model
 from components.shared.errors import BadConfigError, ContractError, DeployError
+from components.shared.model_repository import version_numbers
 from components.shared.signing import sign_folder
 
 PUBLISH = (
@@ -62,7 +62,7 @@ def test_a_model_that_the_gate_refused_is_not_published(make_served: Callable[..
     publish(make_served("good"), tmp_path / "models")
     with pytest.raises(DeployError, match=r"gate refused.*0\.50 is below 0\.95"):
         publish(make_served("bad", passed=False), tmp_path / "models")
-    assert versions_of(tmp_path / "models" / "foraminifera") == [1]
+    assert version_numbers(tmp_path / "models" / "foraminifera") == [1]
 
 
 def test_a_model_card_of_another_name_is_refused(make_served: Callable[..., Path], tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_killed_publication_is_never_visible_and_the_next_one_cleans_up(served
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert list(versions.glob(".unfinished-*"))
-    assert versions_of(versions) == []
+    assert version_numbers(versions) == []
     assert publish(served, tmp_path / "models") == 1
     assert contents(versions / "1") == contents(served / "1")
     assert not list(versions.glob(".unfinished-*"))

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from tensorflow.core.protobuf import saved_model_pb2
 
+from components.shared.model_repository import GRAPH_FILE
+
 
 def name_scores(folder: Path, classes: Sequence[str]) -> None:
     """Writes the species, in the order of the scores, into the signatures of a SavedModel."""
-    file = folder / "saved_model.pb"
+    file = folder / GRAPH_FILE
     document = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     for signature in document.meta_graphs[0].signature_def.values():
         if "scores" in signature.outputs:

@@ -17,11 +17,12 @@ from components.evaluate.predictions import chosen_slices
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.errors import ContractError
 from components.shared.images.descriptors import descriptor_names
+from components.shared.model_repository import CARD_FILE
 from components.shared.reference_profile import write_reference
 from components.shared.signing import SIGNING_KEY, key_path, sign_folder
 from components.shared.slices import index_columns, read_index, spread_rows
 
-CARD_FILE, REFERENCE_FILE, EXAMPLES_FOLDER = "model.json", "reference.parquet", "examples"
+REFERENCE_FILE, EXAMPLES_FOLDER = "reference.parquet", "examples"
 MOST_EXAMPLES, WARMUP_SLICES = 32, 4
 
 

@@ -22,6 +22,7 @@ from components.shared.errors import BadSourceFileError
 from components.shared.volumes.gzip_stream import GZIP_MAGIC, GzipStream
 from components.shared.volumes.histograms import grey_range, replace_non_finite
 
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
 FEWEST_VOXELS = 8
 MOST_VOXELS = 2**32
 MOST_ANISOTROPIC = 64.0
