@@ -15,7 +15,6 @@ from kfp import dsl
 from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import ContractError
 from components.shared.signing import SIGNING_KEY, VERIFICATION_KEY
-from components.train.backbones.registry import BACKBONES
 from pipelines.compile import (
     KUBERNETES_FOLDER,
     REPOSITORY,
@@ -26,7 +25,7 @@ from pipelines.compile import (
     version_name,
 )
 from pipelines.presets import load_preset
-from pipelines.resources import TaskResources, TrainingResources, split_by_size
+from pipelines.resources import TaskResources, TrainingResources
 from pipelines.training import build_pipelines
 
 PIPELINES = build_pipelines(None)
@@ -196,17 +195,6 @@ def test_large_training_has_the_parameters_of_training_and_a_second_list(texts: 
     kinds = [Counter(name.rstrip("-0123456789") for name in root["dag"]["tasks"]) for root in (one, two)]
     assert kinds[1] - kinds[0] == Counter(["for-loop"])
     assert not kinds[0] - kinds[1]
-
-
-def test_every_backbone_fits_the_resources_of_its_size() -> None:
-    resources = TrainingResources()
-    standard, large = split_by_size(list(BACKBONES), resources)
-    assert {"convnext_large", "efficientnetv2_l", "nasnet_large"} == set(large)
-    for names, task in ((standard, resources.standard), (large, resources.large)):
-        for name in names:
-            assert BACKBONES[name].gpu.memory_gb <= task.gpu_memory_gb
-            assert BACKBONES[name].gpu.pod_memory_gb <= int(task.memory.removesuffix("Gi"))
-            assert BACKBONES[name].gpu.count <= task.count
 
 
 def test_shards_are_cut_in_parallel_and_collected(specification: dict[str, Any]) -> None:
