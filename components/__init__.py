@@ -1,3 +1,3 @@
-"""The steps of the pipeline, a folder each, and what they share."""
+"""The pipeline steps, one package each, and the code that they share."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,14 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures shared by the tests of several packages."""
 
+import gzip
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -17,7 +20,7 @@ SCHEMAS = Path(__file__).parents[2] / "shared" / "schemas"
 
 
 def closed(schema: Any) -> Any:
-    """Forbids unknown fields in every object of a CRD schema that lists its fields, so that a typo cannot pass."""
+    """Reject unknown fields in every object of a CRD schema that lists its fields, so that a typo is an error."""
     if isinstance(schema, list):
         return [closed(item) for item in schema]
     if not isinstance(schema, dict):
@@ -33,23 +36,24 @@ def closed(schema: Any) -> Any:
 def _validator(kind: str, version: str) -> jsonschema.protocols.Validator:
     for path in SCHEMAS.glob("*.yaml"):
         text = path.read_text()
-        if f"\n    kind: {kind}\n" not in text:  # reading the other definitions would take seconds
+        if f"\n    kind: {kind}\n" not in text:  # parsing the other definitions would take seconds
             continue
         definition = yaml.load(text, yaml.CSafeLoader)
-        served = {item["name"]: item["schema"]["openAPIV3Schema"] for item in definition["spec"]["versions"]}
-        return jsonschema.Draft202012Validator(closed(served[version]))
+        schemas = {item["name"]: item["schema"]["openAPIV3Schema"] for item in definition["spec"]["versions"]}
+        return jsonschema.Draft202012Validator(closed(schemas[version]))
     raise LookupError(f"no CRD schema of {kind}")
 
 
 @pytest.fixture(scope="session")
 def complaints_of_crd() -> Callable[[dict[str, Any]], list[str]]:
-    """Returns a function that lists what a custom resource violates in its CRD schema, unknown fields included."""
+    """Return a function that lists the violations of a custom resource against its CRD schema, with unknown fields."""
     if not SCHEMAS.is_dir():
         pytest.skip("the CRD schemas are not beside the repository")
     return crd_complaints
 
 
 def crd_complaints(document: dict[str, Any]) -> list[str]:
+    """Return the violations of a custom resource against its CRD schema."""
     version = document["apiVersion"].rpartition("/")[2]
     errors = _validator(document["kind"], version).iter_errors(document)
     return [f"{error.json_path}: {error.message[:200]}" for error in errors]
@@ -57,23 +61,62 @@ def crd_complaints(document: dict[str, Any]) -> list[str]:
 
 @pytest.fixture
 def key_pair(tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
-    """Returns a function that makes a private and a public key under a name."""
+    """Return a function that creates a private and a public key with a name."""
 
     def make(name: str) -> tuple[Path, Path]:
         private, public = tmp_path / f"{name}-private.pem", tmp_path / f"{name}-public.pem"
         if not private.exists():
-            key, form = ec.generate_private_key(ec.SECP256R1()), serialization.Encoding.PEM
-            plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-            private.write_bytes(key.private_bytes(form, *plain))
-            public.write_bytes(key.public_key().public_bytes(form, serialization.PublicFormat.SubjectPublicKeyInfo))
+            key, pem = ec.generate_private_key(ec.SECP256R1()), serialization.Encoding.PEM
+            pkcs8 = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            private.write_bytes(key.private_bytes(pem, *pkcs8))
+            public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
         return private, public
 
     return make
 
 
+@pytest.fixture
+def ball() -> np.ndarray:
+    """Return float32 [24, 28, 32]: a bright ball with a dark core on a noisy background."""
+    grid = np.indices((24, 28, 32)) - np.array([12, 14, 16])[:, None, None, None]
+    radius = np.sqrt((grid**2).sum(axis=0))
+    noise = np.random.default_rng(0).normal(size=radius.shape)
+    return (20 + 100 * ((radius < 9) & (radius > 4)) + 3 * noise).astype(np.float32)
+
+
+@pytest.fixture
+def write_nifti(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes an array as NIfTI; further keywords overwrite header fields unchecked."""
+
+    def write(
+        array: np.ndarray, name: str = "volume.nii.gz", zooms: tuple[float, ...] = (0.1, 0.1, 0.1), **fields: Any
+    ) -> Path:
+        image = nib.Nifti1Image(array, np.eye(4))
+        image.header.set_zooms((zooms + (1.0,) * 4)[: array.ndim])
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(image, file)
+        if fields:
+            _overwrite_fields(file, fields)
+        return file
+
+    return write
+
+
+def _overwrite_fields(file: Path, fields: dict[str, Any]) -> None:
+    content = file.read_bytes()
+    is_gzip = content[:2] == b"\x1f\x8b"
+    content = gzip.decompress(content) if is_gzip else content
+    block = np.frombuffer(content[:348], dtype=nib.Nifti1Header.template_dtype).copy()
+    for name, value in fields.items():
+        block[name] = value
+    content = block.tobytes() + content[348:]
+    file.write_bytes(gzip.compress(content) if is_gzip else content)
+
+
 @pytest.fixture(scope="session")
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eighteen synthetic specimens of three species, 40 voxels wide, with a manifest.csv."""
+    """Generate eighteen synthetic specimens of three species, 40 voxels wide, with a manifest.csv."""
     folder = tmp_path_factory.mktemp("volumes") / "set"
     species = ("Fallotia", "Coskinolina", "Baculogypsina")
     generate_phantoms(folder, PhantomConfig(specimens_per_species=6, unseen_per_species=0, size=40, species=species), 1)
@@ -82,7 +125,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def raw_slices(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """180 raw slices at 32 px of the eighteen specimens."""
+    """Cut 180 raw slices at 32 px from the eighteen specimens."""
     from components.ingest.config import IngestConfig
     from components.ingest.dataset import make_dataset
 
@@ -94,7 +137,7 @@ def raw_slices(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def segmented_slices(raw_slices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The raw slices, segmented."""
+    """Segment the raw slices."""
     from components.segment.dataset import segment_dataset
 
     folder = tmp_path_factory.mktemp("slices") / "segmented"
@@ -104,7 +147,7 @@ def segmented_slices(raw_slices: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def trained_backbones(segmented_slices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    """Both small backbones after a few epochs on the segmented slices."""
+    """Train both small backbones for a few epochs on the segmented slices."""
     from components.train.recipe import Recipe
     from components.train.training import train_backbone
 

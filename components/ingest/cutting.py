@@ -61,7 +61,8 @@ def _results(plan: IngestPlan, tasks: Sequence[Task], folder: Path) -> Iterator[
     workers = affordable_workers(plan.config.workers, len(tasks), reader.memory * plan.largest)
     source = open_source(plan.source)
     if not isinstance(source, RemoteSource):
-        yield from (result for _, result in map_in_order(reader.cut, [job for _, job in tasks], workers))
+        preload = "components.ingest.preload"
+        yield from (result for _, result in map_in_order(reader.cut, [job for _, job in tasks], workers, preload))
         return
     scratch = folder / SCRATCH_FOLDER
     scratch.mkdir(exist_ok=True)

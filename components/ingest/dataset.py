@@ -134,7 +134,7 @@ def _write_slices(
             item = _to_slice(id_, scan, splits[scan.specimen], row)
             writer.add(item)
             progress.advance()
-            thumbnails.consider(item.species, item.split, item.specimen, item.png)
+            thumbnails.add(item.species, item.split, item.specimen, item.png)
         info = _description(cutting, classes, writer.counts(), near_copies)
         writer.finish(info)
     return info, thumbnails

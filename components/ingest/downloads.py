@@ -11,7 +11,7 @@ from components.ingest.sources.manifest import Scan
 from components.ingest.sources.object_store import RemoteSource
 from components.ingest.volume_slices import CutJob, CutResult
 from components.shared.errors import BadSourceFileError
-from components.shared.workers import drain, worker_pool
+from components.shared.workers import bounded_map, worker_pool
 
 Task = tuple[Scan, CutJob]
 
@@ -102,10 +102,11 @@ def cut_downloaded(
         work: what they do, see `components.ingest.source_kinds`.
     """
     at_once = downloads + workers
-    with worker_pool(work.__module__, workers) as pool, ThreadPoolExecutor(at_once) as threads:
+    modules = (work.__module__, "components.ingest.preload")
+    with worker_pool(modules, workers) as pool, ThreadPoolExecutor(at_once) as threads:
         fetcher = Fetcher(source, scratch, pool, threading.Semaphore(downloads), work)
         try:
-            for _, result in drain(threads, fetcher.cut, tasks, at_once):
+            for _, result in bounded_map(threads, fetcher.cut, tasks, at_once):
                 yield result
         finally:
             threads.shutdown(wait=False, cancel_futures=True)

@@ -52,7 +52,7 @@ class Reader:
 
 
 def _bytes_of_volume(file: Path) -> int:
-    return read_header(file).size
+    return read_header(file).nbytes
 
 
 def _parameters_of_volumes(config: IngestConfig) -> dict[str, object]:

@@ -62,7 +62,7 @@ class SegmentResult:
             table(["species", "split", "dropped"], dropped),
         ]
         for name in self.info.classes:
-            before, after = self.raw.chosen.get(name, []), self.segmented.chosen.get(name, [])
+            before, after = self.raw.by_species.get(name, []), self.segmented.by_species.get(name, [])
             parts += [heading(name), figures(before), "<br>", figures(after)]
         return page("Segmented slices", parts)
 
@@ -138,8 +138,8 @@ def _add(
             png=segmented.png,
         )
     )
-    result.raw.consider(species, split, specimen, raw)
-    result.segmented.consider(species, split, specimen, segmented.png)
+    result.raw.add(species, split, specimen, raw)
+    result.segmented.add(species, split, specimen, segmented.png)
 
 
 def _new_info(info: SlicesInfo, writer: SlicesWriter, method: str, dropped: int) -> SlicesInfo:

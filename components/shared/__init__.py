@@ -1,1 +1,1 @@
-"""What several rooms share: contracts, errors, imaging, descriptors, metrics. No kfp, no other room."""
+"""Code shared by several packages: contracts, errors, images, volumes, metrics. Imports no kfp and no other package."""

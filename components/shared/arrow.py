@@ -1,4 +1,4 @@
-"""Arrow tables from rows without `pyarrow.array`, which imports pandas: half a second in every worker process."""
+"""Arrow tables without `pyarrow.array`, which imports pandas and costs every worker process half a second."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ _TYPES: dict[type, pa.DataType] = {str: pa.string(), bytes: pa.binary(), int: pa
 
 
 def record_batch(rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-    """Returns rows as a batch of columns; the first row tells their names, order and types.
+    """Return rows as a record batch; the first row determines names, order and types of the columns.
 
     Args:
-        rows: at least one; every value is a str, bytes, int or float, and never missing.
+        rows: At least one row. Every value is a str, bytes, int or float; missing values are not supported.
     """
     columns = {name: _column([row[name] for row in rows]) for name in rows[0]}
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
@@ -24,7 +24,7 @@ def _column(values: Sequence[Any]) -> pa.Array:
     if kind in (pa.int64(), pa.float64()):
         buffers = [None, pa.py_buffer(np.array(values, dtype=kind.to_pandas_dtype()))]
     else:
-        encoded = [value if isinstance(value, bytes) else value.encode() for value in values]
-        ends = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
-        buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+        contents = [value if isinstance(value, bytes) else value.encode() for value in values]
+        ends = np.cumsum([0, *map(len, contents)]).astype(np.int32)
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(contents))]
     return pa.Array.from_buffers(kind, len(values), buffers)

@@ -1,4 +1,4 @@
-"""What a user gives as a parameter becomes a checked configuration, or a sentence about the first thing wrong in it."""
+"""Validation of user parameters: the result is a valid configuration, or one sentence about the first error."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from pydantic_core import ErrorDetails
 
 from components.shared.errors import BadConfigError
 
-_SHOWN = 80
+_MAX_VALUE_CHARACTERS = 80
 
 
 class Frozen(BaseModel):
-    """An immutable configuration or document that refuses unknown keys."""
+    """An immutable configuration or document that rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,43 +21,45 @@ class Frozen(BaseModel):
 Configuration = TypeVar("Configuration", bound=Frozen)
 
 
-def checked(kind: type[Configuration], fields: Mapping[str, Any], named: str) -> Configuration:
-    """Makes a configuration; numbers may come as JSON's floats.
+def checked(kind: type[Configuration], fields: Mapping[str, Any], label: str) -> Configuration:
+    """Validate fields and return the configuration; whole numbers may be given as JSON floats.
 
     Args:
-        kind: the class of the configuration.
-        fields: by name.
-        named: what the user knows a field as, such as "recipe key".
+        kind: Class of the configuration.
+        fields: Values by field name.
+        label: Word for a field in messages, for example "recipe key".
 
     Raises:
-        BadConfigError: an unknown key, an impossible value, or values that contradict one another.
+        BadConfigError: For an unknown key, an invalid value, or values that contradict each other.
     """
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise _refusal(error.errors(), list(kind.model_fields), named) from error
+        raise _config_error(error.errors(), list(kind.model_fields), label) from error
 
 
-def shown(value: object) -> str:
-    """Writes a value for a message, cut where it is long."""
-    written = repr(value)
-    return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}..."
+def abbreviate(value: object) -> str:
+    """Return the representation of a value for a message, truncated to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[:_MAX_VALUE_CHARACTERS]}..."
 
 
-def _refusal(errors: Sequence[ErrorDetails], keys: Sequence[str], named: str) -> BadConfigError:
+def _config_error(errors: Sequence[ErrorDetails], keys: Sequence[str], label: str) -> BadConfigError:
     first = errors[0]
     if not first["loc"]:
-        return BadConfigError(f"{named}s that do not fit: {_wanted(first['msg'])}", remedy="Mend one of them.")
+        problem = f"{label}s contradict each other: {_constraint(first['msg'])}"
+        return BadConfigError(problem, remedy="Change one of them.")
     attempts = [error for error in errors if error["loc"][0] == first["loc"][0] and error["input"] is first["input"]]
     key = ".".join(map(str, first["loc"][:-1] if len(attempts) > 1 else first["loc"]))  # each attempt names its type
     if first["type"] == "extra_forbidden":
-        return BadConfigError(f"{named} {key!r}", f"one of {', '.join(keys)}", "Mend it.")
-    if first["type"] == "value_error":  # a validator's own sentence
-        return BadConfigError(f"{named} {key!r}: {_wanted(first['msg'])}", remedy="Mend it.")
-    wanted = dict.fromkeys(_wanted(error["msg"]) for error in attempts)
-    return BadConfigError(f"{named} {key!r} with value {shown(first['input'])}", " or ".join(wanted), "Mend it.")
+        return BadConfigError(f"{label} {key!r}", f"one of {', '.join(keys)}", "Correct or remove it.")
+    if first["type"] == "value_error":  # the message is the validator's own sentence
+        return BadConfigError(f"{label} {key!r}: {_constraint(first['msg'])}", remedy=f"Correct {key!r}.")
+    constraints = dict.fromkeys(_constraint(error["msg"]) for error in attempts)
+    problem = f"{label} {key!r} with value {abbreviate(first['input'])}"
+    return BadConfigError(problem, " or ".join(constraints), f"Correct {key!r}.")
 
 
-def _wanted(message: str) -> str:
-    """Returns what pydantic wanted, without what it says of the attempt."""
+def _constraint(message: str) -> str:
+    """Return the constraint that a pydantic message names, without its standard phrases."""
     return re.sub(r"^Input should be |^String should have |^Value error, |, (unable|got) .*", "", message)

@@ -1,6 +1,6 @@
-"""The container images of the system: the only module that names them.
+"""Addresses of the container images: the only module that names them.
 
-`TAXONFLOW_REGISTRY` puts a registry in front when the pipeline is compiled, `TAXONFLOW_TAG` another tag.
+`TAXONFLOW_REGISTRY` sets the registry and `TAXONFLOW_TAG` the tag when a pipeline is compiled.
 """
 
 import os
@@ -12,7 +12,7 @@ _TAG = os.environ.get("TAXONFLOW_TAG") or __version__
 
 
 def image(name: str) -> str:
-    """Returns the full address of one of the images built from this repository."""
+    """Return the full address of one of the images built from this repository."""
     prefix = f"{_REGISTRY.rstrip('/')}/" if _REGISTRY else ""
     return f"{prefix}taxonflow/{name}:{_TAG}"
 

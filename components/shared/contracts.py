@@ -1,7 +1,7 @@
-"""What the rooms of the house hand to one another: one frozen document, one reader and one writer for each artifact.
+"""Contracts between the packages: one frozen document with one reader and one writer for each artifact.
 
-Folders that hold more than a document have their own module beside this one: `components.shared.slices` for the
-data set of slices, `components.shared.reference_profile` for the reference profile.
+Artifacts with more than a document have their own module: `components.shared.slices` for the data set of slices,
+`components.shared.reference_profile` for the reference profile.
 """
 
 import json
@@ -22,74 +22,74 @@ DIGESTS_FILE = "digests.json"
 
 
 class Document(Frozen):
-    """A versioned JSON document: the base of every contract.
+    """A versioned JSON document: the base class of every contract.
 
-    A subclass names its `SCHEMA`; readers refuse every other one.
+    A subclass sets its `SCHEMA`; readers reject any other.
     """
 
     SCHEMA: ClassVar[str]
 
     def to_json(self) -> str:
-        """Returns the document as JSON with its schema first."""
+        """Return the document as JSON, with the schema as the first key."""
         return json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, indent=1)
 
     def write(self, path: Path) -> None:
-        """Writes the document atomically.
+        """Write the document atomically.
 
         Raises:
-            ContractError: nobody would read it, for it is larger than MAX_DOCUMENT_BYTES.
+            ContractError: If the document is larger than MAX_DOCUMENT_BYTES, which readers reject.
         """
         content = self.to_json().encode()
         if len(content) > MAX_DOCUMENT_BYTES:
-            found = f"{path} of {len(content)} bytes"
-            raise ContractError(found, f"at most {MAX_DOCUMENT_BYTES}", "Use fewer files at a time.")
+            problem = f"{path} of {len(content)} bytes"
+            raise ContractError(problem, f"at most {MAX_DOCUMENT_BYTES}", "Use fewer source files per run.")
         write_atomically(path, content)
 
     @classmethod
     def parse(cls, text: str | bytes, source: str) -> Self:
-        """Reads a document from JSON.
+        """Parse a document from JSON.
 
         Args:
-            text: the JSON text.
-            source: where it came from, for messages.
+            text: JSON text.
+            source: Origin of the text, for messages.
 
         Raises:
-            ContractError: not JSON, another schema version, or fields that do not fit.
+            ContractError: If the text is not JSON, has another schema version, or has invalid fields.
         """
         try:
             fields: Any = json.loads(text)
-        except (ValueError, RecursionError) as error:  # the latter of a document nested thousands of times
+        except (ValueError, RecursionError) as error:  # RecursionError: nested thousands of times
             raise ContractError(f"{source} is not JSON ({error})", f"a {cls.SCHEMA} document") from error
         schema = fields.pop("schema", None) if isinstance(fields, dict) else None
         if schema != cls.SCHEMA:
             raise ContractError(
                 f"{source} has schema {schema!r}",
                 repr(cls.SCHEMA),
-                "Make it again with this version of Taxonflow.",
+                "Create it again with this version of Taxonflow.",
             )
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ContractError(f"{source}: field {where!r}: {first['msg']}", f"a {cls.SCHEMA} document") from error
+            field = ".".join(str(part) for part in first["loc"])
+            raise ContractError(f"{source}: field {field!r}: {first['msg']}", f"a {cls.SCHEMA} document") from error
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads a document from a file.
+        """Read a document from a file.
 
         Raises:
-            ContractError: the file is missing, larger than MAX_DOCUMENT_BYTES, or not such a document.
+            ContractError: If the file is missing, larger than MAX_DOCUMENT_BYTES, or not such a document.
         """
         if not path.is_file():
-            raise ContractError(f"{path} does not exist", f"a {cls.SCHEMA} document")
+            raise ContractError(f"{path} does not exist", f"a {cls.SCHEMA} document", "Check the path.")
         if path.stat().st_size > MAX_DOCUMENT_BYTES:
             raise ContractError(f"{path} has {path.stat().st_size} bytes", f"at most {MAX_DOCUMENT_BYTES}")
         return cls.parse(path.read_bytes(), str(path))
 
 
 class Refusal(Frozen):
-    """A file that was left out of a data set, and why."""
+    """A source file that was rejected, and the reason."""
 
     path: str
     reason: str
@@ -99,9 +99,9 @@ class NearCopies(Frozen):
     """Specimens whose scans show one individual, so that they share a split.
 
     Attributes:
-        specimens: their names in the manifest's order; those of one species count as one, under the first name.
-        species: which they are said to be; more than one is a contradiction that somebody must look at.
-        distance: of the least alike pair that joins them, 0..2.
+        specimens: Names in the order of the manifest. Those of one species count as one specimen, under the first name.
+        species: Labels of the specimens; more than one is a contradiction that a person must resolve.
+        distance: Distance of the least similar pair that joins them, 0..2.
     """
 
     specimens: tuple[str, ...]
@@ -110,7 +110,7 @@ class NearCopies(Frozen):
 
 
 class SplitCount(Frozen):
-    """How much of a species is in a split."""
+    """The number of specimens and slices of one species in one split."""
 
     species: str
     split: str
@@ -122,15 +122,15 @@ class SlicesInfo(Document):
     """`dataset.json` of a slices folder.
 
     Attributes:
-        classes: species in the order of their labels.
-        image_size: edge of the square slices in pixels.
+        classes: Species in the order of their labels.
+        image_size: Edge of the square slices in pixels.
         channels: 1 for grey, 3 for colour.
-        counts: specimens and slices for each species and split; the split `unseen` has species outside the classes.
-        seed: the seed of every random choice.
-        preprocessing: the parameters of the steps that made the slices, by step.
-        sources_hash: SHA-256 over the source files' digests, species and specimens in the manifest's order.
-        refused: files left out.
-        near_copies: specimens that turned out to be one individual.
+        counts: Specimens and slices by species and split; the split `unseen` has the species outside the classes.
+        seed: Seed of every random choice.
+        preprocessing: Parameters of the steps that produced the slices, by step.
+        sources_hash: SHA-256 over the digests, species and specimens of the source files in the order of the manifest.
+        refused: Source files that were rejected.
+        near_copies: Groups of specimens that show one individual.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -146,11 +146,11 @@ class SlicesInfo(Document):
     near_copies: tuple[NearCopies, ...] = ()
 
     def slices(self, split: str = "") -> int:
-        """Returns how many slices there are, in one split or in all."""
+        """Return the number of slices in one split, or in all of them."""
         return sum(count.slices for count in self.counts if split in ("", count.split))
 
     def specimens(self, split: str = "") -> int:
-        """Returns how many specimens there are, in one split or in all."""
+        """Return the number of specimens in one split, or in all of them."""
         return sum(count.specimens for count in self.counts if split in ("", count.split))
 
 
@@ -158,18 +158,18 @@ class BackboneCard(Document):
     """`model.json` of a trained backbone.
 
     Attributes:
-        backbone: its name in the registry.
-        parameters: number of weights.
-        image_size: edge of its input in pixels; the input is float32 [N, image_size, image_size, channels] in 0..255.
-        channels: 1 or 3.
-        classes: species in the order of the logits.
-        recipe: the training configuration.
-        history: one row of metrics for each epoch.
-        metrics: the best epoch's validation metrics.
+        backbone: Name of the backbone in the registry.
+        parameters: Number of weights.
+        image_size: Edge of the input in pixels; the input is float32 [N, image_size, image_size, channels] in 0..255.
+        channels: 1 for grey, 3 for colour.
+        classes: Species in the order of the logits.
+        recipe: Training configuration.
+        history: Metrics of each epoch.
+        metrics: Validation metrics of the best epoch.
         data_hash: `SlicesInfo.sources_hash` of the training data.
-        seconds: wall time of training.
-        frozen_epochs: how many of the first epochs trained the head alone.
-        weights_sha256: of the file that the training began with; empty where there was none.
+        seconds: Wall time of the training.
+        frozen_epochs: Number of first epochs in which only the head was trained.
+        weights_sha256: SHA-256 of the file of initial weights; empty without such a file.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.backbone/1"
@@ -189,7 +189,7 @@ class BackboneCard(Document):
 
 
 class GateVerdict(Frozen):
-    """Whether a model may reach users, and the reasons in sentences."""
+    """The decision whether a model may be published, with its reasons in sentences."""
 
     passed: bool
     accuracy: float
@@ -198,13 +198,13 @@ class GateVerdict(Frozen):
 
 
 class Example(Frozen):
-    """A known slice: its file inside the version folder, and what the evaluation answered.
+    """A slice with a known answer: its file inside the version folder, and the scores of the evaluation.
 
     Attributes:
-        id: of the slice in the data set.
-        file: relative to the version folder.
-        species: the truth.
-        scores: of the ensemble in the order of the classes.
+        id: Id of the slice in the data set.
+        file: Path of the slice, relative to the version folder.
+        species: True species.
+        scores: Scores of the ensemble in the order of the classes.
     """
 
     id: str
@@ -216,39 +216,39 @@ class Example(Frozen):
         """Return the largest absolute difference between these scores and the evaluation's.
 
         Returns:
-            Infinity for another number of scores or a score that is not finite.
+            The difference; infinity for another number of scores or a score that is not finite.
         """
         if len(scores) != len(self.scores):
             return math.inf
-        differences = [abs(score - expected) for score, expected in zip(scores, self.scores, strict=True)]
+        differences = [abs(score - answer) for score, answer in zip(scores, self.scores, strict=True)]
         return max(differences, default=0.0) if all(map(math.isfinite, differences)) else math.inf
 
 
 SERVED_TOLERANCE = 0.01
-"""Largest difference of a served score from the evaluation's: a GPU rounds differently from the CPU that evaluated."""
+"""Largest accepted difference of a served score from the evaluation's: GPUs and CPUs round differently."""
 
 
 class ModelCard(Document):
     """`model.json` of a served model, inside its version folder.
 
     Attributes:
-        name: the model's name in the endpoint's address.
-        classes: species in the order of `scores`.
+        name: Name of the model in the address of the endpoint.
+        classes: Species in the order of `scores`.
         channels: 1 for grey, 3 for colour.
-        segmented: whether the model expects segmented slices, so that raw ones are segmented before it.
-        image_size: edge of the slices that it was trained on in pixels, to which photographs are scaled; 0 if unknown.
-        members: the backbones of the ensemble.
-        rule: the ensemble rule in words.
-        metrics: of the ensemble on the test set.
-        backbones: metrics of each trained backbone on the test set.
+        segmented: Whether the model expects segmented slices, so that raw slices are segmented first.
+        image_size: Edge of the training slices in pixels, to which photographs are scaled; 0 if unknown.
+        members: Backbones of the ensemble.
+        rule: Description of the ensemble rule.
+        metrics: Metrics of the ensemble on the test set.
+        backbones: Metrics of each trained backbone on the test set.
         thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
-        gate: the verdict.
-        data_hash: `SlicesInfo.sources_hash`.
-        code_version: version of Taxonflow that made it.
-        reference: file of the reference profile, relative to the version folder.
-        signatures: input, dtype and shape of each signature of the SavedModel, None for any number.
-        versions: of the libraries that made it.
-        examples: known test slices with the evaluation's answers.
+        gate: Verdict of the quality gate.
+        data_hash: `SlicesInfo.sources_hash` of the data set.
+        code_version: Version of Taxonflow that produced the model.
+        reference: Path of the reference profile, relative to the version folder.
+        signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
+        versions: Versions of the libraries that produced the model.
+        examples: Test slices with known answers.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.served-model/1"
@@ -273,10 +273,10 @@ class ModelCard(Document):
 
 
 class FileDigests(Document):
-    """What a served model's folder holds; `components.shared.signing` writes and checks it.
+    """`digests.json` of a served model; `components.shared.signing` writes and checks it.
 
     Attributes:
-        files: SHA-256 in hexadecimal by the path below the folder.
+        files: SHA-256 in hexadecimal, by path relative to the folder.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.file-digests/1"
@@ -285,19 +285,19 @@ class FileDigests(Document):
 
 
 class DriftEvent(Document):
-    """What an answered slice leaves for the monitor. Never the image.
+    """The record of one classified slice for the monitor; it never contains the image.
 
     Attributes:
-        id: unique for each slice answered.
-        time: seconds since 1970, UTC.
-        model: name of the model.
-        version: version of the model that answered.
-        specimen: the specimen's id as the user gave it, or an id for the request.
-        species: the answer.
-        confidence: of the answer, 0..1.
-        unknown: whether the model takes it for a species it never saw.
+        id: Unique id of the classified slice.
+        time: Seconds since 1970, UTC.
+        model: Name of the model.
+        version: Version of the model that classified the slice.
+        specimen: Id of the specimen in the request, or an id of the request.
+        species: Predicted species.
+        confidence: Probability of the predicted species, 0..1.
+        unknown: Whether the slice is classified as a species outside the classes.
         descriptors: `components.shared.images.descriptors.describe` of the segmented slice.
-        embedding: float [D] from the model, or empty.
+        embedding: Embedding of the model, float [D], or empty.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.drift-event/2"
@@ -314,29 +314,29 @@ class DriftEvent(Document):
     embedding: tuple[float, ...] = ()
 
     def to_line(self) -> str:
-        """Returns the event as one line of JSON without the line's end; the last key is the CRC-32 of all before it."""
+        """Return the event as one line of JSON without a line end; its last key is the CRC-32 of all bytes before."""
         body = json.dumps({"schema": self.SCHEMA, **self.model_dump(mode="json")}, separators=(",", ":"))[:-1]
-        return body + _seal(body.encode()).decode()
+        return body + _crc_field(body.encode()).decode()
 
     @classmethod
     def of_line(cls, line: bytes, source: str) -> Self:
-        """Reads a line that `to_line` made.
+        """Parse a line written by `to_line`.
 
         Args:
-            line: without the line's end.
-            source: where it came from, for messages.
+            line: Line without its line end.
+            source: Origin of the line, for messages.
 
         Raises:
-            ContractError: a byte of it is not as it was written, or it is no such event.
+            ContractError: If a byte of the line has changed, or the line is not such an event.
         """
-        body, seal = line[:-SEAL_BYTES], line[-SEAL_BYTES:]
-        if seal != _seal(body):
-            raise ContractError(f"{source} has a damaged line", "one that ends with its CRC-32")
+        body, crc_field = line[:-CRC_FIELD_BYTES], line[-CRC_FIELD_BYTES:]
+        if crc_field != _crc_field(body):
+            raise ContractError(f"{source} has a damaged line", "a line that ends with its CRC-32")
         return cls.parse(body + b"}", source)
 
 
-def _seal(body: bytes) -> bytes:
+def _crc_field(body: bytes) -> bytes:
     return b',"crc32":"%08x"}' % zlib.crc32(body)
 
 
-SEAL_BYTES = len(_seal(b""))
+CRC_FIELD_BYTES = len(_crc_field(b""))

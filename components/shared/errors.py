@@ -1,16 +1,16 @@
-"""Every error that Taxonflow raises on purpose.
+"""Exceptions that Taxonflow raises deliberately.
 
     TaxonflowError
-    |-- BadInputError         what the user gave cannot be used (exit code 2)
-    |   |-- BadSourceFileError    one volume: refused by name, the rest goes on
-    |   |-- BadImageError     one image or upload: refused by name, or HTTP 400
-    |   |-- BadManifestError  the list of specimens cannot make a data set
-    |   `-- BadConfigError    a parameter or preset
-    |-- ContractError         an artifact is damaged or of another schema version
-    |-- TrainingError         training cannot go on (NaN loss, a missing class, a corrupt shard)
-    `-- DeployError           the model could not be published or rolled out
+    |-- BadInputError             Unusable input from the user (exit code 2)
+    |   |-- BadSourceFileError    One unusable source file: it is rejected by name, the step continues
+    |   |-- BadImageError         One unusable image or upload: it is rejected by name, or with HTTP status 400
+    |   |-- BadManifestError      A list of specimens from which no data set can be built
+    |   `-- BadConfigError        An invalid parameter, preset, key or environment variable
+    |-- ContractError             An artifact that is damaged or has another schema version
+    |-- TrainingError             A training that cannot continue (NaN loss, a missing class, a corrupt shard)
+    `-- DeployError               A model that could not be published or rolled out
 
-Each message says what was found, what was expected, and what to do.
+Each message names the value, the expectation and the remedy.
 """
 
 import errno
@@ -25,74 +25,74 @@ EXIT_BAD_INPUT = 2
 _DISK_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.EACCES, errno.EPERM}
 )
-"""What a user can mend; any other error of the system keeps its traceback."""
+"""System errors that a user can correct. Any other OSError keeps its traceback."""
 
 
 class TaxonflowError(Exception):
-    """The root of the hierarchy.
+    """Root of the hierarchy.
 
     Args:
-        found: the offending value or state, named so that the user recognises it.
-        expected: what would have been right.
-        remedy: what to do now, as an imperative.
+        problem: The offending value or state, named so that the user recognises it.
+        expectation: A description of valid values or states.
+        remedy: What the user should do, as an imperative sentence.
     """
 
-    def __init__(self, found: str, expected: str = "", remedy: str = "") -> None:
-        self.found = found
-        sentence = f"{found}: expected {expected}" if expected else found
+    def __init__(self, problem: str, expectation: str = "", remedy: str = "") -> None:
+        self.problem = problem
+        sentence = f"{problem}: expected {expectation}" if expectation else problem
         super().__init__(f"{sentence}. {remedy}" if remedy else sentence)
 
 
 class BadInputError(TaxonflowError):
-    """What the user gave cannot be used."""
+    """Unusable input from the user."""
 
 
 class BadSourceFileError(BadInputError):
-    """One volume cannot be used; it is refused by name and the rest goes on."""
+    """One unusable source file, a volume or a photograph; it is rejected by name and the step continues."""
 
 
 class BadImageError(BadInputError):
-    """One image or upload cannot be used."""
+    """One unusable image or upload."""
 
 
 class BadManifestError(BadInputError):
-    """The list of specimens cannot make a data set."""
+    """A list of specimens from which no data set can be built."""
 
 
 class BadConfigError(BadInputError):
-    """A parameter or a preset has a value that cannot work."""
+    """An invalid parameter, preset, key or environment variable."""
 
 
 class ContractError(TaxonflowError):
-    """An artifact is damaged or was written by another schema version."""
+    """An artifact that is damaged or has another schema version."""
 
 
 class TrainingError(TaxonflowError):
-    """Training cannot go on."""
+    """A training that cannot continue."""
 
 
 class DeployError(TaxonflowError):
-    """The model could not be published or rolled out."""
+    """A model that could not be published or rolled out."""
 
 
 def exit_code_of(error: TaxonflowError) -> int:
-    """Returns what a command ends with: EXIT_BAD_INPUT for bad input, else EXIT_FAILED."""
+    """Return the exit code of a command: EXIT_BAD_INPUT for bad input, EXIT_FAILED otherwise."""
     return EXIT_BAD_INPUT if isinstance(error, BadInputError) else EXIT_FAILED
 
 
 @contextmanager
 def exit_on_error(step: str) -> Iterator[None]:
-    """Ends a pipeline step with one sentence instead of a traceback.
+    """End a pipeline step with one line instead of a traceback.
 
-    The sentence goes to standard output, where Kubeflow shows a task's log, as ``[step] bad_input: ...`` or
-    ``[step] failed: ...``; `pipelines.run` reads it from there.
+    The line goes to standard output, where Kubeflow shows the log of a task, as ``[step] bad_input: ...`` or
+    ``[step] failed: ...``; `pipelines.local` parses it.
 
     Args:
-        step: the step's name.
+        step: Name of the step.
 
     Raises:
-        SystemExit: with EXIT_BAD_INPUT for bad input, EXIT_FAILED for any other TaxonflowError and for a full or
-            unwritable disk.
+        SystemExit: With EXIT_BAD_INPUT for bad input; with EXIT_FAILED for any other TaxonflowError and for a full or
+            read-only disk.
     """
     try:
         yield
@@ -110,6 +110,6 @@ def exit_on_error(step: str) -> Iterator[None]:
 
 
 def _describe_disk_error(error: OSError) -> str:
-    where = f"{error.filename} cannot be used" if error.filename else "a file cannot be written"
+    subject = f"{error.filename} cannot be used" if error.filename else "a file cannot be written"
     reason = os.strerror(error.errno or 0).lower()
-    return f"{where} ({reason}). Make room or give another folder, and run the step again"
+    return f"{subject} ({reason}). Free disk space or choose a writable folder, and run the step again"

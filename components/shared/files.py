@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or not there."""
+"""Files and folders that appear atomically: complete or not at all."""
 
 import hashlib
 import os
@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_CHUNK_BYTES = 2**20
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that readers see the old content or the new one, never a part."""
+    """Write a file atomically: readers see the old content or the new content, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -27,27 +29,27 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary sibling that becomes `folder` only when the block ends without an error.
+    """Yield a temporary sibling that replaces `folder` when the block ends without an exception.
 
-    What a killed run left under the same name is removed first, and an existing `folder` is replaced.
+    The remains of a killed run are removed first.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.parent / f".{folder.name}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+    temporary = folder.parent / f".{folder.name}.unfinished"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
     try:
-        yield unfinished
+        yield temporary
     except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    unfinished.replace(folder)
+    temporary.replace(folder)
 
 
 def sha256_of_file(path: Path) -> str:
-    """Returns the SHA-256 of a file as 64 hexadecimal digits, reading a megabyte at a time."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits, reading 1 MiB at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(2**20):
+        while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

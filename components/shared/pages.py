@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: what the steps show in the Kubeflow UI. No script, no outside resource."""
+"""Self-contained HTML pages that the steps show in the Kubeflow UI. No script, no external resource."""
 
 import base64
 import html
@@ -9,7 +9,7 @@ from components.shared.contracts import SplitCount
 from components.shared.slices import SPLITS
 
 PER_SPECIES = 12
-MOST_SPECIES = 100
+MAX_SPECIES = 100
 _THUMBNAIL_WIDTH = 112
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:1.5rem auto;padding:0 1rem;color:#1d2733}
@@ -24,7 +24,7 @@ _WIDTH, _HEIGHT, _MARGIN = 420, 220, 34
 
 
 def page(title: str, parts: Iterable[str], style: str = "") -> str:
-    """Joins parts (HTML) under a title (plain text) into a page; `style` (CSS) is added to that of all pages."""
+    """Return a page of parts (HTML) below a title (plain text); `style` (CSS) is added to the style of all pages."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}{style}</style></head><body><h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>"
@@ -32,24 +32,24 @@ def page(title: str, parts: Iterable[str], style: str = "") -> str:
 
 
 def heading(text: str) -> str:
-    """Returns a second-level heading of plain text."""
+    """Return a second-level heading of plain text."""
     return f"<h2>{html.escape(text)}</h2>"
 
 
 def paragraph(text: str, tone: str = "") -> str:
-    """Returns a paragraph of plain text; the tone is `good`, `bad` or nothing."""
+    """Return a paragraph of plain text; the tone is `good`, `bad` or empty."""
     return f'<p class="{tone}">{html.escape(text)}</p>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Returns a table; cells are plain text, numbers stand to the right."""
+    """Return a table; cells are plain text, numbers are right-aligned."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def picture(png: bytes, caption: str, width: int | None = None) -> str:
-    """Returns a PNG as a figure that travels inside the page."""
+    """Return a PNG as a figure that is embedded in the page."""
     size = f' width="{width}"' if width else ""
     source = base64.b64encode(png).decode()
     return (
@@ -59,12 +59,12 @@ def picture(png: bytes, caption: str, width: int | None = None) -> str:
 
 
 def line_chart(title: str, series: Mapping[str, Sequence[float]], boundary: int | None = None) -> str:
-    """Draws series over their index as SVG, with the range of values at the axis.
+    """Draw series over their index as SVG, with the range of values at the axis.
 
     Args:
-        title: the caption.
-        series: values by name, all of one length.
-        boundary: how many values lie left of a dashed line; None draws no line.
+        title: Caption of the chart.
+        series: Values by name, all of one length.
+        boundary: Number of values to the left of a dashed line; None draws no line.
     """
     values = [value for line in series.values() for value in line]
     low, high = min(values), max(values)
@@ -88,19 +88,16 @@ def _divider(series: Mapping[str, Sequence[float]], boundary: int | None) -> str
     if boundary is None:
         return ""
     longest = max(len(line) for line in series.values())
-    place = _MARGIN + (boundary - 0.5) * (_WIDTH - 2 * _MARGIN) / max(1, longest - 1)
-    return (
-        f'<line x1="{place:.1f}" x2="{place:.1f}" y1="0" y2="{_HEIGHT - _MARGIN}" stroke="#8aa0b5" '
-        'stroke-dasharray="4 4"/>'
-    )
+    x = _MARGIN + (boundary - 0.5) * (_WIDTH - 2 * _MARGIN) / max(1, longest - 1)
+    return f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_HEIGHT - _MARGIN}" stroke="#8aa0b5" stroke-dasharray="4 4"/>'
 
 
 def _points(line: Sequence[float], low: float, span: float) -> str:
     across = (_WIDTH - 2 * _MARGIN) / max(1, len(line) - 1)
     down = _HEIGHT - 2 * _MARGIN
     return " ".join(
-        f"{_MARGIN + place * across:.1f},{_MARGIN / 2 + (1 - (value - low) / span) * down:.1f}"
-        for place, value in enumerate(line)
+        f"{_MARGIN + index * across:.1f},{_MARGIN / 2 + (1 - (value - low) / span) * down:.1f}"
+        for index, value in enumerate(line)
     )
 
 
@@ -113,39 +110,39 @@ def _cell(value: object) -> str:
 
 
 class Thumbnails:
-    """A few slices of each species, of as many specimens as there are."""
+    """A few slices of each species, each of a different specimen."""
 
     def __init__(self) -> None:
-        self.chosen: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        self.by_species: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
         self._specimens: defaultdict[str, set[str]] = defaultdict(set)
 
-    def consider(self, species: str, split: str, specimen: str, png: bytes) -> None:
-        """Keeps a slice unless MOST_SPECIES others came first, its species has enough, or its specimen is shown."""
-        if species not in self.chosen and len(self.chosen) == MOST_SPECIES:
+    def add(self, species: str, split: str, specimen: str, png: bytes) -> None:
+        """Add a slice, unless there are MAX_SPECIES others, its species has PER_SPECIES, or its specimen has one."""
+        if species not in self.by_species and len(self.by_species) == MAX_SPECIES:
             return
-        if len(self.chosen[species]) == PER_SPECIES or specimen in self._specimens[species]:
+        if len(self.by_species[species]) == PER_SPECIES or specimen in self._specimens[species]:
             return
         self._specimens[species].add(specimen)
-        self.chosen[species].append((f"{specimen}, {split}", png))
+        self.by_species[species].append((f"{specimen}, {split}", png))
 
 
 def figures(pictures: Iterable[tuple[str, bytes]]) -> str:
-    """Returns PNG images in a row, each with its caption."""
+    """Return PNG images in a row, each with its caption."""
     return "".join(picture(png, caption, _THUMBNAIL_WIDTH) for caption, png in pictures)
 
 
 def splits_of(counts: Sequence[SplitCount]) -> list[str]:
-    """Returns the splits that there are, the model's own first."""
+    """Return the splits of a data set, those of the classifier first."""
     return [*SPLITS, *sorted({count.split for count in counts} - set(SPLITS))]
 
 
 def species_of(counts: Sequence[SplitCount]) -> list[str]:
-    """Returns the species in alphabetical order."""
+    """Return the species in alphabetical order."""
     return sorted({count.species for count in counts})
 
 
 def balance_table(counts: Sequence[SplitCount]) -> str:
-    """Returns specimens and slices for each species and split, and of all species together."""
+    """Return a table of specimens and slices by species and split, with a row for all species."""
     splits = splits_of(counts)
     header = ["species", *(f"{split}: {unit}" for split in splits for unit in ("specimens", "slices")), "all slices"]
     rows = [

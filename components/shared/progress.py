@@ -1,6 +1,6 @@
-"""Progress of long work, as lines that a log keeps and `pipelines.run` turns into bars.
+"""Log lines, and the progress of long work as log lines that `pipelines.local` displays as bars.
 
-A line is ``[step] done/total unit`` with an optional remark, at most five a second for each reporter.
+A progress line is ``[step] done/total unit`` with an optional remark; each reporter prints at most five a second.
 """
 
 import sys
@@ -19,15 +19,15 @@ def log(step: str, sentence: str) -> None:
 
 
 class Progress:
-    """Reports how far a step has come.
+    """A progress reporter.
 
     Args:
-        step: the step's name, for example ``ingest`` or ``train cnn_small``.
-        total: how many units there are.
-        unit: what is counted, in the plural.
+        step: Name of the step, for example ``ingest`` or ``train cnn_small``.
+        total: Number of units.
+        unit: Name of the unit, in the plural.
     """
 
-    _SHORTEST_PAUSE_S = 0.2
+    _MIN_INTERVAL_S = 0.2
 
     def __init__(self, step: str, total: int, unit: str) -> None:
         self.step, self.total, self.unit = step, total, unit
@@ -35,10 +35,10 @@ class Progress:
         self._last_line_at = 0.0
 
     def advance(self, count: int = 1, remark: str = "") -> None:
-        """Counts units as done and prints a line unless the last one is too recent."""
+        """Count units as done, and print a line unless the last one is too recent."""
         self.done += count
         now = time.monotonic()
-        if self.done < self.total and now - self._last_line_at < self._SHORTEST_PAUSE_S:
+        if self.done < self.total and now - self._last_line_at < self._MIN_INTERVAL_S:
             return
         self._last_line_at = now
         log(self.step, f"{self.done}/{self.total} {self.unit}{', ' + remark if remark else ''}")

@@ -1,8 +1,8 @@
 """The data set of slices: `dataset.json`, `index.parquet`, `slices-<split>-<number>.tfrecord`.
 
-A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. The split `unseen` holds species
-outside the classes, labelled UNSEEN_LABEL; nothing is trained, chosen or judged on it. Shards hold SHARD_SLICES records
-of one split each, in the order in which the slices were given, so the bytes depend on the slices alone.
+A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. The split `unseen` contains
+species outside the classes, labelled UNSEEN_LABEL; no model is trained, selected or gated on it. A shard contains
+SHARD_SLICES records of one split in the order of their addition: its bytes depend on the slices alone.
 """
 
 from bisect import bisect_left
@@ -31,23 +31,23 @@ SPLITS = ("train", "validation", "test")
 UNSEEN, UNSEEN_LABEL = "unseen", -1
 SHARD_SLICES = 2048
 INFO_FILE, INDEX_FILE = "dataset.json", "index.parquet"
-_ROW_GROUP = 4096
+ROW_GROUP_SIZE = 4096
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice with what is known of it.
+    """One slice with its metadata.
 
     Attributes:
-        id: unique in the data set.
-        species: one of the classes, or any other in the split UNSEEN.
-        specimen: the individual it was cut from.
-        split: one of SPLITS, or UNSEEN.
-        plane: the cutting plane in words.
-        foreground_ratio: share of the frame that the specimen covers, 0..1.
-        spacing_mm: size of a pixel, or 0 where unknown.
-        descriptors: `components.shared.images.descriptors.describe` of a segmented slice; of a raw one, none.
-        png: the encoded image.
+        id: Id of the slice, unique in the data set.
+        species: One of the classes, or any other species in the split UNSEEN.
+        specimen: Individual that the slice shows.
+        split: One of SPLITS, or UNSEEN.
+        plane: Description of the cutting plane.
+        foreground_ratio: Share of the frame that the specimen covers, 0..1.
+        spacing_mm: Size of a pixel, 0 if unknown.
+        descriptors: `components.shared.images.descriptors.describe` of a segmented slice; empty for a raw slice.
+        png: Image as PNG.
     """
 
     id: str
@@ -62,13 +62,13 @@ class Slice:
 
 
 class SlicesWriter:
-    """Writes a data set of slices into a folder, slice by slice, in constant memory.
+    """A writer of a data set of slices, slice by slice, in constant memory.
 
-    Use as a context manager; `dataset.json` is written last, by `finish`.
+    Use it as a context manager; `finish` writes `dataset.json` last.
 
     Args:
-        folder: an existing empty folder.
-        classes: species in the order of their labels.
+        folder: Existing empty folder.
+        classes: Species in the order of their labels.
     """
 
     def __init__(self, folder: Path, classes: Iterable[str]) -> None:
@@ -91,7 +91,7 @@ class SlicesWriter:
             self._index.close()
 
     def add(self, item: Slice) -> None:
-        """Appends a slice to its split's shard and to the index."""
+        """Append a slice to the shard of its split and to the index."""
         number, position = divmod(self._written[item.split], SHARD_SLICES)
         shard = shard_name(item.split, number)
         if position == 0:
@@ -102,18 +102,18 @@ class SlicesWriter:
         self._rows.append(_to_row(item, shard, position))
         self._slices[item.species, item.split] += 1
         self._specimens[item.species, item.split].add(item.specimen)
-        if len(self._rows) == _ROW_GROUP:
+        if len(self._rows) == ROW_GROUP_SIZE:
             self._flush_rows()
 
     def counts(self) -> tuple[SplitCount, ...]:
-        """Returns the specimens and slices written so far for each species and split."""
+        """Return the numbers of specimens and slices written so far, by species and split."""
         return tuple(
             SplitCount(species=species, split=split, specimens=len(self._specimens[species, split]), slices=slices)
             for (species, split), slices in sorted(self._slices.items())
         )
 
     def finish(self, info: SlicesInfo) -> None:
-        """Writes the rest of the index, and `dataset.json` as the sign that the folder is whole."""
+        """Write the rest of the index, then `dataset.json`, which marks the folder as complete."""
         self._flush_rows()
         self.__exit__()
         info.write(self.folder / INFO_FILE)
@@ -134,41 +134,43 @@ class SlicesWriter:
 
 
 def shard_name(split: str, number: int) -> str:
-    """Returns the file name of a split's shard."""
+    """Return the file name of a shard."""
     return f"slices-{split}-{number:05d}.tfrecord"
 
 
 def shards_of(folder: Path, split: str) -> list[Path]:
-    """Returns a split's shards in order.
+    """Return the shards of a split in order.
 
     Raises:
-        ContractError: there are none.
+        ContractError: If there are none.
     """
     shards = sorted(folder.glob(f"slices-{split}-*.tfrecord"))
     if not shards:
-        raise ContractError(f"{folder} has no {split} shards", f"at least {shard_name(split, 0)}")
+        raise ContractError(
+            f"{folder} has no {split} shards", f"at least {shard_name(split, 0)}", "Create the slices again."
+        )
     return shards
 
 
 def read_info(folder: Path) -> SlicesInfo:
-    """Reads `dataset.json`.
+    """Read `dataset.json`.
 
     Raises:
-        ContractError: missing, damaged, or of another schema version.
+        ContractError: If the file is missing, damaged, or of another schema version.
     """
     return SlicesInfo.read(folder / INFO_FILE)
 
 
 def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """Reads `index.parquet`: a row per slice, descriptors as columns of their own, in the order of the records.
+    """Read `index.parquet`: one row per slice in the order of the records, one column per descriptor.
 
     Args:
-        folder: a data set of slices.
-        split: the only split whose rows are read; None reads all.
-        columns: the only columns that are read; None reads all.
+        folder: Data set of slices.
+        split: Split to read; None reads all splits.
+        columns: Columns to read; None reads all columns.
 
     Raises:
-        ContractError: missing or damaged.
+        ContractError: If the index is missing or damaged.
     """
     import pandas as pd
 
@@ -178,10 +180,10 @@ def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | 
 
 
 def index_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields the rows of `index.parquet`, some at a time in memory.
+    """Yield the rows of `index.parquet`, reading 1024 at a time.
 
     Raises:
-        ContractError: missing or damaged.
+        ContractError: If the index is missing or damaged.
     """
     with _index(folder) as file, pq.ParquetFile(file) as index:
         for batch in index.iter_batches(batch_size=1024):
@@ -189,10 +191,10 @@ def index_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def index_columns(folder: Path) -> list[str]:
-    """Returns the names of the columns of `index.parquet`.
+    """Return the names of the columns of `index.parquet`.
 
     Raises:
-        ContractError: missing or damaged.
+        ContractError: If the index is missing or damaged.
     """
     with _index(folder) as file:
         return list(pq.read_schema(file).names)
@@ -206,12 +208,12 @@ def _index(folder: Path) -> Iterator[Path]:
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise ContractError(
-            f"{file} cannot be read ({reason})", "an index of slices", "Make the slices again."
+            f"{file} cannot be read ({reason})", "an index of slices", "Create the slices again."
         ) from error
 
 
 def parse_example(record: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-    """Parses one record inside a tf.data graph: scalar `image` (string), `label` (int64), `id` (string)."""
+    """Parse one record inside a tf.data graph: scalar `image` (string), `label` (int64), `id` (string)."""
     import tensorflow as tf
 
     features = {
@@ -223,7 +225,7 @@ def parse_example(record: "tf.Tensor") -> dict[str, "tf.Tensor"]:
 
 
 def iterate_split(folder: Path, split: str) -> Iterator[tuple[str, int, bytes]]:
-    """Yields (id, label, encoded image) of a split in the order of its records."""
+    """Yield (id, label, PNG) of each slice of a split in the order of the records."""
     for shard in shards_of(folder, split):
         for record in read_records(shard):
             features = decode_example(record)
@@ -249,23 +251,23 @@ def _to_row(item: Slice, shard: str, position: int) -> dict[str, Any]:
     }
 
 
-def spread_rows(specimens: NDArray[np.str_], most: int) -> NDArray[np.int64]:
-    """Choose rows evenly within each specimen, the same share of each.
+def spread_rows(specimens: NDArray[np.str_], limit: int) -> NDArray[np.int64]:
+    """Select rows evenly within each specimen, the same share of each specimen.
 
     Args:
         specimens: Specimen of each row, [N].
-        most: Largest number of rows. A specimen is left out only if there are more specimens than that.
+        limit: Largest number of rows. A specimen is left out only if there are more specimens than that.
 
     Returns:
-        int64 [at most `most`], ascending.
+        Indices of the rows, int64 [at most `limit`], ascending.
     """
     position = _positions_within_specimens(specimens)
-    first, longest = max(1, -(-len(specimens) // most)), int(position.max(initial=0)) + 1
-    steps = range(first, max(first, longest))  # the smallest step that leaves few enough rows is taken
-    step = first + bisect_left(steps, True, key=lambda step: (position % step == 0).sum().item() <= most)
+    first, longest = max(1, -(-len(specimens) // limit)), int(position.max(initial=0)) + 1
+    steps = range(first, max(first, longest))  # the smallest step with at most `limit` rows
+    step = first + bisect_left(steps, True, key=lambda step: (position % step == 0).sum().item() <= limit)
     rows = np.flatnonzero(position % step == 0)
-    if len(rows) > most:
-        rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+    if len(rows) > limit:
+        rows = rows[np.linspace(0, len(rows) - 1, limit).astype(np.int64)]
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Processes beside this one, on this machine."""
+"""Child processes and free ports on the local machine."""
 
 import socket
 import subprocess
@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 
 @contextmanager
 def terminated_at_exit(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Asks a process to end when the block does, and ends it where it does not within TERMINATION_GRACE_S."""
+    """Terminate a process at the end of the block, and kill it if it is still running after TERMINATION_GRACE_S."""
     try:
         yield process
     finally:
@@ -28,7 +28,7 @@ def terminated_at_exit(process: subprocess.Popen[bytes]) -> Iterator[subprocess.
 
 @contextmanager
 def background_process(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a program for the length of the block; what it says is appended to a log."""
+    """Run a program for the duration of the block and append its output to a log file."""
     with (
         log.open("ab") as output,
         terminated_at_exit(subprocess.Popen(command, stdout=output, stderr=output)) as process,
@@ -36,13 +36,13 @@ def background_process(command: Sequence[str], log: Path) -> Iterator[subprocess
         yield process
 
 
-def free_port(wanted: int = 0) -> int:
-    """Returns the wanted port of HOST, or another one where it is taken.
+def free_port(preference: int = 0) -> int:
+    """Return the preferred port of HOST, or another one if it is in use.
 
     Raises:
-        BadConfigError: none is free.
+        BadConfigError: If no port is free.
     """
-    for port in (wanted, 0):
+    for port in (preference, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -50,4 +50,4 @@ def free_port(wanted: int = 0) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise BadConfigError(f"no port of {HOST} is free", "one", "End other programs.")
+    raise BadConfigError(f"no port of {HOST} is free", "one free port", "Stop other programs that listen on ports.")

@@ -1,7 +1,7 @@
-"""TFRecord files of `tf.train.Example` without TensorFlow, whose import takes longer than a whole small data set.
+"""TFRecord files of `tf.train.Example`, without TensorFlow: importing it takes longer than a small data set.
 
 Framing: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details; messages:
-`tensorflow/core/example/{example,feature}.proto`. TensorFlow reads what is written here and the other way round.
+`tensorflow/core/example/{example,feature}.proto`. TensorFlow reads these files, and this module reads TensorFlow's.
 """
 
 import struct
@@ -16,7 +16,7 @@ from components.shared.errors import ContractError
 
 _LENGTH, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
 _CHECKSUM_MASK = 0xA282EAD8
-_LARGEST_RECORD = 2**31
+_MAX_RECORD_BYTES = 2**31
 
 
 _PROTO = """
@@ -48,7 +48,7 @@ message_type {
 
 
 def _example_class() -> Any:
-    """Builds `tf.train.Example` in a pool of its own, so that TensorFlow may be loaded beside it."""
+    """Build `tf.train.Example` in a separate descriptor pool, so that the process can also import TensorFlow."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(text_format.Parse(_PROTO, descriptor_pb2.FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
@@ -58,7 +58,7 @@ _Example = _example_class()
 
 
 def encode_example(features: Mapping[str, bytes | int]) -> bytes:
-    """Returns a serialised `tf.train.Example`; the same features give the same bytes."""
+    """Return a serialised `tf.train.Example`; equal features give equal bytes."""
     example = _Example()
     for name, value in features.items():
         feature = example.features.feature[name]
@@ -67,38 +67,38 @@ def encode_example(features: Mapping[str, bytes | int]) -> bytes:
 
 
 def decode_example(record: bytes) -> dict[str, Any]:
-    """Returns the features of a serialised `tf.train.Example` that have one value, bytes or an integer."""
+    """Return the features of a serialised `tf.train.Example` with one value per feature, bytes or an integer."""
     features = _Example.FromString(record).features.feature
     return {name: getattr(features[name], features[name].WhichOneof("kind")).value[0] for name in features}
 
 
 class RecordWriter:
-    """Appends records to a new TFRecord file."""
+    """A writer that appends records to a new TFRecord file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("wb")
 
     def write(self, record: bytes) -> None:
-        """Appends a record with its checksums."""
+        """Append a record with its checksums."""
         length = _LENGTH.pack(len(record))
         self._file.writelines((length, _checksum(length), record, _checksum(record)))
 
     def close(self) -> None:
-        """Closes the file; a second call does nothing."""
+        """Close the file; a second call is a no-op."""
         self._file.close()
 
 
 def read_records(file: Path) -> Iterator[bytes]:
-    """Yields the records of a TFRecord file.
+    """Yield the records of a TFRecord file.
 
     Raises:
-        ContractError: the file is damaged or truncated.
+        ContractError: If the file is damaged or truncated.
     """
     with file.open("rb") as source:
         while length := source.read(_LENGTH.size):
             _check(length, source, file)
             count = _LENGTH.unpack(length)[0]
-            if count > _LARGEST_RECORD:
+            if count > _MAX_RECORD_BYTES:
                 raise _damaged(file)
             record = source.read(count)
             _check(record, source, file)
@@ -111,7 +111,7 @@ def _check(content: bytes, source: BinaryIO, file: Path) -> None:
 
 
 def _damaged(file: Path) -> ContractError:
-    return ContractError(f"{file} is damaged or truncated", "whole TFRecords", "Make the data set again.")
+    return ContractError(f"{file} is damaged or truncated", "complete TFRecords", "Create the data set again.")
 
 
 def _checksum(content: bytes) -> bytes:

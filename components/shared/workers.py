@@ -1,7 +1,7 @@
-"""Work spread over the cores, with results in the order of the jobs.
+"""Parallel work in processes, with results in the order of the jobs.
 
-Workers are forked from a clean server process, never from the caller: a process in which TensorFlow runs threads
-must not be forked, and workers shall not load it.
+Workers are forked from a clean server process, never from the caller: a process with TensorFlow's threads must not be
+forked, and workers must not load TensorFlow.
 """
 
 import multiprocessing
@@ -9,7 +9,7 @@ import multiprocessing.connection
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,119 +23,122 @@ from components.shared.errors import TaxonflowError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_JOBS_AHEAD = 4
+_PENDING_JOBS_PER_WORKER = 4
 _CONTAINER = Path("/sys/fs/cgroup")
-"""Where a container sees its limits (control groups, version 2)."""
+"""Folder with the limits of a container (control groups, version 2)."""
 
 
 def cores(container: Path = _CONTAINER) -> int:
-    """Returns how many cores this process may use: those of the machine, or as many as the container's limit is worth.
+    """Return the number of cores available to this process: those of the machine, or the CPU limit of the container.
 
-    A limit of Kubernetes leaves all of the node's cores visible, and stops who uses them for the rest of a period.
+    Kubernetes leaves all cores of the node visible to a limited container, and throttles a process that uses them.
     """
     visible, limit = len(os.sched_getaffinity(0)), container / "cpu.max"
     quota, period = limit.read_text().split() if limit.is_file() else ("max", "")
     return visible if quota == "max" else min(visible, max(1, -(-int(quota) // int(period))))
 
 
-def affordable_workers(wanted: int, jobs: int, bytes_per_job: int) -> int:
-    """Returns how many processes to use: no more than jobs, nor than half of the free memory can serve.
+def affordable_workers(workers: int, jobs: int, bytes_per_job: int) -> int:
+    """Return the number of processes to use: at most one per job, in at most half of the free memory.
 
     Args:
-        wanted: 0 for all cores.
-        jobs: how many there are.
-        bytes_per_job: memory that one job needs at most.
+        workers: Requested number of processes, 0 for all cores.
+        jobs: Number of jobs.
+        bytes_per_job: Peak memory of one job.
     """
     by_memory = free_memory() // 2 // max(1, bytes_per_job)
-    return max(1, min(wanted or cores(), jobs, by_memory))
+    return max(1, min(workers or cores(), jobs, by_memory))
 
 
 def free_memory(container: Path = _CONTAINER) -> int:
-    """Returns the bytes that this process may still take: what the container's limit or the machine has left.
+    """Return the memory in bytes that this process can still allocate, within the container's limit if there is one.
 
-    Pages of files that were read count as used, but are given up for whoever needs memory.
+    The page cache counts as free, because the kernel reclaims it on demand.
     """
-    free = _numbers(Path("/proc/meminfo"))["MemAvailable:"] * 1024
+    free = _read_numbers(Path("/proc/meminfo"))["MemAvailable:"] * 1024
     limit = container / "memory.max"
     if limit.is_file() and limit.read_text().strip() != "max":
-        kinds = _numbers(container / "memory.stat")
-        kept = int((container / "memory.current").read_text()) - kinds["inactive_file"] - kinds["active_file"]
-        free = min(free, max(0, int(limit.read_text()) - kept))
+        kinds = _read_numbers(container / "memory.stat")
+        usage = int((container / "memory.current").read_text()) - kinds["inactive_file"] - kinds["active_file"]
+        free = min(free, max(0, int(limit.read_text()) - usage))
     return free
 
 
-def _numbers(file: Path) -> dict[str, int]:
-    """Reads lines of a name and a number, and perhaps a unit."""
+def _read_numbers(file: Path) -> dict[str, int]:
+    """Read lines of a name, a number and an optional unit."""
     return {name: int(number) for name, number, *_ in map(str.split, file.read_text().splitlines())}
 
 
-def map_in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -> Iterator[tuple[Job, Result]]:
-    """Yields (job, result) for each job in the jobs' order.
+def map_in_order(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0, preload: str = ""
+) -> Iterator[tuple[Job, Result]]:
+    """Yield (job, result) for each job, in the order of the jobs.
 
-    At most a few jobs per worker are taken ahead of the result that is yielded, so memory does not grow with them.
+    Only a few jobs per worker are pending at any time, so memory does not grow with the number of jobs.
 
     Args:
-        work: a function of a module that does not import TensorFlow; its argument and result are pickled on their way.
-        jobs: what to do; taken as they are needed.
-        workers: processes; 0 for all cores; with one worker the work is done in this process.
+        work: Function of a module that does not import TensorFlow. Its argument and result are pickled.
+        jobs: Arguments of the function; consumed as needed.
+        workers: Number of processes, 0 for all cores. One worker means this process.
+        preload: Module that the workers import once, in the server process from which they are forked; empty for none.
     """
     count = workers or cores()
     if count == 1:
         for job in jobs:
             yield job, work(job)
         return
-    with worker_pool(work.__module__, count) as pool:
-        yield from drain(pool, work, jobs, count * _JOBS_AHEAD)
+    modules = [work.__module__, preload] if preload else [work.__module__]
+    with worker_pool(modules, count) as pool:
+        yield from bounded_map(pool, work, jobs, count * _PENDING_JOBS_PER_WORKER)
 
 
 @contextmanager
-def worker_pool(module: str, workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Yields processes that end with the block, or with this process, however it ends.
+def worker_pool(modules: Sequence[str], workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of processes that end with the block, or with this process even if it is killed.
 
     Args:
-        module: where their work is; it must not import TensorFlow. The first pool of this process decides what the
-            workers of all of them have in memory when they begin.
-        workers: how many processes.
+        modules: Modules that the server process imports before it forks the workers; none of them imports TensorFlow.
+            The first pool of this process determines the modules of all later pools.
+        workers: Number of processes.
     """
     context = multiprocessing.get_context("forkserver")
-    room = module.rpartition(".")[0]
-    context.set_forkserver_preload([module, f"{room}.preload"])  # the latter where there is one
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work) as pool:
+    context.set_forkserver_preload(list(modules))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_initialize_worker) as pool:
         try:
             yield pool
         except BrokenProcessPool as error:
             raise TaxonflowError(
                 "the system ended a worker process, for lack of memory or because a file shrank while it was read",
-                remedy="Use fewer workers, and leave volumes alone during a run.",
+                remedy="Use fewer workers, and do not change source files during a run.",
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def drain(
-    pool: Executor, work: Callable[[Job], Result], jobs: Iterable[Job], ahead: int
+def bounded_map(
+    pool: Executor, work: Callable[[Job], Result], jobs: Iterable[Job], max_pending: int
 ) -> Iterator[tuple[Job, Result]]:
-    """Yields (job, result) in the jobs' order; at most `ahead` jobs are taken before a result is yielded."""
-    under_way: deque[tuple[Job, Future[Result]]] = deque()
+    """Yield (job, result) in the order of the jobs, with at most `max_pending` jobs submitted at any time."""
+    queue: deque[tuple[Job, Future[Result]]] = deque()
     for job in jobs:
-        under_way.append((job, pool.submit(work, job)))
-        if len(under_way) >= ahead:
-            done, future = under_way.popleft()
-            yield done, future.result()
-    while under_way:
-        done, future = under_way.popleft()
-        yield done, future.result()
+        queue.append((job, pool.submit(work, job)))
+        if len(queue) >= max_pending:
+            first, future = queue.popleft()
+            yield first, future.result()
+    while queue:
+        first, future = queue.popleft()
+        yield first, future.result()
 
 
-def _begin_work() -> None:
-    """Keeps OpenCV's own threads from competing with the other workers, and a worker from outliving its parent."""
+def _initialize_worker() -> None:
+    """Limit OpenCV to one thread per worker, and end the worker when its parent ends."""
     cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """Ends this process when its parent was killed: what it would still write may belong to the next run."""
+def _exit_with_parent() -> None:
+    """Exit when the parent process ends, so that a killed run does not write into the files of the next one."""
     parent = multiprocessing.parent_process()
-    assert parent is not None  # workers have one
+    assert parent is not None  # this runs in workers only
     multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from components.shared.config import Frozen, checked, shown
+from components.shared.config import Frozen, abbreviate, checked
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone
 
@@ -152,7 +152,7 @@ def _of_backbone(fields: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     different = common.pop(PER_BACKBONE, {})
     if not isinstance(different, Mapping) or not all(isinstance(own, Mapping) for own in different.values()):
         raise BadConfigError(
-            f"recipe key {PER_BACKBONE!r} with value {shown(different)}",
+            f"recipe key {PER_BACKBONE!r} with value {abbreviate(different)}",
             "a recipe for each backbone that has one of its own, such as {mobilenet: {weights: imagenet}}",
             "Mend the recipe parameter.",
         )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFileError, TaxonflowError, exit_code_of
-from components.shared.images.decoding import IMAGE_ENDINGS
+from components.shared.images.decoding import IMAGE_EXTENSIONS
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, SliceResult, render
 from serving.client.volumes import (
@@ -80,7 +80,7 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
         BadInputError: A path does not exist, or there is neither an image nor a volume.
     """
     files: list[Path] = []
-    suffixes = (*IMAGE_ENDINGS, *volume_suffixes())
+    suffixes = (*IMAGE_EXTENSIONS, *volume_suffixes())
     for path in paths:
         if not path.exists():
             raise BadInputError(f"{path} does not exist", "an image, a volume, or a folder of them")

@@ -75,7 +75,7 @@ def cut_volume(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]:
     from components.shared.volumes.slicing import cut_slices, planes_rng
     from components.shared.volumes.specimen import find_specimen
 
-    size = read_header(file).size
+    size = read_header(file).nbytes
     if size > LARGEST_VOLUME_BYTES:
         raise BadSourceFileError(
             f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume."

@@ -57,7 +57,8 @@ def count_found(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tup
     """Return the number of rescans joined with their originals, and of groups with other members."""
     scans = list(write_scans(folder, size, seed))
     jobs = [CutJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
-    fingerprints = [result.fingerprint for _, result in map_in_order(cut_volume, jobs, workers)]
+    results = map_in_order(cut_volume, jobs, workers, "components.ingest.preload")
+    fingerprints = [result.fingerprint for _, result in results]
     groups = [group.specimens for group in find_near_copies(scans, fingerprints)]
     right = [group for group in groups if len(group) == 2 and group[1] == f"again-{group[0]}"]
     return len(right), len(groups) - len(right)

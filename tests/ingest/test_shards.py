@@ -292,7 +292,7 @@ def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> Non
 def test_workers_begin_with_the_compiled_functions_in_memory() -> None:
     script = (
         "from components.shared.workers import worker_pool\n"
-        "with worker_pool('components.ingest.volume_slices', 1) as pool:\n"
+        "with worker_pool(['components.ingest.volume_slices', 'components.ingest.preload'], 1) as pool:\n"
         "    print(*pool.submit(eval, \"sorted(__import__('sys').modules)\").result())\n"
     )  # a process of its own: what its workers are forked from is begun once for all pools
     command = [sys.executable, "-c", script]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.shared.contracts import SEAL_BYTES, DriftEvent
+from components.shared.contracts import CRC_FIELD_BYTES, DriftEvent
 from monitoring.drift.event_log import MAX_LINE_BYTES, EventLog
 from tests.monitoring.drift_traffic import events_of
 
@@ -28,7 +28,7 @@ def id_of(line: bytes) -> str:
 
 def sealed(line: bytes, pattern: bytes, replacement: bytes) -> bytes:
     """Changes a line as somebody does who knows of the checksum."""
-    body, changes = re.subn(pattern, replacement, line.rstrip()[:-SEAL_BYTES])
+    body, changes = re.subn(pattern, replacement, line.rstrip()[:-CRC_FIELD_BYTES])
     assert changes == 1
     return body + b',"crc32":"%08x"}\n' % zlib.crc32(body)
 

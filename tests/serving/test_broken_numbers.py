@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving.predictors.loaded_version import LoadedVersion
 
 from components.shared.model_repository import Repository
 from components.shared.signing import sign_folder
-from serving.predictors.loaded_version import LoadedVersion
 from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.preparation import Expectation
 from serving.protocol import SIGNATURE, Outputs, RequestError

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving.predictors.canary_split import DividingPredictor
 
 from components.shared.errors import BadConfigError
 from components.shared.images.decoding import encode_png
 from serving.drift_events import AnsweredSlice
-from serving.predictors.canary_split import DividingPredictor
 from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.preparation import Expectation
 from serving.protocol import SIGNATURE, Instance, Limits, PredictRequest, RequestError

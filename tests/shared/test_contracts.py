@@ -1,4 +1,4 @@
-"""Documents: what is written is read again, and nothing else is."""
+"""Documents are read as they were written; anything else is rejected."""
 
 import json
 from pathlib import Path
@@ -73,31 +73,31 @@ DOCUMENTS: list[Document] = [
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: type(document).__name__)
-def test_a_document_that_was_written_is_read_the_same(document: Document, tmp_path: Path) -> None:
+def test_a_document_is_read_as_it_was_written(document: Document, tmp_path: Path) -> None:
     document.write(tmp_path / "document.json")
     assert type(document).read(tmp_path / "document.json") == document
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: type(document).__name__)
-def test_another_schema_version_is_refused_with_both_versions_named(document: Document) -> None:
+def test_another_schema_version_is_rejected_with_both_names(document: Document) -> None:
     text = document.to_json().replace(document.SCHEMA, "taxonflow.other/9")
     with pytest.raises(ContractError, match=rf"taxonflow.other/9.*{document.SCHEMA}"):
         type(document).parse(text, "somewhere.json")
 
 
-def test_an_unknown_field_is_refused_by_name() -> None:
+def test_an_unknown_field_is_rejected_by_name() -> None:
     fields = {**json.loads(DOCUMENTS[0].to_json()), "colour": "red"}
     with pytest.raises(ContractError, match="colour"):
         SlicesInfo.parse(json.dumps(fields), "somewhere.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"', "[" * 100_000])
-def test_what_is_no_document_is_refused_in_a_sentence(text: str) -> None:
+def test_other_texts_are_rejected_with_their_source(text: str) -> None:
     with pytest.raises(ContractError, match=r"somewhere.json"):
         SlicesInfo.parse(text, "somewhere.json")
 
 
-def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected_by_name(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"nowhere.json does not exist"):
         SlicesInfo.read(tmp_path / "nowhere.json")
 
@@ -110,7 +110,7 @@ def test_a_document_beyond_the_size_limit_is_not_read(tmp_path: Path) -> None:
         SlicesInfo.read(path)
 
 
-def test_a_document_that_nobody_would_read_is_not_written(tmp_path: Path) -> None:
+def test_a_document_beyond_the_size_limit_is_not_written(tmp_path: Path) -> None:
     card = FileDigests(files={"weights": "0" * MAX_DOCUMENT_BYTES})
     with pytest.raises(ContractError, match="at most"):
         card.write(tmp_path / "digests.json")
@@ -124,18 +124,18 @@ def test_a_drift_event_is_one_line() -> None:
     assert DriftEvent.of_line(event.to_line().encode(), "line 1") == event
 
 
-def test_any_flipped_bit_of_a_drift_events_line_is_noticed() -> None:
+def test_any_changed_bit_of_a_drift_event_is_detected() -> None:
     event = DOCUMENTS[-1]
     assert isinstance(event, DriftEvent)
     line = event.to_line().encode()
-    for place in range(len(line)):
+    for position in range(len(line)):
         for bit in range(8):
-            flipped = line[:place] + bytes([line[place] ^ 1 << bit]) + line[place + 1 :]
+            damage = line[:position] + bytes([line[position] ^ 1 << bit]) + line[position + 1 :]
             with pytest.raises(ContractError, match="CRC-32"):
-                DriftEvent.of_line(flipped, "line 1")
+                DriftEvent.of_line(damage, "line 1")
 
 
 @pytest.mark.parametrize("line", [b"", b"}", b'{"crc32":"00000000"}', b"x" * 1000])
-def test_a_line_without_a_checksum_is_no_drift_event(line: bytes) -> None:
+def test_a_line_without_a_checksum_is_rejected(line: bytes) -> None:
     with pytest.raises(ContractError, match="CRC-32"):
         DriftEvent.of_line(line, "line 1")

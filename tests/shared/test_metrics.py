@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand."""
+"""Metrics equal values computed by hand."""
 
 import numpy as np
 import pytest
@@ -11,23 +11,23 @@ LABELS = np.array([0, 2, 2, 1])
 SPECIMENS = np.array(["a", "b", "b", "c"])
 
 
-def test_accuracy_top_and_confusion_are_those_counted_by_hand() -> None:
+def test_accuracies_and_confusion_equal_counts_by_hand() -> None:
     assert metrics.accuracy(SCORES, LABELS) == 0.75
     assert metrics.top_accuracy(SCORES, LABELS, places=2) == 1.0
     assert metrics.confusion(SCORES, LABELS).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
 
 
-def test_macro_f1_weighs_species_not_slices() -> None:
+def test_macro_f1_weights_species_equally() -> None:
     assert metrics.macro_f1(SCORES, LABELS) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
 
 
-def test_recall_of_a_species_without_slices_is_not_a_number() -> None:
+def test_recall_of_a_species_without_slices_is_nan() -> None:
     recall = metrics.recall_by_species(SCORES, np.array([0, 0, 0, 1]))
     assert recall[:2].tolist() == [1 / 3, 1.0]
     assert np.isnan(recall[2])
 
 
-def test_specimens_are_judged_by_their_mean_score() -> None:
+def test_specimens_are_classified_by_their_mean_score() -> None:
     assert metrics.right_specimens(SCORES, LABELS, SPECIMENS).tolist() == [True, True, True]
     assert metrics.right_specimens(SCORES, np.array([2, 2, 2, 1]), SPECIMENS).tolist() == [False, True, True]
 
@@ -47,23 +47,23 @@ def test_the_brier_score_is_the_squared_distance_from_the_truth() -> None:
     assert metrics.brier_score(SCORES[:1], LABELS[:1]) == pytest.approx(0.55**2 + 0.1**2 + 0.45**2)
 
 
-def test_the_table_of_species_is_that_of_scikit_learn() -> None:
+def test_the_table_of_species_equals_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(4, size=200), rng.random((200, 4)).astype(np.float32)
-    found = metrics.species_table(metrics.confusion(scores, labels))
+    table = metrics.species_table(metrics.confusion(scores, labels))
     answers = scores.argmax(axis=1)
-    for name, known in zip(
+    for name, reference in zip(
         ("precision", "recall", "f1"), precision_recall_fscore_support(labels, answers), strict=False
     ):
-        np.testing.assert_allclose(found[name], known)
+        np.testing.assert_allclose(table[name], reference)
     means = metrics.averages(metrics.confusion(scores, labels))
     for average in ("macro", "weighted"):
-        known = precision_recall_fscore_support(labels, answers, average=average)[:3]
-        assert [means[f"{average}_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(known)
+        reference = precision_recall_fscore_support(labels, answers, average=average)[:3]
+        assert [means[f"{average}_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(reference)
     assert metrics.macro_f1(scores, labels) == pytest.approx(means["macro_f1"])
 
 
-def test_a_species_without_slices_is_left_out_of_the_means() -> None:
+def test_means_exclude_a_species_without_slices() -> None:
     answers = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
     assert metrics.macro_f1(answers, np.array([0, 1, 1, 0])) == pytest.approx((1 + 2 / 3) / 2)
     table = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])

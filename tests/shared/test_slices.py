@@ -1,4 +1,4 @@
-"""The slices contract: what is written is read, and the bytes depend on the slices alone."""
+"""The data set of slices is read as it was written, and its bytes depend on the slices alone."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def _write(folder: Path, count: int = 30) -> Path:
     return folder
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_data_set_is_read_as_it_was_written(tmp_path: Path) -> None:
     folder = _write(tmp_path / "slices")
     read = {id_: (label, png) for split in SPLITS for id_, label, png in iterate_split(folder, split)}
     assert read == {item.id: (CLASSES.index(item.species), item.png) for item in map(_slice, range(30))}
@@ -80,15 +80,15 @@ def test_counts_are_specimens_and_slices(tmp_path: Path) -> None:
     assert all((count.specimens, count.slices) == (1, 5) for count in counts)
 
 
-def test_the_same_slices_make_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_slices_give_equal_bytes(tmp_path: Path) -> None:
     one, two = _write(tmp_path / "one"), _write(tmp_path / "two")
     for file in one.iterdir():
         assert (two / file.name).read_bytes() == file.read_bytes()
 
 
-def test_the_index_tells_where_each_record_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_index_locates_each_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(slices_module, "SHARD_SLICES", 4)
-    monkeypatch.setattr(slices_module, "_ROW_GROUP", 7)
+    monkeypatch.setattr(slices_module, "ROW_GROUP_SIZE", 7)
     folder = _write(tmp_path / "slices")
     assert [len(shards_of(folder, split)) for split in SPLITS] == [3, 3, 3]
     for shard, rows in read_index(folder).groupby("shard"):
@@ -120,7 +120,7 @@ def test_a_missing_or_damaged_index_is_a_contract_error(tmp_path: Path) -> None:
         ({"x": 1}, "x"),
     ],
 )
-def test_another_version_or_shape_of_the_document_is_refused(
+def test_another_version_or_type_of_the_document_is_rejected(
     tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     document = _write(tmp_path / "slices") / "dataset.json"
@@ -129,7 +129,7 @@ def test_another_version_or_shape_of_the_document_is_refused(
         read_info(tmp_path / "slices")
 
 
-def test_an_unfinished_folder_has_no_document(tmp_path: Path) -> None:
+def test_an_incomplete_folder_has_no_document(tmp_path: Path) -> None:
     (tmp_path / "slices").mkdir()
     with SlicesWriter(tmp_path / "slices", CLASSES) as writer:
         writer.add(_slice(0))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import ServedModel, served_model
-from components.shared.config import Frozen, shown
+from components.shared.config import Frozen, abbreviate
 from components.shared.errors import DeployError
 
 _MOST_VERSIONS = 1000
@@ -69,7 +69,7 @@ def _entry(number: str, text: str) -> Entry:
         return Entry.model_validate_json(text)
     except ValidationError as error:
         raise DeployError(
-            f"the registry's entry of version {number} is {shown(text)}",
+            f"the registry's entry of version {number} is {abbreviate(text)}",
             '{"uri": "...", "digest": "..."}',
             "Mend the ConfigMap, or remove the entry.",
         ) from error

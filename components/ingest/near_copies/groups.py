@@ -196,7 +196,7 @@ def _check_enough(individuals: Sequence[Scan], near_copies: Sequence[NearCopies]
             raise
         listed = "; ".join(_listed(group) for group in near_copies)
         raise BadManifestError(
-            f"{error.found}, where near-copies count as one ({listed})",
+            f"{error.problem}, where near-copies count as one ({listed})",
             "at least three individuals of each species",
             "Add specimens, or take the species out.",
         ) from error

@@ -39,7 +39,7 @@ def exploration_html(info: SlicesInfo, thumbnails: Thumbnails, outcomes: Iterabl
         refused_table(info.refused),
     ]
     for name in species_of(info.counts):
-        parts += [heading(name), figures(thumbnails.chosen.get(name, []))]
+        parts += [heading(name), figures(thumbnails.by_species.get(name, []))]
     return page("Photographs", parts)
 
 

@@ -37,7 +37,7 @@ def report_html(info: SlicesInfo, thumbnails: Thumbnails, outcomes: Iterable[tup
         refused_table(info.refused),
     ]
     for name in species_of(info.counts):
-        parts += [heading(name), figures(thumbnails.chosen.get(name, [])), "<br>", _histogram(counts[name])]
+        parts += [heading(name), figures(thumbnails.by_species.get(name, [])), "<br>", _histogram(counts[name])]
     return page("Slices", parts)
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from components.shared.images.decoding import IMAGE_ENDINGS
+from components.shared.images.decoding import IMAGE_EXTENSIONS
 
 _OTHER_PICTURES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 """Refused by name rather than overlooked, unless they are among the formats that are read."""
 VOLUMES, PHOTOGRAPHS = "volumes", "photographs"
 ENDINGS: dict[str, tuple[str, ...]] = {
     VOLUMES: (".nii.gz", ".nii"),
-    PHOTOGRAPHS: (*IMAGE_ENDINGS, *_OTHER_PICTURES),
+    PHOTOGRAPHS: (*IMAGE_EXTENSIONS, *_OTHER_PICTURES),
 }
 """In order of precedence: pictures beside volumes are no specimens."""
 

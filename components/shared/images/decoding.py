@@ -1,4 +1,4 @@
-"""Slices and photographs as files: untrusted images are decoded within bounds, arrays are encoded without loss."""
+"""Decoding of untrusted image files within bounds, and lossless encoding of arrays as PNG."""
 
 import io
 import warnings
@@ -13,7 +13,7 @@ from PIL import Image
 
 from components.shared.errors import BadImageError
 
-# The header is checked against a lower limit; `catch_warnings` around each call is not safe with threads.
+# Headers are checked against a lower limit; `catch_warnings` around each call is not thread-safe.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Pixels = NDArray[np.uint8]
@@ -25,11 +25,11 @@ FORMATS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
 }
-"""What is decoded, by Pillow's name, and the ends of such files' names."""
-IMAGE_ENDINGS = tuple(chain.from_iterable(FORMATS.values()))
+"""Accepted formats by Pillow's name, with their file name extensions."""
+IMAGE_EXTENSIONS = tuple(chain.from_iterable(FORMATS.values()))
 MAX_PIXELS = 32 * 2**20
 MAX_SIDE = 8192
-_SEVERAL_PICTURES_OF_A_SCENE = "MPO"
+_MULTI_PICTURE_OBJECT = "MPO"
 _PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
@@ -38,33 +38,33 @@ _PNG = (
 
 
 @contextmanager
-def opened(encoded: bytes, max_pixels: int, max_side: int) -> Iterator[Image.Image]:
-    """Opens an untrusted image, not yet decoded, once its header is within bounds.
+def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Image.Image]:
+    """Open an untrusted image without decoding it, if its header is within bounds.
 
-    Of a camera's several pictures of a scene the first is opened.
+    Of a multi-picture JPEG (MPO) the first picture is opened.
 
     Args:
-        encoded: a file of one of FORMATS.
-        max_pixels: the most pixels that it may promise.
-        max_side: its longest side in pixels.
+        contents: Bytes of a file in one of FORMATS.
+        max_pixels: Largest number of pixels in the header.
+        max_side: Largest side in pixels.
 
     Raises:
-        BadImageError: not such an image, too large, animated, or damaged, even if that shows while it is used.
+        BadImageError: If the image has another format or is too large, animated, or damaged; also inside the block.
     """
-    if not encoded:
-        raise BadImageError("an empty image", "a whole image file", "Copy or export it again.")
+    if not contents:
+        raise BadImageError("an empty image", "a complete image file", "Copy or export it again.")
     try:
-        image = Image.open(io.BytesIO(encoded), formats=tuple(FORMATS))
+        image = Image.open(io.BytesIO(contents), formats=tuple(FORMATS))
         _check_header(image, max_pixels, max_side)
         yield image
-    except (BadImageError, MemoryError):  # the latter is not the image's fault
+    except (BadImageError, MemoryError):  # lack of memory is no defect of the image
         raise
     except Image.DecompressionBombError as error:
-        promised = str(error).partition(" exceeds")[0]  # Pillow goes on to speak of an attack
-        raise BadImageError(f"an image that promises too much ({promised})", f"at most {max_pixels} pixels") from error
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to, IndexError for one
-        expected = f"a whole file of {', '.join(FORMATS)}"
-        raise BadImageError("an image that cannot be read", expected, "Copy or export it again.") from error
+        size = str(error).partition(" exceeds")[0]  # Pillow continues with a warning about an attack
+        raise BadImageError(f"an image that is too large ({size})", f"at most {max_pixels} pixels") from error
+    except Exception as error:  # Pillow's decoders raise any exception on damaged files, IndexError for example
+        formats = f"a complete {', '.join(FORMATS)} file"
+        raise BadImageError("an image that cannot be read", formats, "Copy or export it again.") from error
 
 
 def _check_header(image: Image.Image, max_pixels: int, max_side: int) -> None:
@@ -73,44 +73,44 @@ def _check_header(image: Image.Image, max_pixels: int, max_side: int) -> None:
         raise BadImageError(size, f"at most {max_side} a side", "Scale it down.")
     if image.width * image.height > max_pixels:
         raise BadImageError(size, f"at most {max_pixels} pixels", "Scale it down.")
-    if image.format != _SEVERAL_PICTURES_OF_A_SCENE and getattr(image, "n_frames", 1) > 1:
+    if image.format != _MULTI_PICTURE_OBJECT and getattr(image, "n_frames", 1) > 1:
         raise BadImageError("an animated image", "a single frame", "Save the frame that shows the specimen.")
 
 
-def eight_bit(image: Image.Image) -> Image.Image:
-    """Keeps the high byte of a 16-bit image; others stay as they are."""
+def to_eight_bit(image: Image.Image) -> Image.Image:
+    """Reduce a 16-bit image to its high bytes; return any other image unchanged."""
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
 
 
-def decode_image(encoded: bytes, channels: int, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decodes an untrusted image.
+def decode_image(contents: bytes, channels: int, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode an untrusted image.
 
     Args:
-        encoded: a file of one of FORMATS.
+        contents: Bytes of a file in one of FORMATS.
         channels: 1 for grey, 3 for colour.
-        max_pixels: the most pixels that are decoded; the header is checked first.
+        max_pixels: Largest number of pixels; the header is checked before decoding.
 
     Returns:
-        uint8 [H, W] for one channel, [H, W, 3] for three; 16-bit images keep their high byte.
+        The pixels, uint8 [H, W] for one channel, [H, W, 3] for three; 16-bit images are reduced to their high bytes.
 
     Raises:
-        BadImageError: see `opened`.
+        BadImageError: See `open_image`.
     """
-    with opened(encoded, max_pixels, MAX_SIDE) as image:
+    with open_image(contents, max_pixels, MAX_SIDE) as image:
         image.load()
-        return np.asarray(eight_bit(image).convert("L" if channels == 1 else "RGB"))
+        return np.asarray(to_eight_bit(image).convert("L" if channels == 1 else "RGB"))
 
 
 def encode_png(image: Pixels) -> bytes:
-    """Encodes uint8 [H, W] or [H, W, 3] as PNG without loss, compression level 1.
+    """Encode uint8 [H, W] or [H, W, 3] as PNG, compression level 1.
 
-    Run lengths of differences between rows take half of the time of OpenCV's defaults and about as many bytes; where
-    little is black there are few runs, and without looking for them it takes a fifth less again.
+    Run-length encoding of row differences takes half of the time of OpenCV's defaults, at about the same size. Images
+    with few black pixels have few runs, and are encoded in another fifth less time with Huffman coding alone.
     """
     mostly_black = 2 * np.count_nonzero(image) < image.size
     strategy = cv2.IMWRITE_PNG_STRATEGY_RLE if mostly_black else cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY
-    stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".png", stored, (*_PNG, strategy))
-    return encoded.tobytes()
+    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, png = cv2.imencode(".png", bgr, (*_PNG, strategy))
+    return png.tobytes()

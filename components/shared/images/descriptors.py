@@ -1,6 +1,6 @@
-"""Numbers that describe a slice: what drift is watched on.
+"""Descriptors of a slice: the numbers in which the monitor detects drift.
 
-`evaluate` computes them for the reference profile, the transformer for each answered slice.
+`segment` computes them for the data set and so for the reference profile, the transformer for each classified slice.
 """
 
 import math
@@ -14,15 +14,16 @@ from components.shared.images.decoding import Pixels
 from components.shared.images.segmentation import Bits
 
 Counts = NDArray[np.int64]
-"""A histogram of 256 grey levels without the black pixels."""
+"""A histogram of 256 grey levels without black pixels."""
 
 
 class Feature(NamedTuple):
-    """What drift is watched on.
+    """A feature in which drift is detected.
 
     Attributes:
-        group: features that usually drift for one reason (`monitoring.drift.features.REASONS`) share a panel.
-        meaning: what it says of a slice.
+        group: Name of the panel; features that usually drift for one reason (`monitoring.drift.features.REASONS`) share
+            a panel.
+        meaning: Definition of the feature.
     """
 
     group: str
@@ -51,7 +52,7 @@ COLOUR_FEATURES = {
 
 DESCRIPTORS = tuple(GREY_FEATURES)
 COLOUR_DESCRIPTORS = tuple(COLOUR_FEATURES)
-"""What a slice in colour has besides."""
+"""Additional descriptors of a slice in colour."""
 
 _LEVELS = 256
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
@@ -59,22 +60,22 @@ _LAPLACIAN_DIFFERENCE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np
 
 
 def describe(image: Pixels) -> dict[str, float]:
-    """Describes a segmented slice or a photograph.
+    """Return the descriptors of a segmented slice or a photograph.
 
-    Grey values are taken inside the specimen, where pixels are above zero; a black image gives zeros.
+    Grey values are those of the specimen, where pixels are above zero; all descriptors of a black image are zero.
 
     Args:
-        image: uint8 [H, W] or [H, W, 3].
+        image: Pixels, uint8 [H, W] or [H, W, 3].
 
     Returns:
         A finite number for each name of `descriptor_names`.
     """
-    measured = _describe_grey(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-    return measured if image.ndim == 2 else {**measured, **_describe_colour(image)}
+    values = _describe_grey(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    return values if image.ndim == 2 else {**values, **_describe_colour(image)}
 
 
 def descriptor_names(channels: int) -> tuple[str, ...]:
-    """Returns the names of what `describe` measures in slices of so many channels."""
+    """Return the names of the descriptors of slices with this number of channels."""
     return DESCRIPTORS if channels == 1 else (*DESCRIPTORS, *COLOUR_DESCRIPTORS)
 
 
@@ -86,7 +87,7 @@ def _describe_grey(grey: Pixels) -> dict[str, float]:
         return dict.fromkeys(DESCRIPTORS, 0.0)
     inside = cv2.erode(foreground, _NEIGHBOURS)
     mean, contrast = _mean_and_deviation(counts)
-    measured = (
+    values = (
         counts.sum() / grey.size,
         mean,
         contrast,
@@ -98,11 +99,11 @@ def _describe_grey(grey: Pixels) -> dict[str, float]:
         _box_aspect(foreground),
         _gradient_energy(grey, inside),
     )
-    return {name: float(value) for name, value in zip(DESCRIPTORS, measured, strict=True)}
+    return {name: float(value) for name, value in zip(DESCRIPTORS, values, strict=True)}
 
 
 def _describe_colour(image: Pixels) -> dict[str, float]:
-    """Saturation, opponent colours and colourfulness (Hasler and Suesstrunk 2003) of pixels that are not black."""
+    """Return saturation, opponent colours and colourfulness (Hasler and Suesstrunk 2003) of the pixels above zero."""
     planes = cv2.split(image)
     foreground = (planes[0] | planes[1] | planes[2] > 0).view(np.uint8)  # a tenth of the time of max(axis=2)
     if not foreground.any():
@@ -112,8 +113,8 @@ def _describe_colour(image: Pixels) -> dict[str, float]:
     red_green = _mean_and_spread(red - green, foreground)
     yellow_blue = _mean_and_spread((red + green) // 2 - blue, foreground)
     colourfulness = math.hypot(red_green[1], yellow_blue[1]) + 0.3 * math.hypot(red_green[0], yellow_blue[0])
-    measured = (*saturation, red_green[0], yellow_blue[0], colourfulness)
-    return {name: float(value) for name, value in zip(COLOUR_DESCRIPTORS, measured, strict=True)}
+    values = (*saturation, red_green[0], yellow_blue[0], colourfulness)
+    return {name: float(value) for name, value in zip(COLOUR_DESCRIPTORS, values, strict=True)}
 
 
 def _mean_and_spread(values: NDArray[np.generic], mask: Bits) -> tuple[float, float]:
@@ -128,17 +129,17 @@ def _mean_and_deviation(counts: Counts) -> tuple[float, float]:
 
 
 def _percentile(counts: Counts, share: float) -> float:
-    """Returns the grey value below which a share of the pixels lies, between two values by linear interpolation."""
-    place = share * (int(counts.sum()) - 1)
-    below = int(place)
-    low, high = np.searchsorted(np.cumsum(counts), (below, math.ceil(place)), side="right")
-    return float(low + (high - low) * (place - below))
+    """Return the grey value below which a share of the pixels is, with linear interpolation."""
+    position = share * (int(counts.sum()) - 1)
+    below = int(position)
+    low, high = np.searchsorted(np.cumsum(counts), (below, math.ceil(position)), side="right")
+    return float(low + (high - low) * (position - below))
 
 
 def _entropy(counts: Counts) -> float:
-    """Shannon entropy of the grey histogram in bits."""
-    share = counts[counts > 0] / counts.sum()
-    return float(-(share * np.log2(share)).sum())
+    """Return the Shannon entropy of the grey histogram in bits."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
 
 
 def _laplacian_energy(grey: Pixels, inside: Bits) -> float:
@@ -146,18 +147,18 @@ def _laplacian_energy(grey: Pixels, inside: Bits) -> float:
 
 
 def _noise_level(grey: Pixels, inside: Bits) -> float:
-    """Estimates the standard deviation of noise (Immerkaer 1996, fast noise variance estimation)."""
+    """Estimate the standard deviation of noise (Immerkaer 1996, fast noise variance estimation)."""
     response = cv2.filter2D(grey, cv2.CV_16S, _LAPLACIAN_DIFFERENCE)
     return cv2.norm(response, cv2.NORM_L1, mask=inside) / max(1, cv2.countNonZero(inside)) * math.sqrt(math.pi / 2) / 6
 
 
 def _box_aspect(foreground: Bits) -> float:
-    """Short over long side of the bounding box, 0..1."""
+    """Return the short side over the long side of the bounding box, 0..1."""
     _, _, width, height = cv2.boundingRect(foreground)
     return min(height, width) / max(height, width)
 
 
 def _gradient_energy(grey: Pixels, inside: Bits) -> float:
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    # not cv2.magnitude: its last digit depends on where in memory the image lies; these squares are exact
+    # not cv2.magnitude, whose last digit depends on the memory address of the image; these squares are exact
     return float(cv2.mean(np.sqrt(across * across + down * down), mask=inside)[0])

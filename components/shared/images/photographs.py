@@ -1,6 +1,6 @@
-"""Photographs as slices: bounded decoding, upright, in colour, scaled to the frame of a slice.
+"""Photographs as slices: decoded within bounds, upright, in colour, scaled to the frame of a slice.
 
-Ingest and serving call the same function, so that what is answered is what was trained on.
+Ingest and serving call the same function, so that served photographs are processed like training photographs.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from components.shared.images.decoding import Pixels, eight_bit, opened
+from components.shared.images.decoding import Pixels, open_image, to_eight_bit
 
 MAX_FILE_BYTES = 128 * 2**20
 MAX_PIXELS = 64 * 2**20
 MAX_SIDE = 16384
-_SPARE = 2
-"""A JPEG is decoded at a fraction of its size, but at this many times the frame: the rest is averaged by area."""
+_OVERSAMPLING = 2
+"""A JPEG is decoded at a fraction of its size, at least this many times the frame; area averaging does the rest."""
 _ORIENTATION = 0x0112
 
-Turn = Callable[[Pixels], Pixels]
+Transform = Callable[[Pixels], Pixels]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Photograph:
     """A photograph in the frame of a slice.
 
     Attributes:
-        content: uint8 [H, W, 3], RGB, upright; its long side is the frame's edge.
-        size: width and height of the original, upright, in pixels.
+        content: Pixels, uint8 [H, W, 3], RGB, upright; the long side is the edge of the frame.
+        size: Width and height of the upright original in pixels.
     """
 
     content: Pixels
@@ -37,50 +37,51 @@ class Photograph:
 
     @cached_property
     def framed(self) -> Pixels:
-        """The photograph in the middle of a square, uint8 [edge, edge, 3]; what it does not fill is black."""
+        """Photograph centred in a black square, uint8 [edge, edge, 3]."""
         edge = max(self.content.shape)
         height, width = self.content.shape[:2]
-        top, left = (edge - height) // 2, (edge - width) // 2
+        row, column = (edge - height) // 2, (edge - width) // 2
         frame = np.zeros((edge, edge, 3), np.uint8)
-        frame[top : top + height, left : left + width] = self.content
+        frame[row : row + height, column : column + width] = self.content
         return frame
 
 
-def read_photograph(encoded: bytes, edge: int, max_pixels: int = MAX_PIXELS) -> Photograph:
-    """Decodes an untrusted photograph, turns it upright, and scales its long side to the edge of a slice.
+def read_photograph(contents: bytes, edge: int, max_pixels: int = MAX_PIXELS) -> Photograph:
+    """Decode an untrusted photograph, rotate it upright, and scale its long side to the edge of a slice.
 
-    Smaller ones are enlarged, so that all fill their frame; one of the frame's size is not resampled. Transparent
-    pixels become black, 16-bit values keep their high byte, of a camera's several pictures of a scene the first counts.
+    Smaller photographs are enlarged to fill their frame; a photograph of the frame's size is not resampled. Transparent
+    pixels become black, 16-bit values are reduced to their high byte. A multi-picture JPEG yields its first picture.
 
     Args:
-        encoded: a file of one of `components.shared.images.decoding.FORMATS`.
-        edge: of the slice in pixels.
-        max_pixels: the most pixels that are decoded; the header is checked first.
+        contents: Bytes of a file in one of `components.shared.images.decoding.FORMATS`.
+        edge: Edge of the slice in pixels.
+        max_pixels: Largest number of pixels; the header is checked before decoding.
 
     Raises:
-        BadImageError: see `opened`.
+        BadImageError: See `open_image`.
     """
-    with opened(encoded, max_pixels, MAX_SIDE) as image:
-        turn, (width, height) = _turn_of(image), image.size
-        upright = turn(_scaled(_decoded(image, edge), _size_in_frame(width, height, edge)))
-    return Photograph(np.ascontiguousarray(upright), (height, width) if turn in _ON_ITS_SIDE else (width, height))
+    with open_image(contents, max_pixels, MAX_SIDE) as image:
+        transform, (width, height) = _exif_transform(image), image.size
+        upright = transform(_scale(_decode(image, edge), _size_in_frame(width, height, edge)))
+    size = (height, width) if transform in _SWAPS_SIDES else (width, height)
+    return Photograph(np.ascontiguousarray(upright), size)
 
 
-def _decoded(image: Image.Image, edge: int) -> Pixels:
-    """Decodes to uint8 [H, W, 3], a JPEG at the smallest fraction of its size that still has _SPARE frames' edges."""
-    image.draft(image.mode, (_SPARE * edge, _SPARE * edge))
+def _decode(image: Image.Image, edge: int) -> Pixels:
+    """Decode to uint8 [H, W, 3]; a JPEG at the smallest fraction of its size with _OVERSAMPLING times the edge."""
+    image.draft(image.mode, (_OVERSAMPLING * edge, _OVERSAMPLING * edge))
     image.load()
-    image = eight_bit(image)
+    image = to_eight_bit(image)
     if image.has_transparency_data:
-        image = _over_black(image)
+        image = _paste_on_black(image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _over_black(image: Image.Image) -> Image.Image:
-    over = image if image.mode == "RGBA" else image.convert("RGBA")
-    seen = Image.new("RGB", image.size)
-    seen.paste(over, mask=over.getchannel("A"))
-    return seen
+def _paste_on_black(image: Image.Image) -> Image.Image:
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    black = Image.new("RGB", image.size)
+    black.paste(rgba, mask=rgba.getchannel("A"))
+    return black
 
 
 def _size_in_frame(width: int, height: int, edge: int) -> tuple[int, int]:
@@ -88,24 +89,23 @@ def _size_in_frame(width: int, height: int, edge: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Averages over areas, or enlarges between pixels; a photograph of the wanted size stays as it is."""
+def _scale(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Reduce by area averaging or enlarge bilinearly; return a photograph of that size unchanged."""
     if (pixels.shape[1], pixels.shape[0]) == size:
         return pixels
-    smaller = max(size) < max(pixels.shape)
-    scaled = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return np.asarray(scaled, dtype=np.uint8)
+    method = cv2.INTER_AREA if max(size) < max(pixels.shape) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, size, interpolation=method), dtype=np.uint8)
 
 
-def _turn_of(image: Image.Image) -> Turn:
-    """Returns what makes a photograph upright; damaged EXIF says nothing."""
+def _exif_transform(image: Image.Image) -> Transform:
+    """Return the transform that makes a photograph upright; the identity if its EXIF is damaged."""
     try:
-        return _TURNS.get(int(image.getexif().get(_ORIENTATION, 1)), _stay)
-    except Exception:  # EXIF is a TIFF file of its own, damaged in its own ways
-        return _stay
+        return _TRANSFORMS.get(int(image.getexif().get(_ORIENTATION, 1)), _identity)
+    except Exception:  # EXIF is a TIFF file with its own kinds of damage
+        return _identity
 
 
-def _stay(pixels: Pixels) -> Pixels:
+def _identity(pixels: Pixels) -> Pixels:
     return pixels
 
 
@@ -113,7 +113,7 @@ def _mirror(pixels: Pixels) -> Pixels:
     return pixels[:, ::-1]
 
 
-def _turn_over(pixels: Pixels) -> Pixels:
+def _rotate_180(pixels: Pixels) -> Pixels:
     return pixels[::-1, ::-1]
 
 
@@ -125,7 +125,7 @@ def _transpose(pixels: Pixels) -> Pixels:
     return pixels.swapaxes(0, 1)
 
 
-def _turn_right(pixels: Pixels) -> Pixels:
+def _rotate_right(pixels: Pixels) -> Pixels:
     return pixels[::-1].swapaxes(0, 1)
 
 
@@ -133,18 +133,18 @@ def _transverse(pixels: Pixels) -> Pixels:
     return pixels[::-1, ::-1].swapaxes(0, 1)
 
 
-def _turn_left(pixels: Pixels) -> Pixels:
+def _rotate_left(pixels: Pixels) -> Pixels:
     return pixels[:, ::-1].swapaxes(0, 1)
 
 
 # EXIF 2.32, tag Orientation
-_TURNS: dict[int, Turn] = {
+_TRANSFORMS: dict[int, Transform] = {
     2: _mirror,
-    3: _turn_over,
+    3: _rotate_180,
     4: _flip,
     5: _transpose,
-    6: _turn_right,
+    6: _rotate_right,
     7: _transverse,
-    8: _turn_left,
+    8: _rotate_left,
 }
-_ON_ITS_SIDE = frozenset({_transpose, _turn_right, _transverse, _turn_left})
+_SWAPS_SIDES = frozenset({_transpose, _rotate_right, _transverse, _rotate_left})

@@ -1,4 +1,4 @@
-"""The segmentation that training and serving share: all of a slice but the specimen becomes black."""
+"""Segmentation of slices, shared by training and serving: every pixel outside the specimen becomes black."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Bits = NDArray[np.uint8]
 """A mask of zeros and ones."""
 
 WORKING_SIDE = 2048
-"""Larger slices are segmented at a whole fraction of their resolution: closing costs the fourth power of the side."""
+"""Larger slices are segmented at an integer fraction of their resolution: the cost of closing is O(side^4)."""
 PUBLISHED_EDGE = 224
 SMALLEST_OBJECT = 200 / PUBLISHED_EDGE**2
 LARGEST_HOLE = 100 / PUBLISHED_EDGE**2
@@ -23,37 +23,37 @@ CLOSING_RADIUS = 2 / PUBLISHED_EDGE
 
 
 def segment_slice(image: Pixels) -> Pixels:
-    """Sets everything but the specimen to black.
+    """Set every pixel outside the specimen to black.
 
-    The published recipe: 3x3 Gaussian blur, Otsu's threshold, small objects out, small holes filled, closing, largest
-    component (arXiv 2512.00912); its pixel counts, given at 224 px, scale with the slice. Closing and filling go on
-    until nothing changes, and the specimen's grey values become odd: by both a segmented slice is recognised, so
-    that segmenting it again changes nothing. Slices of more than WORKING_SIDE pixels a side are segmented in blocks
-    of 2 x 2, 3 x 3 or 4 x 4 pixels.
+    The published recipe: 3x3 Gaussian blur, Otsu's threshold, small objects removed, small holes filled, closing,
+    largest component (arXiv 2512.00912). Its pixel counts, published for 224 px, scale with the slice. Closing and
+    filling are repeated until the mask is stable, and the specimen's grey values become odd; both mark a segmented
+    slice, so that segmenting it again changes nothing. Slices of more than WORKING_SIDE pixels a side are segmented in
+    blocks of 2 x 2, 3 x 3 or 4 x 4 pixels.
 
     Args:
-        image: uint8 [H, W], a raw or an already segmented slice.
+        image: Raw or segmented slice, uint8 [H, W].
 
     Returns:
-        uint8 [H, W]; all zeros where no specimen is found.
+        The segmented slice, uint8 [H, W]; all zeros if there is no specimen.
     """
     if _is_segmented(image):
         return image
-    marked = image | np.uint8(1)
-    return np.multiply(marked, specimen_mask(marked), dtype=np.uint8)
+    odd = image | np.uint8(1)
+    return np.multiply(odd, specimen_mask(odd), dtype=np.uint8)
 
 
 def specimen_mask(image: Pixels) -> Mask:
-    """Finds the specimen in a raw slice.
+    """Return the mask of the specimen in a raw slice.
 
     Args:
-        image: uint8 [H, W].
+        image: Raw slice, uint8 [H, W].
 
     Returns:
-        bool [H, W]: one component without small holes, or all False.
+        The mask, bool [H, W]: one component without small holes, or all False.
     """
     edge = _block_edge(image)
-    return _in_full(_working_mask(_block_means(image, edge)), edge, image.shape).astype(bool)
+    return _upsample(_working_mask(_block_means(image, edge)), edge, image.shape).astype(bool)
 
 
 def _block_edge(image: Pixels) -> int:
@@ -61,17 +61,17 @@ def _block_edge(image: Pixels) -> int:
 
 
 def _block_means(image: Pixels, edge: int) -> Pixels:
-    """Returns the mean grey value of blocks of edge x edge pixels."""
+    """Return the mean grey value of blocks of edge x edge pixels."""
     if edge == 1:
         return image
-    missing = [-length % edge for length in image.shape]
-    whole = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    size = (whole.shape[1] // edge, whole.shape[0] // edge)
-    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    padding = [-length % edge for length in image.shape]
+    blocks = cv2.copyMakeBorder(image, 0, padding[0], 0, padding[1], cv2.BORDER_REPLICATE)
+    size = (blocks.shape[1] // edge, blocks.shape[0] // edge)
+    return np.asarray(cv2.resize(blocks, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _in_full(mask: Bits, edge: int, shape: tuple[int, ...]) -> Bits:
-    """Gives each block of edge x edge pixels the value that stands for it."""
+def _upsample(mask: Bits, edge: int, shape: tuple[int, ...]) -> Bits:
+    """Repeat each pixel of a mask over a block of edge x edge pixels."""
     if edge == 1:
         return mask
     return mask.repeat(edge, axis=0).repeat(edge, axis=1)[: shape[0], : shape[1]]
@@ -80,32 +80,33 @@ def _in_full(mask: Bits, edge: int, shape: tuple[int, ...]) -> Bits:
 def _working_mask(image: Pixels) -> Bits:
     mask = np.zeros(image.shape, dtype=np.uint8)
     _, bright = cv2.threshold(cv2.GaussianBlur(image, (3, 3), 0), 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    objects = _without_small_objects(bright, _pixels(SMALLEST_OBJECT, image))
-    left, top, width, height = cv2.boundingRect(objects)
+    objects = remove_small_objects(bright, _pixels(SMALLEST_OBJECT, image))
+    x, y, width, height = cv2.boundingRect(objects)
     if width and int(image.min()) < int(image.max()):
-        # a frame of background round the objects keeps closing and holes as they are in the whole slice
+        # with a margin of background, closing and holes are the same as in the whole slice
         margin = 2 * _closing_radius(image) + 1
-        box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
+        box = (slice(max(0, y - margin), y + height + margin), slice(max(0, x - margin), x + width + margin))
         holes = _pixels(LARGEST_HOLE, image)
         disk = _disk(_closing_radius(image))
-        mask[box] = _settle(_largest_component(_close(_fill_small_holes(objects[box], holes), disk)), holes, disk)
+        largest = largest_component(_close(_fill_small_holes(objects[box], holes), disk))
+        mask[box] = _close_until_stable(largest, holes, disk)
     return mask
 
 
 def _is_segmented(image: Pixels) -> bool:
-    """Tells whether the pixels above zero are odd and just what `specimen_mask` could have returned."""
-    whole = (image > 0).astype(np.uint8)
-    if np.count_nonzero(image & 1) != np.count_nonzero(whole):
+    """Return whether the pixels above zero are odd and a mask that `specimen_mask` can return."""
+    foreground = (image > 0).astype(np.uint8)
+    if np.count_nonzero(image & 1) != np.count_nonzero(foreground):
         return False
     edge = _block_edge(image)
-    support = np.ascontiguousarray(whole[::edge, ::edge])
+    support = np.ascontiguousarray(foreground[::edge, ::edge])
     area = int(np.count_nonzero(support))
     if area == support.size or area < _pixels(SMALLEST_OBJECT, support):
         return False
-    if not np.array_equal(_in_full(support, edge, image.shape), whole):
+    if not np.array_equal(_upsample(support, edge, image.shape), foreground):
         return False
-    settled = _settle(support, _pixels(LARGEST_HOLE, support), _disk(_closing_radius(support)))
-    return np.array_equal(settled, support) and cv2.connectedComponents(support, connectivity=8)[0] == 2
+    stable = _close_until_stable(support, _pixels(LARGEST_HOLE, support), _disk(_closing_radius(support)))
+    return np.array_equal(stable, support) and cv2.connectedComponents(support, connectivity=8)[0] == 2
 
 
 def _pixels(share: float, image: Pixels) -> int:
@@ -117,17 +118,17 @@ def _closing_radius(image: Pixels) -> int:
 
 
 def _disk(radius: int) -> Bits:
-    away = np.arange(-radius, radius + 1) ** 2
-    return (away[:, None] + away <= radius**2).astype(np.uint8)
+    squares = np.arange(-radius, radius + 1) ** 2
+    return (squares[:, None] + squares <= radius**2).astype(np.uint8)
 
 
-def _settle(mask: Bits, largest_hole: int, disk: Bits) -> Bits:
-    """Closes and fills one component until nothing changes: both only add pixels, so this ends."""
+def _close_until_stable(mask: Bits, largest_hole: int, disk: Bits) -> Bits:
+    """Close one component and fill its holes until it is stable; both only add pixels, so the loop terminates."""
     while True:
-        settled = _component_of(_fill_small_holes(_close(mask, disk), largest_hole), mask)
-        if np.array_equal(settled, mask):
+        larger = _component_of(_fill_small_holes(_close(mask, disk), largest_hole), mask)
+        if np.array_equal(larger, mask):
             return mask
-        mask = settled
+        mask = larger
 
 
 def _close(mask: Bits, disk: Bits) -> Bits:
@@ -138,12 +139,12 @@ def _close(mask: Bits, disk: Bits) -> Bits:
 class _Outlines:
     """The borders of a mask's objects (8-connected) and of their holes (4-connected).
 
-    Tracing them takes a quarter of the time of labelling with statistics.
+    Tracing borders takes a quarter of the time of labelling with statistics.
 
     Attributes:
-        points: each border's pixels, all of them the objects' own.
-        tree: int32 [1, N, 4], OpenCV's hierarchy; the last column is the object of a hole, -1 for an object.
-        pixels: float64 [N], how many pixels an object or a hole has.
+        points: Pixels of each border, all of them part of an object.
+        tree: OpenCV's hierarchy, int32 [1, N, 4]; the last column is the object of a hole, -1 for an object.
+        pixels: Number of pixels of each object or hole, float64 [N].
     """
 
     points: Sequence[NDArray[np.int32]]
@@ -152,7 +153,7 @@ class _Outlines:
 
     @classmethod
     def of(cls, mask: Bits) -> Self:
-        """Traces a mask and counts pixels by Pick's theorem: inside = area - border / 2 + 1."""
+        """Trace a mask and count pixels by Pick's theorem: interior = area - border / 2 + 1."""
         points, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         if tree is None:
             return cls((), np.zeros((1, 0, 4), np.int32), np.zeros(0))
@@ -164,21 +165,22 @@ class _Outlines:
         return cls(points, tree, pixels)
 
     def objects(self) -> NDArray[np.int64]:
-        """Returns the numbers of the borders that are objects."""
+        """Return the indices of the borders of objects."""
         return np.flatnonzero(self.tree[0, :, 3] < 0)
 
-    def paint(self, mask: Bits, numbers: NDArray[np.int64], value: int) -> None:
-        """Sets the pixels of some objects, and not those of their holes."""
-        wanted = np.zeros(len(self.points), dtype=bool)
-        wanted[numbers] = True
+    def paint(self, mask: Bits, indices: NDArray[np.int64], value: int) -> None:
+        """Set the pixels of some objects, without their holes."""
+        selection = np.zeros(len(self.points), dtype=bool)
+        selection[indices] = True
         owner = self.tree[0, :, 3]
-        wanted |= (owner >= 0) & wanted[owner]
-        # together, borders are filled by the even-odd rule: what lies in a hole stays
-        borders = [self.points[int(number)] for number in np.flatnonzero(wanted)]
+        selection |= (owner >= 0) & selection[owner]
+        # drawn together, borders are filled by the even-odd rule, which leaves holes and objects in holes unchanged
+        borders = [self.points[int(index)] for index in np.flatnonzero(selection)]
         cv2.drawContours(mask, borders, -1, value, cv2.FILLED)
 
 
-def _without_small_objects(mask: Bits, smallest: int) -> Bits:
+def remove_small_objects(mask: Bits, smallest: int) -> Bits:
+    """Clear objects with fewer pixels, in place; pixels inside the holes of an object do not count."""
     outlines = _Outlines.of(mask)
     objects = outlines.objects()
     small = objects[outlines.pixels[objects] < smallest]
@@ -191,23 +193,24 @@ def _fill_small_holes(mask: Bits, largest: int) -> Bits:
     outlines = _Outlines.of(mask)
     holes = np.flatnonzero((outlines.tree[0, :, 3] >= 0) & (outlines.pixels < largest))
     if holes.size:
-        cv2.drawContours(mask, [outlines.points[int(number)] for number in holes], -1, 1, cv2.FILLED)
+        cv2.drawContours(mask, [outlines.points[int(index)] for index in holes], -1, 1, cv2.FILLED)
     return mask
 
 
-def _largest_component(mask: Bits) -> Bits:
+def largest_component(mask: Bits) -> Bits:
+    """Return the object of a mask with the most pixels, without its holes."""
     outlines = _Outlines.of(mask)
     objects = outlines.objects()
     if len(objects) < 2:
         return mask
-    alone = np.zeros_like(mask)
-    outlines.paint(alone, objects[[outlines.pixels[objects].argmax()]], 1)
-    return alone
+    largest = np.zeros_like(mask)
+    outlines.paint(largest, objects[[outlines.pixels[objects].argmax()]], 1)
+    return largest
 
 
-def _component_of(grown: Bits, seed: Bits) -> Bits:
-    """Returns the component of `grown` that holds the component `seed`."""
-    count, labels = cv2.connectedComponents(grown, connectivity=8)
+def _component_of(mask: Bits, seed: Bits) -> Bits:
+    """Return the component of a mask that contains the component `seed`."""
+    count, labels = cv2.connectedComponents(mask, connectivity=8)
     if count <= 2:
-        return grown
+        return mask
     return np.asarray(labels == labels.flat[int(seed.argmax())]).view(np.uint8)

@@ -1,1 +1,1 @@
-"""Volumes: reading NIfTI within bounds, finding the specimen, sampling planes."""
+"""Volumes: bounded reading of NIfTI files, detection of the specimen, sampling of planes."""

@@ -1,4 +1,4 @@
-"""How the inner loops are compiled."""
+"""Compilation of inner loops with Numba."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -10,10 +10,10 @@ Result = TypeVar("Result")
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compiles a function when it is first called with new types; the code is kept on disk where that can be written.
+    """Compile a function when it is first called with new types, and cache the code on disk if possible.
 
-    Numba looks for a place beside the source, in `NUMBA_CACHE_DIR` and in the user's cache folder, and gives up when it
-    finds none, as in a container with a read-only file system. Then each process compiles for itself.
+    Numba tries `NUMBA_CACHE_DIR`, the folder of the source file and the user's cache folder, and raises if none is
+    writable, as in a container with a read-only file system. Then every process compiles again.
     """
     try:
         return njit(cache=True, error_model="numpy")(function)

@@ -1,8 +1,8 @@
-"""The largest connected component of a volume, found in memory that does not grow with the volume.
+"""The largest connected component of a volume, in memory that does not grow with the volume.
 
 Two scans with union-find (Wu, Otoo and Suzuki 2009, "Optimizing two-pass connected-component labeling algorithms").
-Instead of a volume of labels only those of the last layer are kept: the second scan numbers the voxels as the first
-one did, and by then it is known which numbers belong together.
+Only the labels of the last layer are stored, instead of a volume of labels: the second scan assigns the same labels as
+the first one, and the union of labels is complete by then.
 """
 
 import numpy as np
@@ -10,108 +10,108 @@ from numpy.typing import NDArray
 
 from components.shared.volumes.compiled import compiled
 
-Numbers = NDArray[np.uint32]
-_FIRST_NUMBERS = 4096
+Labels = NDArray[np.uint32]
+_INITIAL_LABELS = 4096
 
 
 @compiled
 def keep_largest_component(bright: NDArray[np.bool_]) -> int:
-    """Clears everything but the largest face-connected component, in place; of several the first.
+    """Clear all voxels outside the largest face-connected component, in place; of equal components the first remains.
 
     Args:
-        bright: bool [Z, Y, X].
+        bright: Mask of bright voxels, bool [Z, Y, X].
 
     Returns:
-        The component's voxels, 0 where there is none.
+        The number of voxels of the component, 0 if the mask is empty.
     """
-    joined, voxels = _joined_numbers(bright)
-    if joined.size == 1:
+    parents, voxels = _label_voxels(bright)
+    if parents.size == 1:
         return 0
-    for number in range(joined.size):
-        root = _root(joined, number)
-        joined[number] = root
-        if root != number:
-            voxels[root] += voxels[number]
-            voxels[number] = 0
+    for label in range(parents.size):
+        root = _root(parents, label)
+        parents[label] = root
+        if root != label:
+            voxels[root] += voxels[label]
+            voxels[label] = 0
     largest = int(np.argmax(voxels))
-    _clear_others(bright, joined, largest)
+    _clear_others(bright, parents, largest)
     return int(voxels[largest])
 
 
 @compiled
-def _joined_numbers(bright: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
-    """Numbers the voxels: which smaller number each one is joined with, and how many voxels have it; 0 is dark."""
-    joined, voxels = np.zeros(_FIRST_NUMBERS, np.uint32), np.zeros(_FIRST_NUMBERS, np.uint32)
+def _label_voxels(bright: NDArray[np.bool_]) -> tuple[Labels, Labels]:
+    """Label the voxels; return the parent (a smaller label or itself) and the voxels of each label. Label 0 is dark."""
+    parents, voxels = np.zeros(_INITIAL_LABELS, np.uint32), np.zeros(_INITIAL_LABELS, np.uint32)
     layer = np.zeros((bright.shape[1], bright.shape[2]), np.uint32)
     count = 1
     for a in range(bright.shape[0]):
         for b in range(bright.shape[1]):
-            left = np.uint32(0)
+            beside = np.uint32(0)
             for c in range(bright.shape[2]):
                 if not bright[a, b, c]:
-                    left = layer[b, c] = np.uint32(0)
+                    beside = layer[b, c] = np.uint32(0)
                     continue
                 above, behind = layer[b, c], layer[b - 1, c] if b else np.uint32(0)
-                if left or behind or above:
-                    left = np.uint32(_joined_neighbours(joined, int(left), int(behind), int(above)))
+                if beside or behind or above:
+                    beside = np.uint32(_union_neighbours(parents, int(beside), int(behind), int(above)))
                 else:
-                    if count == joined.size:
-                        joined, voxels = _doubled(joined), _doubled(voxels)
-                    left = joined[count] = np.uint32(count)
+                    if count == parents.size:
+                        parents, voxels = _double(parents), _double(voxels)
+                    beside = parents[count] = np.uint32(count)
                     count += 1
-                layer[b, c] = left
-                voxels[left] += 1
-    return joined[:count], voxels[:count]
+                layer[b, c] = beside
+                voxels[beside] += 1
+    return parents[:count], voxels[:count]
 
 
 @compiled
-def _doubled(numbers: Numbers) -> Numbers:
-    larger = np.zeros(2 * numbers.size, np.uint32)
-    larger[: numbers.size] = numbers
+def _double(labels: Labels) -> Labels:
+    larger = np.zeros(2 * labels.size, np.uint32)
+    larger[: labels.size] = labels
     return larger
 
 
 @compiled
-def _joined_neighbours(joined: Numbers, left: int, behind: int, above: int) -> int:
-    """Joins the numbers of a voxel's bright neighbours, and returns the first of them."""
-    number = left or behind or above
-    if behind and behind != number:
-        _join(joined, number, behind)
-    if above and above != number:
-        _join(joined, number, above)
-    return number
+def _union_neighbours(parents: Labels, beside: int, behind: int, above: int) -> int:
+    """Unite the labels of a voxel's bright neighbours, and return the first of them."""
+    label = beside or behind or above
+    if behind and behind != label:
+        _union(parents, label, behind)
+    if above and above != label:
+        _union(parents, label, above)
+    return label
 
 
 @compiled
-def _root(joined: Numbers, number: int) -> int:
-    while joined[number] != number:
-        joined[number] = joined[joined[number]]
-        number = joined[number]
-    return number
+def _root(parents: Labels, label: int) -> int:
+    while parents[label] != label:
+        parents[label] = parents[parents[label]]
+        label = parents[label]
+    return label
 
 
 @compiled
-def _join(joined: Numbers, one: int, other: int) -> None:
-    one, other = _root(joined, one), _root(joined, other)
-    joined[max(one, other)] = min(one, other)
+def _union(parents: Labels, one: int, other: int) -> None:
+    one, other = _root(parents, one), _root(parents, other)
+    parents[max(one, other)] = min(one, other)
 
 
 @compiled
-def _clear_others(bright: NDArray[np.bool_], joined: Numbers, largest: int) -> None:
+def _clear_others(bright: NDArray[np.bool_], parents: Labels, largest: int) -> None:
     layer = np.zeros((bright.shape[1], bright.shape[2]), np.uint32)
     count = 1
     for a in range(bright.shape[0]):
         for b in range(bright.shape[1]):
-            left = np.uint32(0)
+            beside = np.uint32(0)
             for c in range(bright.shape[2]):
                 if not bright[a, b, c]:
-                    left = layer[b, c] = np.uint32(0)
+                    beside = layer[b, c] = np.uint32(0)
                     continue
                 behind = layer[b - 1, c] if b else np.uint32(0)
-                if left or behind or layer[b, c]:
-                    left = left or behind or layer[b, c]
+                if beside or behind or layer[b, c]:
+                    beside = beside or behind or layer[b, c]
                 else:
-                    left = np.uint32(count)
+                    beside = np.uint32(count)
                     count += 1
-                layer[b, c] = left
-                bright[a, b, c] = joined[left] == largest
+                layer[b, c] = beside
+                bright[a, b, c] = parents[beside] == largest

@@ -1,67 +1,67 @@
-"""Gzip files read piece by piece, in bounded memory and in a time that the file's size bounds."""
+"""A gzip reader with bounded memory, and with a running time bounded by the file size."""
 
 import zlib
 from typing import Any
 
 GZIP_MAGIC = b"\x1f\x8b"
-_PIECE = 2**16
+_CHUNK_BYTES = 2**16
 
 
 class GzipStream:
-    """What a gzip file holds, in pieces of bounded size.
+    """The decompressed content of a gzip file, in pieces of bounded size.
 
-    The standard library's reader takes zeros behind the data, and long file names before it, byte by byte.
+    The reader of the standard library consumes trailing zeros and long file names in headers byte by byte.
     """
 
     def __init__(self, source: Any) -> None:
         self._source = source
         self._member = zlib.decompressobj(wbits=31)
-        self._waiting = b""
-        self._found_in_member = 0
+        self._input = b""
+        self._member_bytes = 0
 
-    def read(self, most: int) -> bytes:
-        """Returns up to `most` bytes: fewer only at the end.
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; fewer only at the end.
 
         Raises:
-            EOFError: the file ends too early.
-            zlib.error: the file is damaged.
+            EOFError: If the file is truncated.
+            zlib.error: If the file is damaged.
         """
         pieces: list[bytes] = []
-        while most > 0 and (not self._member.eof or self._next_member()):
-            pieces.append(self._inflate(most))
-            most -= len(pieces[-1])
+        while size > 0 and (not self._member.eof or self._next_member()):
+            pieces.append(self._inflate(size))
+            size -= len(pieces[-1])
         return b"".join(pieces)
 
-    def finish(self, most: int) -> None:
-        """Reads up to `most` more bytes of the same part, at whose end its checksum is compared.
+    def finish(self, size: int) -> None:
+        """Read up to `size` more bytes of the current member; its checksum is compared at its end.
 
         Raises:
-            EOFError: the file ends too early.
-            zlib.error: the file is damaged.
+            EOFError: If the file is truncated.
+            zlib.error: If the file is damaged.
         """
-        while most > 0 and not self._member.eof:
-            most -= len(self._inflate(most))
+        while size > 0 and not self._member.eof:
+            size -= len(self._inflate(size))
 
-    def _inflate(self, most: int) -> bytes:
-        piece = self._member.decompress(self._waiting or self._more(), most)
-        self._waiting = self._member.unconsumed_tail
-        self._found_in_member += len(piece)
+    def _inflate(self, size: int) -> bytes:
+        piece = self._member.decompress(self._input or self._next_chunk(), size)
+        self._input = self._member.unconsumed_tail
+        self._member_bytes += len(piece)
         return piece
 
-    def _more(self) -> bytes:
-        piece: bytes = self._source.read(_PIECE)
+    def _next_chunk(self) -> bytes:
+        piece: bytes = self._source.read(_CHUNK_BYTES)
         if not piece:
             raise EOFError
         return piece
 
     def _next_member(self) -> bool:
-        """Goes on to the member behind this one, if there is one."""
-        self._waiting = self._member.unused_data
-        if len(self._waiting) < len(GZIP_MAGIC):
-            self._waiting += self._source.read(_PIECE)
-        if not self._waiting.startswith(GZIP_MAGIC):
+        """Continue with the next member of the file; False if there is none."""
+        self._input = self._member.unused_data
+        if len(self._input) < len(GZIP_MAGIC):
+            self._input += self._source.read(_CHUNK_BYTES)
+        if not self._input.startswith(GZIP_MAGIC):
             return False
-        if self._found_in_member == 0:
-            raise zlib.error("a part without content")
-        self._member, self._found_in_member = zlib.decompressobj(wbits=31), 0
+        if self._member_bytes == 0:
+            raise zlib.error("a member without content")
+        self._member, self._member_bytes = zlib.decompressobj(wbits=31), 0
         return True

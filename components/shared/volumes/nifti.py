@@ -1,7 +1,7 @@
-"""NIfTI volumes read with bounds: nothing is allocated that the file cannot hold, nothing is held twice.
+"""Bounded reading of NIfTI volumes: no allocation beyond the content of the file, and no second copy of the voxels.
 
-Only single files (`.nii`, `.nii.gz`, NIfTI-1 and NIfTI-2) are read. nibabel interprets the header; the voxels are
-memory-mapped, or unzipped straight into their array, because nibabel holds compressed volumes twice.
+Only single files are supported (`.nii`, `.nii.gz`, NIfTI-1 and NIfTI-2). nibabel parses the header; the voxels are
+memory-mapped, or decompressed directly into their array, because nibabel stores compressed volumes twice.
 """
 
 import hashlib
@@ -23,55 +23,55 @@ from components.shared.volumes.gzip_stream import GZIP_MAGIC, GzipStream
 from components.shared.volumes.histograms import grey_range, replace_non_finite
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
-FEWEST_VOXELS = 8
-MOST_VOXELS = 2**32
-MOST_ANISOTROPIC = 64.0
-SMALLEST_ZOOM_MM, LARGEST_ZOOM_MM = 1e-6, 1e3
-SMALLEST_RANGE = 1e-290
-"""Of grey values: of a smaller one the steps of a histogram vanish."""
+MIN_VOXELS_PER_AXIS = 8
+MAX_VOXELS = 2**32
+MAX_ANISOTROPY = 64.0
+MIN_ZOOM_MM, MAX_ZOOM_MM = 1e-6, 1e3
+MIN_GREY_RANGE = 1e-290
+"""Smallest range of grey values: the bins of a histogram of a smaller range underflow."""
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MM_PER_UNIT = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}
-_LARGEST_OFFSET = 16 * 2**20
-_DEFLATE_LIMIT = 1032  # deflate cannot shrink bytes by more than this factor (zlib's technical details)
-_CHUNK = 2**20
+_MAX_OFFSET = 16 * 2**20
+_MAX_DEFLATE_RATIO = 1032  # limit of the deflate format (zlib's technical details)
+_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """What a file promises.
+    """The header of a NIfTI file.
 
     Attributes:
-        shape: voxels along the file's three axes, the fastest first.
-        dtype: of the stored voxels, in the file's byte order.
-        offset: where the voxels begin.
-        zooms_mm: edge lengths of a voxel along the file's axes.
-        inverted: whether the grey scaling has a negative slope.
-        zipped: whether the file is compressed with gzip.
+        shape: Number of voxels along the three axes of the file, the fastest axis first.
+        dtype: Type of the stored voxels, in the byte order of the file.
+        offset: Position of the first voxel in bytes.
+        zooms_mm: Edge lengths of a voxel along the axes of the file.
+        negative_slope: Whether the grey scaling has a negative slope.
+        is_gzip: Whether the file is compressed with gzip.
     """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     offset: int
     zooms_mm: tuple[float, float, float]
-    inverted: bool
-    zipped: bool
+    negative_slope: bool
+    is_gzip: bool
 
     @property
-    def size(self) -> int:
-        """Bytes of the voxels."""
+    def nbytes(self) -> int:
+        """Size of the voxels in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume in memory or mapped into it.
+    """A volume in memory or memory-mapped.
 
     Attributes:
-        grey: [Z, Y, X] of the file's own type, C-contiguous; the file's positive scaling is not applied, since every
-            threshold and window used here moves with it.
-        zooms_mm: edge lengths of a voxel, float64 [3] along Z, Y, X.
-        darkest: the lowest grey value.
-        brightest: the highest grey value.
+        grey: Grey values [Z, Y, X] in the type of the file, C-contiguous. The positive scaling of the file is not
+            applied, since all thresholds and windows here scale with it.
+        zooms_mm: Edge lengths of a voxel along Z, Y, X, float64 [3].
+        darkest: Lowest grey value.
+        brightest: Highest grey value.
         digest: SHA-256 of the file.
     """
 
@@ -83,58 +83,59 @@ class Volume:
 
 
 def read_header(file: Path) -> VolumeHeader:
-    """Reads and checks a NIfTI header against the file's size, without reading voxels.
+    """Read a NIfTI header and check it against the size of the file, without reading voxels.
 
     Raises:
-        BadSourceFileError: not a NIfTI volume, not three-dimensional, impossible zooms, or too many voxels.
+        BadSourceFileError: If the file is no NIfTI volume or not three-dimensional, or has invalid zooms or too many
+            voxels.
     """
     try:
         with file.open("rb") as raw:
-            zipped = raw.read(2) == GZIP_MAGIC
+            is_gzip = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
-            block = GzipStream(raw).read(540) if zipped else raw.read(540)
+            block = GzipStream(raw).read(540) if is_gzip else raw.read(540)
             size = os.fstat(raw.fileno()).st_size
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
-    header = _interpret(block, zipped)
-    _check_promise(header, size)
+    header = _parse_header(block, is_gzip)
+    _check_size(header, size)
     return header
 
 
 def read_volume(file: Path) -> Volume:
-    """Reads a volume: memory-mapped, or unzipped into an array of exactly its size.
+    """Read a volume: memory-mapped, or decompressed into an array of exactly its size.
 
-    Voxels that are not finite take the lowest finite value.
+    Voxels that are not finite are replaced by the lowest finite value.
 
     Raises:
-        BadSourceFileError: as `read_header`; or the file is truncated or damaged, or all voxels are NaN or the same.
+        BadSourceFileError: See `read_header`; also if the file is truncated or damaged, or all voxels are NaN or equal.
     """
     header = read_header(file)
     try:
-        flat, digest = _unzip(file, header) if header.zipped else _map(file, header)
+        flat, digest = _decompress(file, header) if header.is_gzip else _map(file, header)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
     except MemoryError as error:
-        raise BadSourceFileError(
-            f"its {header.size} bytes do not fit into memory", remedy="Use a larger machine."
-        ) from error
+        problem = f"its {header.nbytes} bytes do not fit into memory"
+        raise BadSourceFileError(problem, remedy="Use a larger machine.") from error
     grey = _in_native_order(flat, header).reshape(header.shape[::-1])
-    darkest, brightest = _checked_range(grey)
+    darkest, brightest = _check_grey(grey)
     return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest)
 
 
 def _unreadable(error: Exception) -> BadSourceFileError:
     if isinstance(error, EOFError):
-        return BadSourceFileError("the file is truncated", "a whole gzip file", "Copy it again.")
+        return BadSourceFileError("the file is truncated", "a complete gzip file", "Copy it again.")
     if isinstance(error, zlib.error):
-        return BadSourceFileError(f"the file is damaged ({error})", "a whole gzip file", "Copy it again.")
-    return BadSourceFileError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})")
+        return BadSourceFileError(f"the file is damaged ({error})", "a complete gzip file", "Copy it again.")
+    problem = f"the file cannot be read ({getattr(error, 'strerror', None) or error})"
+    return BadSourceFileError(problem, remedy="Check the file and its permissions.")
 
 
-def _interpret(block: bytes, zipped: bool) -> VolumeHeader:
+def _parse_header(block: bytes, is_gzip: bool) -> VolumeHeader:
     if not block:
-        raise BadSourceFileError("the file is empty", "a NIfTI volume")
-    kind, order = _kind_and_order(block)
+        raise BadSourceFileError("the file is empty", "a NIfTI volume", "Copy it again.")
+    kind, order = _version_and_byte_order(block)
     header = kind(block[: kind.template_dtype.itemsize], endianness=order, check=False)
     shape = _three_dimensions(header)
     return VolumeHeader(
@@ -142,36 +143,36 @@ def _interpret(block: bytes, zipped: bool) -> VolumeHeader:
         dtype=_grey_type(header),
         offset=_offset(header),
         zooms_mm=_zooms(header),
-        inverted=bool(float(header["scl_slope"]) < 0),
-        zipped=zipped,
+        negative_slope=bool(float(header["scl_slope"]) < 0),
+        is_gzip=is_gzip,
     )
 
 
-def _kind_and_order(block: bytes) -> tuple[Any, str]:
+def _version_and_byte_order(block: bytes) -> tuple[Any, str]:
     for size, kind in _HEADERS.items():
         for order, name in (("<", "little"), (">", "big")):
             if int.from_bytes(block[:4], name) == size and len(block) >= size:  # type: ignore[arg-type]
                 magic = bytes(kind(block[:size], endianness=order, check=False)["magic"].tobytes())
                 if magic.startswith((b"ni1", b"ni2")):
-                    raise BadSourceFileError("a header without its voxels (.hdr of a pair)", "one .nii or .nii.gz file")
+                    raise BadSourceFileError("a header without voxels (.hdr of a pair)", "one .nii or .nii.gz file")
                 if magic.startswith((b"n+1", b"n+2")):
                     return kind, order
-    raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz volume")
+    raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz volume", "Export the scan as NIfTI.")
 
 
 def _three_dimensions(header: Any) -> tuple[int, int, int]:
     dim = [int(length) for length in header["dim"]]
     shape = dim[1 : dim[0] + 1] if 1 <= dim[0] <= 7 else []
     if not shape or min(shape) < 1:
-        raise BadSourceFileError(f"dimensions {dim}", "three positive lengths")
+        raise BadSourceFileError(f"dimensions {dim}", "three positive lengths", "Export the scan again.")
     if any(length > 1 for length in shape[3:]):
         raise BadSourceFileError(
-            f"several frames or components ({_times(shape)})", "one frame", "Export a single volume."
+            f"several frames or components ({_times(shape)})", "a single frame", "Export a single volume."
         )
     if len(shape) < 3 or min(shape[:3]) == 1:
-        raise BadSourceFileError(f"a flat image ({_times(shape)})", "a volume of three dimensions")
-    if min(shape[:3]) < FEWEST_VOXELS:
-        raise BadSourceFileError(f"{_times(shape[:3])} voxels", f"at least {FEWEST_VOXELS} along each axis")
+        raise BadSourceFileError(f"a flat image ({_times(shape)})", "three dimensions", "Export the whole volume.")
+    if min(shape[:3]) < MIN_VOXELS_PER_AXIS:
+        raise BadSourceFileError(f"{_times(shape[:3])} voxels", f"at least {MIN_VOXELS_PER_AXIS} along each axis")
     return shape[0], shape[1], shape[2]
 
 
@@ -191,98 +192,100 @@ def _grey_type(header: Any) -> np.dtype[Any]:
 
 
 def _offset(header: Any) -> int:
-    found = float(header["vox_offset"])
-    smallest = header.template_dtype.itemsize
-    if not math.isfinite(found) or not (found == 0 or smallest <= found <= _LARGEST_OFFSET):
-        raise BadSourceFileError(f"voxels at byte {found:g}", f"an offset of {smallest} to {_LARGEST_OFFSET} bytes")
-    return int(found) or smallest + 4
+    offset = float(header["vox_offset"])
+    minimum = header.template_dtype.itemsize
+    if not math.isfinite(offset) or not (offset == 0 or minimum <= offset <= _MAX_OFFSET):
+        problem = f"voxels at byte {offset:g}"
+        raise BadSourceFileError(problem, f"an offset of {minimum} to {_MAX_OFFSET} bytes", "Export the scan again.")
+    return int(offset) or minimum + 4
 
 
 def _zooms(header: Any) -> tuple[float, float, float]:
     unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    found = [float(zoom) for zoom in header["pixdim"][1:4]]
-    zooms = [abs(zoom) * unit for zoom in found]
-    if not all(math.isfinite(zoom) and SMALLEST_ZOOM_MM <= zoom <= LARGEST_ZOOM_MM for zoom in zooms):
+    pixdim = [float(zoom) for zoom in header["pixdim"][1:4]]
+    zooms = [abs(zoom) * unit for zoom in pixdim]
+    if not all(math.isfinite(zoom) and MIN_ZOOM_MM <= zoom <= MAX_ZOOM_MM for zoom in zooms):
         raise BadSourceFileError(
-            f"zooms {', '.join(f'{zoom:g}' for zoom in found)}",
-            f"voxels of {SMALLEST_ZOOM_MM:g} to {LARGEST_ZOOM_MM:g} mm",
+            f"zooms {', '.join(f'{zoom:g}' for zoom in pixdim)}",
+            f"voxels of {MIN_ZOOM_MM:g} to {MAX_ZOOM_MM:g} mm",
             "Write the voxel size into the header.",
         )
-    if max(zooms) > MOST_ANISOTROPIC * min(zooms):
-        raise BadSourceFileError(
-            f"voxels {max(zooms) / min(zooms):.0f} times as long as wide", f"at most {MOST_ANISOTROPIC:.0f}"
-        )
+    if max(zooms) > MAX_ANISOTROPY * min(zooms):
+        problem = f"voxels {max(zooms) / min(zooms):.0f} times as long as wide"
+        raise BadSourceFileError(problem, f"at most {MAX_ANISOTROPY:.0f}", "Resample the scan.")
     return zooms[0], zooms[1], zooms[2]
 
 
-def _check_promise(header: VolumeHeader, file_size: int) -> None:
-    most = file_size * _DEFLATE_LIMIT if header.zipped else file_size
-    promised = header.offset + header.size
-    if promised > most:
+def _check_size(header: VolumeHeader, file_size: int) -> None:
+    limit = file_size * _MAX_DEFLATE_RATIO if header.is_gzip else file_size
+    nbytes = header.offset + header.nbytes
+    if nbytes > limit:
         raise BadSourceFileError(
-            f"the header promises {promised} bytes and the file has {file_size}", "the whole volume", "Copy it again."
+            f"the header declares {nbytes} bytes and the file has {file_size}", "a complete volume", "Copy it again."
         )
-    if math.prod(header.shape) > MOST_VOXELS:
+    if math.prod(header.shape) > MAX_VOXELS:
         raise BadSourceFileError(
-            f"{_times(list(header.shape))} voxels", f"at most {MOST_VOXELS}", "Crop or bin the volume."
+            f"{_times(list(header.shape))} voxels", f"at most {MAX_VOXELS}", "Crop or bin the volume."
         )
 
 
-def _unzip(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
+def _decompress(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
     voxels = np.empty(math.prod(header.shape), dtype=header.dtype)
-    with _HashedFile(file) as hashed:
-        unzipped = GzipStream(hashed)
-        _fill(memoryview(bytearray(header.offset)), unzipped)
-        _fill(memoryview(voxels.view(np.uint8)), unzipped)  # type: ignore[arg-type]
-        unzipped.finish(_CHUNK)  # the checksum is compared only when the end is reached
-        return voxels, hashed.digest_of_whole()
+    with _HashedFile(file) as raw:
+        stream = GzipStream(raw)
+        _fill(memoryview(bytearray(header.offset)), stream)
+        _fill(memoryview(voxels.view(np.uint8)), stream)  # type: ignore[arg-type]
+        stream.finish(_CHUNK_BYTES)  # the checksum is compared at the end of the member
+        return voxels, raw.digest()
 
 
 def _fill(target: memoryview, source: GzipStream) -> None:
-    done = 0
-    while done < len(target):
-        piece = source.read(min(len(target) - done, _CHUNK))
+    position = 0
+    while position < len(target):
+        piece = source.read(min(len(target) - position, _CHUNK_BYTES))
         if not piece:
             raise EOFError
-        target[done : done + len(piece)] = piece
-        done += len(piece)
+        target[position : position + len(piece)] = piece
+        position += len(piece)
 
 
 def _map(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
-    with _HashedFile(file) as hashed:
-        digest = hashed.digest_of_whole()
+    with _HashedFile(file) as raw:
+        digest = raw.digest()
     try:
-        # copy-on-write: the few voxels that must change take memory, the file stays as it is
-        mapped = np.memmap(file, header.dtype, "c", offset=header.offset, shape=(math.prod(header.shape),))
-    except ValueError as error:  # it was long enough when its header was read
+        # copy-on-write: modified voxels are in memory only, and the file does not change
+        voxels = np.memmap(file, header.dtype, "c", offset=header.offset, shape=(math.prod(header.shape),))
+    except ValueError as error:  # it was large enough when its header was read
         raise BadSourceFileError("the file shrank while it was read", remedy="Copy it again.") from error
-    return np.asarray(mapped), digest
+    return np.asarray(voxels), digest
 
 
 def _in_native_order(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
     native = header.dtype.newbyteorder("=")
     if header.dtype != native:
         flat = flat.byteswap(inplace=True).view(native)
-    if header.inverted:
+    if header.negative_slope:
         np.negative(flat, out=flat) if native.kind == "f" else np.invert(flat, out=flat)
     return flat
 
 
-def _checked_range(grey: NDArray[Any]) -> tuple[float, float]:
+def _check_grey(grey: NDArray[Any]) -> tuple[float, float]:
+    """Check grey values, replace those that are not finite, and return the lowest and the highest."""
     darkest, brightest, not_finite = grey_range(grey)
     if not_finite == grey.size:
-        raise BadSourceFileError("all voxels are NaN or infinite", "grey values")
+        raise BadSourceFileError("all voxels are NaN or infinite", "finite grey values")
     if darkest == brightest:
-        raise BadSourceFileError(f"all voxels are {darkest:g}", "grey values that differ")
-    if not (SMALLEST_RANGE <= brightest - darkest < math.inf):
-        raise BadSourceFileError(f"grey values from {darkest:g} to {brightest:g}", "values that can be compared")
+        raise BadSourceFileError(f"all voxels are {darkest:g}", "different grey values")
+    if not (MIN_GREY_RANGE <= brightest - darkest < math.inf):
+        problem = f"grey values from {darkest:g} to {brightest:g}"
+        raise BadSourceFileError(problem, f"a finite range of at least {MIN_GREY_RANGE:g}")
     if not_finite:
         replace_non_finite(grey, darkest)
     return float(darkest), float(brightest)
 
 
 class _HashedFile(io.RawIOBase):
-    """A file whose bytes are hashed while they are read."""
+    """A file that computes its SHA-256 while it is read."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("rb", buffering=0)
@@ -296,9 +299,9 @@ class _HashedFile(io.RawIOBase):
         self._hash.update(memoryview(target)[:count])
         return count
 
-    def digest_of_whole(self) -> str:
-        """Reads what is left and returns the SHA-256 of the whole file."""
-        while self.read(_CHUNK):
+    def digest(self) -> str:
+        """Read the rest of the file and return the SHA-256 of the whole file."""
+        while self.read(_CHUNK_BYTES):
             pass
         return self._hash.hexdigest()
 

@@ -1,4 +1,4 @@
-"""Which planes are cut through a specimen, and where their pixels lie.
+"""Schedules of cutting planes through a specimen, and the position of their pixels.
 
 Directions are unit vectors along the volume's axes Z, Y, X in mm, so that voxels need not be cubes.
 """
@@ -17,30 +17,37 @@ from components.shared.volumes.specimen import Specimen
 Matrix = NDArray[np.float64]
 Schedule = Literal["published", "random"]
 JITTER_DEGREES = 5.0
-TURNS_DEGREES = tuple(range(20, 161, 20))
+ROTATIONS_DEGREES = tuple(range(20, 161, 20))
 MARGIN = 0.04
-GRAZING = 0.2
+GRAZING_SHARE = 0.2
 _AXES = "zyx"
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A plane's direction and place.
+    """Direction and position of a plane.
 
     Attributes:
-        turn: float64 [3, 3]; the plane's normal, the direction down its rows, the one along its columns.
-        place: how far along the normal from the specimen's first point to its last, 0..1.
-        words: the plane in words.
+        directions: Unit vectors, float64 [3, 3]: the normal, the direction down a column, the direction along a row.
+        position: Position along the normal between the first and the last point of the specimen, 0..1.
+        description: Text for the index of slices.
     """
 
-    turn: Matrix
-    place: float
-    words: str
+    directions: Matrix
+    position: float
+    description: str
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A square of pixels in the volume; steps in voxel indices."""
+    """A square of pixels in a volume.
+
+    Attributes:
+        corner: Centre of the first pixel in voxel indices, float64 [3].
+        down: Step between rows in voxel indices, float64 [3].
+        across: Step between columns in voxel indices, float64 [3].
+        spacing_mm: Edge of a pixel in mm.
+    """
 
     corner: NDArray[np.float64]
     down: NDArray[np.float64]
@@ -49,19 +56,19 @@ class Frame:
 
 
 def random_cuts(_specimen: Specimen, rng: np.random.Generator) -> Iterator[Cut]:
-    """Yields planes of uniformly random direction through the specimen's middle, without end.
+    """Yield planes of uniformly random direction through the middle of the specimen, without end.
 
-    The outermost fifth at either side is left out: a section that only grazes the wall shows no anatomy to name.
+    The outermost fifth at either side is excluded: a section that grazes the wall shows too little anatomy.
     """
     while True:
-        turn = _random_turn(rng)
-        place = float(rng.uniform(GRAZING, 1 - GRAZING))
-        normal = " ".join(f"{part:+.3f}" for part in turn[0])
-        yield Cut(turn, place, f"random, normal ({normal}), at {place:.3f}")
+        directions = _random_directions(rng)
+        position = float(rng.uniform(GRAZING_SHARE, 1 - GRAZING_SHARE))
+        normal = " ".join(f"{part:+.3f}" for part in directions[0])
+        yield Cut(directions, position, f"random, normal ({normal}), at {position:.3f}")
 
 
-def _random_turn(rng: np.random.Generator) -> Matrix:
-    """Returns a uniformly random frame: a random direction, then one across it (Gram and Schmidt)."""
+def _random_directions(rng: np.random.Generator) -> Matrix:
+    """Return uniformly random orthonormal directions (Gram-Schmidt on two random vectors)."""
     normal, down = rng.normal(size=(2, 3))
     normal /= math.sqrt(normal @ normal)
     down -= (down @ normal) * normal
@@ -70,47 +77,47 @@ def _random_turn(rng: np.random.Generator) -> Matrix:
 
 
 def published_cuts(specimen: Specimen, rng: np.random.Generator) -> Iterator[Cut]:
-    """Yields every plane of the published schedule once, in random order.
+    """Yield every plane of the published schedule once, in random order.
 
-    Three axes, each plane tilted by up to 5 degrees, and the specimen turned by 20, 40, ... 160 degrees about each
-    axis, one plane for each smallest voxel edge (arXiv 2512.00912).
+    Three axes, each plane tilted by up to 5 degrees, and rotations by 20, 40, ... 160 degrees about each axis, with one
+    plane per smallest voxel edge (arXiv 2512.00912).
     """
-    families = [(axis, 0) for axis in range(3)] + [(axis, angle) for axis in range(3) for angle in TURNS_DEGREES]
+    series = [(axis, 0) for axis in range(3)] + [(axis, angle) for axis in range(3) for angle in ROTATIONS_DEGREES]
+    step_mm = float(specimen.zooms_mm.min())
     planes = [
-        (axis, angle, place)
-        for axis, angle in families
-        for place in _places(_extent(specimen.outline, _turned(axis, angle)[0]), float(specimen.zooms_mm.min()))
+        (axis, angle, position)
+        for axis, angle in series
+        for position in _positions(_extent(specimen.outline, _directions(axis, angle)[0]), step_mm)
     ]
-    for number in rng.permutation(len(planes)):
-        axis, angle, place = planes[number]
-        yield _published_cut(axis, angle, place, rng)
+    for index in rng.permutation(len(planes)):
+        axis, angle, position = planes[index]
+        yield _published_cut(axis, angle, position, rng)
 
 
-def _places(extent_mm: float, step_mm: float) -> list[float]:
+def _positions(extent_mm: float, step_mm: float) -> list[float]:
     count = max(1, int(extent_mm / step_mm))
     return [(number + 0.5) / count for number in range(count)]
 
 
-def _published_cut(axis: int, angle: int, place: float, rng: np.random.Generator) -> Cut:
-    turn = _turned(axis, angle)
+def _published_cut(axis: int, angle: int, position: float, rng: np.random.Generator) -> Cut:
+    directions = _directions(axis, angle)
     if angle:
-        return Cut(turn, place, f"turned by {angle} degrees about {_AXES[axis]}, at {place:.3f}")
+        return Cut(directions, position, f"turned by {angle} degrees about {_AXES[axis]}, at {position:.3f}")
     tilt = rng.uniform(-JITTER_DEGREES, JITTER_DEGREES, size=2)
-    tilted = _rotated(turn, np.deg2rad(tilt[0]) * turn[1] + np.deg2rad(tilt[1]) * turn[2])
-    return Cut(
-        tilted, place, f"axis {_AXES[axis]}, tilted by {tilt[0]:+.1f} and {tilt[1]:+.1f} degrees, at {place:.3f}"
-    )
+    vector = np.deg2rad(tilt[0]) * directions[1] + np.deg2rad(tilt[1]) * directions[2]
+    text = f"axis {_AXES[axis]}, tilted by {tilt[0]:+.1f} and {tilt[1]:+.1f} degrees, at {position:.3f}"
+    return Cut(_rotate(directions, vector), position, text)
 
 
-def _turned(axis: int, angle: int) -> Matrix:
-    """Returns the frame of planes across an axis, or of planes whose normal is turned about it."""
+def _directions(axis: int, angle: int) -> Matrix:
+    """Return the directions of planes across an axis (angle 0), or of planes whose normal is rotated about it."""
     cyclic = np.roll(np.eye(3), -axis if angle == 0 else -(axis + 1), axis=0)
-    return _rotated(cyclic, np.deg2rad(angle) * np.eye(3)[axis])
+    return _rotate(cyclic, np.deg2rad(angle) * np.eye(3)[axis])
 
 
-def _rotated(turn: Matrix, about: NDArray[np.float64]) -> Matrix:
-    """Returns a frame turned about a vector by its length in radians (Rodrigues)."""
-    return np.asarray(turn @ cv2.Rodrigues(about)[0].T, dtype=np.float64)
+def _rotate(directions: Matrix, vector: NDArray[np.float64]) -> Matrix:
+    """Rotate directions about a vector by its length in radians (Rodrigues)."""
+    return np.asarray(directions @ cv2.Rodrigues(vector)[0].T, dtype=np.float64)
 
 
 def _extent(outline: NDArray[np.float64], direction: NDArray[np.float64]) -> float:
@@ -118,23 +125,23 @@ def _extent(outline: NDArray[np.float64], direction: NDArray[np.float64]) -> flo
 
 
 def frame_of(cut: Cut, specimen: Specimen, edge: int) -> Frame:
-    """Lays a square of edge x edge pixels into the plane so that it just holds the specimen seen along the normal.
+    """Return the smallest square of edge x edge pixels in a plane that contains the specimen's projection.
 
     Args:
-        cut: the plane.
-        specimen: the specimen with its outline.
-        edge: pixels.
+        cut: Direction and position of the plane.
+        specimen: Specimen with its outline.
+        edge: Edge of the square in pixels.
     """
-    seen = specimen.outline @ cut.turn.T
-    low, high = seen.min(axis=0), seen.max(axis=0)
+    projection = specimen.outline @ cut.directions.T
+    low, high = projection.min(axis=0), projection.max(axis=0)
     centre = (low + high) / 2
-    centre[0] = low[0] + cut.place * (high[0] - low[0])
+    centre[0] = low[0] + cut.position * (high[0] - low[0])
     spacing = (1 + 2 * MARGIN) * float(max(high[1:] - low[1:]) + specimen.zooms_mm.max()) / edge
-    first = centre @ cut.turn - (edge - 1) / 2 * spacing * (cut.turn[1] + cut.turn[2])
+    first = centre @ cut.directions - (edge - 1) / 2 * spacing * (cut.directions[1] + cut.directions[2])
     return Frame(
         corner=first / specimen.zooms_mm,
-        down=cut.turn[1] * spacing / specimen.zooms_mm,
-        across=cut.turn[2] * spacing / specimen.zooms_mm,
+        down=cut.directions[1] * spacing / specimen.zooms_mm,
+        across=cut.directions[2] * spacing / specimen.zooms_mm,
         spacing_mm=spacing,
     )
 
@@ -145,6 +152,6 @@ CUTS: dict[Schedule, Callable[[Specimen, np.random.Generator], Iterator[Cut]]] =
 }
 
 
-def most_attempts(schedule: Schedule, quota: int) -> float:
-    """Returns how many planes are tried for a quota; the published schedule ends by itself."""
+def max_attempts(schedule: Schedule, quota: int) -> float:
+    """Return the number of planes to try for a quota; the published schedule is finite by itself."""
     return math.inf if schedule == "published" else 64 + 8 * quota

@@ -1,8 +1,8 @@
-"""Where the specimen is in a volume, and its grey values in eight bits.
+"""Detection of the specimen in a volume, and its grey values in eight bits.
 
 The published recipe (arXiv 2512.00912): Otsu's threshold of the voxels above the minimum with fallbacks, the largest
 component, its bounding box, a grey window at the 1st and 99th percentile. One step is added: the surface is moved to
-the half maximum between background and material, where a blurred edge truly lies (ISO 50, as in dimensional CT).
+the half maximum between background and material, the true position of a blurred edge (ISO 50, as in dimensional CT).
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from components.shared.volumes.histograms import (
 from components.shared.volumes.nifti import Volume
 
 BINS = 2**14
-FALLBACK_THRESHOLD, HIGHEST_THRESHOLD = 0.4, 0.8
+FALLBACK_THRESHOLD, MAX_THRESHOLD = 0.4, 0.8
 WINDOW_PERCENTILES = (1.0, 99.0)
-FEWEST_SPECIMEN_VOXELS = 64
+MIN_SPECIMEN_VOXELS = 64
 
 Corners = NDArray[np.int64]
 """The first voxel of a box and one past the last, int64 [2, 3]."""
@@ -39,14 +39,14 @@ class Specimen:
     """A specimen in its volume.
 
     Attributes:
-        grey: uint8 [Z, Y, X], the windowed volume.
-        mask: bool [Z, Y, X].
-        zooms_mm: edge lengths of a voxel, float64 [3].
-        outline: float64 [P, 3], points in mm from the first voxel's centre whose hull holds the mask.
-        grey_counts: int64 [256], the windowed volume's histogram.
-        background: grey level outside the volume, 0..255.
-        threshold: in the volume's own grey values.
-        window: grey values that became 0 and 255.
+        grey: Windowed volume, uint8 [Z, Y, X].
+        mask: Voxels of the specimen, bool [Z, Y, X].
+        zooms_mm: Edge lengths of a voxel, float64 [3].
+        outline: Points whose convex hull contains the mask, float64 [P, 3], in mm from the centre of the first voxel.
+        grey_counts: Histogram of the windowed volume, int64 [256].
+        background: Grey level of pixels outside the volume, 0..255.
+        threshold: Grey value of the surface in the original volume.
+        window: Original grey values that are mapped to 0 and 255.
     """
 
     grey: NDArray[np.uint8]
@@ -60,12 +60,12 @@ class Specimen:
 
 
 def find_specimen(volume: Volume) -> Specimen:
-    """Finds the specimen and windows the volume; one-byte volumes are windowed in their own memory.
+    """Find the specimen and window the volume; one-byte volumes are windowed in place.
 
-    Beside the volume this takes a byte a voxel for the mask, and one for the grey values of larger types.
+    The memory beside the volume is one byte per voxel for the mask, and another for the grey values of larger types.
 
     Raises:
-        BadSourceFileError: nothing in it is a specimen, or its grey values do not differ.
+        BadSourceFileError: If the volume contains no specimen, or the specimen's grey values do not differ.
     """
     mask = np.empty(volume.grey.shape, np.bool_)
     mark_largest_object(volume, specimen_threshold(volume), mask)
@@ -73,7 +73,7 @@ def find_specimen(volume: Volume) -> Specimen:
     mark_largest_object(volume, threshold, mask)
     ends = row_ends(mask)
     window = grey_window(volume, bounding_box(ends))
-    grey = _windowed(volume.grey, window)
+    grey = _apply_window(volume.grey, window)
     counts = byte_counts(grey, mask)
     return Specimen(
         grey=grey,
@@ -88,27 +88,24 @@ def find_specimen(volume: Volume) -> Specimen:
 
 
 def specimen_threshold(volume: Volume) -> float:
-    """Otsu's threshold of the voxels above the minimum.
+    """Return Otsu's threshold of the voxels above the minimum; the specimen is brighter.
 
-    Where it lies above 0.8 of the range, 0.4 of the range is taken. The published script takes both of the maximum,
-    which is the same for volumes that begin at zero; of the range they do not move with an offset of the grey values.
-
-    Returns:
-        A grey value; the specimen is brighter.
+    A threshold above 0.8 of the range is replaced by 0.4 of the range. The published script uses these shares of the
+    maximum, which is the same for volumes that begin at zero; shares of the range are independent of an offset.
     """
     whole = np.array([(0, 0, 0), volume.grey.shape])
     counts = histogram(volume.grey, whole, volume.darkest, volume.brightest, BINS)
     share = otsu_bin(counts) / BINS
-    if not 0 < share <= HIGHEST_THRESHOLD:
+    if not 0 < share <= MAX_THRESHOLD:
         share = FALLBACK_THRESHOLD
     return volume.darkest + share * (volume.brightest - volume.darkest)
 
 
 def half_maximum(volume: Volume, mask: NDArray[np.bool_]) -> float:
-    """Returns the grey value midway between the background and the material.
+    """Return the grey value midway between background and material.
 
-    The background is the median outside the mask; the material is the upper quartile inside it, because thin walls
-    never reach their true grey value.
+    The background is the median outside the mask. The material is the upper quartile inside it, because thin walls
+    do not reach their true grey value.
     """
     counts = masked_histogram(volume.grey, mask, volume.darkest, volume.brightest, BINS)
     outside, inside = (
@@ -118,7 +115,7 @@ def half_maximum(volume: Volume, mask: NDArray[np.bool_]) -> float:
 
 
 def otsu_bin(counts: NDArray[np.int64]) -> int:
-    """Returns the first bin of the brighter class by Otsu's criterion, or 0 where there are no two classes."""
+    """Return the first bin of the brighter class by Otsu's criterion, or 0 if there are no two classes."""
     weight = counts.astype(np.float64)
     below = np.cumsum(weight)
     above = below[-1] - below
@@ -131,66 +128,66 @@ def otsu_bin(counts: NDArray[np.int64]) -> int:
 
 
 def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_]) -> None:
-    """Writes the largest face-connected object brighter than a threshold into bool [Z, Y, X].
+    """Write the mask of the largest face-connected object brighter than a threshold to `mask`, bool [Z, Y, X].
 
     Raises:
-        BadSourceFileError: it has fewer than FEWEST_SPECIMEN_VOXELS voxels.
+        BadSourceFileError: If the object has fewer than MIN_SPECIMEN_VOXELS voxels.
     """
     mark_brighter(volume.grey, threshold, mask)
     voxels = keep_largest_component(mask)
     if voxels == 0:
-        raise BadSourceFileError("no bright object in the volume", "a specimen")
-    if voxels < FEWEST_SPECIMEN_VOXELS:
+        raise BadSourceFileError("no bright object in the volume", "a specimen", "Check the scan.")
+    if voxels < MIN_SPECIMEN_VOXELS:
         raise BadSourceFileError(
-            f"the largest object has {voxels} voxels", f"a specimen of {FEWEST_SPECIMEN_VOXELS} or more"
+            f"the largest object has {voxels} voxels", f"at least {MIN_SPECIMEN_VOXELS}", "Scan at a higher resolution."
         )
 
 
 def bounding_box(ends: NDArray[np.int64]) -> Corners:
-    """Returns the box that holds a mask with these ends of rows, see `row_ends`."""
-    occupied = ends[:, :, 1] > 0
-    layers, rows = np.flatnonzero(occupied.any(axis=1)), np.flatnonzero(occupied.any(axis=0))
-    first = (layers[0], rows[0], ends[occupied, 0].min())
+    """Return the bounding box of a mask from the ends of its rows, see `row_ends`."""
+    filled_rows = ends[:, :, 1] > 0
+    layers, rows = np.flatnonzero(filled_rows.any(axis=1)), np.flatnonzero(filled_rows.any(axis=0))
+    first = (layers[0], rows[0], ends[filled_rows, 0].min())
     return np.array([first, (layers[-1] + 1, rows[-1] + 1, ends[:, :, 1].max())], dtype=np.int64)
 
 
 def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
-    """Returns the grey values at the 1st and the 99th percentile inside the box.
+    """Return the grey values at the 1st and the 99th percentile inside the box.
 
     Raises:
-        BadSourceFileError: they are the same.
+        BadSourceFileError: If they are equal.
     """
     counts = histogram(volume.grey, box, volume.darkest, volume.brightest, BINS)
     voxels = int(np.prod(box[1] - box[0]))
     counts[0] += voxels - int(counts.sum())
-    places = np.searchsorted(np.cumsum(counts), np.array(WINDOW_PERCENTILES) / 100 * voxels)
+    bins = np.searchsorted(np.cumsum(counts), np.array(WINDOW_PERCENTILES) / 100 * voxels)
     step = (volume.brightest - volume.darkest) / BINS
-    low, high = (volume.darkest + float(place) * step for place in places)
+    low, high = (volume.darkest + float(index) * step for index in bins)
     if low >= high:
-        raise BadSourceFileError(f"98 % of the specimen's box is at grey value {low:g}", "grey values that differ")
+        raise BadSourceFileError(f"98 % of the specimen's box is at grey value {low:g}", "different grey values")
     return low, high
 
 
-def _windowed(grey: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
+def _apply_window(grey: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
     out = grey.view(np.uint8) if grey.dtype.itemsize == 1 else np.empty(grey.shape, np.uint8)
     to_eight_bits(grey, *window, out)
     return out
 
 
-def _background_level(around: NDArray[np.int64]) -> int:
-    """Returns the median grey level around the specimen, so that the end of the volume does not look like an edge.
+def _background_level(counts: NDArray[np.int64]) -> int:
+    """Return the median grey level outside the specimen, so that the end of the volume does not look like an edge.
 
-    Only the darker half of the levels around it counts: a specimen that fills its volume has no background, only gaps.
+    Only the darker half of these levels is used: a specimen that fills its volume has no background, only gaps.
     """
-    occupied = np.flatnonzero(around)
-    if not occupied.size:
+    levels = np.flatnonzero(counts)
+    if not levels.size:
         return 0
-    dark = np.cumsum(around[: occupied[-1] // 2 + 1])
+    dark = np.cumsum(counts[: levels[-1] // 2 + 1])
     return int(np.searchsorted(dark, dark[-1] / 2))
 
 
 def _outline(ends: NDArray[np.int64], zooms_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the corners of the convex hull in mm, float64 [P, 3], of a mask with these ends of rows."""
+    """Return the corners of the convex hull of a mask in mm, float64 [P, 3], from the ends of its rows."""
     corners = []
     for depth in np.flatnonzero(ends[:, :, 1].any(axis=1)):
         rows = np.flatnonzero(ends[depth, :, 1])
@@ -200,5 +197,5 @@ def _outline(ends: NDArray[np.int64], zooms_mm: NDArray[np.float64]) -> NDArray[
     points = np.concatenate(corners)
     try:
         return np.asarray(points[ConvexHull(points).vertices] * zooms_mm, dtype=np.float64)
-    except QhullError:  # all of them lie in one plane
+    except QhullError:  # all points are in one plane
         return np.asarray(points * zooms_mm, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""A signed folder: every byte and every name counts, and so does whose key signed it."""
+"""A signed folder is verified byte by byte, with all file names and the key."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ def rename(folder: Path) -> None:
     (folder / "saved_model.pb").rename(folder / "saved_model.pbtxt")
 
 
-TAMPERED: list[tuple[Tamper, str]] = [
+TAMPERINGS: list[tuple[Tamper, str]] = [
     (flip, r"changed: variables/data"),
     (add_hidden, r"added: \.gitignore"),
     (remove, r"missing: saved_model\.pb"),
@@ -50,22 +50,22 @@ TAMPERED: list[tuple[Tamper, str]] = [
 ]
 
 
-@pytest.mark.parametrize("signed", [False, True], ids=["digests", "signature"])
-@pytest.mark.parametrize(("tamper", "reason"), TAMPERED)
-def test_a_folder_that_was_changed_is_refused_by_the_files_name(
-    folder: Path, key_pair: KeyPair, signed: bool, tamper: Tamper, reason: str
+@pytest.mark.parametrize("with_key", [False, True], ids=["digests", "signature"])
+@pytest.mark.parametrize(("tamper", "reason"), TAMPERINGS)
+def test_a_changed_folder_is_rejected_with_the_file_names(
+    folder: Path, key_pair: KeyPair, with_key: bool, tamper: Tamper, reason: str
 ) -> None:
     private, public = key_pair("ours")
-    sign_folder(folder, private if signed else None)
-    digest = verify_folder(folder, public if signed else None)
+    sign_folder(folder, private if with_key else None)
+    digest = verify_folder(folder, public if with_key else None)
     assert len(digest) == 64
     tamper(folder)
     with pytest.raises(ContractError, match=reason):
-        verify_folder(folder, public if signed else None)
+        verify_folder(folder, public if with_key else None)
 
 
-@pytest.mark.parametrize("tamper", [tamper for tamper, _ in TAMPERED])
-def test_new_digests_do_not_help_without_the_key(folder: Path, key_pair: KeyPair, tamper: Tamper) -> None:
+@pytest.mark.parametrize("tamper", [tamper for tamper, _ in TAMPERINGS])
+def test_new_digests_do_not_replace_the_signature(folder: Path, key_pair: KeyPair, tamper: Tamper) -> None:
     private, public = key_pair("ours")
     sign_folder(folder, private)
     signature = (folder / "model.sig").read_bytes()
@@ -77,7 +77,7 @@ def test_new_digests_do_not_help_without_the_key(folder: Path, key_pair: KeyPair
         verify_folder(folder, public)
 
 
-def test_another_key_and_a_damaged_signature_are_refused(folder: Path, key_pair: KeyPair) -> None:
+def test_another_key_and_a_damaged_signature_are_rejected(folder: Path, key_pair: KeyPair) -> None:
     private, public = key_pair("ours")
     sign_folder(folder, private)
     with pytest.raises(ContractError, match="is not signed by the key of"):
@@ -85,20 +85,20 @@ def test_another_key_and_a_damaged_signature_are_refused(folder: Path, key_pair:
     bundle = json.loads((folder / "model.sig").read_text())
     signature = bundle["dsseEnvelope"]["signatures"][0]
     signature["sig"] = signature["sig"][::-1].lstrip("=") + "=="
-    for damaged in (json.dumps(bundle), "{}", "junk", "[" * 100_000):
-        (folder / "model.sig").write_text(damaged)
+    for content in (json.dumps(bundle), "{}", "junk", "[" * 100_000):
+        (folder / "model.sig").write_text(content)
         with pytest.raises(ContractError, match="is not signed by the key of"):
             verify_folder(folder, public)
 
 
-def test_a_copy_under_another_number_is_still_what_was_signed(folder: Path, key_pair: KeyPair) -> None:
+def test_a_folder_under_another_number_has_the_same_digest(folder: Path, key_pair: KeyPair) -> None:
     private, public = key_pair("ours")
     sign_folder(folder, private)
     before = verify_folder(folder, public)
     assert verify_folder(folder.rename(folder.parent / "7"), public) == before
 
 
-def test_the_command_of_model_signing_reads_the_signature(folder: Path, key_pair: KeyPair) -> None:
+def test_the_command_of_model_signing_verifies_the_signature(folder: Path, key_pair: KeyPair) -> None:
     private, public = key_pair("ours")
     sign_folder(folder, private)
     command = [sys.executable, "-m", "model_signing", "verify", "key", str(folder), "--signature"]
@@ -108,34 +108,38 @@ def test_the_command_of_model_signing_reads_the_signature(folder: Path, key_pair
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
-def test_a_link_is_refused(folder: Path) -> None:
+def test_a_link_is_rejected(folder: Path) -> None:
     (folder / "elsewhere").symlink_to(folder / "saved_model.pb")
     with pytest.raises(ContractError, match="cannot be hashed"):
         sign_folder(folder, None)
 
 
-def test_a_key_that_is_none_is_one_sentence(folder: Path, tmp_path: Path, key_pair: KeyPair) -> None:
+def test_an_unusable_key_is_bad_configuration(folder: Path, tmp_path: Path, key_pair: KeyPair) -> None:
     junk = tmp_path / "junk.pem"
     junk.write_text("no key")
     for key in (junk, key_pair("ours")[1], tmp_path / "nowhere.pem"):
-        with pytest.raises(BadConfigError, match="no key that can be used"):
+        with pytest.raises(BadConfigError, match="not a usable key"):
             sign_folder(folder, key)
     sign_folder(folder, key_pair("ours")[0])
-    with pytest.raises(BadConfigError, match="no key that can be used"):
+    with pytest.raises(BadConfigError, match="not a usable key"):
         verify_folder(folder, junk)
 
 
-def test_a_key_is_where_the_variable_says_or_where_a_pod_has_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    variable, mounted = SIGNING_KEY[0], tmp_path / "mounted.pem"
+def test_a_key_is_at_the_path_of_the_variable_or_of_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable, default = SIGNING_KEY[0], tmp_path / "mounted.pem"
     monkeypatch.delenv(variable, raising=False)
-    assert key_path((variable, mounted)) is None
-    mounted.write_text("key")
-    assert key_path((variable, mounted)) == mounted
-    named = tmp_path / "named.pem"
-    monkeypatch.setenv(variable, str(named))
+    assert key_path((variable, default)) is None
+    default.write_text("key")
+    assert key_path((variable, default)) == default
+    key = tmp_path / "named.pem"
+    monkeypatch.setenv(variable, str(key))
     with pytest.raises(BadConfigError, match=r"named\.pem, which does not exist"):
-        key_path((variable, mounted))
-    named.write_text("key")
-    assert key_path((variable, mounted)) == named
+        key_path((variable, default))
+    key.write_text("key")
+    assert key_path((variable, default)) == key
+
+
+def test_the_constants_are_imported_without_model_signing() -> None:
+    script = "import sys, components.shared.signing; print('model_signing' in sys.modules)"
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"

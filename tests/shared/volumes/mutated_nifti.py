@@ -1,7 +1,7 @@
-"""Damages NIfTI files at random and cuts them: `python -m tests.ingest.mutated_nifti <count> <seed> <folder>`.
+"""Random damage to NIfTI files: `python -m tests.shared.volumes.mutated_nifti <count> <seed> <folder>` cuts them.
 
-Runs in a process of its own, because its peak memory is measured. Prints how many files were read and refused and how
-far the peak rose above that of the undamaged files, as JSON. A file that takes CPU_SECONDS ends the process.
+It is a separate process, because its peak memory is measured. It prints the number of accepted and rejected files and
+the growth of the peak over that of undamaged files, as JSON. A file that takes CPU_SECONDS ends the process.
 """
 
 import gzip
@@ -17,7 +17,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.shared.errors import BadSourceFileError
+from components.shared.volumes.nifti import read_volume
+from components.shared.volumes.slicing import cut_slices, planes_rng
+from components.shared.volumes.specimen import find_specimen
 
 CPU_SECONDS = 5.0
 TYPES = ("u1", "i1", "<i2", ">i2", "<u2", "<i4", "<f4", ">f4", "<f8", "<i8")
@@ -29,7 +32,7 @@ Mutation = Callable[[random.Random, bytearray], bytearray]
 
 
 def good_file(dtype: str, second_version: bool = False, slope: float = 1.0) -> bytes:
-    """Returns a NIfTI file of a hollow ball in noise, 26 to 32 voxels wide."""
+    """Return a NIfTI file of a hollow ball in noise, 26 to 32 voxels wide."""
     grid = np.indices((28, 26, 32)) - np.array([14, 13, 16])[:, None, None, None]
     radius = np.sqrt((grid**2).sum(axis=0))
     grey = 20 + 90 * ((radius < 10) & (radius > 5)) + 3 * np.random.default_rng(0).normal(size=radius.shape)
@@ -46,7 +49,7 @@ def good_file(dtype: str, second_version: bool = False, slope: float = 1.0) -> b
 
 
 def mutate_field(rng: random.Random, content: bytearray) -> bytearray:
-    """Overwrites one or two header fields with absurd values of their own type."""
+    """Overwrite two header fields with extreme values of their type."""
     second = struct.unpack_from("<i", content)[0] == 540 or struct.unpack_from(">i", content)[0] == 540
     kind = nib.Nifti2Header if second else nib.Nifti1Header
     order = ">" if content[0] == 0 else "<"
@@ -70,27 +73,27 @@ def mutate_field(rng: random.Random, content: bytearray) -> bytearray:
 
 
 def mutate_dimensions(rng: random.Random, content: bytearray) -> bytearray:
-    """Deals the voxels out to other dimensions, or claims more than there are."""
+    """Declare other dimensions, with the same number of voxels or more."""
     order, lengths = (
         (">" if content[0] == 0 else "<"),
         [rng.choice((8, 13, 26, 28, 32, 56, 120, 900)) for _ in range(3)],
     )
-    if content[0] not in (0, 92):  # of NIfTI-2 other places hold the dimensions
+    if content[0] not in (0, 92):  # NIfTI-2 has its dimensions at another offset
         return mutate_bits(rng, content)
     struct.pack_into(f"{order}4h", content, 40, rng.choice((3, 3, 3, 4, 7)), *lengths)
     return content
 
 
 def mutate_bits(rng: random.Random, content: bytearray) -> bytearray:
-    """Flips up to eight bits, mostly of the header."""
+    """Flip up to eight bits, mostly in the header."""
     for _ in range(rng.randint(1, 8)):
         end = min(len(content), 360) if rng.random() < 0.7 else len(content)
         content[rng.randrange(end)] ^= 1 << rng.randrange(8)
     return content
 
 
-def mutate_stretch(rng: random.Random, content: bytearray) -> bytearray:
-    """Overwrites a stretch of bytes with one byte or with noise."""
+def mutate_range(rng: random.Random, content: bytearray) -> bytearray:
+    """Overwrite a range of bytes with one byte or with noise."""
     start = rng.randrange(len(content))
     stop = min(len(content), start + rng.choice((1, 4, 40, 4000, 40000)))
     content[start:stop] = rng.randbytes(stop - start) if rng.random() < 0.5 else rng.randbytes(1) * (stop - start)
@@ -98,21 +101,21 @@ def mutate_stretch(rng: random.Random, content: bytearray) -> bytearray:
 
 
 def mutate_length(rng: random.Random, content: bytearray) -> bytearray:
-    """Cuts the file short or appends to it."""
+    """Truncate the file or append to it."""
     if rng.random() < 0.7:
         return content[: rng.choice((rng.randrange(len(content)), rng.randrange(600), len(content) - 1))]
     return content + rng.choice((bytes(100_000), rng.randbytes(5000), content))
 
 
 def mutate_extension(rng: random.Random, content: bytearray) -> bytearray:
-    """Gives the header's extension an absurd size."""
+    """Set an extreme size of the header extension."""
     start = 544 if struct.unpack_from("<i", content)[0] == 540 else 352
     struct.pack_into("<2i", content, start, rng.choice(_NUMBERS), rng.choice(_NUMBERS))
     return content
 
 
 def mutate_values(rng: random.Random, content: bytearray) -> bytearray:
-    """Overwrites voxels with numbers at the ends of what floating point can hold."""
+    """Overwrite voxels with the extreme values of floating point."""
     dtype = np.dtype(rng.choice(("<f4", ">f4", "<f8")))
     with np.errstate(over="ignore"):
         values = np.array(rng.choices(_VALUES, k=rng.choice((1, 20, 5000))), dtype=np.float64).astype(dtype).tobytes()
@@ -126,7 +129,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutate_field,
     mutate_dimensions,
     mutate_bits,
-    mutate_stretch,
+    mutate_range,
     mutate_length,
     mutate_extension,
     mutate_values,
@@ -134,17 +137,17 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutated_file(rng: random.Random, good: list[bytes]) -> bytes:
-    """Returns a file that is damaged before or after it is compressed, or that is not compressed."""
+    """Return a file that is damaged before or after compression, or is not compressed."""
     content = bytearray(rng.choice(good))
     how = rng.choice(("plain", "plain", "inside", "inside", "outside", "both"))
     if how in ("plain", "inside", "both"):
         content = rng.choice(MUTATIONS)(rng, content)
     if how == "plain":
         return bytes(content)
-    packed = bytearray(gzip.compress(bytes(content), 1, mtime=0))
+    member = bytearray(gzip.compress(bytes(content), 1, mtime=0))
     if how in ("outside", "both"):
-        packed = rng.choice((mutate_bits, mutate_stretch, mutate_length, _mutate_gzip_header))(rng, packed)
-    return bytes(packed)
+        member = rng.choice((mutate_bits, mutate_range, mutate_length, _mutate_gzip_header))(rng, member)
+    return bytes(member)
 
 
 def _mutate_gzip_header(rng: random.Random, content: bytearray) -> bytearray:
@@ -153,31 +156,36 @@ def _mutate_gzip_header(rng: random.Random, content: bytearray) -> bytearray:
 
 
 def cut(content: bytes, file: Path) -> str:
-    """Cuts two slices of a file, as a worker does, and returns why it was refused, or nothing."""
+    """Cut two slices of a file; return the reason of its rejection, or an empty text."""
     file.write_bytes(content)
-    result = cut_volume(CutJob(file.name, file, file.with_name("part.arrow"), 2, "random", 32, 0))
-    assert bool(result.refused) != bool(result.slices)
-    return result.refused
+    try:
+        specimen = find_specimen(read_volume(file))
+    except BadSourceFileError as error:
+        return str(error)
+    assert specimen.mask.any()
+    slices = list(cut_slices(specimen, "random", 2, 32, planes_rng(file.name, 0)))
+    return "" if slices else "no slices"
 
 
 def main(count: int, seed: int, folder: Path) -> None:
-    """Cuts the undamaged files of every type, then the damaged ones."""
+    """Cut the undamaged files of every type, then damaged ones."""
     good = [good_file(dtype, second, slope) for dtype in TYPES for second in (False, True) for slope in (1.0, -1.0)]
     for content in good:
         assert cut(content, folder / "good.nii") == ""
         assert cut(gzip.compress(content, 1), folder / "good.nii.gz") == ""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rng, refusals, read = random.Random(seed), set(), 0
+    rng, reasons, accepted_files = random.Random(seed), set(), 0
     for number in range(count):
         content = mutated_file(random.Random(f"{seed} {number}"), good)
         sys.stderr.write(f"{number}\n")
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # undamaged files take longer: they compile
-        refused = cut(content, folder / rng.choice(("bad.nii", "bad.nii.gz")))
+        reason = cut(content, folder / rng.choice(("bad.nii", "bad.nii.gz")))
         signal.setitimer(signal.ITIMER_PROF, 0)
-        refusals.add(refused)
-        read += not refused
-    risen = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    sys.stdout.write(json.dumps({"read": read, "refused": count - read, "reasons": len(refusals), "risen": risen}))
+        reasons.add(reason)
+        accepted_files += not reason
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    counts = {"accepted": accepted_files, "rejected": count - accepted_files, "reasons": len(reasons)}
+    sys.stdout.write(json.dumps({**counts, "growth": growth}))
 
 
 if __name__ == "__main__":
