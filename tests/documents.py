@@ -20,7 +20,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     # Run against a host that does not exist: the error has to be one line.
     (r"make submit HOST=https://kubeflow\.example\.org( \w+=(\"[^\"]*\"|\S+))*", "submit"),
     # Expanded by make, and the options of the run are checked.
-    (r"(\w+=\S+ )*make run( \w+=\S+)+", "options"),
+    (r"(\w+=\S+ )*make run( \w+=\S+)+|(\w+=\S+ )+make run", "options"),
     # Expanded by make only.
     (r"(\w+=\S+ )*make (serve|ask|monitor|demo|phantoms)( \w+=(\"[^\"]*\"|\S+))*", "dry run"),
     (r"make (setup|test|test-all|lint|lock|clean|dashboards|docs|pictures|figures)( \w+=\S+)*", "dry run"),
