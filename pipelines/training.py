@@ -245,7 +245,7 @@ def segmented_slices(
     with dsl.ParallelFor(plan.outputs["Output"]) as shard:
         cut = ingest_cut(plan=plan.outputs["plan"], shard=shard)
         add_store_credentials(cut)
-    merge = ingest(plan=plan.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"]))
+    merge = ingest(plan=plan.outputs["plan"], slice_files=dsl.Collected(cut.outputs["slice_files"]))
     add_store_credentials(merge)
     return segment(slices=merge.outputs["slices"], segmentation=segmentation).outputs["segmented"]
 

@@ -1,1 +1,1 @@
-"""The deploy step: a model that passed its gate becomes a version that users reach."""
+"""Deploy step: publish a model that passed the gate as a new version of the endpoint."""

@@ -1,4 +1,4 @@
-"""The KFP components that end a training run: deploy the model, or say why not."""
+"""KFP components that end a training run: deploy the model, or report why the gate rejected it."""
 
 from typing import Any, NamedTuple
 
@@ -17,50 +17,54 @@ def deploy(
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.Markdown],
 ) -> NamedTuple("Deployed", [("version", int), ("address", str), ("outcome", str)]):  # type: ignore[valid-type]
-    """Deploys a model that passed its gate. One that is worse than the served model is rolled back.
+    """Deploy a model that passed the gate. A model that is worse than the current one is rolled back.
 
     Args:
-        served: The served model, the parent of its version folder.
-        slices: The data set that it was evaluated on, whose test slices it is judged by.
-        name: Name of the model, as in the endpoint's address.
-        target: file:///folder/of/models or kserve://namespace/inference-service.
-        canary: How it is tried, as in components/deploy/canary/settings.py.
-        metrics: What was deployed, and the judge's counts.
-        report: What happened and why.
+        served: Served model, the parent of its version folder.
+        slices: Data set of the evaluation; its test slices are sent to both models.
+        name: Name of the model in the endpoint's URL.
+        target: Either file:///folder/of/models or kserve://namespace/inference-service.
+        canary: Settings of the canary, as in components/deploy/canary/settings.py.
+        metrics: Deployed version and the counts of the sequential test.
+        report: Events of the rollout and their reasons.
 
     Returns:
-        The version that users reach now, its address, and "deployed" or "rolled_back".
+        The version that users reach now, its URL, and "deployed" or "rolled_back".
     """
     from pathlib import Path
 
-    from components.deploy.canary.settings import read_settings
+    from components.deploy.canary.settings import CanaryTrial, read_settings
     from components.deploy.targets import deploy_model
     from components.shared.errors import exit_on_error
+    from components.shared.progress import log
 
     with exit_on_error("deploy"):
-        done = deploy_model(Path(served.path), served.uri, name, target, read_settings(canary), Path(slices.path))
-    for key, value in done.metrics().items():
+        trial = CanaryTrial(read_settings(canary), Path(slices.path))
+        result = deploy_model(Path(served.path), served.uri, name, target, trial)
+    for key, value in result.metrics().items():
         metrics.log_metric(key, value)
-    metrics.metadata.update(address=done.address, outcome=done.outcome)
-    Path(report.path).write_text(done.markdown(name))
-    print(f"[deploy] {done.outcome}: {name} version {done.version} is at {done.address}", flush=True)  # noqa: T201 the task's log
-    return done.version, done.address, done.outcome
+    metrics.metadata.update(address=result.address, outcome=result.outcome)
+    Path(report.path).write_text(result.markdown(name))
+    log("deploy", f"{result.outcome}: {name} version {result.version} is at {result.address}")
+    return result.version, result.address, result.outcome
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
 def refuse(reasons: str, report: dsl.Output[dsl.Markdown]) -> None:
-    """Says why a model was not deployed.
+    """Report why the gate rejected a model.
 
     Args:
-        reasons: Why the gate refused it, one sentence a line.
-        report: The same for the UI.
+        reasons: Reasons of the gate, one sentence per line.
+        report: The same reasons for the Kubeflow UI.
     """
     from pathlib import Path
 
+    from components.shared.progress import log
+
     lines = [line.strip() for line in reasons.splitlines() if line.strip()] or ["the gate gave no reason"]
-    text = "\n".join(f"- {line}" for line in lines)
+    items = "\n".join(f"- {line}" for line in lines)
     Path(report.path).write_text(
-        f"# Not deployed\n\nThe gate refused the model:\n\n{text}\n\nWhat was served before is still served.\n"
+        f"# Not deployed\n\nThe gate rejected the model:\n\n{items}\n\nThe endpoint serves the previous version.\n"
     )
     for line in lines:
-        print(f"[refuse] {line}", flush=True)  # noqa: T201 the task's log
+        log("refuse", line)

@@ -1,8 +1,8 @@
-"""The local versioned model repository: `<models>/<name>/<version>/`, as TensorFlow Serving polls it.
+"""Local model repository as a target: `<models>/<name>/<version>/`, polled by TensorFlow Serving.
 
-A version appears by one rename of a complete copy on the same file system, so that no reader ever sees a part.
-Publishers of one model take turns by a lock that the kernel drops with the process; so whatever unfinished copy a
-publisher finds was left by a killed one and can go. TensorFlow Serving ignores names that are not numbers.
+A version is copied completely and then renamed into place on the same file system, so a reader never sees a partial
+one. Publishers of one model hold a lock that the kernel releases with the process; an unfinished copy found under the
+lock was left by a killed publisher and is removed. TensorFlow Serving ignores names that are not numbers.
 """
 
 import fcntl
@@ -13,41 +13,43 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote
 
-from components.deploy.verified_model import Publication
+from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import BadConfigError, DeployError
 from components.shared.model_repository import version_numbers
 from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
-_UNFINISHED = ".unfinished-"
-_LOCK = ".publishing"
+_UNFINISHED_PREFIX = ".unfinished-"
+_LOCK_FILE = ".publishing"
 
 
-def publish(publication: Publication, target: SplitResult) -> tuple[int, str]:
-    """Publishes a model as the next version; the versions before it stay.
+def publish(model: VerifiedModel, target: SplitResult) -> tuple[int, str]:
+    """Publish a model as the next version and keep the earlier ones.
 
     Args:
-        publication: the checked model.
-        target: `file:///folder/of/models`.
+        model: Model to publish.
+        target: Target of the form `file:///folder/of/models`.
 
     Returns:
-        The version's number and its folder as a `file://` address.
+        Number of the version and its folder as a `file://` URI.
 
     Raises:
-        BadConfigError: the target is not an absolute folder of this machine.
-        ContractError: the copy is not what was signed; nothing new is visible then.
-        DeployError: the file system refused (full, read-only); nothing new is visible then.
+        BadConfigError: The target is not an absolute folder of this machine.
+        ContractError: The copy does not match its digests or signature; no new version is visible.
+        DeployError: The file system is full or read-only; no new version is visible.
     """
-    versions = _folder(target) / publication.name
+    versions = _models_folder(target) / model.name
     try:
-        with _sole_publisher(versions):
-            _discard_unfinished(versions)
-            folder = _put(publication.folder, versions)
+        with _publishing_lock(versions):
+            _remove_unfinished(versions)
+            folder = _copy_version(model.folder, versions)
     except OSError as error:
-        raise DeployError(f"{versions} could not be written ({error})", remedy="Free space or give rights.") from error
+        raise DeployError(
+            f"{versions} cannot be written ({error})", remedy="Free disk space or grant write permission."
+        ) from error
     return int(folder.name), folder.as_uri()
 
 
-def _folder(target: SplitResult) -> Path:
+def _models_folder(target: SplitResult) -> Path:
     folder = Path(unquote(target.path))
     if target.netloc or not target.path or not folder.is_absolute():
         raise BadConfigError(f"target {target.geturl()!r}", "an absolute folder as file:///folder/of/models")
@@ -55,42 +57,42 @@ def _folder(target: SplitResult) -> Path:
 
 
 @contextmanager
-def _sole_publisher(versions: Path) -> Iterator[None]:
-    """Holds the model's publishing lock for the block."""
+def _publishing_lock(versions: Path) -> Iterator[None]:
+    """Hold the lock of a model's publishers."""
     versions.mkdir(parents=True, exist_ok=True)
-    with (versions / _LOCK).open("w") as lock:
+    with (versions / _LOCK_FILE).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _discard_unfinished(versions: Path) -> None:
-    for left in versions.glob(f"{_UNFINISHED}*"):
-        shutil.rmtree(left)
+def _remove_unfinished(versions: Path) -> None:
+    for folder in versions.glob(f"{_UNFINISHED_PREFIX}*"):
+        shutil.rmtree(folder)
 
 
-def _put(source: Path, versions: Path) -> Path:
-    """Copies a version folder beside the others and gives it the next number."""
-    version = max(version_numbers(versions), default=0) + 1
-    unfinished = versions / f"{_UNFINISHED}{version}"
+def _copy_version(source: Path, versions: Path) -> Path:
+    """Copy a version folder to the next free number and return the copy."""
+    version = max(version_numbers(versions), default=0) + 1  # incomplete versions count, too
+    copy = versions / f"{_UNFINISHED_PREFIX}{version}"
     try:
-        shutil.copytree(source, unfinished)
-        verify_folder(unfinished, key_path(VERIFICATION_KEY))
-        _flush(unfinished)
-        folder = unfinished.rename(versions / str(version))
+        shutil.copytree(source, copy)
+        verify_folder(copy, key_path(VERIFICATION_KEY))
+        _flush_folder(copy)
+        folder = copy.rename(versions / str(version))
     except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(copy, ignore_errors=True)
         raise
-    _flush_one(versions)
+    _flush(versions)
     return folder
 
 
-def _flush(folder: Path) -> None:
-    """Forces a folder's files to the disk before the rename makes them visible."""
+def _flush_folder(folder: Path) -> None:
+    """Write the files of a folder to disk before the rename makes them visible."""
     for path in (*folder.rglob("*"), folder):
-        _flush_one(path)
+        _flush(path)
 
 
-def _flush_one(path: Path) -> None:
+def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

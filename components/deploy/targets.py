@@ -1,4 +1,4 @@
-"""Where a model can be deployed: one function for each scheme of a target's address."""
+"""Deployment targets: one function for each URL scheme."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -6,75 +6,67 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from components.deploy import local
-from components.deploy.canary.settings import DEFAULTS, CanarySettings
-from components.deploy.kserve.report import RolledBackError, RolledOut, RollOutStory
-from components.deploy.verified_model import Publication, open_publication
+from components.deploy.canary.settings import CanaryTrial
+from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
+from components.deploy.verified_model import VerifiedModel, verify_model
 from components.shared.errors import BadConfigError
 
 
-def _to_folder(publication: Publication, address: SplitResult, _: CanarySettings, __: Path | None) -> RolledOut:
-    version, folder = local.publish(publication, address)
-    return RolledOut(version, folder, RollOutStory([f"{publication.name} version {version} is at {folder}"]))
+def _to_folder(model: VerifiedModel, target: SplitResult, _: CanaryTrial) -> RolloutResult:
+    version, uri = local.publish(model, target)
+    return RolloutResult(version, uri, RolloutLog([f"{model.name} version {version} is at {uri}"]))
 
 
-def _to_cluster(
-    publication: Publication, address: SplitResult, settings: CanarySettings, data: Path | None
-) -> RolledOut:
-    from components.deploy.kserve.target import roll_out  # kserve's client takes two seconds to import
+def _to_cluster(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> RolloutResult:
+    from components.deploy.kserve.target import roll_out  # importing kserve's client takes two seconds
 
     try:
-        return roll_out(publication, address, settings, data)
+        return roll_out(model, target, trial)
     except RolledBackError as error:  # a failed task would lose its report
-        return error.still
+        return error.result
 
 
-TARGETS: dict[str, Callable[[Publication, SplitResult, CanarySettings, Path | None], RolledOut]] = {
+TARGETS: dict[str, Callable[[VerifiedModel, SplitResult, CanaryTrial], RolloutResult]] = {
     "file": _to_folder,
     "kserve": _to_cluster,
 }
 
 
-def deploy_model(
-    served: Path,
-    uri: str,
-    name: str,
-    target: str,
-    settings: CanarySettings = DEFAULTS,
-    data: Path | None = None,
-) -> RolledOut:
-    """Deploys a served model to a target.
+def deploy_model(artifact: Path, uri: str, name: str, target: str, trial: CanaryTrial | None = None) -> RolloutResult:
+    """Deploy a served model to a target.
 
     Args:
-        served: the artifact's folder, the parent of the version folder.
-        uri: the artifact's address in the run's artifact store.
-        name: the model's name in the endpoint's address.
+        artifact: Folder of the served model, the parent of the version folder.
+        uri: URI of the artifact in the run's artifact store.
+        name: Name of the model in the endpoint's URL.
         target: `file:///folder/of/models` or `kserve://namespace/inference-service`.
-        settings: how a cluster tries the model beside the one that it serves.
-        data: the data set whose test slices the model is judged by there; None takes the model's own examples.
+        trial: Conditions under which a cluster tries the model; None for the defaults.
 
     Returns:
-        What users reach now: the model, or the one before if the model was worse.
+        The version that users reach now: the new model, or the previous one after a rollback.
 
     Raises:
-        BadConfigError: the target has no known scheme or is incomplete.
-        ContractError: the model card is missing or damaged, or a file is not what was signed.
-        DeployError: the model must not or could not be deployed; what was served before is still served.
+        BadConfigError: The target has an unknown scheme or is incomplete.
+        ContractError: The model card is missing or damaged, or a file does not match its digest or signature.
+        DeployError: The model cannot be deployed; the endpoint serves the previous version.
     """
-    address = parse_target(target)
-    publication = open_publication(served, uri, name)
-    return TARGETS[address.scheme](publication, address, settings, data)
+    url = parse_target(target)
+    model = verify_model(artifact, uri, name)
+    return TARGETS[url.scheme](model, url, trial or CanaryTrial())
 
 
 def parse_target(target: str) -> SplitResult:
-    """Splits a target's address.
+    """Split the URL of a target.
 
     Raises:
-        BadConfigError: it has no known scheme.
+        BadConfigError: The scheme is unknown.
     """
-    with suppress(ValueError):  # of brackets that are not closed
-        address = urlsplit(target)
-        if address.scheme in TARGETS:
-            return address
+    with suppress(ValueError):  # unbalanced brackets
+        url = urlsplit(target)
+        if url.scheme in TARGETS:
+            return url
     raise BadConfigError(
-        f"target {target!r}", "file:///folder/of/models or kserve://namespace/inference-service", "Correct it."
+        f"target {target!r}",
+        "file:///folder/of/models or kserve://namespace/inference-service",
+        "Set TARGET to one of these forms.",
     )

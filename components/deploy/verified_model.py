@@ -1,4 +1,4 @@
-"""What a deployment starts from: a served model that passed its gate, and where it lies."""
+"""Served model that passed the gate and whose files match its digests: the input of every deployment."""
 
 import re
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Publication:
-    """A served model on its way to users.
+class VerifiedModel:
+    """Served model that may be deployed.
 
     Attributes:
-        folder: the version folder with `saved_model.pb`, as TensorFlow Serving loads it.
-        uri: where the folder's parent lies in the run's artifact store.
-        name: the model's name in the endpoint's address.
-        card: its model card.
-        digest: of all its files, SHA-256 in hexadecimal.
+        folder: Version folder with `saved_model.pb`, as TensorFlow Serving loads it.
+        uri: URI of the parent folder in the run's artifact store.
+        name: Name of the model in the endpoint's URL.
+        card: Model card.
+        digest: Digest of all files, SHA-256 in hexadecimal.
     """
 
     folder: Path
@@ -31,35 +31,34 @@ class Publication:
     digest: str
 
 
-def open_publication(served: Path, uri: str, name: str) -> Publication:
-    """Opens a served model and checks that it may reach users.
+def verify_model(artifact: Path, uri: str, name: str) -> VerifiedModel:
+    """Check that a served model passed the gate, is complete and matches its digests.
 
     Args:
-        served: the artifact's folder, the parent of the version folder.
-        uri: the artifact's address in the run's artifact store.
-        name: the model's name in the endpoint's address.
+        artifact: Folder of the artifact, the parent of the version folder.
+        uri: URI of the artifact in the run's artifact store.
+        name: Name of the model in the endpoint's URL.
 
     Raises:
-        BadConfigError: the name cannot stand in an address.
-        ContractError: the model card is missing or damaged, or a file is not what was signed.
-        DeployError: the gate refused the model, the card names another model, or a file is missing.
+        BadConfigError: The name cannot be part of a URL.
+        ContractError: The model card is missing or damaged, or a file does not match its digest or signature.
+        DeployError: The gate rejected the model, the card has another name, or a file is missing.
     """
     if not _NAME.fullmatch(name):
         raise BadConfigError(f"model name {name!r}", "at most 63 letters, digits, '.', '_' and '-'", "Rename it.")
-    folder = artifact_folder(served)
+    folder = artifact_folder(artifact)
     card = read_card(folder)
     if card.name != name:
         raise DeployError(f"the model card names {card.name!r}", repr(name), "Evaluate and deploy under one name.")
     if not card.gate.passed:
         reasons = "; ".join(card.gate.reasons) or "no reason given"
-        raise DeployError(f"the gate refused {name!r} ({reasons})", "a model that passed", "Train a better one.")
+        raise DeployError(f"the gate rejected {name!r} ({reasons})", "a model that passed", "Train a better model.")
     _check_files(folder, card)
-    return Publication(folder, uri, name, card, verify_folder(folder, key_path(VERIFICATION_KEY)))
+    return VerifiedModel(folder, uri, name, card, verify_folder(folder, key_path(VERIFICATION_KEY)))
 
 
 def _check_files(folder: Path, card: ModelCard) -> None:
-    """Raises DeployError when a file that the card or TensorFlow Serving needs is missing."""
-    needed_files: tuple[str, ...] = (GRAPH_FILE, card.reference, *(known.file for known in card.examples))
-    for needed in needed_files:
-        if not (folder / needed).is_file():
-            raise DeployError(f"{folder} has no {needed}", "a complete served model", "Run the evaluation again.")
+    """Raise DeployError if a file that the card or TensorFlow Serving requires is missing."""
+    for name in (GRAPH_FILE, card.reference, *(example.file for example in card.examples)):
+        if not (folder / name).is_file():
+            raise DeployError(f"{folder} has no {name}", "a complete served model", "Run the evaluation again.")

@@ -1,1 +1,1 @@
-"""Volumes become slices: read, find the specimen, cut planes, split by specimen."""
+"""The ingest step: volumes and photographs become a data set of slices, split by specimen."""

@@ -1,4 +1,4 @@
-"""The pipeline steps that cut volumes into slices: a plan, shards side by side, and the data set made of them."""
+"""The pipeline steps of ingest: a plan, shards in parallel, and the data set merged from them."""
 
 from kfp import dsl
 
@@ -15,17 +15,18 @@ def ingest_plan(
     shards: int,
     plan: dsl.Output[dsl.Dataset],
 ) -> list[int]:
-    """List the volumes, check their headers, and spread their specimens over shards.
+    """List the volumes or photographs, check their headers, and spread their specimens over shards.
 
     Args:
-        volumes: Folder of species/specimen.nii.gz files or species/photograph.jpg files, or a manifest.csv of path,
-            species, specimen, maybe split. A path, or an address of s3://, gs:// or minio://.
+        volumes: Folder of species/specimen.nii.gz files or species/photograph.jpg files, or a manifest.csv with the
+            columns path, species, specimen and optionally split. A path, or an address of s3://, gs:// or minio://.
         image_size: Edge of the slices in pixels.
-        slices_per_species: How many slices of each species, spread evenly over its specimens.
-        planes: published (three axes with jitter, 20 to 160 degrees about each) or random (any direction).
-        seed: Of the planes and the split.
-        shards: How many pods cut at the same time.
-        plan: Every volume with its shard.
+        slices_per_species: Slices of each species, spread evenly over its specimens.
+        planes: Schedule of the planes: published (three axes with jitter, 20 to 160 degrees about each) or random (any
+            direction).
+        seed: Seed of the planes and the split.
+        shards: Number of pods that cut at the same time.
+        plan: Every file with its shard and its quota.
 
     Returns:
         The numbers of the shards.
@@ -40,19 +41,19 @@ def ingest_plan(
         config = IngestConfig.checked(
             image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
         )
-        made = make_plan(volumes, config, shards)
-        write_plan(Path(plan.path), made)
-    return made.numbers()
+        dataset_plan = make_plan(volumes, config, shards)
+        write_plan(Path(plan.path), dataset_plan)
+    return dataset_plan.shard_numbers()
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
-def ingest_cut(plan: dsl.Input[dsl.Dataset], shard: int, parts: dsl.Output[dsl.Dataset]) -> None:
+def ingest_cut(plan: dsl.Input[dsl.Dataset], shard: int, slice_files: dsl.Output[dsl.Dataset]) -> None:
     """Cut the volumes of one shard into slices, on all cores.
 
     Args:
-        plan: Every volume with its shard.
+        plan: Every file with its shard and its quota.
         shard: Number of the shard.
-        parts: The slices of each volume in a file of its own.
+        slice_files: Slices of the shard, one file for each volume or photograph.
     """
     from pathlib import Path
 
@@ -61,25 +62,25 @@ def ingest_cut(plan: dsl.Input[dsl.Dataset], shard: int, parts: dsl.Output[dsl.D
     from components.shared.errors import exit_on_error
 
     with exit_on_error("ingest"):
-        cut_shard(read_plan(Path(plan.path)), shard, Path(parts.path))
+        cut_shard(read_plan(Path(plan.path)), shard, Path(slice_files.path))
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
 def ingest(
     plan: dsl.Input[dsl.Dataset],
-    parts: dsl.Input[list[dsl.Dataset]],
+    slice_files: dsl.Input[list[dsl.Dataset]],
     slices: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     contact_sheet: dsl.Output[dsl.HTML],
 ) -> None:
-    """Make the data set of slices from all shards: refuse copies, split by specimen, write in one order.
+    """Merge the data set of slices from all shards: refuse copies, split by specimen, write in one order.
 
     Args:
-        plan: Every volume with its shard.
-        parts: The shards.
+        plan: Every file with its shard and its quota.
+        slice_files: Slices of all shards.
         slices: Raw slices of all splits.
-        metrics: Slices, specimens, classes, refused volumes.
-        contact_sheet: Slices of each species, balance, grey values, refused volumes.
+        metrics: Slices, specimens, classes, refused files.
+        contact_sheet: Slices of each species, balance, grey values, refused files.
     """
     from pathlib import Path
 
@@ -89,8 +90,8 @@ def ingest(
     from components.shared.files import write_atomically
 
     with exit_on_error("ingest"):
-        shards = [Path(part.path) for part in parts]
-        made = merge_dataset(read_plan(Path(plan.path)), shards, Path(slices.path))
-        write_atomically(Path(contact_sheet.path), made.html.encode())
-        for name, value in made.metrics().items():
+        shards = [Path(shard.path) for shard in slice_files]
+        result = merge_dataset(read_plan(Path(plan.path)), shards, Path(slices.path))
+        write_atomically(Path(contact_sheet.path), result.html.encode())
+        for name, value in result.metrics().items():
             metrics.log_metric(name, value)

@@ -9,16 +9,16 @@ from components.shared.volumes.planes import Schedule
 
 
 class IngestConfig(Frozen):
-    """What decides a data set besides its volumes.
+    """Parameters of a data set; together with the source files they determine its bytes.
 
     Attributes:
-        image_size: edge of the slices in pixels.
-        slices_per_species: quota, spread evenly over the species' specimens.
-        planes: `published` or `random`.
-        seed: of planes and split.
-        workers: processes, 0 for all cores; the result does not depend on it.
-        downloads: volumes that are downloaded at a time from an object store.
-        scratch_bytes: disk space for downloaded volumes; each is deleted when it is cut, and a larger one is refused.
+        image_size: Edge of the slices in pixels.
+        slices_per_species: Slices of each species, spread evenly over its specimens.
+        planes: Schedule of the planes, `published` or `random`.
+        seed: Seed of the planes and of the split.
+        workers: Number of processes, 0 for all cores. It does not change the result.
+        downloads: Number of parallel downloads from an object store.
+        scratch_bytes: Disk space for downloaded volumes. Each is deleted once it is cut; a larger one is refused.
     """
 
     image_size: int = Field(ge=16, le=1024)
@@ -31,9 +31,9 @@ class IngestConfig(Frozen):
 
     @classmethod
     def checked(cls, **fields: Any) -> Self:
-        """Makes a configuration.
+        """Return a configuration of checked values.
 
         Raises:
-            BadConfigError: a value that cannot work.
+            BadConfigError: A parameter is unknown or its value is out of range.
         """
         return checked(cls, fields, "parameter")

@@ -1,6 +1,6 @@
-"""The data set of slices: volumes are planned, cut in shards, merged, split, and written in one order.
+"""The data set of slices: source files are planned, cut in shards, merged, split, and written in one order.
 
-The same volumes and the same seed give the same bytes, whatever the number of workers or shards.
+The same files and the same seed give the same bytes, with any number of workers or shards.
 """
 
 import csv
@@ -12,32 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from components.ingest.config import IngestConfig
-from components.ingest.merge import Cutting, merge_shards
-from components.ingest.near_copies.groups import as_individuals, check_near_copies, find_near_copies, tell
-from components.ingest.plan import IngestPlan, make_plan, say
+from components.ingest.dataset_pages import dataset_page
+from components.ingest.merge import MergeState, merge_shards
+from components.ingest.near_copies.groups import (
+    check_near_copies,
+    find_near_copies,
+    join_near_copies,
+    log_near_copies,
+)
+from components.ingest.plan import IngestPlan, log_refusal, make_plan
 from components.ingest.shards import cut_shard
-from components.ingest.slice_files import in_turns
-from components.ingest.source_kinds import READERS, Reader
+from components.ingest.slice_files import interleave
 from components.ingest.sources.manifest import Scan
-from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, scans_of_the_model
+from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, model_scans
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
 from components.shared.files import atomic_folder
 from components.shared.pages import Thumbnails
 from components.shared.progress import Progress
 from components.shared.slices import Slice, SlicesWriter
 
-SPLIT_FILE, PARTS_FOLDER = "split.csv", "parts"
+SPLIT_FILE, SHARDS_FOLDER = "split.csv", "shards"
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """A finished data set: its `dataset.json` and a page to look at."""
+    """A finished data set: its `dataset.json` and its HTML page."""
 
     info: SlicesInfo
     html: str
 
     def metrics(self) -> dict[str, int]:
-        """Returns the counts that the Kubeflow UI shows."""
+        """Return the counts that the Kubeflow UI shows."""
         return {
             "slices": self.info.slices(),
             "specimens": self.info.specimens(),
@@ -48,111 +53,110 @@ class IngestResult:
 
 
 def make_dataset(source: str | Path, folder: Path, config: IngestConfig, shards: int = 1) -> IngestResult:
-    """Makes a folder of slices from volumes; bad volumes are refused by name and the rest goes on.
+    """Make a slices folder from source files; bad files are refused by name, and the others are processed.
 
     Args:
-        source: a folder of volumes or a manifest, see `components.ingest.sources.opening`.
-        folder: becomes the slices folder, or stays as it was when this fails.
-        config: everything else.
-        shards: how many parts of the work there are; here they are done one after the other.
+        source: Address of the source, see `components.ingest.sources`.
+        folder: Slices folder; it is replaced only if this succeeds.
+        config: Parameters of the data set.
+        shards: Number of shards; they are cut one after the other.
 
     Raises:
-        BadManifestError: no such source, too few usable specimens, or a manifest that is no manifest.
+        BadManifestError: The source does not exist, has too few usable specimens, or its manifest cannot be read.
     """
     plan = make_plan(source, config, shards)
-    with atomic_folder(folder) as unfinished:
-        parts = unfinished / PARTS_FOLDER
-        cut = [parts / str(shard) for shard in plan.numbers()]
-        for shard, target in enumerate(cut):
-            cut_shard(plan, shard, target)
-        return _merge(plan, cut, unfinished)
+    with atomic_folder(folder) as temporary_folder:
+        shard_folders = [temporary_folder / SHARDS_FOLDER / str(shard) for shard in plan.shard_numbers()]
+        for shard, shard_folder in enumerate(shard_folders):
+            cut_shard(plan, shard, shard_folder)
+        return _merge(plan, shard_folders, temporary_folder)
 
 
 def merge_dataset(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResult:
-    """Makes a folder of slices from the shards of a plan.
+    """Make a slices folder from the shards of a plan.
 
-    Beside the slices contract, the folder holds `split.csv`: a manifest with the splits that a later run can take.
+    Besides the files of the slices contract, the folder contains `split.csv`: a manifest with the splits, which a later
+    run can use as its source.
 
     Args:
-        plan: of the data set.
-        shards: folders of all its shards.
-        folder: becomes the slices folder, or stays as it was when this fails.
+        plan: Plan of the data set.
+        shards: Folders of all its shards.
+        folder: Slices folder; it is replaced only if this succeeds.
 
     Raises:
-        BadManifestError: too few usable specimens.
-        ContractError: the shards are not this plan's.
+        BadManifestError: Too few usable specimens remain.
+        ContractError: The shards do not belong to this plan.
     """
-    with atomic_folder(folder) as unfinished:
-        return _merge(plan, shards, unfinished)
+    with atomic_folder(folder) as temporary_folder:
+        return _merge(plan, shards, temporary_folder)
 
 
 def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResult:
-    again = folder / PARTS_FOLDER / "again"
-    again.mkdir(parents=True)
-    cutting = merge_shards(plan, shards, again)
-    reader = READERS[plan.kind]
-    named, near_copies = _join_near_copies(cutting, reader)
-    splits = assign_splits(cutting.scans, plan.config.seed)
-    _write_split(folder / SPLIT_FILE, named, [splits[scan.specimen] for scan in cutting.scans], near_copies)
-    info, thumbnails = _write_slices(cutting, splits, near_copies, folder)
-    page = reader.page(info, thumbnails, cutting.outcomes())
-    shutil.rmtree(folder / PARTS_FOLDER)
-    return IngestResult(info, page)
+    recut_folder = folder / SHARDS_FOLDER / "again"
+    recut_folder.mkdir(parents=True)
+    state = merge_shards(plan, shards, recut_folder)
+    manifest_scans, near_copies = _join_near_copies(state)
+    splits = assign_splits(state.scans, plan.config.seed)
+    _write_split(folder / SPLIT_FILE, manifest_scans, [splits[scan.specimen] for scan in state.scans], near_copies)
+    info, thumbnails = _write_slices(state, splits, near_copies, folder)
+    html = dataset_page(plan.kind, info, thumbnails, state.complete_results())
+    shutil.rmtree(folder / SHARDS_FOLDER)
+    return IngestResult(info, html)
 
 
-def _join_near_copies(cutting: Cutting, reader: Reader) -> tuple[list[Scan], tuple[NearCopies, ...]]:
-    """Gives each individual one name and returns the scans under their own names, and what was joined."""
-    near_copies = _near_copies(cutting, reader)
-    left_out = reader.left_out(cutting.scans, near_copies)
-    for scan, reason in left_out:
-        cutting.refuse(scan, reason)
-        say(Refusal(path=scan.path, reason=reason))
-    if left_out:
-        near_copies = _near_copies(cutting, reader)
-    tell(near_copies)
-    named = cutting.scans
-    cutting.scans = as_individuals(named, near_copies)
-    return named, near_copies
+def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, ...]]:
+    """Give each individual one name; return the scans under their names in the manifest, and the near-copies."""
+    near_copies = _find_near_copies(state)
+    exclusions = state.plan.source_kind.exclude(state.scans, near_copies)
+    for scan, reason in exclusions:
+        state.refuse(scan, reason)
+        log_refusal(Refusal(path=scan.path, reason=reason))
+    if exclusions:
+        near_copies = _find_near_copies(state)
+    log_near_copies(near_copies)
+    manifest_scans = state.scans
+    state.scans = join_near_copies(manifest_scans, near_copies)
+    return manifest_scans, near_copies
 
 
-def _near_copies(cutting: Cutting, reader: Reader) -> tuple[NearCopies, ...]:
-    fingerprints = [cutting.results[scan.path].fingerprint for scan in cutting.scans]
-    return find_near_copies(cutting.scans, fingerprints, reader.near, cutting.same)
+def _find_near_copies(state: MergeState) -> tuple[NearCopies, ...]:
+    fingerprints = [state.results[scan.path].fingerprint for scan in state.scans]
+    return find_near_copies(state.scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
 
 
 def _write_slices(
-    cutting: Cutting, splits: Mapping[str, str], near_copies: tuple[NearCopies, ...], folder: Path
+    state: MergeState, splits: Mapping[str, str], near_copies: tuple[NearCopies, ...], folder: Path
 ) -> tuple[SlicesInfo, Thumbnails]:
-    classes = tuple(sorted({scan.species for scan in scans_of_the_model(cutting.scans)}))
-    numbers, thumbnails = _scan_numbers(cutting.scans), Thumbnails()
-    by_part = {cutting.part_of[scan.path]: scan for scan in _shuffled(cutting.scans, cutting.plan.config.seed)}
-    progress = Progress("ingest merge", sum(cutting.results[scan.path].slices for scan in cutting.scans), "slices")
+    classes = tuple(sorted({scan.species for scan in model_scans(state.scans)}))
+    numbers, thumbnails = _scan_numbers(state.scans), Thumbnails()
+    scan_of = {state.slice_files[scan.path]: scan for scan in _shuffle(state.scans, state.plan.config.seed)}
+    progress = Progress("ingest merge", sum(state.results[scan.path].slices for scan in state.scans), "slices")
     with SlicesWriter(folder, classes) as writer:
-        for part, number, row in in_turns(by_part):
-            scan = by_part[part]
+        for file, number, row in interleave(scan_of):
+            scan = scan_of[file]
             id_ = f"{scan.specimen}-{numbers[scan.path]:02d}-{number:05d}"
             item = _to_slice(id_, scan, splits[scan.specimen], row)
             writer.add(item)
             progress.advance()
             thumbnails.add(item.species, item.split, item.specimen, item.png)
-        info = _description(cutting, classes, writer.counts(), near_copies)
+        info = _slices_info(state, classes, writer.counts(), near_copies)
         writer.finish(info)
     return info, thumbnails
 
 
-def _description(
-    cutting: Cutting, classes: tuple[str, ...], counts: tuple[SplitCount, ...], near_copies: tuple[NearCopies, ...]
+def _slices_info(
+    state: MergeState, classes: tuple[str, ...], counts: tuple[SplitCount, ...], near_copies: tuple[NearCopies, ...]
 ) -> SlicesInfo:
-    plan = cutting.plan
+    plan = state.plan
     return SlicesInfo(
         classes=classes,
         image_size=plan.config.image_size,
-        channels=READERS[plan.kind].channels,
+        channels=plan.source_kind.channels,
         counts=counts,
         seed=plan.config.seed,
         preprocessing={"ingest": _parameters(plan)},
-        sources_hash=_sources_hash(cutting),
-        refused=cutting.refusals(),
+        sources_hash=_sources_hash(state),
+        refused=state.refusals(),
         near_copies=near_copies,
     )
 
@@ -172,33 +176,33 @@ def _to_slice(id_: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice
 
 
 def _scan_numbers(scans: Sequence[Scan]) -> dict[str, int]:
-    """Numbers the scans of each specimen from 1 in the manifest's order."""
-    seen: dict[str, int] = {}
+    """Number the scans of each specimen from 1, in the order of the manifest."""
+    counts: dict[str, int] = {}
     numbers: dict[str, int] = {}
     for scan in scans:
-        numbers[scan.path] = seen[scan.specimen] = seen.get(scan.specimen, 0) + 1
+        numbers[scan.path] = counts[scan.specimen] = counts.get(scan.specimen, 0) + 1
     return numbers
 
 
-def _shuffled(scans: Sequence[Scan], seed: int) -> Iterator[Scan]:
-    """Yields scans in an order without meaning, so that neighbouring slices are of different species."""
+def _shuffle(scans: Sequence[Scan], seed: int) -> Iterator[Scan]:
+    """Yield the scans in a pseudo-random order, so that neighbouring slices are of different species."""
     yield from sorted(scans, key=lambda scan: hashlib.sha256(f"order\0{seed}\0{scan.path}".encode()).digest())
 
 
 def _parameters(plan: IngestPlan) -> dict[str, object]:
-    own = READERS[plan.kind].parameters(plan.config)
-    return {"kind": plan.kind, **own, "test_share": TEST_SHARE, "validation_share": VALIDATION_SHARE}
+    kind_parameters = plan.source_kind.parameters(plan.config)
+    return {"kind": plan.kind, **kind_parameters, "test_share": TEST_SHARE, "validation_share": VALIDATION_SHARE}
 
 
-def _sources_hash(cutting: Cutting) -> str:
+def _sources_hash(state: MergeState) -> str:
     digest = hashlib.sha256()
-    for scan in cutting.scans:
-        digest.update(f"{cutting.results[scan.path].digest} {scan.species}/{scan.specimen}\n".encode())
+    for scan in state.scans:
+        digest.update(f"{state.results[scan.path].digest} {scan.species}/{scan.specimen}\n".encode())
     return digest.hexdigest()
 
 
 def _write_split(file: Path, scans: Sequence[Scan], splits: Sequence[str], near_copies: Sequence[NearCopies]) -> None:
-    """Writes the manifest of a later run, under the names of this run's manifest, after a last check for leaks."""
+    """Write the manifest of a later run, with the specimens' names in this run's manifest, after a check for leaks."""
     check_near_copies(scans, near_copies, splits)
     with file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Volumes of an object store are downloaded while others are cut, and deleted as soon as they are cut themselves."""
+"""Download of volumes from an object store while others are cut; each is deleted as soon as it is cut."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -7,36 +7,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from components.ingest.slice_files import SliceJob, SliceResult
 from components.ingest.sources.manifest import Scan
-from components.ingest.sources.object_store import RemoteSource
-from components.ingest.volume_slices import CutJob, CutResult
+from components.ingest.sources.object_store import ObjectStoreSource
 from components.shared.errors import BadSourceFileError
 from components.shared.workers import bounded_map, worker_pool
 
-Task = tuple[Scan, CutJob]
+Task = tuple[Scan, SliceJob]
+PRELOAD = "components.ingest.preload"
+"""Module that is imported before worker processes are forked."""
 
 
-class Scratch:
-    """A folder whose files never take more than so many bytes together.
+class ScratchFolder:
+    """A folder whose files never take more than a number of bytes together.
 
     Args:
-        folder: existing and empty.
-        most_bytes: of all files; no single one may be larger.
+        folder: Existing, empty folder.
+        max_bytes: Limit of all files together, and so of each file.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
-        self._free = most_bytes
+        self._free = max_bytes
         self._changed = threading.Condition()
-        self._turn = threading.Lock()
+        self._queue = threading.Lock()
 
     @contextmanager
-    def room(self, name: str, size: int) -> Iterator[Path]:
-        """Waits until a file of a size fits and yields its path; the file is deleted with the block.
+    def reserve(self, name: str, size: int) -> Iterator[Path]:
+        """Wait until there is space for a file, and yield its path; the file is deleted at the end of the block.
 
-        Whoever comes first is served first, so that a large file does not wait for ever.
+        Reservations are served in the order of the calls, so that small files cannot delay a large one indefinitely.
         """
-        with self._turn, self._changed:
+        with self._queue, self._changed:
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size
         target = self._folder / name
@@ -50,63 +52,63 @@ class Scratch:
 
 
 @dataclass(frozen=True)
-class Fetcher:
-    """Downloads a volume, has it cut by another process, and deletes it.
+class DownloadProcessor:
+    """The steps for one file of an object store: download, processing by a worker process, deletion.
 
     Attributes:
-        source: where the volumes are.
-        scratch: where they go.
-        pool: processes that cut.
-        gate: lets so many downloads through at a time.
-        work: what the processes do, see `components.ingest.source_kinds`.
+        source: Source of the files.
+        scratch: Folder for downloaded files.
+        pool: Worker processes.
+        slots: Semaphore that limits the number of parallel downloads.
+        work: Function of the worker processes, `SourceKind.make_slices`.
     """
 
-    source: RemoteSource
-    scratch: Scratch
+    source: ObjectStoreSource
+    scratch: ScratchFolder
     pool: ProcessPoolExecutor
-    gate: threading.Semaphore
-    work: Callable[[CutJob], CutResult]
+    slots: threading.Semaphore
+    work: Callable[[SliceJob], SliceResult]
 
-    def cut(self, task: Task) -> CutResult:
-        """Cuts one volume; it is refused if it is gone or changed.
+    def process(self, task: Task) -> SliceResult:
+        """Make the slices of one file; the file is refused if it is missing or has changed since the plan.
 
         Raises:
-            TaxonflowError: the store does not answer any more.
+            TaxonflowError: The store does not answer.
         """
         scan, job = task
-        with self.scratch.room(job.part.stem, scan.size) as file:
+        with self.scratch.reserve(job.slice_file.stem, scan.size) as file:
             try:
-                with self.gate:
-                    self.source.download(scan.place, file)
+                with self.slots:
+                    self.source.download(scan.source_file, file)
             except BadSourceFileError as error:
-                return CutResult(refused=str(error))
+                return SliceResult(refusal=str(error))
             return self.pool.submit(self.work, replace(job, file=file)).result()
 
 
-def cut_downloaded(
+def process_downloads(
     tasks: Sequence[Task],
-    source: RemoteSource,
-    scratch: Scratch,
+    source: ObjectStoreSource,
+    scratch: ScratchFolder,
     downloads: int,
     workers: int,
-    work: Callable[[CutJob], CutResult],
-) -> Iterator[CutResult]:
-    """Yields what came of each volume, in the tasks' order.
+    work: Callable[[SliceJob], SliceResult],
+) -> Iterator[SliceResult]:
+    """Yield the result of each task, in the order of the tasks.
 
     Args:
-        tasks: scans of the source with their jobs.
-        source: where the volumes are.
-        scratch: holds those that are downloaded and not yet cut.
-        downloads: how many are downloaded at a time.
-        workers: processes that cut.
-        work: what they do, see `components.ingest.source_kinds`.
+        tasks: Scans of the source with their jobs.
+        source: Source of the files.
+        scratch: Folder for files that are downloaded and not yet processed.
+        downloads: Number of parallel downloads.
+        workers: Number of worker processes.
+        work: Function of the worker processes, `SourceKind.make_slices`.
     """
     at_once = downloads + workers
-    modules = (work.__module__, "components.ingest.preload")
+    modules = (work.__module__, PRELOAD)
     with worker_pool(modules, workers) as pool, ThreadPoolExecutor(at_once) as threads:
-        fetcher = Fetcher(source, scratch, pool, threading.Semaphore(downloads), work)
+        processor = DownloadProcessor(source, scratch, pool, threading.Semaphore(downloads), work)
         try:
-            for _, result in bounded_map(threads, fetcher.cut, tasks, at_once):
+            for _, result in bounded_map(threads, processor.process, tasks, at_once):
                 yield result
         finally:
             threads.shutdown(wait=False, cancel_futures=True)

@@ -1,8 +1,8 @@
-"""The shards of a plan become one set of usable scans that meet their quotas.
+"""The merge of a plan's shards into one set of usable scans that meet their quotas.
 
-What needs all volumes is decided here and not in a shard: copies are refused, and the share of a volume that was
-refused while it was cut goes to the other specimens of its species. Those are cut again in this step, from the same
-seeds, so the result does not depend on how the volumes were spread over shards.
+Decisions that need all scans are made here and not in a shard: copies are refused, and the quota of a volume that was
+refused while it was cut is spread over the other specimens of its species. Those are cut again in this step with the
+same seeds, so the result does not depend on the assignment of scans to shards.
 """
 
 from collections import defaultdict
@@ -11,124 +11,127 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from components.ingest.cutting import cut_scans, part_file
-from components.ingest.plan import IngestPlan, say
-from components.ingest.shards import check_shards, read_results
-from components.ingest.source_kinds import READERS
+from components.ingest.plan import IngestPlan, assign_quotas, log_refusal
+from components.ingest.shards import check_shards, cut_scans, read_results, slice_file
+from components.ingest.slice_files import SliceResult
 from components.ingest.sources.manifest import Scan
-from components.ingest.split import check_enough
-from components.ingest.volume_slices import CutResult
+from components.ingest.split import check_specimen_counts
 from components.shared.contracts import Refusal
 from components.shared.slices import SPLITS
 
 
 @dataclass
-class Cutting:
-    """The usable scans, what came of each, and the others.
+class MergeState:
+    """The usable scans with their results, and the refused ones.
 
     Attributes:
-        plan: names all scans.
-        shards: folders of the cut shards.
-        scans: usable, in the manifest's order.
-        quotas: slices wanted of each scan when it was cut, by path.
-        refused: why scans of the plan were left out, by number.
-        results: what came of each scan, by path, without its histogram.
-        part_of: the file of each scan's slices, by path.
-        same: specimens two by two of which the same file was given, so that they are one individual.
+        plan: Plan of the data set.
+        shards: Folders of the shards.
+        scans: Usable scans, in the order of the manifest.
+        quotas: Quota with which each scan was cut, by path.
+        reasons: Reason of each scan of the plan that is refused, by number.
+        results: Result of each scan without its histogram, by path.
+        slice_files: Slice file of each scan, by path.
+        identical: Pairs of specimens that share a file, so that they are one individual.
     """
 
     plan: IngestPlan
     shards: Sequence[Path]
     scans: list[Scan]
     quotas: dict[str, int]
-    refused: dict[int, str] = field(default_factory=dict)
-    results: dict[str, CutResult] = field(default_factory=dict)
-    part_of: dict[str, Path] = field(default_factory=dict)
-    same: list[tuple[str, str]] = field(default_factory=list)
+    reasons: dict[int, str] = field(default_factory=dict)
+    results: dict[str, SliceResult] = field(default_factory=dict)
+    slice_files: dict[str, Path] = field(default_factory=dict)
+    identical: list[tuple[str, str]] = field(default_factory=list)
 
-    def take(self, number: int, result: CutResult, part: Path) -> None:
-        """Notes what came of a scan; its histogram stays on disk."""
+    def record(self, number: int, result: SliceResult, file: Path) -> None:
+        """Record the result and slice file of a scan; its histogram stays on disk."""
         scan = self.plan.scans[number]
         self.results[scan.path] = replace(result, grey_counts=())
-        self.part_of[scan.path] = part
-        if result.refused:
-            self.refuse(scan, result.refused)
+        self.slice_files[scan.path] = file
+        if result.refusal:
+            self.refuse(scan, result.refusal)
 
     def refuse(self, scan: Scan, reason: str) -> None:
-        """Takes a scan out."""
+        """Remove a scan from the usable ones."""
         self.scans = [other for other in self.scans if other.path != scan.path]
-        self.refused[self.numbers[scan.path]] = reason
+        self.reasons[self.numbers[scan.path]] = reason
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """The scans' numbers in the plan, by path."""
+        """Number of each scan in the plan, by path."""
         return {scan.path: number for number, scan in enumerate(self.plan.scans)}
 
     def refusals(self) -> tuple[Refusal, ...]:
-        """Returns all files left out: those of the plan, then the others in the manifest's order."""
+        """Return all refused files: those of the plan, then the others in the order of the manifest."""
         later = (
-            Refusal(path=self.plan.scans[number].path, reason=self.refused[number]) for number in sorted(self.refused)
+            Refusal(path=self.plan.scans[number].path, reason=self.reasons[number]) for number in sorted(self.reasons)
         )
-        return (*self.plan.refused, *later)
+        return (*self.plan.refusals, *later)
 
-    def outcomes(self) -> Iterator[tuple[Scan, CutResult]]:
-        """Yields the usable scans and what came of each as the shards noted it, with its histogram."""
+    def complete_results(self) -> Iterator[tuple[Scan, SliceResult]]:
+        """Yield the usable scans with their results in the shards, histograms included."""
         for folder in self.shards:
             for number, result in read_results(folder):
-                if number not in self.refused:
+                if number not in self.reasons:
                     yield self.plan.scans[number], result
 
 
-def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Cutting:
-    """Brings the shards together, refuses copies, and cuts again where the quota of a volume has grown.
+def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> MergeState:
+    """Merge the shards, refuse copies, and cut volumes again if their quota has grown.
 
     Args:
-        plan: of the data set.
-        shards: folders of all its shards, in any order.
-        folder: an empty folder for what is cut again.
+        plan: Plan of the data set.
+        shards: Folders of all its shards, in any order.
+        folder: Empty folder for volumes that are cut again.
 
     Raises:
-        BadManifestError: a species is left with too few specimens.
-        ContractError: the shards are not this plan's.
+        BadManifestError: Too few specimens of a species remain.
+        ContractError: The shards do not belong to this plan.
     """
     check_shards(plan, shards)
-    quotas = READERS[plan.kind].quotas
-    cutting = Cutting(plan, shards, list(plan.scans), quotas(plan.scans, plan.config.slices_per_species))
+    quotas = {scan.path: quota for scan, quota in zip(plan.scans, plan.quotas, strict=True)}
+    state = MergeState(plan, shards, list(plan.scans), quotas)
     for shard in shards:
         for number, result in read_results(shard):
-            cutting.take(number, result, part_file(shard, number))
+            state.record(number, result, slice_file(shard, number))
     while True:
-        _refuse_copies(cutting)
-        check_enough(cutting.scans)
-        wanted = quotas(cutting.scans, plan.config.slices_per_species)
-        stale = [cutting.numbers[path] for path, quota in wanted.items() if cutting.quotas[path] != quota]
-        if not stale:
-            return cutting
-        cutting.quotas.update(wanted)
-        for number, result in cut_scans(plan, sorted(stale), wanted, folder, "ingest again"):
-            cutting.take(number, result, part_file(folder, number))
-            if result.refused:
-                say(Refusal(path=plan.scans[number].path, reason=result.refused))
+        _refuse_copies(state)
+        check_specimen_counts(state.scans)
+        grown_quotas = _grown_quotas(state)
+        if not grown_quotas:
+            return state
+        for number, result in cut_scans(plan, grown_quotas, folder, "ingest again"):
+            state.record(number, result, slice_file(folder, number))
 
 
-def _refuse_copies(cutting: Cutting) -> None:
-    """Refuses volumes with the same bytes as another; where the copies name different species, all of them.
+def _grown_quotas(state: MergeState) -> dict[int, int]:
+    """Update the quotas to the usable scans, and return those that differ from the last cut, by scan number."""
+    plan = state.plan
+    quotas = assign_quotas(plan.source_kind, state.scans, plan.config.slices_per_species)
+    changes = {state.numbers[path]: quota for path, quota in quotas.items() if state.quotas[path] != quota}
+    state.quotas.update(quotas)
+    return dict(sorted(changes.items()))
 
-    What was given for the test stays before what was given for validation or training.
+
+def _refuse_copies(state: MergeState) -> None:
+    """Refuse files with the same bytes as another; if the copies have different species, refuse all of them.
+
+    A file that the manifest puts into the test split is kept in preference to one in validation or training.
     """
     copies: defaultdict[str, list[Scan]] = defaultdict(list)
-    for scan in cutting.scans:
-        copies[cutting.results[scan.path].digest].append(scan)
+    for scan in state.scans:
+        copies[state.results[scan.path].digest].append(scan)
     for twins in copies.values():
-        kept = max(twins, key=lambda scan: SPLITS.index(scan.split) if scan.split in SPLITS else -1)
+        original = max(twins, key=lambda scan: SPLITS.index(scan.split) if scan.split in SPLITS else -1)
         contradictory = len({scan.species for scan in twins}) > 1
         for scan in twins:
-            if scan is not kept:
-                cutting.same.append((kept.specimen, scan.specimen))
+            if scan is not original:
+                state.identical.append((original.specimen, scan.specimen))
             elif not contradictory:
                 continue
-            other = kept if scan is not kept else next(twin for twin in twins if twin is not scan)
+            other = original if scan is not original else next(twin for twin in twins if twin is not scan)
             reason = f"the same file as {other.path}"
             reason = f"{reason}, which is of another species" if contradictory else reason
-            cutting.refuse(scan, reason)
-            say(Refusal(path=scan.path, reason=reason))
+            state.refuse(scan, reason)
+            log_refusal(Refusal(path=scan.path, reason=reason))

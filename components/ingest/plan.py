@@ -1,12 +1,11 @@
-"""The plan of a data set: every volume with its shard, made once, so that all shards and the merge agree.
+"""The plan of a data set: every source file with its shard and its quota, made once for all shards and the merge.
 
-Volumes whose headers cannot be used are refused here, before the others' share of the quota is settled.
+Files with a bad header are refused here, before the quotas of the others are assigned.
 """
 
 import hashlib
-import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,147 +13,195 @@ from pathlib import Path
 from typing import ClassVar
 
 from components.ingest.config import IngestConfig
-from components.ingest.source_kinds import READERS
+from components.ingest.source_kinds import SOURCE_KINDS, SourceKind
+from components.ingest.sources import open_source
 from components.ingest.sources.base import Source
 from components.ingest.sources.file_kinds import VOLUMES
-from components.ingest.sources.manifest import Scan, list_volumes
-from components.ingest.sources.opening import open_source
-from components.ingest.split import assign_splits
+from components.ingest.sources.manifest import Scan, list_scans
+from components.ingest.split import assign_splits, model_scans
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadSourceFileError
-from components.shared.progress import Progress
+from components.shared.progress import Progress, log
 
 PLAN_FILE = "plan.json"
-MOST_SHARDS = 1000
-AT_ONCE = 16
-"""Headers read at a time: in an object store each is a request."""
+MAX_SHARDS = 1000
+PARALLEL_HEADERS = 16
+"""Headers that are read at the same time: in an object store each is a request."""
 
 
 class IngestPlan(Document):
-    """What is cut, and by which shard.
+    """The files to process, each with its shard and its quota.
 
     Attributes:
-        source: address of the volumes.
-        config: everything else that decides the data set.
-        scans: the volumes to cut, in the manifest's order.
-        shards: for each scan the number of its shard; all scans of a specimen have the same.
-        refused: files left out so far.
-        largest: bytes that the largest volume's voxels or photograph may take.
-        kind: of the files, see `components.ingest.sources.file_kinds`.
+        source: Address of the source.
+        config: Parameters of the data set.
+        scans: Usable scans, in the order of the manifest.
+        shards: Number of each scan's shard; all scans of a specimen are in the same shard.
+        quotas: Number of slices to make of each scan.
+        refusals: Files refused so far.
+        max_bytes: Bytes of the decoded content of the largest file.
+        kind: Kind of the files, a key of `components.ingest.source_kinds.SOURCE_KINDS`.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/1"
+    SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/2"
 
     source: str
     config: IngestConfig
     scans: tuple[Scan, ...]
     shards: tuple[int, ...]
-    refused: tuple[Refusal, ...]
-    largest: int
+    quotas: tuple[int, ...]
+    refusals: tuple[Refusal, ...]
+    max_bytes: int
     kind: str = VOLUMES
 
-    def numbers(self) -> list[int]:
-        """Returns the numbers of the shards, 0 to one less than there are."""
+    @property
+    def source_kind(self) -> SourceKind:
+        """Processing of the files of this plan."""
+        return SOURCE_KINDS[self.kind]
+
+    def shard_numbers(self) -> list[int]:
+        """Return the numbers of the shards, ascending from 0."""
         return sorted(set(self.shards))
 
     def digest(self) -> str:
-        """Returns the SHA-256 of the plan: what was cut by another plan is not taken for this one's."""
+        """Return the SHA-256 of the plan, by which the shards of another plan are refused."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
 def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> IngestPlan:
-    """Lists the volumes, refuses those that their header rules out, and spreads the rest over shards.
+    """List the files of a source, refuse those with a bad header, and spread the others over shards.
 
     Args:
-        address: see `components.ingest.sources.opening`.
-        config: of the data set.
-        shards: how many; no more than there are specimens are used.
+        address: Address of the source, see `components.ingest.sources`.
+        config: Parameters of the data set.
+        shards: Number of shards; at most one for each specimen is used.
 
     Raises:
-        BadConfigError: an impossible number of shards.
-        BadManifestError: no such source, too few usable specimens, or a split column that cannot work.
+        BadConfigError: The number of shards is out of range.
+        BadManifestError: The source does not exist, has too few usable specimens, or its split column cannot be used.
     """
-    if not 1 <= shards <= MOST_SHARDS:
-        raise BadConfigError(f"parameter shards = {shards}", f"1 to {MOST_SHARDS}")
+    if not 1 <= shards <= MAX_SHARDS:
+        raise BadConfigError(f"parameter shards = {shards}", f"1 to {MAX_SHARDS}")
     source = open_source(address)
-    manifest = list_volumes(source)
-    for refusal in manifest.refused:
-        say(refusal)
-    needed_bytes = READERS[manifest.kind].needed_bytes
-    scans, refused, largest = _check_headers(source, manifest.scans, needed_bytes, config.scratch_bytes)
-    assign_splits(scans, config.seed)  # what cannot be split is refused before anything is cut
+    manifest = list_scans(source)
+    for refusal in manifest.refusals:
+        log_refusal(refusal)
+    kind = SOURCE_KINDS[manifest.kind]
+    scans, refusals, max_bytes = _check_headers(source, manifest.scans, kind.check_header, config.scratch_bytes)
+    assign_splits(scans, config.seed)  # a source that cannot be split is refused before any volume is cut
+    quotas = assign_quotas(kind, scans, config.slices_per_species)
     return IngestPlan(
         source=source.address,
         config=config,
         scans=tuple(scans),
-        shards=_spread(scans, shards),
-        refused=(*manifest.refused, *refused),
-        largest=largest,
+        shards=_assign_shards(scans, shards),
+        quotas=tuple(quotas[scan.path] for scan in scans),
+        refusals=(*manifest.refusals, *refusals),
+        max_bytes=max_bytes,
         kind=manifest.kind,
     )
 
 
 def write_plan(folder: Path, plan: IngestPlan) -> None:
-    """Writes the plan into a folder."""
+    """Write the plan into a folder."""
     plan.write(folder / PLAN_FILE)
 
 
 def read_plan(folder: Path) -> IngestPlan:
-    """Reads the plan of a folder.
+    """Read the plan of a folder.
 
     Raises:
-        ContractError: it is not there, or no plan.
+        ContractError: The file is missing, damaged, or of another schema version.
     """
     return IngestPlan.read(folder / PLAN_FILE)
 
 
-def say(refusal: Refusal) -> None:
-    """Tells of a refused file as soon as it is known."""
-    sys.stdout.write(f"[ingest] refused {refusal.path}: {refusal.reason}\n")
-    sys.stdout.flush()
+def log_refusal(refusal: Refusal) -> None:
+    """Log a refused file and the reason."""
+    log("ingest", f"refused {refusal.path}: {refusal.reason}")
+
+
+def assign_quotas(kind: SourceKind, scans: Sequence[Scan], slices_per_species: int) -> dict[str, int]:
+    """Return the number of slices to make of each scan, by path."""
+    if kind.slices_per_file is not None:
+        return {scan.path: kind.slices_per_file for scan in scans}
+    return spread_quotas(scans, slices_per_species)
+
+
+def spread_quotas(scans: Sequence[Scan], slices_per_species: int) -> dict[str, int]:
+    """Spread the quota of each species evenly over its specimens, and that of each specimen over its scans.
+
+    Each specimen gets at least one slice. A specimen of an unseen species gets at most as many slices as one of the
+    model's species with the most specimens.
+
+    Returns:
+        The number of slices of each scan, by path.
+    """
+    model_specimens = {(scan.species, scan.specimen) for scan in model_scans(scans)}
+    most_specimens = max(Counter(species for species, _ in model_specimens).values(), default=1)
+    paths_of: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for scan in scans:
+        paths_of[scan.species][scan.specimen].append(scan.path)
+    quotas: dict[str, int] = {}
+    for species, specimens in paths_of.items():
+        for number, specimen in enumerate(sorted(specimens)):
+            in_model = (species, specimen) in model_specimens
+            count = len(specimens) if in_model else max(most_specimens, len(specimens))
+            quota = max(1, _even_share(slices_per_species, count, number))
+            paths = specimens[specimen]
+            quotas.update({path: _even_share(quota, len(paths), index) for index, path in enumerate(paths)})
+    return quotas
+
+
+def _even_share(total: int, count: int, number: int) -> int:
+    return total // count + (number < total % count)
 
 
 def _check_headers(
-    source: Source, scans: Sequence[Scan], needed_bytes: Callable[[Path], int], most_bytes: int
+    source: Source, scans: Sequence[Scan], check_header: Callable[[Path], int], max_download: int
 ) -> tuple[list[Scan], list[Refusal], int]:
-    """Returns the scans that can be tried, the others, and the bytes that the largest one takes."""
-    usable, refused, largest = [], [], 0
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_ONCE) as threads:
+    """Return the scans with a usable header, the refusals of the others, and the bytes of the largest scan."""
+    usable_scans, refusals, max_bytes = [], [], 0
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(PARALLEL_HEADERS) as threads:
         progress = Progress("ingest plan", len(scans), "headers")
         check = partial(
-            _bytes_or_reason, source=source, scratch=Path(scratch), needed_bytes=needed_bytes, most_bytes=most_bytes
+            _bytes_or_reason,
+            source=source,
+            scratch=Path(scratch),
+            check_header=check_header,
+            max_download=max_download,
         )
-        for scan, found in zip(scans, threads.map(check, scans), strict=True):
+        for scan, result in zip(scans, threads.map(check, scans), strict=True):
             progress.advance()
-            if isinstance(found, int):
-                largest = max(largest, found)
-                usable.append(scan)
+            if isinstance(result, int):
+                max_bytes = max(max_bytes, result)
+                usable_scans.append(scan)
             else:
-                refused.append(Refusal(path=scan.path, reason=found))
-                say(refused[-1])
-    return usable, refused, largest
+                refusals.append(Refusal(path=scan.path, reason=result))
+                log_refusal(refusals[-1])
+    return usable_scans, refusals, max_bytes
 
 
 def _bytes_or_reason(
-    scan: Scan, source: Source, scratch: Path, needed_bytes: Callable[[Path], int], most_bytes: int
+    scan: Scan, source: Source, scratch: Path, check_header: Callable[[Path], int], max_download: int
 ) -> int | str:
-    """Returns how many bytes a volume or photograph takes, or why it cannot be used."""
+    """Return the bytes of a scan's decoded content, or the reason why the scan is refused."""
     try:
-        if scan.version and scan.size > most_bytes:
+        if scan.version and scan.size > max_download:
             raise BadSourceFileError(
-                f"{scan.size} bytes to download", f"at most {most_bytes}", "Crop or bin the volume."
+                f"{scan.size} bytes to download", f"at most {max_download}", "Crop or bin the volume."
             )
-        with source.beginning(scan.place, scratch) as beginning:
-            return needed_bytes(beginning)
+        with source.header_file(scan.source_file, scratch) as header:
+            return check_header(header)
     except BadSourceFileError as error:
         return str(error)
 
 
-def _spread(scans: Sequence[Scan], shards: int) -> tuple[int, ...]:
-    """Deals specimens out to shards, the largest first, so that each shard has about the same work."""
+def _assign_shards(scans: Sequence[Scan], shards: int) -> tuple[int, ...]:
+    """Return the shard of each scan: specimens are assigned in turn, largest first, so that shards have equal work."""
     sizes: defaultdict[str, int] = defaultdict(int)
     for scan in scans:
         sizes[scan.specimen] += scan.size
-    ranked = sorted(sizes, key=lambda specimen: (-sizes[specimen], specimen))
-    shard_of = {specimen: rank % shards for rank, specimen in enumerate(ranked)}
+    by_size = sorted(sizes, key=lambda specimen: (-sizes[specimen], specimen))
+    shard_of = {specimen: rank % shards for rank, specimen in enumerate(by_size)}
     return tuple(shard_of[scan.specimen] for scan in scans)

@@ -1,19 +1,20 @@
-"""Loads the compiled functions by using them once on a tiny specimen.
+"""Load the compiled functions of ingest by calling each of them once on a tiny specimen.
 
-The server process from which workers are forked imports this, so that no worker has to: that takes half a second.
+The server process from which workers are forked imports this module, so that no worker has to load them: that takes
+half a second.
 """
 
 import numpy as np
 
-from components.ingest.near_copies.volume_fingerprint import fingerprint
+from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.planes import CUTS, frame_of
 from components.shared.volumes.sampling import mask_coverage, sample_plane
 from components.shared.volumes.specimen import find_specimen
 
 
-def use_once() -> None:
-    """Finds and cuts a bright cube of eight-bit voxels."""
+def call_compiled_functions() -> None:
+    """Find a specimen, a bright cube of eight-bit voxels, and cut one plane through it."""
     grey = np.zeros((12, 12, 12), np.uint8)
     grey[3:9, 3:9, 3:9] = np.arange(150, 156, dtype=np.uint8)
     specimen = find_specimen(Volume(grey, np.ones(3), 0.0, 155.0, ""))
@@ -21,7 +22,7 @@ def use_once() -> None:
     place = (frame.corner, frame.down, frame.across, 16)
     mask_coverage(specimen.mask, *place)
     sample_plane(specimen.grey, *place, float(specimen.background))
-    fingerprint(specimen)
+    fingerprint_volume(specimen)
 
 
-use_once()
+call_compiled_functions()

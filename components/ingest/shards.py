@@ -1,32 +1,37 @@
-"""One shard of a data set: its volumes cut, a part for each, and a line on what came of each."""
+"""Shards of a data set: the files of a shard become slice files and a results file, on all cores."""
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
-from components.ingest.cutting import cut_scans
-from components.ingest.plan import IngestPlan, say
-from components.ingest.source_kinds import READERS
-from components.ingest.volume_slices import CutResult
+from components.ingest.downloads import PRELOAD, ScratchFolder, Task, process_downloads
+from components.ingest.plan import IngestPlan, log_refusal
+from components.ingest.slice_files import SliceJob, SliceResult
+from components.ingest.sources import open_source
+from components.ingest.sources.object_store import ObjectStoreSource
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import ContractError
 from components.shared.files import atomic_folder
+from components.shared.progress import Progress
+from components.shared.workers import affordable_workers, map_in_order
 
 SHARD_FILE, RESULTS_FILE = "shard.json", "results.jsonl"
+SCRATCH_FOLDER = "scratch"
 
 
 class ShardInfo(Document):
-    """`shard.json`, the sign that a shard is whole.
+    """`shard.json`, written last: its presence marks a complete shard.
 
     Attributes:
-        plan: digest of the plan that it was cut by.
-        shard: its number.
-        scans: how many lines and parts there are.
+        plan: Digest of the plan.
+        shard: Number of the shard.
+        scans: Number of results and of slice files.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.ingest-shard/1"
+    SCHEMA: ClassVar[str] = "taxonflow.ingest-shard/2"
 
     plan: str
     shard: int
@@ -34,67 +39,128 @@ class ShardInfo(Document):
 
 
 def cut_shard(plan: IngestPlan, shard: int, folder: Path) -> None:
-    """Cuts the volumes of one shard; bad ones are noted and the rest goes on.
+    """Make the slice files of one shard; bad files are recorded as refused, and the others are processed.
 
     Args:
-        plan: of the whole data set.
-        shard: which one.
-        folder: becomes the shard's folder, or stays as it was when this fails.
+        plan: Plan of the data set.
+        shard: Number of the shard.
+        folder: Folder of the shard; it is replaced only if all files were processed.
 
     Raises:
-        TaxonflowError: an object store does not answer any more.
+        TaxonflowError: An object store does not answer.
     """
-    numbers = [number for number, owner in enumerate(plan.shards) if owner == shard]
-    quotas = READERS[plan.kind].quotas(plan.scans, plan.config.slices_per_species)
-    count = len(plan.numbers())
-    name = f"ingest {shard + 1} of {count}" if count > 1 else "ingest"
-    with atomic_folder(folder) as unfinished:
-        with (unfinished / RESULTS_FILE).open("w", encoding="utf-8") as file:
-            for number, result in cut_scans(plan, numbers, quotas, unfinished, name):
+    quotas = {number: plan.quotas[number] for number, owner in enumerate(plan.shards) if owner == shard}
+    count = len(plan.shard_numbers())
+    step = f"ingest {shard + 1} of {count}" if count > 1 else "ingest"
+    with atomic_folder(folder) as temporary_folder:
+        with (temporary_folder / RESULTS_FILE).open("w", encoding="utf-8") as file:
+            for number, result in cut_scans(plan, quotas, temporary_folder, step):
                 file.write(json.dumps({"number": number, **asdict(result)}) + "\n")
-                if result.refused:
-                    say(Refusal(path=plan.scans[number].path, reason=result.refused))
-        ShardInfo(plan=plan.digest(), shard=shard, scans=len(numbers)).write(unfinished / SHARD_FILE)
+        ShardInfo(plan=plan.digest(), shard=shard, scans=len(quotas)).write(temporary_folder / SHARD_FILE)
 
 
-def read_results(folder: Path) -> Iterator[tuple[int, CutResult]]:
-    """Yields (number of the scan in the plan, what came of it).
+def cut_scans(
+    plan: IngestPlan, quotas: Mapping[int, int], folder: Path, step: str
+) -> Iterator[tuple[int, SliceResult]]:
+    """Make the slice files of some scans, log refusals, and yield (number of the scan, result).
+
+    Args:
+        plan: Plan of the data set.
+        quotas: Quotas of the scans to process, by their numbers in the plan; the order is kept.
+        folder: Folder of the slice files; downloaded files are in a subfolder of it for a while.
+        step: Name of the work in progress lines.
 
     Raises:
-        ContractError: lines are damaged or missing.
+        TaxonflowError: An object store does not answer.
     """
-    wanted, read = ShardInfo.read(folder / SHARD_FILE).scans, 0
+    tasks = [(plan.scans[number], _job(plan, number, quota, folder)) for number, quota in quotas.items()]
+    progress = Progress(step, len(tasks), "specimens")
+    for number, result in zip(quotas, _results(plan, tasks, folder), strict=True):
+        scan = plan.scans[number]
+        progress.advance(remark=scan.specimen)
+        if result.refusal:
+            log_refusal(Refusal(path=scan.path, reason=result.refusal))
+        yield number, result
+
+
+def slice_file(folder: Path, number: int) -> Path:
+    """Return the slice file of a scan."""
+    return folder / f"{number:06d}.arrow"
+
+
+def _job(plan: IngestPlan, number: int, quota: int, folder: Path) -> SliceJob:
+    scan, config = plan.scans[number], plan.config
+    return SliceJob(
+        path=scan.path,
+        file=scan.file,
+        slice_file=slice_file(folder, number),
+        quota=quota,
+        schedule=config.planes,
+        image_size=config.image_size,
+        seed=config.seed,
+    )
+
+
+def _results(plan: IngestPlan, tasks: Sequence[Task], folder: Path) -> Iterator[SliceResult]:
+    kind = plan.source_kind
+    workers = affordable_workers(plan.config.workers, len(tasks), kind.memory_factor * plan.max_bytes)
+    source = open_source(plan.source)
+    if not isinstance(source, ObjectStoreSource):
+        jobs = [job for _, job in tasks]
+        yield from (result for _, result in map_in_order(kind.make_slices, jobs, workers, PRELOAD))
+        return
+    scratch = folder / SCRATCH_FOLDER
+    scratch.mkdir(exist_ok=True)
+    yield from process_downloads(
+        tasks,
+        source,
+        ScratchFolder(scratch, plan.config.scratch_bytes),
+        plan.config.downloads,
+        workers,
+        kind.make_slices,
+    )
+    shutil.rmtree(scratch)
+
+
+def read_results(folder: Path) -> Iterator[tuple[int, SliceResult]]:
+    """Yield (number of the scan in the plan, result) of each scan of a shard.
+
+    Raises:
+        ContractError: Lines are damaged or missing.
+    """
+    expected_lines, read_lines = ShardInfo.read(folder / SHARD_FILE).scans, 0
     try:
         with (folder / RESULTS_FILE).open(encoding="utf-8") as file:
-            for read, line in enumerate(file, start=1):  # noqa: B007 counted to the end
-                yield _result_of(line)
+            for read_lines, line in enumerate(file, start=1):  # noqa: B007 the count is needed after the loop
+                yield _parse_result(line)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _damaged(folder, read, wanted) from error
-    if read != wanted:
-        raise _damaged(folder, read, wanted)
+        raise _damaged_results(folder, read_lines, expected_lines) from error
+    if read_lines != expected_lines:
+        raise _damaged_results(folder, read_lines, expected_lines)
 
 
-def _result_of(line: str) -> tuple[int, CutResult]:
+def _parse_result(line: str) -> tuple[int, SliceResult]:
     fields = json.loads(line)
     number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size")}
-    return number, CutResult(**{**fields, **tuples})
+    return number, SliceResult(**{**fields, **tuples})
 
 
-def _damaged(folder: Path, read: int, wanted: int) -> ContractError:
-    found = f"{folder / RESULTS_FILE} ends or is damaged at line {read}"
-    return ContractError(found, f"{wanted} whole lines", "Cut the shard again.")
+def _damaged_results(folder: Path, read_lines: int, expected_lines: int) -> ContractError:
+    problem = f"{folder / RESULTS_FILE} ends or is damaged at line {read_lines}"
+    return ContractError(problem, f"{expected_lines} complete lines", "Run the step ingest-cut of this shard again.")
 
 
 def check_shards(plan: IngestPlan, folders: Sequence[Path]) -> None:
-    """Checks that the folders are the whole of this plan's shards and of no other's.
+    """Check that the folders are all shards of this plan and of no other.
 
     Raises:
-        ContractError: a shard is missing, there twice, or was cut by another plan.
+        ContractError: A shard is missing, is given twice, or belongs to another plan.
     """
     infos, digest = [ShardInfo.read(folder / SHARD_FILE) for folder in folders], plan.digest()
     foreign = [str(folder) for folder, info in zip(folders, infos, strict=True) if info.plan != digest]
     if foreign:
         raise ContractError(f"{foreign[0]} was cut by another plan", remedy="Run all shards of one plan again.")
-    if sorted(info.shard for info in infos) != plan.numbers():
-        found = ", ".join(str(info.shard) for info in infos)
-        raise ContractError(f"the shards {found or 'of none'}", f"each of 0 to {len(plan.numbers()) - 1} once")
+    numbers = sorted(info.shard for info in infos)
+    if numbers != plan.shard_numbers():
+        problem = f"the shards {', '.join(map(str, numbers)) or 'of none'}"
+        raise ContractError(problem, f"each of 0 to {len(plan.shard_numbers()) - 1} once")

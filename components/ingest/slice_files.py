@@ -1,12 +1,17 @@
-"""The slices of one volume in a file of their own, until they are put in order: Arrow, in small batches."""
+"""The work on one source file: the job of a worker, its result, and the Arrow file of slices that it writes.
+
+A slice file holds the slices of one volume or photograph until the merge puts all slices in order.
+"""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from components.shared.arrow import record_batch
+from components.shared.volumes.planes import Schedule
 
 BATCH_SLICES = 16
 _SCHEMA = pa.schema(
@@ -19,44 +24,88 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_part(file: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Writes rows in batches of BATCH_SLICES and returns how many there were.
+@dataclass(frozen=True)
+class SliceJob:
+    """The job of making slices from one source file.
+
+    Attributes:
+        path: Path of the source file in the manifest.
+        file: Local path of the source file.
+        slice_file: File to which the slices are written.
+        quota: Number of slices.
+        schedule: Schedule of the planes.
+        image_size: Edge of the slices in pixels.
+        seed: Seed of the data set; together with the path it seeds the planes of this volume.
+    """
+
+    path: str
+    file: Path
+    slice_file: Path
+    quota: int
+    schedule: Schedule
+    image_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """The result of one job.
+
+    Attributes:
+        slices: Number of slices.
+        digest: SHA-256 of the source file.
+        grey_counts: Histogram of the windowed volume, int64 [256]; empty for a photograph.
+        refusal: Reason why the source file is refused; empty if it is usable.
+        fingerprint: Fingerprint by which near-copies are detected.
+        size: Width and height of a photograph in pixels.
+    """
+
+    slices: int = 0
+    digest: str = ""
+    grey_counts: tuple[int, ...] = ()
+    refusal: str = ""
+    fingerprint: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+def write_slice_file(file: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows in batches of BATCH_SLICES and return their number.
 
     Args:
-        file: to be written.
-        rows: of slices.
+        file: Slice file.
+        rows: Slices with the fields `plane`, `foreground_ratio`, `spacing_mm` and `png`.
     """
-    count, waiting = 0, []
+    count, batch = 0, []
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         for row in rows:
-            waiting.append(row)
+            batch.append(row)
             count += 1
-            if len(waiting) == BATCH_SLICES:
-                writer.write_batch(record_batch(waiting))
-                waiting = []
-        if waiting:
-            writer.write_batch(record_batch(waiting))
+            if len(batch) == BATCH_SLICES:
+                writer.write_batch(record_batch(batch))
+                batch = []
+        if batch:
+            writer.write_batch(record_batch(batch))
     return count
 
 
 def read_batch(file: Path, number: int) -> list[dict[str, Any]]:
-    """Reads one batch of a part; past the last one it is empty."""
+    """Return one batch of a slice file; it is empty after the last batch."""
     with pa.OSFile(str(file), "rb") as source:
         reader = pa.ipc.open_file(source)
         return list(reader.get_batch(number).to_pylist()) if number < reader.num_record_batches else []
 
 
-def in_turns(files: Iterable[Path]) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """Yields (part, number of the slice in it, row), a batch of each part in turn, so that volumes are mixed.
+def interleave(files: Iterable[Path]) -> Iterator[tuple[Path, int, dict[str, Any]]]:
+    """Yield (slice file, number of the slice in it, row): a batch of each file in turn, so that specimens are mixed.
 
-    Only one part is open at a time.
+    Only one file is open at a time.
     """
-    going, batch = list(files), 0
-    while going:
-        still_going = []
-        for file in going:
+    unread_files, batch = list(files), 0
+    while unread_files:
+        longer_files = []
+        for file in unread_files:
             rows = read_batch(file, batch)
-            yield from ((file, batch * BATCH_SLICES + place, row) for place, row in enumerate(rows))
+            yield from ((file, batch * BATCH_SLICES + index, row) for index, row in enumerate(rows))
             if len(rows) == BATCH_SLICES:
-                still_going.append(file)
-        going, batch = still_going, batch + 1
+                longer_files.append(file)
+        unread_files, batch = longer_files, batch + 1

@@ -1,61 +1,59 @@
-"""What is done with each kind of source file: the one place where volumes and photographs differ in this step."""
+"""The processing of each kind of source file; besides this table, kinds differ only in the data set's page."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.ingest.config import IngestConfig
-from components.ingest.near_copies.groups import Pairs, keep_all, leave_out_of_training
-from components.ingest.near_copies.volume_fingerprint import near_pairs
-from components.ingest.pages.exploration import exploration_html
-from components.ingest.pages.report import report_html
-from components.ingest.photograph_slices import LARGEST_DISTANCE, cut_photograph, memory_of_photograph, near_photographs
-from components.ingest.quotas import one_each, spread_quota
+from components.ingest.near_copies.groups import PairFinder, exclude_from_training, exclude_none
+from components.ingest.near_copies.volume_fingerprint import near_volumes
+from components.ingest.photograph_slices import (
+    LARGEST_DISTANCE,
+    near_photographs,
+    photograph_memory,
+    scale_photograph,
+)
+from components.ingest.slice_files import SliceJob, SliceResult
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
-from components.ingest.volume_slices import CutJob, CutResult, cut_volume
-from components.shared.contracts import NearCopies, SlicesInfo
-from components.shared.pages import Thumbnails
+from components.ingest.volume_slices import cut_volume
+from components.shared.contracts import NearCopies
 from components.shared.volumes.nifti import read_header
 from components.shared.volumes.slicing import SMALLEST_COVERAGE
 from components.shared.volumes.specimen import WINDOW_PERCENTILES
 
-Outcomes = Iterable[tuple[Scan, CutResult]]
-
 
 @dataclass(frozen=True)
-class Reader:
-    """What is done with one kind of source file.
+class SourceKind:
+    """The processing of one kind of source file.
 
     Attributes:
-        channels: of its slices, 1 or 3.
-        needed_bytes: checks what can be told of a file in a moment, and says how much memory it may take; raises
+        channels: Channels of the slices, 1 or 3.
+        check_header: Function that checks a file's header and returns the bytes of its decoded content; it raises
             BadSourceFileError.
-        memory: peak bytes of a worker for each of these.
-        cut: makes a part of a file; a function of a module, for other processes call it.
-        quotas: how many slices are wanted of each scan.
-        near: finds the pairs of scans that show one individual.
-        left_out: which scans give way where near-copies are in two splits, and why.
-        parameters: what `dataset.json` tells of the making.
-        page: to look at.
+        memory_factor: Peak memory of a worker, as a multiple of those bytes.
+        make_slices: Function of a module that writes the slice file of a job; worker processes call it.
+        slices_per_file: Fixed number of slices of each file, or None to spread the quota of a species over its files.
+        find_pairs: Function that returns the pairs of scans that show one individual.
+        exclude: Function that returns the scans to exclude where near-copies are in different splits, with reasons.
+        parameters: Function that returns the parameters that are written to `dataset.json`.
     """
 
     channels: int
-    needed_bytes: Callable[[Path], int]
-    memory: int
-    cut: Callable[[CutJob], CutResult]
-    quotas: Callable[[Sequence[Scan], int], dict[str, int]]
-    near: Pairs
-    left_out: Callable[[Sequence[Scan], Sequence[NearCopies]], list[tuple[Scan, str]]]
+    check_header: Callable[[Path], int]
+    memory_factor: int
+    make_slices: Callable[[SliceJob], SliceResult]
+    slices_per_file: int | None
+    find_pairs: PairFinder
+    exclude: Callable[[Sequence[Scan], Sequence[NearCopies]], list[tuple[Scan, str]]]
     parameters: Callable[[IngestConfig], Mapping[str, object]]
-    page: Callable[[SlicesInfo, Thumbnails, Outcomes], str]
 
 
-def _bytes_of_volume(file: Path) -> int:
+def _volume_bytes(file: Path) -> int:
     return read_header(file).nbytes
 
 
-def _parameters_of_volumes(config: IngestConfig) -> dict[str, object]:
+def _volume_parameters(config: IngestConfig) -> dict[str, object]:
     return {
         "planes": config.planes,
         "slices_per_species": config.slices_per_species,
@@ -64,32 +62,30 @@ def _parameters_of_volumes(config: IngestConfig) -> dict[str, object]:
     }
 
 
-def _parameters_of_photographs(config: IngestConfig) -> dict[str, object]:
-    del config  # all of it is for volumes
+def _photograph_parameters(config: IngestConfig) -> dict[str, object]:
+    del config  # its parameters apply to volumes only
     return {"largest_distance_of_copies": LARGEST_DISTANCE}
 
 
-READERS: dict[str, Reader] = {
-    VOLUMES: Reader(
+SOURCE_KINDS: dict[str, SourceKind] = {
+    VOLUMES: SourceKind(
         channels=1,
-        needed_bytes=_bytes_of_volume,
-        memory=3,
-        cut=cut_volume,
-        quotas=spread_quota,
-        near=near_pairs,
-        left_out=keep_all,
-        parameters=_parameters_of_volumes,
-        page=report_html,
+        check_header=_volume_bytes,
+        memory_factor=3,
+        make_slices=cut_volume,
+        slices_per_file=None,
+        find_pairs=near_volumes,
+        exclude=exclude_none,
+        parameters=_volume_parameters,
     ),
-    PHOTOGRAPHS: Reader(
+    PHOTOGRAPHS: SourceKind(
         channels=3,
-        needed_bytes=memory_of_photograph,
-        memory=1,
-        cut=cut_photograph,
-        quotas=one_each,
-        near=near_photographs,
-        left_out=leave_out_of_training,
-        parameters=_parameters_of_photographs,
-        page=exploration_html,
+        check_header=photograph_memory,
+        memory_factor=1,
+        make_slices=scale_photograph,
+        slices_per_file=1,
+        find_pairs=near_photographs,
+        exclude=exclude_from_training,
+        parameters=_photograph_parameters,
     ),
 }

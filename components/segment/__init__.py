@@ -1,1 +1,1 @@
-"""Slices without background: everything but the specimen is set to black."""
+"""The segment step: set every pixel of a slice outside the specimen to black."""

@@ -1,4 +1,4 @@
-"""Slices segmented a batch at a time: what a worker process does. It must not import TensorFlow."""
+"""Segmentation of a batch of slices in a worker process. This module must not import TensorFlow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +11,26 @@ from components.shared.images.segmentation import segment_slice
 
 @dataclass(frozen=True)
 class Batch:
-    """Some raw slices: rows of the index, encoded images, and their channels, 1 or 3."""
+    """A batch of raw slices.
+
+    Attributes:
+        rows: Rows of the index.
+        images: Encoded images of the rows.
+        channels: Channels of the images, 1 or 3.
+    """
 
     rows: tuple[dict[str, Any], ...]
-    encoded: tuple[bytes, ...]
+    images: tuple[bytes, ...]
     channels: int
 
 
 @dataclass(frozen=True)
 class SegmentedSlice:
-    """A slice without background.
+    """A slice after segmentation.
 
     Attributes:
-        png: the encoded image.
-        descriptors: of it, among them the share of the frame that the specimen covers.
+        png: Encoded image.
+        descriptors: Descriptors of the image, among them the ratio of the frame that the specimen covers.
     """
 
     png: bytes
@@ -32,26 +38,26 @@ class SegmentedSlice:
 
 
 def segment_batch(batch: Batch) -> list[SegmentedSlice | None]:
-    """Segments encoded grey slices; None where no specimen is found.
+    """Segment encoded grey slices; the result is None for a slice without a specimen.
 
     Raises:
-        BadImageError: an image cannot be decoded.
+        BadImageError: An image cannot be decoded.
     """
-    return [_segment(png) for png in batch.encoded]
+    return [_segment(png) for png in batch.images]
 
 
 def keep_batch(batch: Batch) -> list[SegmentedSlice | None]:
-    """Leaves slices and photographs as they are, with their background."""
-    return [_as_it_is(png, batch.channels) for png in batch.encoded]
+    """Return slices or photographs unchanged, with their background and their descriptors."""
+    return [_describe(png, batch.channels) for png in batch.images]
 
 
 METHODS: dict[str, Callable[[Batch], list[SegmentedSlice | None]]] = {"specimen": segment_batch, "none": keep_batch}
 
 
-def _as_it_is(png: bytes, channels: int) -> SegmentedSlice:
+def _describe(png: bytes, channels: int) -> SegmentedSlice:
     return SegmentedSlice(png, describe(decode_image(png, channels)))
 
 
 def _segment(png: bytes) -> SegmentedSlice | None:
-    segmented = segment_slice(decode_image(png, channels=1))
-    return SegmentedSlice(encode_png(segmented), describe(segmented)) if segmented.any() else None
+    image = segment_slice(decode_image(png, channels=1))
+    return SegmentedSlice(encode_png(image), describe(image)) if image.any() else None

@@ -13,14 +13,14 @@ def segment(
     contact_sheet: dsl.Output[dsl.HTML],
     segmentation: str = "specimen",
 ) -> None:
-    """Set everything but the specimen to black and leave out slices without one, or keep all as they are.
+    """Set the background of slices to black and drop slices without a specimen, or keep all slices unchanged.
 
     Args:
         slices: Raw slices.
-        segmented: The same slices, ids and splits, without background.
+        segmented: The same slices without background, with the same ids and splits.
         metrics: Slices, specimens, classes, dropped slices.
-        contact_sheet: Slices of each species before and after.
-        segmentation: What is done, specimen (all else becomes black) or none, for photographs.
+        contact_sheet: Slices of each species before and after segmentation.
+        segmentation: Treatment of the background: specimen (everything else becomes black), or none for photographs.
     """
     from pathlib import Path
 
@@ -29,7 +29,7 @@ def segment(
     from components.shared.files import write_atomically
 
     with exit_on_error("segment"):
-        made = segment_dataset(Path(slices.path), Path(segmented.path), method=segmentation)
-        write_atomically(Path(contact_sheet.path), made.html().encode())
-        for name, value in made.metrics().items():
+        result = segment_dataset(Path(slices.path), Path(segmented.path), method=segmentation)
+        write_atomically(Path(contact_sheet.path), result.html().encode())
+        for name, value in result.metrics().items():
             metrics.log_metric(name, value)

@@ -1,4 +1,4 @@
-"""A data set of slices without background, from one of raw slices: same ids, same order, same splits."""
+"""A data set of slices without background, made from raw slices: same ids, same order, same splits."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -29,88 +29,90 @@ _SPECIMEN_PARAMETERS = {
 
 @dataclass
 class SegmentResult:
-    """A finished data set, a page to look at, and what was dropped.
+    """A finished data set and its HTML page.
 
     Attributes:
-        info: `dataset.json`.
-        dropped: slices without a specimen, by species and split.
-        raw: some slices as they were.
-        segmented: the same ones without background.
+        info: Content of `dataset.json`.
+        dropped_slices: Number of slices without a specimen, by species and split.
+        raw_thumbnails: Example slices before segmentation.
+        segmented_thumbnails: The same slices after segmentation.
     """
 
     info: SlicesInfo
-    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    raw: Thumbnails = field(default_factory=Thumbnails)
-    segmented: Thumbnails = field(default_factory=Thumbnails)
+    dropped_slices: Counter[tuple[str, str]] = field(default_factory=Counter)
+    raw_thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    segmented_thumbnails: Thumbnails = field(default_factory=Thumbnails)
 
     def metrics(self) -> dict[str, int]:
-        """Returns the counts that the Kubeflow UI shows."""
+        """Return the counts that the Kubeflow UI shows."""
         return {
             "slices": self.info.slices(),
             "specimens": self.info.specimens(),
             "classes": len(self.info.classes),
-            "dropped": self.dropped.total(),
+            "dropped": self.dropped_slices.total(),
         }
 
     def html(self) -> str:
-        """Returns a self-contained page with slices before and after."""
-        dropped = [(species, split, count) for (species, split), count in sorted(self.dropped.items())]
+        """Return a self-contained page with slices before and after segmentation."""
+        rows = [(species, split, count) for (species, split), count in sorted(self.dropped_slices.items())]
         parts = [
             heading("Specimens and slices in each split"),
             balance_table(self.info.counts),
             heading("Slices without a specimen"),
-            table(["species", "split", "dropped"], dropped),
+            table(["species", "split", "dropped"], rows),
         ]
         for name in self.info.classes:
-            before, after = self.raw.by_species.get(name, []), self.segmented.by_species.get(name, [])
+            before = self.raw_thumbnails.by_species.get(name, [])
+            after = self.segmented_thumbnails.by_species.get(name, [])
             parts += [heading(name), figures(before), "<br>", figures(after)]
         return page("Segmented slices", parts)
 
 
 def segment_dataset(source: Path, folder: Path, workers: int = 0, method: str = SPECIMEN) -> SegmentResult:
-    """Segments every slice of a data set; slices in which no specimen is found are left out and counted.
+    """Segment every slice of a data set; slices without a specimen are dropped and counted.
 
     Args:
-        source: a slices folder.
-        folder: becomes the new one, or stays as it was when this fails.
-        workers: processes, 0 for all cores; the result does not depend on it.
-        method: a key of `components.segment.batch.METHODS`.
+        source: Folder of raw slices.
+        folder: Folder of segmented slices; it is replaced only if this succeeds.
+        workers: Number of processes, 0 for all cores. It does not change the result.
+        method: Key of `components.segment.batch.METHODS`.
 
     Raises:
-        ContractError: the source is damaged or of another schema version.
-        BadConfigError: no such method.
-        BadInputError: a species has no specimen in any slice of a split, or a specimen is sought in colour.
+        ContractError: The source is damaged or of another schema version.
+        BadConfigError: The method is unknown.
+        BadInputError: No slice of a species and split shows a specimen, or photographs are to be segmented.
     """
     info = read_info(source)
     _check_method(method, info)
     result = SegmentResult(info)
     progress = Progress("segment", info.slices(), "slices")
-    with atomic_folder(folder) as unfinished, SlicesWriter(unfinished, info.classes) as writer:
-        for batch, segmented in map_in_order(METHODS[method], _batches(source, info.channels), workers):
-            for row, raw, done in zip(batch.rows, batch.encoded, segmented, strict=True):
-                _add(result, writer, row, raw, done)
+    with atomic_folder(folder) as temporary_folder, SlicesWriter(temporary_folder, info.classes) as writer:
+        for batch, segmented_slices in map_in_order(METHODS[method], _batches(source, info.channels), workers):
+            for row, raw_png, segmented_slice in zip(batch.rows, batch.images, segmented_slices, strict=True):
+                _add(result, writer, row, raw_png, segmented_slice)
             progress.advance(len(batch.rows))
-        result.info = _new_info(info, writer, method, result.dropped.total())
+        result.info = _segmented_info(info, writer, method, result.dropped_slices.total())
         writer.finish(result.info)
     return result
 
 
 def _check_method(method: str, info: SlicesInfo) -> None:
     if method not in METHODS:
-        raise BadConfigError(f"segmentation {method!r}", f"one of {', '.join(METHODS)}", "Mend the parameter.")
+        methods = " or ".join(METHODS)
+        raise BadConfigError(f"segmentation {method!r}", f"one of {', '.join(METHODS)}", f"Set it to {methods}.")
     if method == SPECIMEN and info.channels != 1:
         raise BadInputError(
-            "photographs, whose background the segmentation of slices cannot tell from the specimen",
+            "photographs, in which the segmentation of slices cannot separate the specimen from the background",
             "grey slices, or the segmentation none",
-            "Give photographs as PHOTOS=..., or set segmentation to none.",
+            "Use PHOTOS=... for photographs, or set segmentation to none.",
         )
 
 
 def _batches(source: Path, channels: int) -> Iterator[Batch]:
-    """Yields the slices in the order of the index, batch by batch, so that memory does not grow with their number."""
+    """Yield the slices batch by batch in the order of the index, so that memory does not grow with their number."""
     slices = _rows_and_images(source)
-    while some := list(islice(slices, BATCH_SLICES)):
-        yield Batch(tuple(row for row, _ in some), tuple(png for _, png in some), channels)
+    while batch := list(islice(slices, BATCH_SLICES)):
+        yield Batch(tuple(row for row, _ in batch), tuple(png for _, png in batch), channels)
 
 
 def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -118,40 +120,47 @@ def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     for row in index_rows(source):
         id_, _, png = next(images[row["split"]], ("no more records", 0, b""))
         if id_ != row["id"]:
-            raise ContractError(f"{source}: record {id_!r}", f"{row['id']!r}, as the index says", "Make it again.")
+            raise ContractError(
+                f"{source}: record {id_!r}", f"{row['id']!r}, as in the index", "Run the step ingest again."
+            )
         yield row, png
 
 
 def _add(
-    result: SegmentResult, writer: SlicesWriter, row: dict[str, Any], raw: bytes, segmented: SegmentedSlice | None
+    result: SegmentResult,
+    writer: SlicesWriter,
+    row: dict[str, Any],
+    raw_png: bytes,
+    segmented_slice: SegmentedSlice | None,
 ) -> None:
     species, split, specimen = row["species"], row["split"], row["specimen"]
-    if segmented is None:
-        result.dropped[species, split] += 1
+    if segmented_slice is None:
+        result.dropped_slices[species, split] += 1
         return
-    known = {name: row[name] for name in ("id", "species", "specimen", "split", "plane", "spacing_mm")}
+    fields = {name: row[name] for name in ("id", "species", "specimen", "split", "plane", "spacing_mm")}
     writer.add(
         Slice(
-            **known,
-            foreground_ratio=segmented.descriptors["foreground_ratio"],
-            descriptors=segmented.descriptors,
-            png=segmented.png,
+            **fields,
+            foreground_ratio=segmented_slice.descriptors["foreground_ratio"],
+            descriptors=segmented_slice.descriptors,
+            png=segmented_slice.png,
         )
     )
-    result.raw.add(species, split, specimen, raw)
-    result.segmented.add(species, split, specimen, segmented.png)
+    result.raw_thumbnails.add(species, split, specimen, raw_png)
+    result.segmented_thumbnails.add(species, split, specimen, segmented_slice.png)
 
 
-def _new_info(info: SlicesInfo, writer: SlicesWriter, method: str, dropped: int) -> SlicesInfo:
+def _segmented_info(info: SlicesInfo, writer: SlicesWriter, method: str, dropped_count: int) -> SlicesInfo:
     counts = writer.counts()
-    left = {(count.species, count.split) for count in counts}
+    remaining_splits = {(count.species, count.split) for count in counts}
     for count in info.counts:
-        if count.split != UNSEEN and (count.species, count.split) not in left:
+        if count.split != UNSEEN and (count.species, count.split) not in remaining_splits:
             raise BadInputError(
                 f"no specimen is found in any of the {count.slices} {count.split} slices of {count.species!r}",
                 "a specimen brighter than its background",
-                "Look at the contact sheet of ingest.",
+                "Look at the contact sheet of the step ingest.",
             )
     parameters = _SPECIMEN_PARAMETERS if method == SPECIMEN else {}
-    preprocessing = {**info.preprocessing, "segment": {"method": method, **parameters, "dropped": dropped}}
-    return info.model_copy(update={"counts": counts, "preprocessing": preprocessing})
+    details = {"method": method, **parameters, "dropped": dropped_count}
+    update = {"counts": counts, "preprocessing": {**info.preprocessing, "segment": details}}
+    return info.model_copy(update=update)

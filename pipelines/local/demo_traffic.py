@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.ingest.slice_files import in_turns
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.slice_files import SliceJob, interleave
+from components.ingest.volume_slices import cut_volume
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen
@@ -103,9 +103,11 @@ def specimen_slices(job: SpecimenJob) -> tuple[str, list[bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         write_specimen(Path(folder), specimen, "volumes")
         path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
-        cut = CutJob(path, Path(folder) / path, part, config.slices, config.planes, config.image_size, config.seed)
-        cut_volume(cut)
-        return specimen.name, [row["png"] for _, _, row in in_turns([part])]
+        slice_job = SliceJob(
+            path, Path(folder) / path, part, config.slices, config.planes, config.image_size, config.seed
+        )
+        cut_volume(slice_job)
+        return specimen.name, [row["png"] for _, _, row in interleave([part])]
 
 
 def _jobs(config: TrafficConfig) -> Iterator[SpecimenJob]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from components.ingest.sources.opening import absolute_address
+from components.ingest.sources import absolute_address
 from components.shared.config import Frozen
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from components.ingest.slice_files import in_turns
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.slice_files import SliceJob, interleave
+from components.ingest.volume_slices import cut_volume
 from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.anatomy.growth import UNSEEN_FORMS
 from components.phantoms.scanner import Artefacts
@@ -106,10 +106,10 @@ def _cut(specimen: Specimen) -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         write_specimen(Path(folder), specimen, "volumes")
         path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
-        result = cut_volume(CutJob(path, Path(folder) / path, part, SLICES, "random", EDGE, SEED))
-        if result.refused:
-            raise ValueError(f"{specimen.name} is refused: {result.refused}")
-        return [row["png"] for _, _, row in in_turns([part])]
+        result = cut_volume(SliceJob(path, Path(folder) / path, part, SLICES, "random", EDGE, SEED))
+        if result.refusal:
+            raise ValueError(f"{specimen.name} is refused: {result.refusal}")
+        return [row["png"] for _, _, row in interleave([part])]
 
 
 def _change_grey_values(image: Pixels, scan: Scan) -> Pixels:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.slice_files import SliceJob
+from components.ingest.volume_slices import cut_volume
 from components.phantoms.generate import PhantomConfig, generate_phantoms
 from components.shared.workers import map_in_order
 from tests.benchmarks.large_phantoms import write_large_phantom
@@ -43,7 +44,7 @@ def cutting_seconds(volumes: Path, scratch: Path, quota: int) -> list[float]:
     """Return the seconds of cutting each volume of a folder, for several repetitions."""
     scratch.mkdir()
     files = sorted(volumes.rglob("*.nii*"))
-    jobs = [CutJob(file.name, file, scratch / file.stem, quota, "published", 224, 0) for file in files]
+    jobs = [SliceJob(file.name, file, scratch / file.stem, quota, "published", 224, 0) for file in files]
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.slice_files import SliceJob
+from components.ingest.volume_slices import cut_volume
 from tests.benchmarks.large_phantoms import write_large_phantom
 from tests.benchmarks.measurement import Measurement
 
@@ -32,8 +33,8 @@ def cut_and_report(small: str, large: str, part: str) -> dict[str, Any]:
 
 def _cut(volume: Path, part: Path, quota: int) -> float:
     start = time.process_time()
-    result = cut_volume(CutJob(volume.name, volume, part, quota, "published", 224, 0))
-    assert result.slices == quota, result.refused
+    result = cut_volume(SliceJob(volume.name, volume, part, quota, "published", 224, 0))
+    assert result.slices == quota, result.refusal
     return time.process_time() - start
 
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from components.ingest.near_copies.groups import find_near_copies
+from components.ingest.slice_files import SliceJob
 from components.ingest.sources.manifest import Scan
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.volume_slices import cut_volume
 from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.scanner import Artefacts, add_noise
 from components.phantoms.specimen import Specimen, make_specimen
@@ -56,7 +57,7 @@ def write_scans(folder: Path, size: int, seed: int = 0) -> Iterator[Scan]:
 def count_found(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tuple[int, int]:
     """Return the number of rescans joined with their originals, and of groups with other members."""
     scans = list(write_scans(folder, size, seed))
-    jobs = [CutJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
+    jobs = [SliceJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
     results = map_in_order(cut_volume, jobs, workers, "components.ingest.preload")
     fingerprints = [result.fingerprint for _, result in results]
     groups = [group.specimens for group in find_near_copies(scans, fingerprints)]

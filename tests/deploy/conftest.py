@@ -1,4 +1,4 @@
-"""A served model on disk, and the fake cluster that it is deployed to."""
+"""Fixtures: a served model on disk, and the fake cluster that it is deployed to."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,19 +10,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from components.deploy.canary.settings import CanarySettings
-from components.deploy.kserve.report import RolledOut
-from components.deploy.kserve.rollout import Patience
+from components.deploy.canary.settings import CanarySettings, CanaryTrial, Retries
+from components.deploy.kserve.report import RolloutResult
 from components.deploy.kserve.target import roll_out
-from components.deploy.verified_model import open_publication
+from components.deploy.verified_model import verify_model
 from components.shared.contracts import Example, GateVerdict, ModelCard
+from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
 from tests.deploy.fake_cluster import FakeCluster, make_handler, write_kubeconfig
 from tests.deploy.revisions import OLD
 
 
-def write_served_model(
-    folder: Path, passed: bool = True, name: str = "foraminifera", mark: str = "a", examples: int = 1
+def write_artifact(
+    folder: Path, gate_passed: bool = True, name: str = "foraminifera", mark: str = "a", examples: int = 1
 ) -> Path:
     version = folder / "1"
     (version / "variables").mkdir(parents=True)
@@ -32,7 +32,7 @@ def write_served_model(
     (version / "reference.parquet").write_bytes(b"reference")
     for number in range(examples):
         (version / "examples" / f"{number}.png").write_bytes(b"png")
-    reasons = () if passed else ("accuracy 0.50 is below 0.95",)
+    reasons = () if gate_passed else ("accuracy 0.50 is below 0.95",)
     card = ModelCard(
         name=name,
         classes=("Alveolina", "Orbitoides"),
@@ -42,7 +42,7 @@ def write_served_model(
         rule="mean",
         metrics={"accuracy": 0.97},
         thresholds={"confidence": 0.5},
-        gate=GateVerdict(passed=passed, accuracy=0.97 if passed else 0.5, threshold=0.95, reasons=reasons),
+        gate=GateVerdict(passed=gate_passed, accuracy=0.97 if gate_passed else 0.5, threshold=0.95, reasons=reasons),
         data_hash="0" * 64,
         code_version="0.1.0",
         examples=tuple(
@@ -50,27 +50,28 @@ def write_served_model(
             for number in range(examples)
         ),
     )
-    card.write(version / "model.json")
+    card.write(version / CARD_FILE)
     sign_folder(version, None)
     return folder
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Path:
-    return write_served_model(tmp_path / "served")
+def artifact(tmp_path: Path) -> Path:
+    """Folder of a served model, the parent of its version folder."""
+    return write_artifact(tmp_path / "artifact")
 
 
 @pytest.fixture
-def make_served(tmp_path: Path) -> Callable[..., Path]:
+def make_artifact(tmp_path: Path) -> Callable[..., Path]:
     def make(label: str, **options: Any) -> Path:
-        return write_served_model(tmp_path / label, mark=label, **options)
+        return write_artifact(tmp_path / label, mark=label, **options)
 
     return make
 
 
 @contextmanager
-def answering(fake: FakeCluster, kubeconfig: Path) -> Iterator[None]:
-    """Lets a fake cluster answer over HTTP for the block."""
+def serve_cluster(fake: FakeCluster, kubeconfig: Path) -> Iterator[None]:
+    """Serve a fake cluster over HTTP."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(fake))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     fake.address = f"http://127.0.0.1:{server.server_port}"
@@ -87,10 +88,10 @@ def cluster(
     monkeypatch: pytest.MonkeyPatch,
     complaints_of_crd: Callable[[dict[str, Any]], list[str]],
 ) -> Iterator[FakeCluster]:
-    """A cluster of FakeCluster's kind, or of the kind that an indirect parameter names."""
+    """FakeCluster, or the class in an indirect parameter."""
     fake = getattr(request, "param", FakeCluster)(complaints_of_crd)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    with answering(fake, tmp_path / "kubeconfig"):
+    with serve_cluster(fake, tmp_path / "kubeconfig"):
         yield fake
 
 
@@ -101,22 +102,24 @@ def unreachable_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def deploy(cluster: FakeCluster) -> Callable[..., RolledOut]:
-    """Returns a function that rolls a model out to kserve://lab/forams with few pairs and short pauses."""
+def deploy(cluster: FakeCluster) -> Callable[..., RolloutResult]:
+    """Function that deploys an artifact to kserve://lab/forams with few pairs and short pauses."""
 
-    def to_cluster(served: Path, uri: str, timeout: float = 3.0, data: Path | None = None, **changes: Any) -> RolledOut:
-        predictors = f"{cluster.address}/{{namespace}}/{{service}}"
-        settings = CanarySettings(**{"pairs": 20, "slower": 1000, "predictor": predictors, **changes})
-        publication = open_publication(served, uri, "foraminifera")
-        return roll_out(publication, urlsplit("kserve://lab/forams"), settings, data, Patience(timeout, 0.002))
+    def to_cluster(
+        artifact: Path, uri: str, timeout: float = 3.0, data: Path | None = None, **settings: Any
+    ) -> RolloutResult:
+        predictor = f"{cluster.address}/{{namespace}}/{{service}}"
+        canary = CanarySettings(**{"pairs": 20, "slower": 1000, "predictor": predictor, **settings})
+        model = verify_model(artifact, uri, "foraminifera")
+        return roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(canary, data, Retries(timeout, 0.002)))
 
     return to_cluster
 
 
 @pytest.fixture
-def first(served: Path, cluster: Any, deploy: Any) -> Path:
-    """Serves the old model and forgets how."""
-    deploy(served, OLD)
-    for seen in (cluster.requests, cluster.asked, cluster.asked_directly, cluster.users):
-        seen.clear()
-    return served
+def served_artifact(artifact: Path, cluster: Any, deploy: Any) -> Path:
+    """Artifact that the cluster serves under the URI OLD; the recorded requests are empty."""
+    deploy(artifact, OLD)
+    for requests in (cluster.requests, cluster.asked, cluster.asked_directly, cluster.users):
+        requests.clear()
+    return artifact

@@ -1,4 +1,4 @@
-"""A Kubernetes API server over HTTP with a controller that behaves like KServe's, in both deployment modes."""
+"""Fake Kubernetes API server over HTTP with a controller that behaves like KServe's in Standard mode."""
 
 import copy
 import json
@@ -15,8 +15,8 @@ import yaml
 Answer = tuple[int, dict[str, Any]]
 
 
-def merged(target: Any, patch: Any) -> Any:
-    """Applies a JSON merge patch (RFC 7396)."""
+def merge(target: Any, patch: Any) -> Any:
+    """Return a document after a JSON merge patch (RFC 7396)."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -24,16 +24,16 @@ def merged(target: Any, patch: Any) -> Any:
         if value is None:
             result.pop(key, None)
         else:
-            result[key] = merged(result.get(key), value)
+            result[key] = merge(result.get(key), value)
     return result
 
 
 class FakeCluster:
-    """InferenceServices, their Deployments and ConfigMaps in memory, and users who ask all the time.
+    """InferenceServices, their Deployments and ConfigMaps in memory, with a user request after each API request.
 
-    As in KServe's Standard mode, the status keeps the old Ready until the new Deployment is complete, and
-    observedGeneration is that of the transformer's Deployment, which a new model does not change. The pods before
-    serve until their Deployment is complete; a Deployment that is no longer asked for is gone at once.
+    As in KServe's Standard mode, the Ready condition remains True until the new Deployment is complete, and
+    observedGeneration is that of the transformer's Deployment, which a new model does not change. Old pods serve
+    until the new Deployment is complete; a Deployment that is no longer requested is deleted at once.
     """
 
     def __init__(self, complaints_of_crd: Callable[[dict[str, Any]], list[str]]) -> None:
@@ -58,22 +58,22 @@ class FakeCluster:
         self.lose_connection: Callable[[str, str], str] = lambda _method, _path: ""
         self._lock = threading.Lock()
         self._resource_version = 100
-        self._answered: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     def handle(self, method: str, path: str, content_type: str, body: Any) -> Answer | None:
-        """Returns None when the connection is to be lost."""
+        """Return the answer to a request, or None to drop the connection."""
         with self._lock:
             self.requests.append((method, path, body))
-            lost = self.lose_connection(method, path)
-            answer = None if lost == "before" else self._handle(method, path, content_type, body)
-            self._let_a_user_ask()
+            loss = self.lose_connection(method, path)
+            answer = None if loss == "before" else self._handle(method, path, content_type, body)
+            self._send_user_request()
         time.sleep(0.0 if answer is None else answer[1].pop("seconds", 0.0))
-        return None if lost else copy.deepcopy(answer)
+        return None if loss else copy.deepcopy(answer)
 
     def _handle(self, method: str, path: str, content_type: str, body: Any) -> Answer:
-        forced = self.answer_instead(method, path)
-        if forced is not None:
-            return forced
+        override = self.answer_instead(method, path)
+        if override is not None:
+            return override
         if path.endswith(":predict"):
             return self._predict(path, body)
         parts = path.strip("/").split("/")
@@ -87,7 +87,7 @@ class FakeCluster:
         return actions[method](parts[4], parts[6] if len(parts) > 6 else "", body)
 
     def restore(self, service: dict[str, Any], forget: str) -> None:
-        """Goes back to a service that is ready and knows nothing of a model."""
+        """Reset the state to a ready service, without registry entries that contain `forget`."""
         key = (service["metadata"]["namespace"], service["metadata"]["name"])
         self.services[key] = copy.deepcopy(service)
         self._number(self.services[key])
@@ -107,7 +107,7 @@ class FakeCluster:
         return entries[0]
 
     def _predict(self, path: str, body: Any) -> Answer:
-        """Answers as the model of `write_served_model` does, unless told to err."""
+        """Answer as the model of `write_artifact` does, apart from the configured failures."""
         place, _, name = path.removesuffix(":predict").rpartition("/v1/models/")
         if place:
             namespace, deployment = place.strip("/").split("/")
@@ -130,17 +130,17 @@ class FakeCluster:
         species = "Orbitoides" if self._due(f"{uri} disagrees", share) else "Alveolina"
         return {"scores": scores, "species": species}
 
-    def _due(self, what: str, share: float) -> bool:
-        """Returns True in this share of the calls, evenly spread."""
-        self._answered[what] += 1
-        return int(self._answered[what] * share) > int((self._answered[what] - 1) * share)
+    def _due(self, event: str, share: float) -> bool:
+        """Return True in this share of the calls, evenly spread."""
+        self._counts[event] += 1
+        return int(self._counts[event] * share) > int((self._counts[event] - 1) * share)
 
     def _pods(self, namespace: str, deployment: str) -> str | None:
-        """Returns the model that a Deployment's pods serve, None if none does."""
+        """Return the URI of the model that a Deployment's pods serve, or None."""
         return self.deployments.get((namespace, deployment), {}).get("serving")
 
-    def _let_a_user_ask(self) -> None:
-        """Notes which model answers a user, None if none does; the canary's users are in the majority here."""
+    def _send_user_request(self) -> None:
+        """Record the model that answers a user, or None; a canary with a share answers all users here."""
         for namespace, name in self.services:
             if (namespace, name) not in self.seen_ready:
                 continue
@@ -165,19 +165,19 @@ class FakeCluster:
             return 404, {"message": "not found"}
         if self._conflicts_with(current, body):
             return 409, {"message": "the object has been modified"}
-        return self._store((namespace, name), merged(current, body))
+        return self._store((namespace, name), merge(current, body))
 
     def _conflicts_with(self, current: dict[str, Any], body: Any) -> bool:
-        wanted = body["metadata"].get("resourceVersion")
-        if self.conflicts > 0 or wanted not in (None, current["metadata"]["resourceVersion"]):
+        resource_version = body["metadata"].get("resourceVersion")
+        if self.conflicts > 0 or resource_version not in (None, current["metadata"]["resourceVersion"]):
             self.conflicts -= 1
             return True
         return False
 
     def _store(self, key: tuple[str, str], service: dict[str, Any]) -> Answer:
-        complaints = self.complaints_of_crd(service)
-        if complaints:
-            return 422, {"message": "; ".join(complaints)}
+        violations = self.complaints_of_crd(service)
+        if violations:
+            return 422, {"message": "; ".join(violations)}
         self._number(service)
         service["metadata"]["generation"] += 1
         self.services[key] = copy.deepcopy(service)
@@ -200,22 +200,22 @@ class FakeCluster:
         elif method == "PATCH":
             if self._conflicts_with(current, body):
                 return 409, {"message": "the object has been modified"}
-            self.config_maps[key] = merged(current, body)
+            self.config_maps[key] = merge(current, body)
         if method != "GET":
             self._number(self.config_maps[key])
         return 200, self.config_maps[key]
 
     def _reconcile(self, key: tuple[str, str]) -> None:
-        """Gives each predictor and the transformer its Deployment."""
+        """Update the Deployments of the predictors and the transformer."""
         namespace, name = key
         spec = self.services[key]["spec"]
         predictors = {f"{name}-predictor": spec["predictor"]}
         for entry in spec.get("canary") or []:
-            merged_predictor = merged(spec["predictor"], entry["predictor"])
+            merged_predictor = merge(spec["predictor"], entry["predictor"])
             predictors[f"{name}-{entry['predictor']['name']}-predictor"] = merged_predictor
-        for gone in [place for place in self.deployments if place[0] == namespace and place[1].endswith("-predictor")]:
-            if gone[1] not in predictors:
-                del self.deployments[gone]
+        for place in list(self.deployments):
+            if place[0] == namespace and place[1].endswith("-predictor") and place[1] not in predictors:
+                del self.deployments[place]
         for deployment, predictor in predictors.items():
             annotations = predictor.get("annotations", {})
             self._deploy((namespace, deployment), annotations, predictor["model"].get("storageUri"), [])

@@ -1,4 +1,4 @@
-"""The fake cluster in KServe's Knative mode: revisions, and a route that divides the requests."""
+"""Fake cluster in KServe's Knative mode: revisions, and a route that divides the requests."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ Key = tuple[str, str]
 
 
 class FakeKnative(FakeCluster):
-    """A change of the predictor, but not of its share, makes a revision, which is ready after a few looks."""
+    """Fake cluster in which each change of the predictor, except of its share, makes a revision."""
 
     def __init__(self, complaints_of_crd: Any) -> None:
         super().__init__(complaints_of_crd)
@@ -25,15 +25,15 @@ class FakeKnative(FakeCluster):
         if not revisions or revisions[-1]["template"] != template:
             name = f"{key[1]}-predictor-{len(revisions) + 1:05d}"
             uri = predictor["model"].get("storageUri")
-            revisions.append({"name": name, "uri": uri, "template": template, "looks": 0, "ready": False})
+            revisions.append({"name": name, "uri": uri, "template": template, "reads": 0, "ready": False})
         self._report(key)
 
     def _get(self, namespace: str, name: str, body: Any) -> Answer:
         key = (namespace, name)
         if key in self.services:
             newest = self.revisions[key][-1]
-            newest["looks"] += 1
-            newest["ready"] |= newest["looks"] > self.polls_until_ready and newest["uri"] not in self.unloadable
+            newest["reads"] += 1
+            newest["ready"] |= newest["reads"] > self.polls_until_ready and newest["uri"] not in self.unloadable
             self._report(key)
         return super()._get(namespace, name, body)
 
@@ -73,7 +73,7 @@ class FakeKnative(FakeCluster):
                     return str(revision["uri"])
         return None
 
-    def _let_a_user_ask(self) -> None:
+    def _send_user_request(self) -> None:
         for key in self.seen_ready:
             newest, share = self.revisions[key][-1], self._predictor(key).get("canaryTrafficPercent")
             self.users.append(newest["uri"] if share and newest["ready"] else self.rolled_out[key]["uri"])

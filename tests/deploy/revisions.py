@@ -1,17 +1,30 @@
-"""What a cluster serves after a roll-out, and what it was told meanwhile."""
+"""Assertions on the model that a fake cluster serves after a rollout, and on the patches that it received."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-from components.deploy.kserve.inference_service import ServedModel, served_model
+import pytest
+
+from components.deploy.kserve.inference_service import ModelVersion, requested_model
+from components.deploy.kserve.report import RolledBackError
 
 KEY = ("lab", "forams")
 OLD, NEW = "s3://runs/a", "s3://runs/b"
 PATH = "/apis/serving.kserve.io/v1beta1/namespaces/lab/inferenceservices/forams"
 
 
-def stable(cluster: Any) -> ServedModel | None:
-    return served_model(cluster.services[KEY])
+def stable(cluster: Any) -> ModelVersion | None:
+    return requested_model(cluster.services[KEY])
+
+
+@contextmanager
+def rollback_to(version: int, reason: str) -> Iterator[None]:
+    """Check that the block ends in a rollback to a version for a reason."""
+    with pytest.raises(RolledBackError, match=reason) as error:
+        yield
+    assert error.value.result.version == version
 
 
 def patches(cluster: Any) -> list[dict[str, Any]]:
@@ -19,7 +32,7 @@ def patches(cluster: Any) -> list[dict[str, Any]]:
 
 
 def promotions(cluster: Any) -> int:
-    """Counts the times that the stable predictor began to serve the new model."""
+    """Return how often the stable predictor started to serve the new model."""
     uris = [OLD, *(spec["predictor"]["model"]["storageUri"] for spec in patches(cluster) if "predictor" in spec)]
     return sum(after == NEW != before for before, after in pairwise(uris))
 

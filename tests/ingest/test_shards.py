@@ -1,4 +1,4 @@
-"""Shards, workers and runs that were killed: always the same bytes."""
+"""Shards, workers and killed runs give the same bytes."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from kfp import dsl, local
 from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset, merge_dataset
+from components.ingest.dataset_pages import grey_counts
 from components.ingest.merge import merge_shards
-from components.ingest.pages.report import grey_counts
-from components.ingest.plan import IngestPlan, make_plan, read_plan, write_plan
+from components.ingest.plan import IngestPlan, make_plan, read_plan, spread_quotas, write_plan
 from components.ingest.shards import RESULTS_FILE, SHARD_FILE, ShardInfo, cut_shard
+from components.ingest.slice_files import SliceResult
 from components.ingest.sources.manifest import Scan
-from components.ingest.volume_slices import CutResult
 from components.shared.errors import BadConfigError, ContractError
 from components.shared.slices import read_index, read_info
 
@@ -36,7 +36,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def spoil(folder: Path) -> None:
-    """Adds what only a shard or the merge can refuse: a truncated volume, a copy in another species, a copy."""
+    """Add files that a shard or the merge refuses: a truncated volume, and copies in the same and another species."""
     first, second = (sorted((folder / "volumes" / species).iterdir()) for species in ("Orbitoides", "Lockhartia"))
     (folder / "cut.nii.gz").write_bytes(first[0].read_bytes()[:-2000])
     shutil.copy(first[1], folder / "copy.nii.gz")
@@ -54,13 +54,13 @@ def spoilt(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(spoilt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data set of one shard and one worker."""
+    """Make the data set with one shard and one worker."""
     folder = tmp_path_factory.mktemp("whole") / "slices"
     make_dataset(spoilt, folder, CONFIG)
     return folder
 
 
-def test_shares_of_refused_volumes_go_to_the_rest_of_their_species(whole: Path) -> None:
+def test_quotas_of_refused_volumes_go_to_others_of_their_species(whole: Path) -> None:
     assert [refusal.path for refusal in read_info(whole).refused] == [
         "volumes/Lockhartia/lockhartia-002.nii.gz",
         "cut.nii.gz",
@@ -82,21 +82,21 @@ def test_neither_shards_nor_workers_change_a_byte(
 
 @dsl.pipeline
 def slices_alone(volumes: str, shards: int) -> None:
-    planned = ingest_plan(volumes=volumes, image_size=32, slices_per_species=30, planes="random", seed=7, shards=shards)
-    with dsl.ParallelFor(planned.outputs["Output"]) as shard:
-        cut = ingest_cut(plan=planned.outputs["plan"], shard=shard)
-    ingest(plan=planned.outputs["plan"], parts=dsl.Collected(cut.outputs["parts"]))
+    plan = ingest_plan(volumes=volumes, image_size=32, slices_per_species=30, planes="random", seed=7, shards=shards)
+    with dsl.ParallelFor(plan.outputs["Output"]) as shard:
+        cut = ingest_cut(plan=plan.outputs["plan"], shard=shard)
+    ingest(plan=plan.outputs["plan"], slice_files=dsl.Collected(cut.outputs["slice_files"]))
 
 
-def test_three_shards_of_a_pipeline_make_the_bytes_of_one(spoilt: Path, whole: Path, tmp_path: Path) -> None:
+def test_three_shards_of_a_pipeline_give_the_bytes_of_one(spoilt: Path, whole: Path, tmp_path: Path) -> None:
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "pipeline"))
     slices_alone(volumes=str(spoilt), shards=3)
-    (made,) = (tmp_path / "pipeline").glob("*/ingest/slices")
-    assert content(made) == content(whole)
-    assert len(list((tmp_path / "pipeline").glob("*/**/ingest-cut/parts"))) == 3
+    (folder,) = (tmp_path / "pipeline").glob("*/ingest/slices")
+    assert content(folder) == content(whole)
+    assert len(list((tmp_path / "pipeline").glob("*/**/ingest-cut/slice_files"))) == 3
 
 
-def test_specimens_are_dealt_out_whole_and_evenly(own_phantoms: Path) -> None:
+def test_specimens_are_assigned_to_shards_whole_and_evenly(own_phantoms: Path) -> None:
     for species in ("Elphidiella", "Lockhartia", "Orbitoides"):
         one, two = sorted((own_phantoms / "volumes" / species).iterdir())[:2]
         two.rename(one.with_name(one.name.replace(".nii.gz", "_scan2.nii.gz")))
@@ -105,7 +105,7 @@ def test_specimens_are_dealt_out_whole_and_evenly(own_phantoms: Path) -> None:
     shards_of = {(scan.specimen, shard) for scan, shard in zip(plan.scans, plan.shards, strict=True)}
     assert len(shards_of) == len({scan.specimen for scan in plan.scans}) == 12
     assert Counter(shard for _, shard in shards_of) == {0: 3, 1: 3, 2: 3, 3: 3}
-    assert plan.numbers() == [0, 1, 2, 3]
+    assert plan.shard_numbers() == [0, 1, 2, 3]
 
 
 def test_a_plan_is_read_as_it_was_written(phantoms: Path, tmp_path: Path) -> None:
@@ -121,54 +121,66 @@ def test_an_impossible_number_of_shards_is_bad_configuration(shards: int, phanto
         make_plan(phantoms, CONFIG, shards)
 
 
-def test_shards_that_are_not_all_of_one_plan_are_not_merged(phantoms: Path, tmp_path: Path) -> None:
+def test_incomplete_shards_or_shards_of_another_plan_are_refused(phantoms: Path, tmp_path: Path) -> None:
     plan = make_plan(phantoms, CONFIG, shards=2)
     for shard in (0, 1):
         cut_shard(plan, shard, tmp_path / str(shard))
-    cut_shard(make_plan(phantoms, CONFIG.model_copy(update={"seed": 8}), shards=2), 1, tmp_path / "foreign")
-    shutil.copytree(tmp_path / "0", tmp_path / "unfinished")
-    (tmp_path / "unfinished" / SHARD_FILE).unlink()
-    for names, complaint in (
+    cut_shard(make_plan(phantoms, CONFIG.model_copy(update={"seed": 8}), shards=2), 1, tmp_path / "other-plan")
+    shutil.copytree(tmp_path / "0", tmp_path / "incomplete")
+    (tmp_path / "incomplete" / SHARD_FILE).unlink()
+    for names, text in (
         (("0",), "each of 0 to 1 once"),
         (("0", "0"), "each of 0 to 1 once"),
-        (("0", "foreign"), "another plan"),
-        (("unfinished", "1"), "does not exist"),
+        (("0", "other-plan"), "another plan"),
+        (("incomplete", "1"), "does not exist"),
     ):
-        with pytest.raises(ContractError, match=complaint):
+        with pytest.raises(ContractError, match=text):
             merge_dataset(plan, [tmp_path / name for name in names], tmp_path / "slices")
     assert not list(tmp_path.glob("*slices*"))
 
 
-def made_up_shard(folder: Path, scans: int) -> IngestPlan:
-    """A plan of volumes that do not exist, and its shard as if they had been cut."""
-    named = [Scan(f"volumes/{n}.nii.gz", Path(f"/{n}.nii.gz"), f"species {n % 3}", f"{n}", "", 9) for n in range(scans)]
+def fake_shard(folder: Path, scans: int) -> IngestPlan:
+    """Write the shard of a plan whose volumes do not exist, and return the plan."""
+    named_scans = [
+        Scan(f"volumes/{n}.nii.gz", Path(f"/{n}.nii.gz"), f"species {n % 3}", f"{n}", "", 9) for n in range(scans)
+    ]
     config = CONFIG.model_copy(update={"slices_per_species": scans})
-    plan = IngestPlan(source="/", config=config, scans=named, shards=(0,) * scans, refused=(), largest=9)
+    quotas = spread_quotas(named_scans, scans)
+    plan = IngestPlan(
+        source="/",
+        config=config,
+        scans=named_scans,
+        shards=(0,) * scans,
+        quotas=tuple(quotas[scan.path] for scan in named_scans),
+        refusals=(),
+        max_bytes=9,
+    )
     folder.mkdir()
     with (folder / RESULTS_FILE).open("w") as file:
         for number in range(scans):
-            result = CutResult(1, f"{number:064x}", (10**6 + number,) * 256)
+            result = SliceResult(1, f"{number:064x}", (10**6 + number,) * 256)
             file.write(json.dumps({"number": number, **asdict(result)}) + "\n")
     ShardInfo(plan=plan.digest(), shard=0, scans=scans).write(folder / SHARD_FILE)
     return plan
 
 
-def test_a_shard_whose_results_are_not_whole_is_not_merged(tmp_path: Path) -> None:
-    plan = made_up_shard(tmp_path / "shard", 6)
+def test_a_shard_with_incomplete_results_is_refused(tmp_path: Path) -> None:
+    plan = fake_shard(tmp_path / "shard", 6)
     file = tmp_path / "shard" / RESULTS_FILE
-    whole = file.read_bytes()
-    for left in (whole[:-20], b"".join(whole.splitlines(keepends=True)[:5]), b"[]\n" * 6, b"5\n" * 6, None):
-        file.unlink() if left is None else file.write_bytes(left)
-        with pytest.raises(ContractError, match=r"results.jsonl ends or is damaged at line \d: expected 6 whole lines"):
+    complete = file.read_bytes()
+    first_lines = b"".join(complete.splitlines(keepends=True)[:5])
+    for damage in (complete[:-20], first_lines, b"[]\n" * 6, b"5\n" * 6, None):
+        file.unlink() if damage is None else file.write_bytes(damage)
+        with pytest.raises(ContractError, match=r"results.jsonl ends or is damaged at line \d: expected 6"):
             merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
 
 
-def test_the_merge_holds_little_more_than_the_names_of_the_volumes(tmp_path: Path) -> None:
-    plan = made_up_shard(tmp_path / "shard", 2000)
+def test_the_merge_does_not_hold_the_histograms_in_memory(tmp_path: Path) -> None:
+    plan = fake_shard(tmp_path / "shard", 2000)
     (tmp_path / "again").mkdir()
     tracemalloc.start()
-    cutting = merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
-    counts = grey_counts(cutting.outcomes())
+    state = merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
+    counts = grey_counts(state.complete_results())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sum(int(count.sum()) for count in counts.values()) == 256 * sum(10**6 + n for n in range(2000))
@@ -186,9 +198,8 @@ MERGE = """
 import sys
 from pathlib import Path
 from components.ingest.plan import read_plan
-from components.ingest.volume_slices import CutResult
 from components.ingest.dataset import merge_dataset
-merge_dataset(read_plan(Path(sys.argv[1])), [Path(part) for part in sys.argv[3:]], Path(sys.argv[2]))
+merge_dataset(read_plan(Path(sys.argv[1])), [Path(folder) for folder in sys.argv[3:]], Path(sys.argv[2]))
 """
 
 
@@ -198,21 +209,21 @@ def start(code: str, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, start_new_session=True)
 
 
-def kill_when_begun(process: subprocess.Popen[bytes], begun: Path, wait: float) -> None:
-    """Kills a process alone, not its workers, some time after it has begun to write."""
-    while process.poll() is None and not begun.exists():
+def kill_when_started(process: subprocess.Popen[bytes], first_file: Path, wait: float) -> None:
+    """Kill a process, but not its workers, some time after it has started to write."""
+    while process.poll() is None and not first_file.exists():
         time.sleep(0.002)
     time.sleep(wait)
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
-def test_a_shard_that_was_killed_starts_clean(spoilt: Path, tmp_path: Path) -> None:
+def test_a_killed_shard_can_be_run_again(spoilt: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"slices_per_species": 600, "workers": 2})
     write_plan(tmp_path, make_plan(spoilt, config))
     cut_shard(read_plan(tmp_path), 0, tmp_path / "expected")
     for moment in (0.0, 0.4):
-        kill_when_begun(start(CUT, tmp_path, 0, tmp_path / "shard"), tmp_path / ".shard.unfinished", moment)
+        kill_when_started(start(CUT, tmp_path, 0, tmp_path / "shard"), tmp_path / ".shard.unfinished", moment)
         assert not (tmp_path / "shard").exists()
     assert start(CUT, tmp_path, 0, tmp_path / "shard").wait() == 0
     assert content(tmp_path / "shard") == content(tmp_path / "expected")
@@ -220,27 +231,27 @@ def test_a_shard_that_was_killed_starts_clean(spoilt: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_steps_killed_at_random_moments_and_run_again_make_the_same_bytes(
-    spoilt: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_steps_killed_at_random_and_run_again_give_the_same_bytes(spoilt: Path, whole: Path, tmp_path: Path) -> None:
     moments = random.Random(1)
     write_plan(tmp_path, make_plan(spoilt, CONFIG.model_copy(update={"workers": 2}), 3))
-    parts = [tmp_path / f"part-{shard}" for shard in range(3)]
-    for shard, part in enumerate(parts):
+    folders = [tmp_path / f"shard-{shard}" for shard in range(3)]
+    for shard, folder in enumerate(folders):
         for _ in range(2):
-            kill_when_begun(
-                start(CUT, tmp_path, shard, part), part.with_name(f".{part.name}.unfinished"), moments.random() / 3
+            kill_when_started(
+                start(CUT, tmp_path, shard, folder),
+                folder.with_name(f".{folder.name}.unfinished"),
+                moments.random() / 3,
             )
-        assert start(CUT, tmp_path, shard, part).wait() == 0
+        assert start(CUT, tmp_path, shard, folder).wait() == 0
     for _ in range(4):
-        merge = start(MERGE, tmp_path, tmp_path / "slices", *parts)
-        kill_when_begun(merge, tmp_path / ".slices.unfinished", 2 * moments.random())
-    assert start(MERGE, tmp_path, tmp_path / "slices", *parts).wait() == 0
+        merge = start(MERGE, tmp_path, tmp_path / "slices", *folders)
+        kill_when_started(merge, tmp_path / ".slices.unfinished", 2 * moments.random())
+    assert start(MERGE, tmp_path, tmp_path / "slices", *folders).wait() == 0
     assert content(tmp_path / "slices") == content(whole)
 
 
-def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
-    """The parent of the workers is a process that is killed; they write their numbers, and are soon gone."""
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    """Start a parent that is killed once its workers have written their process ids."""
     (tmp_path / "orphans.py").write_text(
         "import os, sys, time\n"
         "from pathlib import Path\n"
@@ -266,8 +277,8 @@ def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None
     assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> None:
-    """A mapped file that shrinks ends the process that reads it by this signal."""
+def test_a_worker_killed_by_the_system_is_reported_in_one_line(tmp_path: Path) -> None:
+    """Send SIGBUS to a worker: the kernel does so if a mapped file shrinks."""
     (tmp_path / "shrinking.py").write_text(
         "import os, signal\n"
         "from components.shared.errors import exit_on_error\n"
@@ -281,21 +292,21 @@ def test_a_worker_that_the_system_ends_makes_one_sentence(tmp_path: Path) -> Non
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     command = [sys.executable, str(tmp_path / "shrinking.py")]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert ended.stdout.startswith(
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stdout.startswith(
         "[ingest] failed: the system ended a worker process, for lack of memory or because a"
     )
-    assert ended.stderr == ""
+    assert process.stderr == ""
 
 
-def test_workers_begin_with_the_compiled_functions_in_memory() -> None:
+def test_workers_start_with_the_compiled_functions_in_memory() -> None:
     script = (
         "from components.shared.workers import worker_pool\n"
         "with worker_pool(['components.ingest.volume_slices', 'components.ingest.preload'], 1) as pool:\n"
         "    print(*pool.submit(eval, \"sorted(__import__('sys').modules)\").result())\n"
     )  # a process of its own: what its workers are forked from is begun once for all pools
     command = [sys.executable, "-c", script]
-    loaded = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
-    assert "components.ingest.preload" in loaded.split()
-    assert "tensorflow" not in loaded.split()
+    modules = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
+    assert "components.ingest.preload" in modules.split()
+    assert "tensorflow" not in modules.split()

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.ingest.volume_slices import CutJob, cut_volume
+from components.ingest.slice_files import SliceJob
+from components.ingest.volume_slices import cut_volume
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.specimen import Specimen, find_specimen
 
@@ -19,12 +20,12 @@ def test_a_file_that_changes_while_it_is_read_is_rejected(
     ball: np.ndarray, write_nifti: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     file = write_nifti(ball, name)
-    job = CutJob(name, file, tmp_path / "part", 5, "random", 32, 0)
+    job = SliceJob(name, file, tmp_path / "part", 5, "random", 32, 0)
     assert cut_volume(job).slices == 5
     monkeypatch.setattr("components.ingest.volume_slices.find_specimen", lambda volume: _touch_and_find(file, volume))
-    assert "changed while it was read" in cut_volume(job).refused
+    assert "changed while it was read" in cut_volume(job).refusal
     file.unlink()
-    assert "cannot be read" in cut_volume(job).refused
+    assert "cannot be read" in cut_volume(job).refusal
 
 
 def _touch_and_find(file: Path, volume: Volume) -> Specimen:

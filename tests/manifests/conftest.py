@@ -1,4 +1,4 @@
-"""The manifests as kubectl builds them."""
+"""Fixtures: the manifests as built by kubectl."""
 
 import os
 import shutil
@@ -18,29 +18,29 @@ BUILDS = ("base", "overlays/kind", "overlays/production")
 
 @cache
 def build(name: str) -> str:
-    return kustomized(MANIFESTS / name)
+    return run_kustomize(MANIFESTS / name)
 
 
-def kustomized(folder: Path) -> str:
+def run_kustomize(folder: Path) -> str:
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kubectl = shutil.which("kubectl", path=search)
-    assert kubectl is not None, "kubectl is missing: the development dependencies bring it"
-    built = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    assert not built.stderr, built.stderr
-    return built.stdout
+    assert kubectl is not None, "kubectl is missing: install the development dependencies"
+    process = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr, process.stderr
+    return process.stdout
 
 
 @pytest.fixture(params=BUILDS)
 def documents(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """The documents of the base and of each overlay."""
+    """Return the documents of the base and of each overlay."""
     return list(yaml.safe_load_all(build(request.param)))
 
 
 @pytest.fixture
 def kustomize() -> Callable[[Path], list[dict[str, Any]]]:
-    """Returns a function that builds the documents of any folder."""
-    return lambda folder: list(yaml.safe_load_all(kustomized(folder)))
+    """Return a function that builds the documents of any folder."""
+    return lambda folder: list(yaml.safe_load_all(run_kustomize(folder)))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def documents_of() -> Callable[[str], list[dict[str, Any]]]:
 
 
 def pod_specs(documents: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields what becomes a pod's spec; the InferenceService's containers may be called `model`."""
+    """Yield the pod specs of the documents; an InferenceService may name its container `model`."""
     for document in documents:
         where = f"{document['kind']}/{document['metadata']['name']}"
         if document["kind"] == "InferenceService":
@@ -62,5 +62,5 @@ def pod_specs(documents: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, 
 
 @pytest.fixture
 def pods(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Pod specs by what they belong to."""
+    """Pod specs by kind and name of their owner."""
     return dict(pod_specs(documents))

@@ -1,4 +1,4 @@
-"""The manifests build, fit their schemas, run restricted, and agree with the code."""
+"""Manifests: they build, match their schemas, run restricted, and agree with the code."""
 
 import subprocess
 import sys
@@ -35,22 +35,22 @@ def is_core(document: dict[str, Any]) -> bool:
     return "." not in group or group.endswith(".k8s.io")
 
 
-def test_core_kinds_fit_the_kubernetes_schemas(documents: Documents) -> None:
+def test_core_kinds_match_the_kubernetes_schemas(documents: Documents) -> None:
     core = [document for document in documents if is_core(document)]
     assert len(core) >= 8
     for document in core:
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
-def test_custom_kinds_fit_their_crd_schemas(
+def test_custom_kinds_match_their_crd_schemas(
     documents: Documents, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
     custom = [document for document in documents if not is_core(document)]
     assert "InferenceService" in {document["kind"] for document in custom}
-    assert [complaint for document in custom for complaint in complaints_of_crd(document)] == []
+    assert [violation for document in custom for violation in complaints_of_crd(document)] == []
 
 
-def test_a_typo_in_a_custom_kind_would_be_found(
+def test_a_typo_in_a_custom_kind_is_a_violation(
     documents: Documents, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
     (service,) = of_kind(documents, "InferenceService")
@@ -58,31 +58,31 @@ def test_a_typo_in_a_custom_kind_would_be_found(
     assert "storageUrl" in complaints_of_crd(service)[0]
 
 
-def test_the_manifest_is_the_inference_service_that_the_deploy_step_creates() -> None:
+def test_the_manifest_equals_the_deploy_steps_inference_service() -> None:
     path = ROOT / "manifests" / "base" / "inferenceservice.yaml"
     assert yaml.safe_load(path.read_text()) == inference_service(DEFAULT_NAME), "run the command in its first line"
 
 
-def test_the_command_writes_the_manifest_as_it_is() -> None:
+def test_the_command_writes_the_manifest() -> None:
     command = [sys.executable, "-m", "components.deploy.kserve.inference_service"]
-    written = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert written == (ROOT / "manifests" / "base" / "inferenceservice.yaml").read_text()
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert output == (ROOT / "manifests" / "base" / "inferenceservice.yaml").read_text()
 
 
-def test_applying_the_manifests_again_leaves_the_deployed_model_alone(documents: Documents) -> None:
+def test_applying_the_manifests_again_keeps_the_deployed_model(documents: Documents) -> None:
     (service,) = of_kind(documents, "InferenceService")
     assert "storageUri" not in service["spec"]["predictor"]["model"]
     assert "annotations" not in service["spec"]["predictor"]
 
 
-def test_the_base_names_no_namespace_and_the_overlays_one(
+def test_the_overlays_set_the_namespace_and_the_base_none(
     documents_of: Callable[[str], Documents],
 ) -> None:
     assert not [document for document in documents_of("base") if "namespace" in document["metadata"]]
     for overlay in ("overlays/kind", "overlays/production"):
         for document in documents_of(overlay):
-            named = document["metadata"]["name" if document["kind"] == "Namespace" else "namespace"]
-            assert named == "taxonflow", document
+            namespace = document["metadata"]["name" if document["kind"] == "Namespace" else "namespace"]
+            assert namespace == "taxonflow", document
 
 
 def test_the_namespaces_enforce_the_restricted_standard(documents_of: Callable[[str], Documents]) -> None:
@@ -91,7 +91,7 @@ def test_the_namespaces_enforce_the_restricted_standard(documents_of: Callable[[
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_every_pod_runs_as_a_plain_user_under_the_default_seccomp_profile(pods: Pods) -> None:
+def test_pods_run_unprivileged_under_the_default_seccomp_profile(pods: Pods) -> None:
     assert len(pods) == 3
     for where, pod in pods.items():
         assert pod["securityContext"]["runAsNonRoot"] is True, where
@@ -100,7 +100,7 @@ def test_every_pod_runs_as_a_plain_user_under_the_default_seccomp_profile(pods: 
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), where
 
 
-def test_every_container_drops_its_privileges_and_cannot_write_its_root(pods: Pods) -> None:
+def test_containers_drop_privileges_and_have_a_read_only_root(pods: Pods) -> None:
     for where, pod in pods.items():
         for container in (*pod["containers"], *pod.get("initContainers", [])):
             security = container["securityContext"]
@@ -111,7 +111,7 @@ def test_every_container_drops_its_privileges_and_cannot_write_its_root(pods: Po
             assert not [port for port in container.get("ports", []) if "hostPort" in port], where
 
 
-def test_every_pod_mounts_allowed_volumes_only_and_a_writable_tmp(pods: Pods) -> None:
+def test_every_pod_mounts_only_allowed_volumes_and_a_writable_tmp(pods: Pods) -> None:
     for where, pod in pods.items():
         kinds = {volume["name"]: (volume.keys() - {"name"}).pop() for volume in pod["volumes"]}
         assert set(kinds.values()) <= RESTRICTED_VOLUMES, where
@@ -139,11 +139,11 @@ def test_every_container_has_probes_requests_and_limits(pods: Pods) -> None:
             assert {"cpu", "memory"} <= container["resources"]["limits"].keys(), where
 
 
-def test_no_pod_gets_a_token_of_the_api(pods: Pods) -> None:
+def test_no_pod_mounts_an_api_token(pods: Pods) -> None:
     assert all(pod["automountServiceAccountToken"] is False for pod in pods.values())
 
 
-def test_images_are_those_of_the_code(pods: Pods) -> None:
+def test_images_equal_those_of_the_code(pods: Pods) -> None:
     images = {where.rpartition("/")[2]: pod["containers"][0].get("image") for where, pod in pods.items()}
     assert images == {"predictor": None, "transformer": SERVING_IMAGE, "taxonflow-monitor": MONITORING_IMAGE}
 
@@ -156,7 +156,7 @@ def test_images_are_those_of_the_code(pods: Pods) -> None:
         ("overlays/kind", TENSORFLOW_SERVING_VERSION.removesuffix("-gpu"), None),
     ],
 )
-def test_the_predictor_asks_for_a_gpu_except_on_kind(
+def test_the_predictor_requests_a_gpu_except_on_kind(
     documents_of: Callable[[str], Documents], build: str, version: str, gpus: str | None
 ) -> None:
     (service,) = of_kind(documents_of(build), "InferenceService")
@@ -165,31 +165,33 @@ def test_the_predictor_asks_for_a_gpu_except_on_kind(
     assert model["resources"]["limits"].get("nvidia.com/gpu") == gpus
 
 
-def test_the_deploy_steps_role_is_least(documents: Documents) -> None:
+def test_the_deploy_step_has_the_least_privileges(documents: Documents) -> None:
     (role,) = of_kind(documents, "Role")
-    granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    written = {(kind, verb) for kind in ("inferenceservices", "configmaps") for verb in ("get", "create", "patch")}
-    assert granted == written | {("deployments", "get")}
-    (binding,) = of_kind(documents, "RoleBinding")
-    assert {subject["kind"] for subject in binding["subjects"]} == {"ServiceAccount"}
-    named = {subject["name"] for subject in binding["subjects"]}
-    assert "taxonflow-deployer" in named <= {"taxonflow-deployer", "pipeline-runner", "default-editor"}
+    permissions = {
+        (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+    }
+    writes = {(kind, verb) for kind in ("inferenceservices", "configmaps") for verb in ("get", "create", "patch")}
+    assert permissions == writes | {("deployments", "get")}
+    (role_binding,) = of_kind(documents, "RoleBinding")
+    assert {subject["kind"] for subject in role_binding["subjects"]} == {"ServiceAccount"}
+    accounts = {subject["name"] for subject in role_binding["subjects"]}
+    assert "taxonflow-deployer" in accounts <= {"taxonflow-deployer", "pipeline-runner", "default-editor"}
     assert of_kind(documents, "ClusterRole") == of_kind(documents, "ClusterRoleBinding") == []
 
 
-def test_the_overlays_bind_the_accounts_that_kubeflow_gives_runs(
+def test_the_overlays_bind_kubeflows_default_accounts(
     documents_of: Callable[[str], Documents],
 ) -> None:
     for overlay, account in (
         ("kind", ("pipeline-runner", "kubeflow")),
         ("production", ("default-editor", "taxonflow")),
     ):
-        (binding,) = of_kind(documents_of(f"overlays/{overlay}"), "RoleBinding")
-        subjects = {(subject["name"], subject["namespace"]) for subject in binding["subjects"]}
+        (role_binding,) = of_kind(documents_of(f"overlays/{overlay}"), "RoleBinding")
+        subjects = {(subject["name"], subject["namespace"]) for subject in role_binding["subjects"]}
         assert subjects == {("taxonflow-deployer", "taxonflow"), account}
 
 
-def test_every_claim_account_and_config_map_that_a_pod_names_is_there(documents: Documents, pods: Pods) -> None:
+def test_every_claim_account_and_config_map_of_a_pod_exists(documents: Documents, pods: Pods) -> None:
     names = {(document["kind"], document["metadata"]["name"]) for document in documents}
     for where, pod in pods.items():
         if "serviceAccountName" in pod:
@@ -201,7 +203,7 @@ def test_every_claim_account_and_config_map_that_a_pod_names_is_there(documents:
                 assert ("ConfigMap", volume["configMap"]["name"]) in names, where
 
 
-def test_the_monitors_service_and_scrape_find_its_pod(documents_of: Callable[[str], Documents]) -> None:
+def test_the_monitors_service_and_scrape_select_its_pod(documents_of: Callable[[str], Documents]) -> None:
     documents = documents_of("overlays/production")
     (monitor,) = of_kind(documents, "Deployment")
     (service,) = of_kind(documents, "Service")
@@ -212,7 +214,7 @@ def test_the_monitors_service_and_scrape_find_its_pod(documents_of: Callable[[st
     assert scrape["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
-def test_the_arguments_of_our_containers_are_those_of_their_commands(
+def test_the_arguments_of_own_containers_are_options_of_their_commands(
     documents_of: Callable[[str], Documents],
 ) -> None:
     documents = documents_of("base")
@@ -227,5 +229,5 @@ def test_the_arguments_of_our_containers_are_those_of_their_commands(
         assert not [option for option in options if f"{option} " not in usage], usage
 
 
-def test_secrets_are_named_and_never_written(documents: Documents) -> None:
+def test_the_manifests_contain_no_secret(documents: Documents) -> None:
     assert of_kind(documents, "Secret") == []

@@ -1,4 +1,4 @@
-"""Optional components, each in an overlay with the base and with everything that production has."""
+"""Optional components, in overlays with the base and with the overlay `production`."""
 
 import re
 import shutil
@@ -24,32 +24,32 @@ BATCHING_PARAMETERS = {
     "allowed_batch_sizes",
     "pad_variable_length_inputs",
 }
-"""Of the message BatchingParameters in TensorFlow Serving's session_bundle_config.proto, which no package holds."""
+"""Fields of BatchingParameters in TensorFlow Serving's session_bundle_config.proto, which no package contains."""
 Documents = list[dict[str, Any]]
 Build = Callable[..., Documents]
 
 
 @pytest.fixture
 def build(tmp_path: Path, kustomize: Callable[[Path], Documents]) -> Build:
-    """Returns a function that builds an overlay of its own: a copy of the manifests with more components."""
+    """Return a function that builds a copy of the manifests with a further overlay of components."""
 
-    def built(overlay: str, *components: str, digests: str = "") -> Documents:
+    def build_overlay(overlay: str, *components: str, digests: str = "") -> Documents:
         copy = tmp_path / "manifests"
         shutil.copytree(MANIFESTS, copy)
         if digests:
             (copy / "components" / "image-digests" / "kustomization.yaml").write_text(digests)
-        own = copy / "overlays" / "own"
-        own.mkdir()
+        folder = copy / "overlays" / "test"
+        folder.mkdir()
         document = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": [f"../../{overlay}"],
             "components": [f"../../components/{name}" for name in components],
         }
-        (own / "kustomization.yaml").write_text(yaml.safe_dump(document))
-        return kustomize(own)
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
+        return kustomize(folder)
 
-    return built
+    return build_overlay
 
 
 def service_of(documents: Documents) -> dict[str, Any]:
@@ -57,20 +57,20 @@ def service_of(documents: Documents) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("overlay", ["base", "overlays/production"])
-def test_autoscaling_bounds_both_deployments(
+def test_autoscaling_limits_both_deployments(
     build: Build, overlay: str, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
     service = service_of(build(overlay, "autoscaling"))
     assert complaints_of_crd(service) == []
     assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
     for part in ("predictor", "transformer"):
-        scaled = service["spec"][part]
-        assert scaled["minReplicas"] < scaled["maxReplicas"]
-        assert scaled["scaleMetric"] == "cpu"
+        spec = service["spec"][part]
+        assert spec["minReplicas"] < spec["maxReplicas"]
+        assert spec["scaleMetric"] == "cpu"
 
 
 @pytest.mark.parametrize("components", [("batching",), ("batching", "prometheus"), ("prometheus", "batching")])
-def test_tensorflow_serving_gets_each_components_options_and_files(build: Build, components: tuple[str, ...]) -> None:
+def test_tensorflow_serving_has_each_components_options_and_files(build: Build, components: tuple[str, ...]) -> None:
     documents = build("base", *components)
     model = service_of(documents)["spec"]["predictor"]["model"]
     options = dict(argument.split("=") for argument in model["args"])
@@ -85,17 +85,17 @@ def test_tensorflow_serving_gets_each_components_options_and_files(build: Build,
         assert file in config["data"]
 
 
-def test_the_parameters_of_batching_are_those_of_tensorflow_serving(build: Build) -> None:
+def test_the_batching_parameters_exist_in_tensorflow_serving(build: Build) -> None:
     (config,) = [d for d in build("base", "batching") if d["kind"] == "ConfigMap"]
     lines = config["data"]["batching.config"].splitlines()
-    parsed = [re.fullmatch(r"(\w+) \{ value: (\d+) \}", line) for line in lines]
-    parameters = {found[1]: int(found[2]) for found in parsed if found}
+    matches = [re.fullmatch(r"(\w+) \{ value: (\d+) \}", line) for line in lines]
+    parameters = {match[1]: int(match[2]) for match in matches if match}
     assert len(parameters) == len(lines)
     assert parameters.keys() <= BATCHING_PARAMETERS
     assert parameters["max_batch_size"] == Limits().max_instances
 
 
-def test_production_takes_the_images_by_digest_once_they_are_known(build: Build) -> None:
+def test_production_uses_images_by_digest(build: Build) -> None:
     names = [f"registry.example.org/taxonflow/{name}" for name in ("serving", "monitoring")]
     documents = build("overlays/production", digests=pin_images([f"{name}@{DIGEST}" for name in names]))
     (monitor,) = [document for document in documents if document["kind"] == "Deployment"]
@@ -112,37 +112,37 @@ def test_production_takes_the_images_by_digest_once_they_are_known(build: Build)
         ([""], "sha256"),
     ],
 )
-def test_what_pins_nothing_is_refused(images: list[str], reason: str) -> None:
+def test_an_image_without_a_digest_is_rejected(images: list[str], reason: str) -> None:
     with pytest.raises(BadConfigError, match=reason):
         pin_images(images)
 
 
-def test_the_component_in_the_repository_is_a_component() -> None:
+def test_the_component_in_the_repository_is_a_kustomize_component() -> None:
     assert yaml.safe_load(COMPONENT.read_text())["kind"] == "Component"
 
 
 def engine_of(folder: Path, name: str, script: str) -> list[str]:
-    """Writes a program that stands for an engine, which no test machine has."""
+    """Write a fake container engine and return its command."""
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o700)
     return [str(folder / name), "--root", "/storage"]
 
 
-def test_docker_is_asked_for_the_digest_that_the_registry_gave_the_image(tmp_path: Path) -> None:
+def test_docker_reports_the_digest_of_the_registry(tmp_path: Path) -> None:
     other = f"other.example.org/taxonflow/serving@{DIGEST.replace('a', 'c')}"
-    ours = f"registry.example.org/taxonflow/serving@{DIGEST}"
-    engine = engine_of(tmp_path, "docker", f'[ $3 = push ] || echo \'["{other}", "{ours}"]\'')
-    assert push(engine, "registry.example.org/taxonflow/serving:1.2.3", []) == ours
+    own = f"registry.example.org/taxonflow/serving@{DIGEST}"
+    engine = engine_of(tmp_path, "docker", f'[ $3 = push ] || echo \'["{other}", "{own}"]\'')
+    assert push(engine, "registry.example.org/taxonflow/serving:1.2.3", []) == own
 
 
-def test_podman_and_buildah_write_the_digest_of_what_they_pushed(tmp_path: Path) -> None:
-    words = "--root /storage push --digestfile $5 --tls-verify=false registry.example.org/taxonflow/serving:1.2.3"
-    engine = engine_of(tmp_path, "buildah", f'[ "$*" = "{words}" ] && echo {DIGEST} > $5')
+def test_podman_and_buildah_write_the_digest_of_the_pushed_image(tmp_path: Path) -> None:
+    arguments = "--root /storage push --digestfile $5 --tls-verify=false registry.example.org/taxonflow/serving:1.2.3"
+    engine = engine_of(tmp_path, "buildah", f'[ "$*" = "{arguments}" ] && echo {DIGEST} > $5')
     image = "registry.example.org/taxonflow/serving:1.2.3"
     assert push(engine, image, ["--tls-verify=false"]) == f"registry.example.org/taxonflow/serving@{DIGEST}"
 
 
-def test_a_push_that_fails_is_one_sentence(tmp_path: Path) -> None:
+def test_a_failed_push_is_a_deploy_error(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="push"):
         push(engine_of(tmp_path, "podman", "exit 125"), "taxonflow/serving:1.2.3", [])
     with pytest.raises(DeployError, match="No such file"):

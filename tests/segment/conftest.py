@@ -11,7 +11,7 @@ from components.phantoms.generate import PhantomConfig, generate_phantoms
 
 @pytest.fixture(scope="session")
 def raw_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """72 slices of 64 px, of nine specimens of three species."""
+    """Make 72 slices of 64 px, of nine specimens of three species."""
     folder = tmp_path_factory.mktemp("raw")
     species = ("Elphidiella", "Orbitoides", "Lockhartia")
     config = PhantomConfig(specimens_per_species=3, unseen_per_species=0, size=40, seed=5, species=species)

@@ -1,85 +1,146 @@
-"""Asks the stable model and the canary for the same known slices, side by side, until the judge knows."""
+"""Probe of a canary: pairs of requests with the same known slice to the stable model and to the canary."""
 
 import base64
+import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
-from components.deploy.canary.known_slices import KnownSlice
-from components.deploy.canary.sequential_test import Answer, CanaryJudge
+from components.deploy.canary.sequential_test import ProbeAnswer, SequentialTest
+from components.deploy.canary.settings import CanarySettings, CanaryTrial
+from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import DeployError
 from components.shared.progress import Progress
+from components.shared.slices import iterate_split, read_info
 
 _TIMEOUT_S = 10.0
 
 
-def judge_in_pairs(
-    stable_url: str, canary_url: str, slices: Sequence[KnownSlice], judge: CanaryJudge, pairs: int, seconds: float
-) -> None:
-    """Sends pairs until the canary is worse or the budget is spent; who is asked first alternates.
+@dataclass(frozen=True)
+class KnownSlice:
+    """Segmented slice of known species.
 
-    Args:
-        stable_url: predict URL of the stable model.
-        canary_url: predict URL of the canary.
-        slices: known slices; asked again from the first one when there are fewer than `pairs`.
-        judge: takes the pairs.
-        pairs: the budget.
-        seconds: the time limit.
+    Attributes:
+        id: Identifier of the slice.
+        image: PNG of the slice.
+        species: Known species.
+    """
+
+    id: str
+    image: bytes
+    species: str
+
+
+def probe_slices(model: VerifiedModel, trial: CanaryTrial) -> Sequence[KnownSlice]:
+    """Return test slices of the trial's data set, or the model's own examples if the trial has no data set.
 
     Raises:
-        DeployError: the canary is worse or answers less than half of the time, the time was too short, or there is
-            nothing to ask.
+        ContractError: The data set is damaged or has no test slices.
     """
-    progress, unanswered = Progress("deploy", pairs, "pairs of known slices"), 0
-    for stable, canary, known in _answers((stable_url, canary_url), slices, pairs, seconds):
-        judge.add(stable, canary, known)
-        progress.advance(remark=canary.trouble[:120])
-        if complaints := judge.complaints():
-            raise DeployError("; ".join(complaints) + _last_trouble(canary))
-        unanswered += canary.species is None
-    if 2 * unanswered > pairs:  # as bad as a stable model that is broken, too, is not good enough
-        raise DeployError(f"the canary answered only {pairs - unanswered} of {pairs} known slices")
+    return _examples(model) if trial.data is None else sample_test_slices(trial.data, trial.settings.pairs)
+
+
+def _examples(model: VerifiedModel) -> list[KnownSlice]:
+    """Return the example slices in the served model, at most one for each species."""
+    return [
+        KnownSlice(example.id, (model.folder / example.file).read_bytes(), example.species)
+        for example in model.card.examples
+    ]
+
+
+def sample_test_slices(folder: Path, count: int, seed: int = 0) -> list[KnownSlice]:
+    """Sample slices of the test specimens at random, in constant memory (Vitter 1985, algorithm R).
+
+    Args:
+        folder: Folder of the data set that the model was evaluated on.
+        count: Maximum number of slices.
+        seed: Seed of the sample and its order.
+
+    Raises:
+        ContractError: The data set is damaged or has no test slices.
+    """
+    classes = read_info(folder).classes
+    generator = random.Random(seed)
+    sample: list[KnownSlice] = []
+    for number, (identifier, label, image) in enumerate(iterate_split(folder, "test")):
+        index = number if number < count else generator.randrange(number + 1)
+        if index < count:
+            sample[index : index + 1] = [KnownSlice(identifier, image, classes[label])]
+    generator.shuffle(sample)
+    return sample
+
+
+def probe_models(
+    urls: tuple[str, str], slices: Sequence[KnownSlice], test: SequentialTest, settings: CanarySettings
+) -> None:
+    """Send pairs of requests until the canary is worse or `settings.pairs` are sent; alternate which goes first.
+
+    Args:
+        urls: Predict URLs of the stable model and of the canary.
+        slices: Known slices; repeated from the first one if there are fewer than `settings.pairs`.
+        test: Sequential test that receives the pairs of answers.
+        settings: Number of pairs and time limit.
+
+    Raises:
+        DeployError: The canary is worse, answers less than half of the requests or exceeds the time limit, or there is
+            no known slice.
+    """
+    progress, failures = Progress("deploy", settings.pairs, "pairs of known slices"), 0
+    for stable, canary, species in _answers(urls, slices, settings):
+        test.add(stable, canary, species)
+        progress.advance(remark=canary.error[:120])
+        if violations := test.violations():
+            raise DeployError("; ".join(violations) + _last_error(canary))
+        failures += canary.species is None
+    if 2 * failures > settings.pairs:  # a canary must not pass because the stable model is just as broken
+        raise DeployError(f"the canary answered only {settings.pairs - failures} of {settings.pairs} known slices")
 
 
 def _answers(
-    urls: tuple[str, str], slices: Sequence[KnownSlice], pairs: int, seconds: float
-) -> Iterator[tuple[Answer, Answer, str | None]]:
-    """Yields the stable model's and the canary's answer, and the species if the slice is asked for the first time."""
+    urls: tuple[str, str], slices: Sequence[KnownSlice], settings: CanarySettings
+) -> Iterator[tuple[ProbeAnswer, ProbeAnswer, str | None]]:
+    """Yield the answers of the stable model and the canary, and the species if the slice is sent for the first time."""
     if not slices:
-        raise DeployError("no known slice to judge the canary by", "some", "Deploy a model that carries examples.")
-    until = time.monotonic() + seconds
+        raise DeployError("the probe has no known slice", "at least one", "Deploy a model that has examples.")
+    deadline = time.monotonic() + settings.seconds
     with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
-        for number in range(pairs):
-            if time.monotonic() > until:
-                raise DeployError(f"only {number} of {pairs} pairs were answered within {seconds:g} s")
-            known = slices[number % len(slices)]
-            answers = _ask_both(client, urls, known.image, canary_first=bool(number % 2))
-            yield *answers, known.species if number < len(slices) else None
+        for number in range(settings.pairs):
+            if time.monotonic() > deadline:
+                raise DeployError(
+                    f"only {number} of {settings.pairs} pairs were answered within {settings.seconds:g} s"
+                )
+            known_slice = slices[number % len(slices)]
+            answers = _ask_both(client, urls, known_slice.image, canary_first=bool(number % 2))
+            yield *answers, known_slice.species if number < len(slices) else None
 
 
-def _ask_both(client: httpx.Client, urls: tuple[str, str], image: bytes, canary_first: bool) -> tuple[Answer, Answer]:
-    """Returns the stable model's and the canary's answer, whoever was asked first."""
+def _ask_both(
+    client: httpx.Client, urls: tuple[str, str], image: bytes, canary_first: bool
+) -> tuple[ProbeAnswer, ProbeAnswer]:
+    """Return the answers of the stable model and the canary, in this order."""
     order = reversed(urls) if canary_first else iter(urls)
     first, second = (_ask(client, url, image) for url in order)
     return (second, first) if canary_first else (first, second)
 
 
-def _ask(client: httpx.Client, url: str, image: bytes) -> Answer:
+def _ask(client: httpx.Client, url: str, image: bytes) -> ProbeAnswer:
     body = {"instances": [{"image_bytes": {"b64": base64.b64encode(image).decode()}}]}
-    began = time.perf_counter()
+    start = time.perf_counter()
     try:
         response = client.post(url, json=body)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         if response.status_code != httpx.codes.OK:
-            return Answer(None, seconds, f"{response.status_code}: {response.text[:200]}")
+            return ProbeAnswer(None, seconds, f"{response.status_code}: {response.text[:200]}")
         (prediction,) = response.json()["predictions"]
-        return Answer(str(prediction["species"]), seconds)
+        return ProbeAnswer(str(prediction["species"]), seconds)
     except httpx.HTTPError as error:
-        return Answer(None, time.perf_counter() - began, f"it cannot be reached ({error})")
+        return ProbeAnswer(None, time.perf_counter() - start, f"unreachable ({error})")
     except (ValueError, KeyError, TypeError) as error:
-        return Answer(None, time.perf_counter() - began, f"its answer is no prediction ({error!r})")
+        return ProbeAnswer(None, time.perf_counter() - start, f"the response is not a prediction ({error!r})")
 
 
-def _last_trouble(answer: Answer) -> str:
-    return f"; its last answer was {answer.trouble}" if answer.trouble else ""
+def _last_error(answer: ProbeAnswer) -> str:
+    return f"; its last error was {answer.error}" if answer.error else ""

@@ -1,4 +1,4 @@
-"""What users met while a canary was tried, from a Prometheus that scrapes TensorFlow Serving."""
+"""User metrics of a canary trial, from a Prometheus server that scrapes TensorFlow Serving."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -13,17 +13,17 @@ from components.shared.errors import DeployError
 _COUNT = ":tensorflow:serving:request_count"
 _LATENCY = ":tensorflow:serving:request_latency_bucket"
 _RATIOS = np.linspace(1.5, 20.0, 38)
-_FEWEST_REQUESTS = 100
+_MIN_REQUESTS = 100
 _TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a predictor's pods did in a while.
+    """Requests to the pods of a predictor in a time window.
 
     Attributes:
-        requests: how many they answered.
-        errors: how many of them with an error.
+        requests: Number of requests.
+        errors: Number of requests that failed.
         latency: 95th percentile in seconds, or NaN.
     """
 
@@ -32,14 +32,14 @@ class Traffic:
     latency: float
 
 
-def traffic_of(prometheus: str, namespace: str, deployment: str, window_s: float) -> Traffic:
-    """Asks Prometheus for a predictor's traffic.
+def read_traffic(prometheus: str, namespace: str, deployment: str, window_s: float) -> Traffic:
+    """Query the traffic of a predictor from Prometheus.
 
     Args:
-        prometheus: its address.
-        namespace: of the pods.
-        deployment: name of the predictor's Deployment, with which its pods' names begin.
-        window_s: the seconds before now.
+        prometheus: URL of the Prometheus server.
+        namespace: Namespace of the pods.
+        deployment: Name of the predictor's Deployment, the prefix of its pods' names.
+        window_s: Length of the window before now, in seconds.
 
     Raises:
         DeployError: Prometheus does not answer.
@@ -50,35 +50,37 @@ def traffic_of(prometheus: str, namespace: str, deployment: str, window_s: float
     errors = f'sum(increase({_COUNT}{{{pods},status!="OK"}}{window}))'
     latency = f"histogram_quantile(0.95, sum by (le) (rate({_LATENCY}{{{pods}}}{window}))) / 1e6"  # microseconds
     return Traffic(
-        _scalar(prometheus, count, 0.0), _scalar(prometheus, errors, 0.0), _scalar(prometheus, latency, np.nan)
+        _query_scalar(prometheus, count, 0.0),
+        _query_scalar(prometheus, errors, 0.0),
+        _query_scalar(prometheus, latency, np.nan),
     )
 
 
-def complaints_of_users(stable: Traffic, canary: Traffic, slower: float) -> list[str]:
-    """Says in what users were served worse by the canary; none while it may be as good.
+def traffic_violations(stable: Traffic, canary: Traffic, slower: float) -> list[str]:
+    """Return one sentence for each criterion in which the canary served its users worse than the stable model.
 
-    Given that a request failed, it was the canary's with the share of requests that the canary had, if both are alike;
-    the ratio of the likelihoods for error rates of 1.5 to 20 times the stable model's is held against the judge's
-    bound (as in `components.deploy.canary.sequential_test`). Latency is compared once both have answered enough.
+    Errors: if both models are alike, the canary causes a share of the failures equal to its share of the requests. The
+    likelihood ratio for error rates of 1.5 to 20 times the stable model's is compared with the bound of
+    `components.deploy.canary.sequential_test`. Latency is compared once both models have answered 100 requests.
 
     Args:
-        stable: the stable model's traffic.
-        canary: the canary's in the same time.
-        slower: how many times the stable model's 95th percentile the canary's may be.
+        stable: Traffic of the stable model.
+        canary: Traffic of the canary in the same window.
+        slower: Maximum ratio of the canary's 95th percentile to the stable model's.
     """
-    found = []
+    violations = []
     if _evidence(stable, canary) > BOUND:
-        found.append(
+        violations.append(
             f"users' errors: {canary.errors:.0f} of {canary.requests:.0f} requests to the canary failed, "
             f"{stable.errors:.0f} of {stable.requests:.0f} to the stable model"
         )
-    enough = min(stable.requests, canary.requests) >= _FEWEST_REQUESTS
-    if enough and canary.latency > slower * stable.latency:
-        found.append(
+    enough_requests = min(stable.requests, canary.requests) >= _MIN_REQUESTS
+    if enough_requests and canary.latency > slower * stable.latency:
+        violations.append(
             f"users' latency: the canary's 95th percentile is {canary.latency * 1e3:.0f} ms, "
             f"the stable model's {stable.latency * 1e3:.0f} ms"
         )
-    return found
+    return violations
 
 
 def _evidence(stable: Traffic, canary: Traffic) -> float:
@@ -91,18 +93,18 @@ def _evidence(stable: Traffic, canary: Traffic) -> float:
     return float(np.exp(np.minimum(gain, 700.0)).mean())
 
 
-def _scalar(prometheus: str, query: str, nothing: float) -> float:
-    """Returns the value of a query whose result has at most one sample."""
+def _query_scalar(prometheus: str, query: str, default: float) -> float:
+    """Return the value of a query with at most one sample, or `default` without a finite one."""
     try:
-        answer = httpx.get(
+        response = httpx.get(
             f"{prometheus.rstrip('/')}/api/v1/query", params={"query": query}, timeout=_TIMEOUT_S, trust_env=False
         )
-        answer.raise_for_status()
-        samples: list[dict[str, Any]] = answer.json()["data"]["result"]
-        value = float(samples[0]["value"][1]) if samples else nothing
+        response.raise_for_status()
+        samples: list[dict[str, Any]] = response.json()["data"]["result"]
+        value = float(samples[0]["value"][1]) if samples else default
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DeployError(
-            f"Prometheus at {prometheus} does not say how users fared ({error})",
+            f"Prometheus at {prometheus} returns no user metrics ({error})",
             remedy="Correct canary.prometheus, or leave it out.",
         ) from error
-    return value if isfinite(value) else nothing
+    return value if isfinite(value) else default

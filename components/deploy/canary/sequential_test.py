@@ -1,24 +1,24 @@
-"""Whether a canary is worse than the stable model: a sequential test on pairs of answers to the same known slice.
+"""Sequential test of whether a canary is worse than the stable model, on pairs of answers to the same known slice.
 
-Each pair gives a sign for each criterion, +1 if the canary did worse, -1 if the stable model did, 0 if both did alike:
+Each pair gives one sign per criterion: +1 if the canary did worse, -1 if the stable model did worse, 0 otherwise.
 
-- errors: who did not answer;
-- agreement: who named another species than the known one; a slice counts once, for the same model answers it the same
-  again;
-- latency: the canary's time against the stable model's times `slower`, so that half of the pairs are +1 only when the
-  median ratio of the times is `slower`. A sign takes no notice of how long a straggler took.
+- errors: the model returned no prediction.
+- agreement: the model predicted a species other than the known one. Each slice counts once, because a model repeats its
+  prediction for the same slice.
+- latency: the canary's time compared with the stable model's time multiplied by `slower`; half of the signs are +1 only
+  when the median ratio of the times is `slower`. The sign ignores by how much a single slow answer exceeds the limit.
 
-Rule. For a bet b in 0..1 the product of (1 + b (sign - tolerated)) over the pairs is a supermartingale while the mean
-sign is at most `tolerated`; so is its average over the bets of a grid. By Ville's inequality it ever exceeds 1/p with a
-probability of at most p, however often one looks. The canary is worse as soon as one criterion's average, its
-evidence, exceeds CRITERIA/FALSE_ROLLBACKS = 300: an equal model is rolled back in at most 1 % of the roll-outs, by
-proof and not by calibration.
+Rule: for a bet b in 0..1 the product of (1 + b (sign - tolerance)) over the pairs is a supermartingale while the mean
+sign is at most `tolerance`; so is its average over a grid of bets. By Ville's inequality it ever exceeds 1/p with a
+probability of at most p, however often it is evaluated. The canary is worse as soon as the average of one criterion,
+its evidence, exceeds CRITERIA/FALSE_ROLLBACKS = 300. An equal model is therefore rolled back in at most 1 % of the
+rollouts; this bound is proved, not calibrated.
 
-Budget. BUDGET pairs, two requests each, are enough to catch with a probability of at least 95 % a canary that fails in
-5 % of its requests where the stable model fails in 1 %, or one that names 90 % of the known slices right where the
-stable model names 95 %, both erring independently, the hardest case. After them the canary is taken for as good.
-Slices are drawn at random from the known ones, so the verdict is about these; how well they stand for new specimens is
-the gate's question.
+Sample size: PAIRS pairs of two requests each detect, with a probability of at least 95 %, a canary that fails in 5 % of
+its requests where the stable model fails in 1 %, and a canary that predicts 90 % of the known slices correctly where
+the stable model predicts 95 %, both erring independently (the hardest case). After PAIRS pairs without a violation the
+canary passes. Slices are drawn at random from the known ones, so the result holds for these; the gate measures how well
+they represent new specimens.
 
 Sources: J. Ville 1939, Etude critique de la notion de collectif; H. Robbins 1970, Ann. Math. Stat. 41:1397 (mixtures);
 I. Waudby-Smith and A. Ramdas 2024, J. R. Stat. Soc. B 86:1 (bets on bounded means).
@@ -29,32 +29,38 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BUDGET = 2000
+PAIRS = 2000
 FALSE_ROLLBACKS = 0.01
-TOLERATED = {"errors": 0.0, "agreement": 0.005, "latency": 0.0}
-BOUND = len(TOLERATED) / FALSE_ROLLBACKS
+TOLERANCES = {"errors": 0.0, "agreement": 0.005, "latency": 0.0}
+BOUND = len(TOLERANCES) / FALSE_ROLLBACKS
 _BETS = np.linspace(0.05, 0.95, 10)
-_LARGEST_EXPONENT = 700.0  # float64 ends at 709
+_MAX_EXPONENT = 700.0  # float64 overflows at 709
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model did with a known slice.
+class ProbeAnswer:
+    """Answer of a model to a known slice.
 
     Attributes:
-        species: its answer, or None if it gave none.
-        seconds: how long it took.
-        trouble: why there is no answer.
+        species: Predicted species, or None without a prediction.
+        seconds: Response time.
+        error: Reason why there is no prediction.
     """
 
     species: str | None
     seconds: float
-    trouble: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many pairs the canary did worse in, better in, and alike."""
+    """Number of pairs by sign.
+
+    Attributes:
+        worse: Pairs in which the canary did worse.
+        better: Pairs in which the canary did better.
+        alike: Pairs in which both models did alike.
+    """
 
     worse: int = 0
     better: int = 0
@@ -62,64 +68,65 @@ class Tally:
 
     @property
     def pairs(self) -> int:
-        """All of them."""
+        """Total number of pairs."""
         return self.worse + self.better + self.alike
 
     def plus(self, sign: int) -> "Tally":
-        """Returns the tally with a pair more; `sign` is +1, -1 or 0."""
+        """Return the tally with one more pair; `sign` is +1, -1 or 0."""
         return Tally(self.worse + (sign > 0), self.better + (sign < 0), self.alike + (sign == 0))
 
 
-def evidence(worse: ArrayLike, better: ArrayLike, alike: ArrayLike, tolerated: float) -> NDArray[np.float64]:
-    """Returns how strongly tallies speak against the canary; above BOUND it is worse.
+def evidence(worse: ArrayLike, better: ArrayLike, alike: ArrayLike, tolerance: float) -> NDArray[np.float64]:
+    """Return the evidence that a canary is worse, given its tallies; above BOUND it is worse.
 
     Args:
-        worse: number of pairs [...], of any shape.
-        better: the same.
-        alike: the same.
-        tolerated: mean sign that a canary may have.
+        worse: Number of pairs in which the canary did worse [...], of any shape.
+        better: Number of pairs in which the canary did better [...].
+        alike: Number of pairs in which both did alike [...].
+        tolerance: Mean sign that an acceptable canary may have.
 
     Returns:
-        float64 [...], at least 0 and 1 before the first pair.
+        Evidence, float64 [...], at least 0 and 1 before the first pair.
     """
     counts = np.stack([np.asarray(count, np.float64) for count in (worse, better, alike)], axis=-1)
-    gains = np.log1p(np.outer((1.0 - tolerated, -1.0 - tolerated, -tolerated), _BETS))
-    return np.asarray(np.exp(np.minimum(counts @ gains, _LARGEST_EXPONENT)).mean(axis=-1))
+    gains = np.log1p(np.outer((1.0 - tolerance, -1.0 - tolerance, -tolerance), _BETS))
+    return np.asarray(np.exp(np.minimum(counts @ gains, _MAX_EXPONENT)).mean(axis=-1))
 
 
 @dataclass
-class CanaryJudge:
-    """Takes pairs one after the other.
+class SequentialTest:
+    """Test that is updated pair by pair.
 
-    Args:
-        slower: how many times the stable model's latency a canary may take.
+    Attributes:
+        slower: Maximum ratio of the canary's latency to the stable model's.
+        tallies: Tally of each criterion.
     """
 
     slower: float
-    tallies: dict[str, Tally] = field(default_factory=lambda: dict.fromkeys(TOLERATED, Tally()))
+    tallies: dict[str, Tally] = field(default_factory=lambda: dict.fromkeys(TOLERANCES, Tally()))
 
-    def add(self, stable: Answer, canary: Answer, known: str | None) -> None:
-        """Takes a pair.
+    def add(self, stable: ProbeAnswer, canary: ProbeAnswer, species: str | None) -> None:
+        """Add a pair of answers.
 
         Args:
-            stable: the stable model's answer.
-            canary: the canary's.
-            known: the species; None for a slice that was counted before.
+            stable: Answer of the stable model.
+            canary: Answer of the canary.
+            species: Known species of the slice; None if the slice was counted before.
         """
         self._count("errors", (canary.species is None) - (stable.species is None))
         if stable.species is None or canary.species is None:
             return
         self._count("latency", 1 if canary.seconds > self.slower * stable.seconds else -1)
-        if known is not None:
-            self._count("agreement", (stable.species == known) - (canary.species == known))
+        if species is not None:
+            self._count("agreement", (stable.species == species) - (canary.species == species))
 
     def evidence_of(self, criterion: str) -> float:
-        """Returns the evidence against the canary in one criterion."""
+        """Return the evidence that the canary is worse in one criterion."""
         tally = self.tallies[criterion]
-        return float(evidence(tally.worse, tally.better, tally.alike, TOLERATED[criterion]))
+        return float(evidence(tally.worse, tally.better, tally.alike, TOLERANCES[criterion]))
 
-    def complaints(self) -> list[str]:
-        """Says in which criteria the canary is worse; none while it may be as good."""
+    def violations(self) -> list[str]:
+        """Return one sentence for each criterion in which the canary is worse."""
         return [
             f"{criterion}: the canary did worse in {tally.worse} and better in {tally.better} of {tally.pairs} pairs "
             f"(evidence {self.evidence_of(criterion):.3g}, at most {BOUND:g})"

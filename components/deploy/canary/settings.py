@@ -1,30 +1,33 @@
-"""How a new model is tried beside the one that is served."""
+"""Settings of a canary trial."""
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 from pydantic import Field, field_validator
 
-from components.deploy.canary.sequential_test import BUDGET
+from components.deploy.canary.sequential_test import PAIRS
 from components.shared.config import Frozen, checked
 
 
 class CanarySettings(Frozen):
-    """The parameter `canary` of the pipeline.
+    """Pipeline parameter `canary`.
 
     Attributes:
-        percent: of the users' requests that the canary answers while it is judged; 0 judges it by known slices alone.
-        pairs: of known slices that stable model and canary are asked at most.
-        slower: how many times the stable model's latency the canary may take, in the median.
-        seconds: that judging may take; a canary that is not judged by then is rolled back.
-        predictor: address of a predictor's Kubernetes Service in Standard mode, as the deploy step reaches it; a
-            headless Service listens on its pods' port, 8080.
-        prometheus: address of a Prometheus that scrapes the predictors, or "" for none.
-        watch_s: seconds that users' requests are watched there before the canary is promoted.
+        percent: Percentage of the users' requests that the canary answers during the trial; with 0 only the probe
+            compares the two models.
+        pairs: Maximum number of known slices that the probe sends to both models.
+        slower: Maximum ratio of the canary's latency to the stable model's, in the median.
+        seconds: Time limit of the probe; the canary is rolled back when it is exceeded.
+        predictor: URL template of a predictor's Kubernetes Service in Standard mode, as the deploy step reaches it. A
+            headless Service listens on the port of its pods, 8080.
+        prometheus: URL of a Prometheus server that scrapes the predictors; "" for none.
+        watch_s: Seconds for which Prometheus is watched before the canary is promoted.
     """
 
     percent: int = Field(default=10, ge=0, le=50)
-    pairs: int = Field(default=BUDGET, ge=20, le=100_000)
+    pairs: int = Field(default=PAIRS, ge=20, le=100_000)
     slower: float = Field(default=1.5, ge=1.0, allow_inf_nan=False)
     seconds: float = Field(default=1800.0, gt=0, allow_inf_nan=False)
     predictor: str = "http://{service}.{namespace}"
@@ -33,40 +36,65 @@ class CanarySettings(Frozen):
 
     @field_validator("predictor")
     @classmethod
-    def tells_services_apart(cls, template: str) -> str:
-        """Refuses an address that is the same for both predictors: a canary compared with itself is as good."""
+    def check_predictor(cls, template: str) -> str:
+        """Reject a template that gives both predictors one URL: a canary compared with itself always passes."""
         try:
-            filled = [template.format(service=service, namespace="n") for service in ("a", "b")]
+            urls = [template.format(service=service, namespace="n") for service in ("a", "b")]
         except (LookupError, ValueError, AttributeError) as error:
-            raise ValueError(f"{template!r} has other places than {{service}} and {{namespace}}") from error
-        if filled[0] == filled[1] or not all(map(_is_address, filled)):
-            raise ValueError(f"{template!r} is no address like http://{{service}}.{{namespace}}")
+            raise ValueError(f"{template!r} has placeholders other than {{service}} and {{namespace}}") from error
+        if urls[0] == urls[1] or not all(map(_is_url, urls)):
+            raise ValueError(f"{template!r} is not a URL like http://{{service}}.{{namespace}}")
         return template
 
     @field_validator("prometheus")
     @classmethod
-    def is_an_address_or_nothing(cls, given: str) -> str:
-        """Refuses what could not be asked once the canary has users."""
-        if given and not _is_address(given):
-            raise ValueError(f"{given!r} is no address like http://prometheus.monitoring:9090")
-        return given
+    def check_prometheus(cls, url: str) -> str:
+        """Reject an unusable URL now rather than when the canary has users."""
+        if url and not _is_url(url):
+            raise ValueError(f"{url!r} is not a URL like http://prometheus.monitoring:9090")
+        return url
 
 
-def _is_address(text: str) -> bool:
+def _is_url(text: str) -> bool:
     try:
-        address = httpx.URL(text)
+        url = httpx.URL(text)
     except httpx.InvalidURL:
         return False
-    return address.scheme in ("http", "https") and bool(address.host)
+    return url.scheme in ("http", "https") and bool(url.host)
 
 
-def read_settings(given: dict[str, Any]) -> CanarySettings:
-    """Checks the pipeline's parameter; numbers may come as JSON's floats.
+def read_settings(parameter: dict[str, Any]) -> CanarySettings:
+    """Validate the pipeline parameter `canary`; integers may be JSON floats.
 
     Raises:
-        BadConfigError: an unknown key or a value that makes no sense.
+        BadConfigError: A key is unknown or a value is out of range.
     """
-    return checked(CanarySettings, given, "canary key")
+    return checked(CanarySettings, parameter, "canary key")
 
 
-DEFAULTS = CanarySettings()
+@dataclass(frozen=True)
+class Retries:
+    """Waiting times of a rollout.
+
+    Attributes:
+        timeout: Seconds within which a model must become ready.
+        pause: Seconds between two requests for the state of the cluster.
+    """
+
+    timeout: float = 900.0
+    pause: float = 5.0
+
+
+@dataclass(frozen=True)
+class CanaryTrial:
+    """Conditions under which a cluster tries a new model.
+
+    Attributes:
+        settings: Pipeline parameter `canary`.
+        data: Folder of the data set whose test slices the probe sends; None for the examples in the served model.
+        retries: Waiting times of the rollout.
+    """
+
+    settings: CanarySettings = field(default_factory=CanarySettings)
+    data: Path | None = None
+    retries: Retries = field(default_factory=Retries)

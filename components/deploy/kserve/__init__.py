@@ -1,1 +1,1 @@
-"""Roll-outs on KServe: one InferenceService in Standard or Knative mode."""
+"""Deployment to a KServe InferenceService."""

@@ -1,8 +1,9 @@
-"""The few calls of the Kubernetes API that a roll-out needs, with errors that say what to do."""
+"""Calls of the Kubernetes API that a rollout needs, with errors that name a remedy."""
 
 import os
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import urllib3
 import yaml
@@ -10,30 +11,64 @@ from kserve import KServeClient, constants
 from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 
+from components.deploy.canary.settings import Retries
 from components.shared.errors import DeployError
 
-_REQUEST_TIMEOUT_S = (5, 30)
+REQUEST_TIMEOUT_S = (5, 30)
 _GROUP = (constants.KSERVE_GROUP, constants.KSERVE_V1BETA1_VERSION)
+_ATTEMPTS = 5
+_MAX_BACKOFF_S = 60.0
+_Result = TypeVar("_Result")
 
 
 class ConflictError(DeployError):
-    """Somebody else changed the object since it was read; read it again."""
+    """The object was changed since it was read. Read it again before the next write."""
 
 
 class UnreachableError(DeployError):
-    """The API did not answer or asks for patience; what was asked may have happened. Look and ask again."""
+    """The API did not answer or is overloaded. The request may have been executed: read the state, then retry."""
+
+
+def retry_conflicts(action: Callable[[], _Result], name: str, retries: Retries) -> _Result:
+    """Call a function; retry with a growing pause on conflicts and while the API is unreachable.
+
+    Args:
+        action: Function that reads the current state at each call.
+        name: Object that the function changes, for the error message.
+        retries: Waiting times.
+
+    Raises:
+        DeployError: All attempts failed.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return action()
+        except (ConflictError, UnreachableError) as error:
+            if attempt == _ATTEMPTS:
+                raise _final_error(name, error) from error
+            time.sleep(min(retries.pause * 2 ** (attempt - 1), _MAX_BACKOFF_S))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _final_error(name: str, error: DeployError) -> DeployError:
+    if isinstance(error, UnreachableError):
+        return error
+    return DeployError(
+        f"{name} was changed by other writers during {_ATTEMPTS} consecutive attempts",
+        remedy="Stop the other deployments and run the step again.",
+    )
 
 
 class Cluster:
     """InferenceServices of one namespace, their Deployments and ConfigMaps.
 
-    Inside a pod it uses the pod's service account, elsewhere the file that KUBECONFIG names or the user's own.
+    Authenticates with the service account inside a pod, elsewhere with the file in KUBECONFIG or the user's kubeconfig.
 
     Args:
-        namespace: the namespace of the InferenceServices.
+        namespace: Namespace of the InferenceServices.
 
     Raises:
-        DeployError: there is neither a service account nor a usable kubeconfig.
+        DeployError: There is neither a service account nor a usable kubeconfig.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -43,101 +78,104 @@ class Cluster:
         except (ConfigException, OSError, yaml.YAMLError) as error:
             raise DeployError(
                 f"no Kubernetes cluster is configured ({error})",
-                remedy="Run the step in the cluster, or let KUBECONFIG name a kubeconfig file.",
+                remedy="Run the step in the cluster, or set KUBECONFIG to a kubeconfig file.",
             ) from error
         self._custom, self._apps, self._core = client.api_instance, client.app_api, client.core_api
 
     def service(self, name: str) -> dict[str, Any] | None:
-        """Returns an InferenceService, or None where there is none."""
-        return self._call(self._custom.get_namespaced_custom_object, *self._where(), name)
+        """Return an InferenceService, or None if it does not exist."""
+        return self._call(self._custom.get_namespaced_custom_object, *self._resource(), name)
 
     def create_service(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Creates an InferenceService and returns it.
+        """Create an InferenceService and return it.
 
         Raises:
-            ConflictError: there is one of this name.
+            ConflictError: The name is in use.
         """
-        made = self._call(self._custom.create_namespaced_custom_object, *self._where(), body)
-        if made is None:
+        service = self._call(self._custom.create_namespaced_custom_object, *self._resource(), body)
+        if service is None:
             raise DeployError(
-                f"the cluster knows no InferenceService or no namespace {self.namespace!r}",
+                f"the cluster has no InferenceServices or no namespace {self.namespace!r}",
                 remedy="Install KServe and create the namespace first.",
             )
-        return made
+        return service
 
     def patch_service(self, name: str, patch: dict[str, Any], resource_version: str) -> dict[str, Any]:
-        """Merges a patch into an InferenceService if nobody changed it since `resource_version`, and returns it.
+        """Merge a patch into an InferenceService of version `resource_version` and return the result.
 
         Raises:
-            ConflictError: it was changed or deleted meanwhile.
+            ConflictError: The service was changed or deleted since that version.
         """
         body = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
-        changed = self._call(self._custom.patch_namespaced_custom_object, *self._where(), name, body)
-        if changed is None:
-            raise ConflictError(f"InferenceService {self.namespace}/{name} was deleted meanwhile")
-        return changed
+        service = self._call(self._custom.patch_namespaced_custom_object, *self._resource(), name, body)
+        if service is None:
+            raise ConflictError(f"InferenceService {self.namespace}/{name} was deleted")
+        return service
 
     def deployment(self, name: str) -> dict[str, Any] | None:
-        """Returns a Deployment that KServe made, or None."""
-        return self._plain(self._call(self._apps.read_namespaced_deployment, name, self.namespace))
+        """Return a Deployment, or None if it does not exist."""
+        return self._as_json(self._call(self._apps.read_namespaced_deployment, name, self.namespace))
 
     def config_map(self, name: str) -> dict[str, Any] | None:
-        """Returns a ConfigMap, or None where there is none."""
-        return self._plain(self._call(self._core.read_namespaced_config_map, name, self.namespace))
+        """Return a ConfigMap, or None if it does not exist."""
+        return self._as_json(self._call(self._core.read_namespaced_config_map, name, self.namespace))
 
     def create_config_map(self, body: dict[str, Any]) -> None:
-        """Creates a ConfigMap.
+        """Create a ConfigMap.
 
         Raises:
-            ConflictError: there is one of this name.
+            ConflictError: The name is in use.
         """
         if self._call(self._core.create_namespaced_config_map, self.namespace, body) is None:
-            raise DeployError(f"the cluster knows no namespace {self.namespace!r}", remedy="Create it first.")
+            raise DeployError(f"the cluster has no namespace {self.namespace!r}", remedy="Create it first.")
 
     def patch_config_map(self, name: str, patch: dict[str, Any], resource_version: str) -> None:
-        """Merges a patch into a ConfigMap if nobody changed it since `resource_version`.
+        """Merge a patch into a ConfigMap of version `resource_version`.
 
         Raises:
-            ConflictError: it was changed or deleted meanwhile.
+            ConflictError: The ConfigMap was changed or deleted since that version.
         """
         body = {**patch, "metadata": {"resourceVersion": resource_version}}
         if self._call(self._core.patch_namespaced_config_map, name, self.namespace, body) is None:
-            raise ConflictError(f"ConfigMap {self.namespace}/{name} was deleted meanwhile")
+            raise ConflictError(f"ConfigMap {self.namespace}/{name} was deleted")
 
-    def _plain(self, found: Any) -> dict[str, Any] | None:
-        """Returns the client's object as the API wrote it."""
-        return None if found is None else self._apps.api_client.sanitize_for_serialization(found)
+    def _as_json(self, document: Any) -> dict[str, Any] | None:
+        """Return an object of the client in the form of the API's JSON."""
+        return None if document is None else self._apps.api_client.sanitize_for_serialization(document)
 
-    def _where(self) -> tuple[str, str, str, str]:
+    def _resource(self) -> tuple[str, str, str, str]:
         return (*_GROUP, self.namespace, constants.KSERVE_PLURAL_INFERENCESERVICE)
 
     def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls the API; None stands for "not found"."""
+        """Call the API; return None for status 404."""
         try:
-            return method(*arguments, _request_timeout=_REQUEST_TIMEOUT_S)
+            return method(*arguments, _request_timeout=REQUEST_TIMEOUT_S)
         except ApiException as error:
             if error.status == 404:
                 return None
-            raise self._explained(error) from error
+            raise self._deploy_error(error) from error
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(
-                f"the Kubernetes API of namespace {self.namespace!r} cannot be reached ({error})",
+                f"the Kubernetes API of namespace {self.namespace!r} is unreachable ({error})",
                 remedy="Check the cluster's address and network, then run the step again.",
             ) from error
 
-    def _explained(self, error: ApiException) -> DeployError:
-        said = f"the Kubernetes API answered {error.status} {error.reason} for namespace {self.namespace!r}"
+    def _deploy_error(self, error: ApiException) -> DeployError:
+        status = f"the Kubernetes API returned {error.status} {error.reason} for namespace {self.namespace!r}"
         if error.status == 409:
-            return ConflictError(said)
+            return ConflictError(status)
         if error.status == 429 or error.status >= 500:
-            return UnreachableError(f"{said}: {_message(error)}", remedy="Wait for the cluster, then run again.")
+            return UnreachableError(
+                f"{status}: {_message(error)}", remedy="Wait until the API is available, then run the step again."
+            )
         remedies = {
             401: "Give the step a valid token.",
             403: "Bind the role taxonflow-deployer to the run's service account.",
         }
-        return DeployError(f"{said}: {_message(error)}", remedy=remedies.get(error.status, "Correct it and run again."))
+        remedy = remedies.get(error.status, "Correct the request's cause and run the step again.")
+        return DeployError(f"{status}: {_message(error)}", remedy=remedy)
 
 
 def _message(error: ApiException) -> str:
-    """Returns the first 500 characters of what the API says, without line breaks."""
+    """Return the first 500 characters of the API's message on one line."""
     return " ".join(str(error.body or "no message").split())[:500]

@@ -1,150 +1,143 @@
-"""A canary in KServe's Knative mode: `canaryTrafficPercent` divides the requests between two revisions.
+"""Canary in KServe's Knative mode: `canaryTrafficPercent` divides the requests between two revisions.
 
-The predictor's spec names the new model at once; 0 percent keep all users on the revision that was rolled out last, and
-None sends them all to the newest one. Knative's route divides what the transformer sends to the predictor, too. Tags
-give each revision an address of its own (`serving.kserve.io/enable-tag-routing`).
+The predictor's spec has the new model from the start. With 0 percent all users stay on the revision that was rolled out
+last; None sends them all to the newest one. Knative's route also divides the requests that the transformer sends to the
+predictor. Tags give each revision its own URL (`serving.kserve.io/enable-tag-routing`).
 
 A change of the model makes a new revision; a change of the share does not. The status names the newest revision without
-saying of which model it is, so the one before is written down beside the model.
+its model, so an annotation beside the model records the revision before it.
 """
 
-# ruff: noqa: ARG001 the arguments are those of the protocol
+# ruff: noqa: ARG002 the signatures are those of Mode
 
 from typing import Any
 
 from components.deploy.canary.settings import CanarySettings
 from components.deploy.kserve.client import Cluster
-from components.deploy.kserve.inference_service import ServedModel, model_change, previous_model, served_model
-from components.deploy.kserve.mode import Patch, Service, Situation
-from components.deploy.kserve.readiness import is_ready, predict_url, reasons_not_ready
+from components.deploy.kserve.inference_service import ModelVersion, model_patch, previous_model, requested_model
+from components.deploy.kserve.mode import Mode, Patch, Service, Situation
+from components.deploy.kserve.readiness import is_ready, predict_url, readiness_problems
 
-TAGS = "serving.kserve.io/enable-tag-routing"
-_REVISION_BEFORE = "taxonflow.dev/previous-revision"
-_SHARE = "canaryTrafficPercent"
-
-
-def situation(service: Service, model: ServedModel) -> Situation:
-    """Returns where the service stands with a model; one that was rolled back has no users and stands as DARK."""
-    asked = served_model(service)
-    if asked is None:
-        return Situation.EMPTY
-    if asked != model:
-        return Situation.OTHER
-    share = service["spec"]["predictor"].get(_SHARE)
-    if share is None:
-        return Situation.SERVED
-    return Situation.OPEN if share else Situation.DARK
+TAG_ROUTING_ANNOTATION = "serving.kserve.io/enable-tag-routing"
+_PREVIOUS_REVISION_ANNOTATION = "taxonflow.dev/previous-revision"
+_PERCENT = "canaryTrafficPercent"
 
 
-def stable_model(service: Service) -> ServedModel | None:
-    """Returns the model that users reach beside or without a canary."""
-    canary = service["spec"]["predictor"].get(_SHARE) is not None
-    return previous_model(service) if canary else served_model(service)
+class KnativeMode(Mode):
+    """Knative mode: each change of the predictor's model is a revision."""
+
+    def situation(self, service: Service, model: ModelVersion) -> Situation:
+        """Return the state of the service with respect to a model; CANARY_IDLE if the model was rolled back."""
+        current = requested_model(service)
+        if current is None:
+            return Situation.NO_MODEL
+        if current != model:
+            return Situation.OTHER_MODEL
+        percent = service["spec"]["predictor"].get(_PERCENT)
+        if percent is None:
+            return Situation.PROMOTED
+        return Situation.CANARY_SERVING if percent else Situation.CANARY_IDLE
+
+    def stable_model(self, service: Service) -> ModelVersion | None:
+        """Return the model of the revision that was rolled out last."""
+        has_canary = service["spec"]["predictor"].get(_PERCENT) is not None
+        return previous_model(service) if has_canary else requested_model(service)
+
+    def serve(self, service: Service, model: ModelVersion) -> Patch:
+        """Return the patch that serves a model without a trial."""
+        return self._new_revision(service, model, None)
+
+    def start_canary(self, service: Service, model: ModelVersion) -> Patch:
+        """Return the patch that starts a model as a revision without users."""
+        return self._new_revision(service, model, 0)
+
+    def route_traffic(self, service: Service, settings: CanarySettings) -> Patch:
+        """Return the patch that routes a share of the users to the newest revision."""
+        return {"spec": {"predictor": {_PERCENT: settings.percent}}}
+
+    def promote(self, service: Service, model: ModelVersion) -> Patch:
+        """Return the patch that routes all users to the newest revision."""
+        return {"spec": {"predictor": {_PERCENT: None}}}
+
+    def roll_back(self, service: Service) -> Patch:
+        """Return the patch that routes all users to the revision that was rolled out last."""
+        return {"spec": {"predictor": {_PERCENT: 0}}}
+
+    def restore_previous(self, service: Service) -> Patch | None:
+        """Return the patch that serves the previous model again, or None without one."""
+        previous = previous_model(service)
+        return None if previous is None else self._new_revision(service, previous, None)
+
+    def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
+        """Return whether any revision was rolled out."""
+        return bool(_predictor_status(service).get("latestRolledoutRevision"))
+
+    def canary_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
+        """Return the reason why the newest revision cannot answer requests yet, "" if it is ready and has a URL."""
+        status = _predictor_status(service)
+        newest = status.get("latestCreatedRevision")
+        if not newest or newest == _previous_revision(service):
+            return f"the canary has no revision yet; {readiness_problems(service)}"
+        if status.get("latestReadyRevision") != newest:
+            return f"revision {newest} is not ready; {readiness_problems(service)}"
+        return "" if all(_revision_urls(service)) else "the revisions have no URLs yet"
+
+    def traffic_blocker(self, cluster: Cluster, service: Service) -> str:
+        """Return the reason why users do not reach the canary yet, "" if the route has its share."""
+        percent = service["spec"]["predictor"].get(_PERCENT)
+        shares = [target.get("percent") for target in _traffic(service) if target.get("latestRevision")]
+        return "" if percent in shares else f"the route does not send {percent} % of the users to the canary yet"
+
+    def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
+        """Return the reason why the model does not answer all users yet, "" if its revision is rolled out."""
+        status = _predictor_status(service)
+        newest = status.get("latestCreatedRevision")
+        is_new = bool(newest) and newest != _previous_revision(service)
+        if not is_new or status.get("latestReadyRevision") != newest:
+            return f"its revision is not ready; {readiness_problems(service)}"
+        if status.get("latestRolledoutRevision") != newest:
+            return f"revision {newest} is not rolled out"
+        return "" if is_ready(service) and predict_url(service) else readiness_problems(service)
+
+    def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
+        """Return the predict URLs of the revision that was rolled out last and of the newest one."""
+        path = f"/v1/models/{service['metadata']['name']}:predict"
+        stable, canary = (url.rstrip("/") + path for url in _revision_urls(service))
+        return stable, canary
+
+    def deployments(self, service: Service) -> tuple[str, str] | None:
+        """Return the Deployment names of both revisions: the revision names with Knative's suffix."""
+        status = _predictor_status(service)
+        revisions = (status.get("latestRolledoutRevision"), status.get("latestReadyRevision"))
+        return (f"{revisions[0]}-deployment", f"{revisions[1]}-deployment") if all(revisions) else None
+
+    def _new_revision(self, service: Service, model: ModelVersion, percent: int | None) -> Patch:
+        """Return the patch that makes a revision of a model with a share of the users, None for all of them."""
+        patch = model_patch(model, self.stable_model(service))
+        predictor = patch["spec"]["predictor"]
+        newest = _predictor_status(service).get("latestCreatedRevision")
+        annotations = {**predictor["annotations"], _PREVIOUS_REVISION_ANNOTATION: newest}
+        predictor = {**predictor, "annotations": annotations, _PERCENT: percent}
+        return {"metadata": {"annotations": {TAG_ROUTING_ANNOTATION: "true"}}, "spec": {"predictor": predictor}}
 
 
-def serve(service: Service, model: ServedModel) -> Patch:
-    """Returns the patch that serves a model without trying it."""
-    return _change(service, model, None)
+def _previous_revision(service: Service) -> str | None:
+    revision: str | None = service["spec"]["predictor"].get("annotations", {}).get(_PREVIOUS_REVISION_ANNOTATION)
+    return revision
 
 
-def start(service: Service, model: ServedModel) -> Patch:
-    """Returns the patch that starts a model as a revision without users, in place of any other."""
-    return _change(service, model, 0)
-
-
-def open(service: Service, settings: CanarySettings) -> Patch:  # noqa: A001 a name of the protocol
-    """Returns the patch that gives the canary its share."""
-    return {"spec": {"predictor": {_SHARE: settings.percent}}}
-
-
-def promote(service: Service, model: ServedModel) -> Patch:
-    """Returns the patch that sends all users to the canary."""
-    return {"spec": {"predictor": {_SHARE: None}}}
-
-
-def roll_back(service: Service) -> Patch:
-    """Returns the patch that sends all users to the revision that was rolled out last."""
-    return {"spec": {"predictor": {_SHARE: 0}}}
-
-
-def take_back(service: Service) -> Patch | None:
-    """Returns the patch that serves the model before again, or None if there is none."""
-    previous = previous_model(service)
-    return None if previous is None else _change(service, previous, None)
-
-
-def serves(cluster: Cluster, service: Service) -> bool:
-    """Returns whether a revision was rolled out that users reach."""
-    return bool(_predictor(service).get("latestRolledoutRevision"))
-
-
-def why_canary_not_ready(cluster: Cluster, service: Service, model: ServedModel) -> str:
-    """Says why the canary cannot be asked, "" if its revision is ready and has an address."""
-    status = _predictor(service)
-    newest = status.get("latestCreatedRevision")
-    before = service["spec"]["predictor"].get("annotations", {}).get(_REVISION_BEFORE)
-    if not newest or newest == before:
-        return f"it has no revision yet; {reasons_not_ready(service)}"
-    if status.get("latestReadyRevision") != newest:
-        return f"revision {newest} is not ready; {reasons_not_ready(service)}"
-    return "" if all(_urls(service)) else "its revisions have no addresses of their own yet"
-
-
-def why_not_open(cluster: Cluster, service: Service) -> str:
-    """Says why users do not reach the canary, "" if the route gives it its share."""
-    wanted = service["spec"]["predictor"].get(_SHARE)
-    shares = [target.get("percent") for target in _traffic(service) if target.get("latestRevision")]
-    return "" if wanted in shares else f"the route does not give the canary its {wanted} % yet"
-
-
-def why_not_served(cluster: Cluster, service: Service, model: ServedModel) -> str:
-    """Says why the model does not serve all users yet, "" if its revision is ready and rolled out."""
-    status = _predictor(service)
-    newest = status.get("latestCreatedRevision")
-    before = service["spec"]["predictor"].get("annotations", {}).get(_REVISION_BEFORE)
-    if not newest or newest == before or status.get("latestReadyRevision") != newest:
-        return f"its revision is not ready; {reasons_not_ready(service)}"
-    if status.get("latestRolledoutRevision") != newest:
-        return f"revision {newest} is not rolled out"
-    return "" if is_ready(service) and predict_url(service) else reasons_not_ready(service)
-
-
-def addresses(service: Service, settings: CanarySettings) -> tuple[str, str]:
-    """Returns the predict URLs of the revision that was rolled out last and of the newest one."""
-    path = f"/v1/models/{service['metadata']['name']}:predict"
-    stable, canary = (url.rstrip("/") + path for url in _urls(service))
-    return stable, canary
-
-
-def deployments(service: Service) -> tuple[str, str] | None:
-    """Returns the Deployments' names: Knative adds a suffix to its revisions' names."""
-    status = _predictor(service)
-    revisions = (status.get("latestRolledoutRevision"), status.get("latestReadyRevision"))
-    return (f"{revisions[0]}-deployment", f"{revisions[1]}-deployment") if all(revisions) else None
-
-
-def _change(service: Service, model: ServedModel, share: int | None) -> Patch:
-    """Returns the patch that asks for a model's revision with a share of the users, None for all of them."""
-    patch = model_change(model, stable_model(service))
-    predictor = patch["spec"]["predictor"]
-    newest = _predictor(service).get("latestCreatedRevision")
-    annotations = {**predictor["annotations"], _REVISION_BEFORE: newest}
-    changed = {**predictor, "annotations": annotations, _SHARE: share}
-    return {"metadata": {"annotations": {TAGS: "true"}}, "spec": {"predictor": changed}}
-
-
-def _predictor(service: Service) -> dict[str, Any]:
+def _predictor_status(service: Service) -> dict[str, Any]:
     status: dict[str, Any] = service.get("status", {}).get("components", {}).get("predictor", {})
     return status
 
 
 def _traffic(service: Service) -> list[dict[str, Any]]:
-    traffic: list[dict[str, Any]] = _predictor(service).get("traffic", [])
+    traffic: list[dict[str, Any]] = _predictor_status(service).get("traffic", [])
     return traffic
 
 
-def _urls(service: Service) -> tuple[str, str]:
-    """Returns the addresses of the revision before and of the newest, "" where there is none."""
+def _revision_urls(service: Service) -> tuple[str, str]:
+    """Return the URLs of the previous revision and of the newest one, "" without a URL."""
     stable = next((t["url"] for t in _traffic(service) if not t.get("latestRevision") and t.get("url")), "")
     canary = next((t["url"] for t in _traffic(service) if t.get("latestRevision") and t.get("url")), "")
     return stable, canary

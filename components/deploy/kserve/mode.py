@@ -1,74 +1,88 @@
-"""What a roll-out needs from a deployment mode of KServe; `standard_mode` and `knative_mode` have it.
+"""Interface of a KServe deployment mode to a rollout; implemented by `StandardMode` and `KnativeMode`.
 
-All of a roll-out's state is in the InferenceService itself, so that a step that was killed and is run again finds out
-where it stood.
+The InferenceService holds the entire state of a rollout, so a killed step resumes when it is run again.
 """
 
+from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from components.deploy.canary.settings import CanarySettings
 from components.deploy.kserve.client import Cluster
-from components.deploy.kserve.inference_service import ServedModel
+from components.deploy.kserve.inference_service import ModelVersion
 
 Patch = dict[str, Any]
 Service = dict[str, Any]
 
 
 class Situation(Enum):
-    """Where an InferenceService stands with a model."""
+    """State of an InferenceService with respect to a model."""
 
-    EMPTY = "it serves no model"
-    OTHER = "it serves another model, and this one is nowhere"
-    DARK = "the model is a canary that no user reaches"
-    OPEN = "the model is a canary that answers a share of the users' requests"
-    SERVED = "it serves the model"
+    NO_MODEL = "the service has no model"
+    OTHER_MODEL = "the service has another model, and this one is not a canary"
+    CANARY_IDLE = "the model is a canary without users"
+    CANARY_SERVING = "the model is a canary that answers a share of the users' requests"
+    PROMOTED = "the model is the stable model of the service"
 
 
-class Mode(Protocol):
-    """Pure functions of an InferenceService, and what the cluster says about it.
+class Mode(ABC):
+    """Deployment mode: functions of an InferenceService and of the cluster's state.
 
-    Patches are JSON merge patches; each takes the service from one situation to another in one write.
+    Patches are JSON merge patches. Each one moves the service from one situation to another in one write.
     """
 
-    def situation(self, service: Service, model: ServedModel) -> Situation:
-        """Returns where the service stands with a model."""
+    @abstractmethod
+    def situation(self, service: Service, model: ModelVersion) -> Situation:
+        """Return the state of the service with respect to a model."""
 
-    def stable_model(self, service: Service) -> ServedModel | None:
-        """Returns the model that users reach beside or without a canary."""
+    @abstractmethod
+    def stable_model(self, service: Service) -> ModelVersion | None:
+        """Return the model that answers the requests that the canary does not answer."""
 
-    def serve(self, service: Service, model: ServedModel) -> Patch:
-        """Returns the patch that serves a model without trying it, where nothing else is served."""
+    @abstractmethod
+    def serve(self, service: Service, model: ModelVersion) -> Patch:
+        """Return the patch that serves a model without a trial, where no other model is served."""
 
-    def start(self, service: Service, model: ServedModel) -> Patch:
-        """Returns the patch that starts a model as a canary without users, in place of any other canary."""
+    @abstractmethod
+    def start_canary(self, service: Service, model: ModelVersion) -> Patch:
+        """Return the patch that starts a model as a canary without users and replaces any other canary."""
 
-    def open(self, service: Service, settings: CanarySettings) -> Patch:
-        """Returns the patch that gives the canary its share of the users' requests."""
+    @abstractmethod
+    def route_traffic(self, service: Service, settings: CanarySettings) -> Patch:
+        """Return the patch that routes a share of the users' requests to the canary."""
 
-    def promote(self, service: Service, model: ServedModel) -> Patch:
-        """Returns the patch that makes the canary the model that is served."""
+    @abstractmethod
+    def promote(self, service: Service, model: ModelVersion) -> Patch:
+        """Return the patch that makes the canary the stable model."""
 
+    @abstractmethod
     def roll_back(self, service: Service) -> Patch:
-        """Returns the patch that takes the canary away."""
+        """Return the patch that removes the canary."""
 
-    def take_back(self, service: Service) -> Patch | None:
-        """Returns the patch that serves the model before again, or None if there is none."""
+    @abstractmethod
+    def restore_previous(self, service: Service) -> Patch | None:
+        """Return the patch that serves the previous model again, or None without one."""
 
-    def serves(self, cluster: Cluster, service: Service) -> bool:
-        """Returns whether users get answers from any model now."""
+    @abstractmethod
+    def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
+        """Return whether any model answers users now."""
 
-    def why_canary_not_ready(self, cluster: Cluster, service: Service, model: ServedModel) -> str:
-        """Says why the canary cannot be asked, "" if it can."""
+    @abstractmethod
+    def canary_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
+        """Return the reason why the canary cannot answer requests yet, "" if it can."""
 
-    def why_not_open(self, cluster: Cluster, service: Service) -> str:
-        """Says why users do not reach the canary, "" if they do."""
+    @abstractmethod
+    def traffic_blocker(self, cluster: Cluster, service: Service) -> str:
+        """Return the reason why users do not reach the canary yet, "" if they do."""
 
-    def why_not_served(self, cluster: Cluster, service: Service, model: ServedModel) -> str:
-        """Says why the model does not serve all users yet, "" if it does."""
+    @abstractmethod
+    def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
+        """Return the reason why the model does not answer all users yet, "" if it does."""
 
-    def addresses(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
-        """Returns the predict URLs of the stable predictor and the canary's, each for itself."""
+    @abstractmethod
+    def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
+        """Return the predict URLs of the stable predictor and of the canary."""
 
+    @abstractmethod
     def deployments(self, service: Service) -> tuple[str, str] | None:
-        """Returns the Deployments' names of the stable predictor and the canary's, None if Knative names them."""
+        """Return the Deployment names of the stable predictor and the canary, None while Knative reports none."""

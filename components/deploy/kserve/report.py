@@ -1,91 +1,96 @@
-"""What a roll-out did and why, for the run."""
+"""Report of a rollout: its result, events and test statistics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from components.deploy.canary.sequential_test import BOUND, CanaryJudge, Tally
+from components.deploy.canary.sequential_test import BOUND, SequentialTest, Tally
 from components.shared.errors import DeployError
+from components.shared.progress import log
 
 
 @dataclass
-class RollOutStory:
-    """Collects what happened; lines of a log as well.
+class RolloutLog:
+    """Events of a rollout, also printed as log lines.
 
     Attributes:
-        events: sentences in order.
-        tallies: the judge's pairs by criterion.
-        evidence: the judge's evidence by criterion.
+        events: Sentences in order.
+        tallies: Pairs of the sequential test by criterion.
+        evidence: Evidence of the sequential test by criterion.
     """
 
     events: list[str] = field(default_factory=list)
     tallies: Mapping[str, Tally] = field(default_factory=dict)
     evidence: Mapping[str, float] = field(default_factory=dict)
 
-    def tell(self, sentence: str) -> None:
-        """Adds an event and logs it."""
+    def add(self, sentence: str) -> None:
+        """Record an event and print it."""
         self.events.append(sentence)
-        print(f"[deploy] {sentence}", flush=True)  # noqa: T201 the task's log
+        log("deploy", sentence)
 
-    def heard(self, judge: CanaryJudge) -> None:
-        """Keeps the judge's counts."""
-        self.tallies = dict(judge.tallies)
-        self.evidence = {criterion: judge.evidence_of(criterion) for criterion in judge.tallies}
+    def record_test(self, test: SequentialTest) -> None:
+        """Record the statistics of a sequential test."""
+        self.tallies = dict(test.tallies)
+        self.evidence = {criterion: test.evidence_of(criterion) for criterion in test.tallies}
 
     def metrics(self) -> dict[str, float]:
-        """Returns the counts and the evidence under flat names."""
-        named = {f"{name}_{count}": getattr(tally, count) for name, tally in self.tallies.items() for count in _COUNTS}
-        return {**named, **{f"{name}_evidence": round(value, 4) for name, value in self.evidence.items()}}
+        """Return counts and evidence under flat names."""
+        counts = {f"{name}_{count}": getattr(tally, count) for name, tally in self.tallies.items() for count in _COUNTS}
+        return {**counts, **{f"{name}_evidence": round(value, 4) for name, value in self.evidence.items()}}
 
     def markdown(self, title: str) -> str:
-        """Returns the report."""
+        """Return the report in Markdown."""
+        events = ["## Events", "", *(f"- {event}" for event in self.events), ""]
+        return "\n".join([f"# {title}", "", *events, *(self._test_table() if self.tallies else [])])
+
+    def _test_table(self) -> list[str]:
         rows = [
             f"| {name} | {tally.pairs} | {tally.worse} | {tally.better} | {self.evidence[name]:.3g} |"
             for name, tally in self.tallies.items()
         ]
-        head = ["| canary | pairs | worse | better | evidence |", "|---|---|---|---|---|"]
+        header = ["| criterion | pairs | canary worse | canary better | evidence |", "|---|---|---|---|---|"]
         note = (
-            f"The canary is worse where the evidence exceeds {BOUND:g} (`components/deploy/canary/sequential_test.py`)."
+            f"The canary is worse in a criterion if its evidence exceeds {BOUND:g} "
+            "(`components/deploy/canary/sequential_test.py`)."
         )
-        table = [*head, *rows, "", note, ""] if rows else []
-        return "\n".join([f"# {title}", "", *(f"- {event}" for event in self.events), "", *table])
+        return ["## Comparison of the canary with the stable model", "", *header, *rows, "", note, ""]
 
 
 @dataclass(frozen=True)
-class RolledOut:
-    """What users reach after a roll-out.
+class RolloutResult:
+    """Version that users reach after a rollout.
 
     Attributes:
-        version: the version's number.
-        address: the predict URL.
-        story: what happened.
-        outcome: "deployed", or "rolled_back" where it is the model from before.
+        version: Number of the version.
+        address: Predict URL, or the URI of the version folder in a local repository.
+        log: Events and statistics.
+        outcome: "deployed", or "rolled_back" if the previous version is served.
     """
 
     version: int
     address: str
-    story: RollOutStory
+    log: RolloutLog
     outcome: str = "deployed"
 
     def metrics(self) -> dict[str, float]:
-        """Returns the version, the counts and the evidence under flat names."""
-        return {"version": self.version, **self.story.metrics()}
+        """Return version, counts and evidence under flat names."""
+        return {"version": self.version, **self.log.metrics()}
 
     def markdown(self, name: str) -> str:
-        """Returns the report on the model of a name."""
-        return self.story.markdown(f"{name}: {self.outcome.replace('_', ' ')}")
+        """Return the report on a model in Markdown."""
+        return self.log.markdown(f"Deployment of {name}: {self.outcome.replace('_', ' ')}")
 
 
 class RolledBackError(DeployError):
-    """The new model was worse, or did not work, and the one before is served.
+    """The new model was worse or did not work, and the previous one is served.
 
     Args:
-        reason: why.
-        still: what is served, with the story.
+        reason: Reason of the rollback.
+        result: Result with the version that is served.
     """
 
-    def __init__(self, reason: str, still: RolledOut) -> None:
-        super().__init__(f"{reason.rstrip('.')}. Version {still.version} is still served")
-        self.still = still
+    def __init__(self, reason: str, result: RolloutResult) -> None:
+        super().__init__(f"{reason.rstrip('.')}. Version {result.version} is still served")
+        self.result = result
 
 
 _COUNTS = ("worse", "better", "alike")

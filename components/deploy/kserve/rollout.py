@@ -1,295 +1,263 @@
-"""One roll-out: a new model is tried beside the one that is served, and promoted or taken away.
+"""Rollout of a new model: try it as a canary, then promote it or roll it back.
 
-    OTHER --start--> DARK --ready, known answers--> OPEN --as good, by the judge--> SERVED
-      ^                |                              |                                |
-      +----roll back---+----------roll back-----------+----take back, if not ready-----+
+    OTHER_MODEL --start--> CANARY_IDLE --known answers--> CANARY_SERVING --not worse--> PROMOTED
+      ^                      |                              |                             |
+      +------roll back-------+----------roll back-----------+--restore, if never ready----+
 
-Where a roll-out stands is read from the InferenceService before each write, and a write carries the version of what
-was read. So whatever is lost, killed or overtaken, the next look decides, and no step is done twice.
+The situation is read from the InferenceService before each write, and a write carries the resource version of that
+read. So after a lost connection, a kill or a concurrent change the next read decides, and no step is executed twice.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from components.deploy.canary.known_slices import KnownSlice, slices_for_the_judge
-from components.deploy.canary.probe import judge_in_pairs
-from components.deploy.canary.prometheus import complaints_of_users, traffic_of
-from components.deploy.canary.sequential_test import CanaryJudge
-from components.deploy.canary.settings import CanarySettings
-from components.deploy.kserve.client import Cluster, ConflictError, UnreachableError
-from components.deploy.kserve.inference_service import ServedModel, inference_service, transformer_options, with_model
-from components.deploy.kserve.known_answers import check_known_answers
+from components.deploy.canary.probe import probe_models, probe_slices
+from components.deploy.canary.prometheus import read_traffic, traffic_violations
+from components.deploy.canary.sequential_test import SequentialTest
+from components.deploy.canary.settings import CanaryTrial
+from components.deploy.kserve.client import Cluster, ConflictError, UnreachableError, retry_conflicts
+from components.deploy.kserve.inference_service import (
+    MODE_ANNOTATION,
+    ModelVersion,
+    inference_service,
+    transformer_options,
+    with_model,
+)
+from components.deploy.kserve.knative import KnativeMode
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.modes import mode_of
-from components.deploy.kserve.readiness import internal_predict_url, predict_url
-from components.deploy.kserve.report import RolledBackError, RolledOut, RollOutStory
-from components.deploy.verified_model import Publication
+from components.deploy.kserve.readiness import check_known_answers, internal_predict_url, predict_url
+from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
+from components.deploy.kserve.standard import StandardMode
+from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import DeployError, TaxonflowError
 from components.shared.progress import Progress
 
-_ATTEMPTS = 5
-_LONGEST_BACKOFF_S = 60.0
-_Result = TypeVar("_Result")
+MODES: dict[str, Mode] = {
+    "Standard": StandardMode(),
+    "RawDeployment": StandardMode(),
+    "Knative": KnativeMode(),
+    "Serverless": KnativeMode(),
+}
+_CHECK_SPECIMEN = "deployment-check"
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a model may take to get ready and how often the cluster is asked, in seconds."""
-
-    timeout: float = 900.0
-    pause: float = 5.0
+class SupersededError(DeployError):
+    """Another writer changed the model of the service during the rollout."""
 
 
-PATIENCE = Patience()
-
-
-class OvertakenError(DeployError):
-    """Somebody else changed the service while a model was rolled out."""
-
-
-def persistently(action: Callable[[], _Result], name: str, patience: Patience) -> _Result:
-    """Does something again, with a growing pause, while others are faster or the API does not answer.
+def mode_of(service: Service) -> Mode:
+    """Return the deployment mode of a service; the status takes precedence over the annotation.
 
     Raises:
-        DeployError: it never worked.
+        DeployError: The mode has no canaries.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return action()
-        except (ConflictError, UnreachableError) as error:
-            if attempt == _ATTEMPTS:
-                raise _given_up(name, error) from error
-            time.sleep(min(patience.pause * 2 ** (attempt - 1), _LONGEST_BACKOFF_S))
-    raise AssertionError("the last attempt returns or raises")
+    annotation = service["metadata"].get("annotations", {}).get(MODE_ANNOTATION)
+    name = service.get("status", {}).get("deploymentMode") or annotation or "Standard"
+    if name not in MODES:
+        raise DeployError(
+            f"InferenceService {service['metadata']['name']} has the deployment mode {name}",
+            " or ".join(MODES),
+            "Deploy to another name, or delete the service first.",
+        )
+    return MODES[name]
 
 
-def _given_up(name: str, error: DeployError) -> DeployError:
-    if isinstance(error, UnreachableError):
-        return error
-    return DeployError(
-        f"{name} was changed by others {_ATTEMPTS} times in a row",
-        remedy="Stop the other deployments and run the step again.",
-    )
-
-
-class RollOut:
-    """One roll-out of one model.
+class Rollout:
+    """Rollout of one model.
 
     Args:
-        cluster: where the InferenceService is.
-        name: of the InferenceService.
-        model: the version to serve.
-        publication: its files.
-        settings: how it is tried.
-        data: the data set whose test slices it is judged by, or None.
-        patience: how long to wait.
+        cluster: Cluster of the InferenceService.
+        name: Name of the InferenceService.
+        version: Version to serve.
+        model: Files and card of the version.
+        trial: Conditions of the canary trial.
     """
 
     def __init__(
-        self,
-        cluster: Cluster,
-        name: str,
-        model: ServedModel,
-        publication: Publication,
-        settings: CanarySettings,
-        data: Path | None,
-        patience: Patience,
+        self, cluster: Cluster, name: str, version: ModelVersion, model: VerifiedModel, trial: CanaryTrial
     ) -> None:
-        self.cluster, self.name, self.model, self.publication = cluster, name, model, publication
-        self.settings, self.data, self.patience = settings, data, patience
-        self.story = RollOutStory()
-        self._begun = self._judged_as_good = False
-        self._refusal: TaxonflowError | None = None
+        self.cluster, self.name, self.version, self.model = cluster, name, version, model
+        self.settings, self.retries, self.trial = trial.settings, trial.retries, trial
+        self.log = RolloutLog()
+        self._started = self._passed = False
+        self._rejection: TaxonflowError | None = None
 
-    def run(self) -> RolledOut:
-        """Goes from situation to situation until the model is served or taken away; raises as `roll_out` does."""
+    def run(self) -> RolloutResult:
+        """Advance until the model is promoted or rolled back; raise the errors of `roll_out`."""
         while True:
-            ended = persistently(self._advance, f"InferenceService {self.name}", self.patience)
-            if ended is not None:
-                return ended
+            result = retry_conflicts(self._advance, f"InferenceService {self.name}", self.retries)
+            if result is not None:
+                return result
 
-    def _advance(self) -> RolledOut | None:
-        """Looks at the service and does what is next; None while there is more to do."""
+    def _advance(self) -> RolloutResult | None:
+        """Read the service and take the next step; return None while more steps follow."""
         service = self.cluster.service(self.name)
         if service is None:
             self._create()
             return None
         mode = mode_of(service)
-        situation = mode.situation(service, self.model)
-        if situation in (Situation.EMPTY, Situation.OTHER):
-            self._begin(mode, service, situation)
+        situation = mode.situation(service, self.version)
+        if situation in (Situation.NO_MODEL, Situation.OTHER_MODEL):
+            self._start(mode, service, situation)
             return None
-        self._begun = True
-        if situation is Situation.SERVED:
+        self._started = True
+        if situation is Situation.PROMOTED:
             return self._finish(mode, service)
-        if self._refusal is not None:
+        if self._rejection is not None:
             self._patch(service, mode.roll_back(service))
             raise self._rolled_back(mode, service)
-        self._try(mode, service, situation)
+        self._try_canary(mode, service, situation)
         return None
 
     def _create(self) -> None:
-        if self._begun:
-            raise OvertakenError(f"{self.name} was deleted while version {self.model.version} was rolled out")
-        made = inference_service(self.name, transformer_options(self.publication.card))
-        self.cluster.create_service(with_model(made, self.model))
-        self.story.tell(f"{self.name} was created with version {self.model.version}")
+        if self._started:
+            raise SupersededError(f"{self.name} was deleted during the rollout of version {self.version.version}")
+        service = inference_service(self.name, transformer_options(self.model.card))
+        self.cluster.create_service(with_model(service, self.version))
+        self.log.add(f"{self.name} was created with version {self.version.version}")
 
-    def _begin(self, mode: Mode, service: Service, situation: Situation) -> None:
-        """Starts the canary, or serves the model at once where users have nothing to lose."""
-        if self._refusal is not None:
+    def _start(self, mode: Mode, service: Service, situation: Situation) -> None:
+        """Start the canary, or serve the model at once if no model answers users."""
+        if self._rejection is not None:
             raise self._rolled_back(mode, service)
-        if self._begun:
-            raise OvertakenError(
-                f"{self.name} was asked for another model than {self.model.uri} meanwhile, so it was left alone"
-            )
-        if situation is Situation.OTHER and mode.serves(self.cluster, service):
-            self._patch(service, mode.start(service, self.model))
-            self.story.tell(f"version {self.model.version} was started as a canary without users")
+        if self._started:
+            raise self._superseded()
+        if situation is Situation.OTHER_MODEL and mode.has_ready_pods(self.cluster, service):
+            self._patch(service, mode.start_canary(service, self.version))
+            self.log.add(f"version {self.version.version} was started as a canary without users")
         else:
-            self._patch(service, mode.serve(service, self.model))
-            self.story.tell(f"version {self.model.version} replaces what served nobody")
+            self._patch(service, mode.serve(service, self.version))
+            self.log.add(f"version {self.version.version} was set without a trial, as no model answered users")
 
-    def _try(self, mode: Mode, service: Service, situation: Situation) -> None:
-        """Takes a canary one situation further, or notes why it must go."""
-        if self._judged_as_good:
-            self._patch(service, mode.promote(service, self.model))
-            self.story.tell(f"version {self.model.version} was promoted")
+    def _try_canary(self, mode: Mode, service: Service, situation: Situation) -> None:
+        """Advance the canary by one situation, or record why it is rejected."""
+        if self._passed:
+            self._patch(service, mode.promote(service, self.version))
+            self.log.add(f"version {self.version.version} was promoted")
             return
         try:
-            if situation is Situation.DARK:
-                self._check_in_the_dark(mode, service)
-            if situation is Situation.OPEN or not self.settings.percent:
-                self._judge(mode, service)
-                self._judged_as_good = True
+            if situation is Situation.CANARY_IDLE:
+                self._check_canary(mode, service)
+            if situation is Situation.CANARY_SERVING or not self.settings.percent:
+                self._compare(mode, service)
+                self._passed = True
                 return
-        except (OvertakenError, ConflictError, UnreachableError):
+        except (SupersededError, ConflictError, UnreachableError):
             raise
-        except TaxonflowError as error:  # of whatever kind: a canary that cannot be judged must not stay
-            self._refusal = error
+        except TaxonflowError as error:  # of any class: a canary that cannot be compared must not stay
+            self._rejection = error
             return
-        self._patch(service, mode.open(service, self.settings))
-        self.story.tell(f"the canary answers {self.settings.percent} % of the users' requests")
+        self._patch(service, mode.route_traffic(service, self.settings))
+        self.log.add(f"the canary answers {self.settings.percent} % of the users' requests")
 
-    def _check_in_the_dark(self, mode: Mode, service: Service) -> None:
-        """Waits for the canary and holds its answers against the evaluation's."""
-        ready = self._wait(service, lambda seen: mode.why_canary_not_ready(self.cluster, seen, self.model), mode)
-        url = mode.addresses(ready, self.settings)[1]
-        check_known_answers(url, self.publication.folder, self.publication.card.examples, self.patience.pause)
-        self.story.tell("the canary answers the known slices as the evaluation did")
+    def _check_canary(self, mode: Mode, service: Service) -> None:
+        """Wait for the canary and compare its answers with the evaluation's."""
+        service = self._wait(service, lambda latest: mode.canary_blocker(self.cluster, latest, self.version), mode)
+        url = mode.predict_urls(service, self.settings)[1]
+        check_known_answers(url, self.model, self.retries.pause)
+        self.log.add("the canary answers the known slices as in the evaluation")
 
-    def _judge(self, mode: Mode, service: Service) -> None:
-        """Asks both models for known slices, and Prometheus for the users'."""
-        began = time.monotonic()
+    def _compare(self, mode: Mode, service: Service) -> None:
+        """Compare canary and stable model by the probe, then by the user metrics of Prometheus."""
+        start = time.monotonic()
         if self.settings.percent:
-            service = self._wait(service, lambda seen: mode.why_not_open(self.cluster, seen), mode)
-        judge = CanaryJudge(self.settings.slower)
+            service = self._wait(service, lambda latest: mode.traffic_blocker(self.cluster, latest), mode)
+        test = SequentialTest(self.settings.slower)
         try:
-            judge_in_pairs(
-                *mode.addresses(service, self.settings),
-                self._slices(),
-                judge,
-                self.settings.pairs,
-                self.settings.seconds,
-            )
+            urls = mode.predict_urls(service, self.settings)
+            probe_models(urls, probe_slices(self.model, self.trial), test, self.settings)
         finally:
-            self.story.heard(judge)
-        self.story.tell(f"the canary is as good in {self.settings.pairs} pairs of known slices")
+            self.log.record_test(test)
+        self.log.add(f"the canary is not worse in {self.settings.pairs} pairs of known slices")
         if self.settings.prometheus:
-            self._watch_users(mode, service, began)
+            self._watch_users(mode, service, start)
 
-    def _slices(self) -> Sequence[KnownSlice]:
-        return slices_for_the_judge(self.publication, self.data, self.settings.pairs)
-
-    def _watch_users(self, mode: Mode, service: Service, began: float) -> None:
-        """Raises DeployError when the users of the canary fare worse while they are watched."""
-        named = mode.deployments(service)
-        if named is None:
-            raise DeployError("Knative names no revisions to watch the users of")
+    def _watch_users(self, mode: Mode, service: Service, start: float) -> None:
+        """Raise DeployError if the canary serves its users worse than the stable model."""
+        deployments = mode.deployments(service)
+        if deployments is None:
+            raise DeployError("Knative reports no revisions whose users could be watched")
         while True:
-            watched = time.monotonic() - began
+            window_s = time.monotonic() - start
             stable, canary = (
-                traffic_of(self.settings.prometheus, self.cluster.namespace, deployment, watched)
-                for deployment in named
+                read_traffic(self.settings.prometheus, self.cluster.namespace, deployment, window_s)
+                for deployment in deployments
             )
-            if complaints := complaints_of_users(stable, canary, self.settings.slower):
-                raise DeployError("; ".join(complaints))
-            if watched >= self.settings.watch_s:
+            if violations := traffic_violations(stable, canary, self.settings.slower):
+                raise DeployError("; ".join(violations))
+            if window_s >= self.settings.watch_s:
                 break
-            time.sleep(min(self.patience.pause, self.settings.watch_s - watched))
-        self.story.tell(f"users fared as well: {canary.errors:.0f} of {canary.requests:.0f} requests failed")
+            time.sleep(min(self.retries.pause, self.settings.watch_s - window_s))
+        self.log.add(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
 
-    def _finish(self, mode: Mode, service: Service) -> RolledOut | None:
-        """Waits until every user gets the model; puts the one before back if that never comes."""
+    def _finish(self, mode: Mode, service: Service) -> RolloutResult | None:
+        """Wait until the model answers all users; restore the previous model if it does not."""
         try:
-            if self._refusal is None:
-                ready = self._wait(service, lambda seen: mode.why_not_served(self.cluster, seen, self.model), mode)
-                check_known_answers(
-                    internal_predict_url(ready),
-                    self.publication.folder,
-                    self.publication.card.examples,
-                    self.patience.pause,
-                    "deployment-check",
+            if self._rejection is None:
+                service = self._wait(
+                    service, lambda latest: mode.promotion_blocker(self.cluster, latest, self.version), mode
                 )
-                return RolledOut(self.model.version, predict_url(ready), self.story)
-        except (OvertakenError, ConflictError, UnreachableError):
+                url = internal_predict_url(service)
+                check_known_answers(url, self.model, self.retries.pause, _CHECK_SPECIMEN)
+                return RolloutResult(self.version.version, predict_url(service), self.log)
+        except (SupersededError, ConflictError, UnreachableError):
             raise
         except DeployError as error:
-            self._refusal = error
+            self._rejection = error
             service = self.cluster.service(self.name) or service
-        self._take_back(mode, service)
+        self._restore_previous(mode, service)
         return None
 
-    def _take_back(self, mode: Mode, service: Service) -> None:
-        patch = mode.take_back(service)
+    def _restore_previous(self, mode: Mode, service: Service) -> None:
+        patch = mode.restore_previous(service)
         if patch is None:
-            raise DeployError(f"{str(self._refusal).rstrip('.')}. No model was served before")
+            raise DeployError(f"{str(self._rejection).rstrip('.')}. There is no previous model to restore")
         self._patch(service, patch)
-        self.story.tell("the model before was put back")
+        self.log.add("the previous model was restored")
 
     def _rolled_back(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
-        self.story.tell(f"version {self.model.version} was rolled back: {self._refusal}")
-        still = RolledOut(stable.version if stable else 0, predict_url(service), self.story, "rolled_back")
-        return RolledBackError(str(self._refusal), still)
+        self.log.add(f"version {self.version.version} was rolled back: {self._rejection}")
+        result = RolloutResult(stable.version if stable else 0, predict_url(service), self.log, "rolled_back")
+        return RolledBackError(str(self._rejection), result)
+
+    def _superseded(self) -> SupersededError:
+        return SupersededError(
+            f"{self.name} was deleted or has another model than {self.version.uri}; the rollout stopped without changes"
+        )
 
     def _patch(self, service: Service, patch: Patch) -> None:
         self.cluster.patch_service(self.name, patch, service["metadata"]["resourceVersion"])
 
-    def _wait(self, service: Service, why_not: Callable[[Service], str], mode: Mode) -> dict[str, Any]:
-        """Returns the service as soon as nothing speaks against it; a lost connection is a reason to ask again.
+    def _wait(self, service: Service, blocker: Callable[[Service], str], mode: Mode) -> dict[str, Any]:
+        """Return the service once `blocker` returns "" for it twice in a row; retry on lost connections.
 
         Raises:
-            DeployError: with the last reason, when the time is over.
-            OvertakenError: somebody asks the service for another model.
+            DeployError: The timeout was exceeded.
+            SupersededError: The situation changed while waiting.
         """
-        until = time.monotonic() + self.patience.timeout
-        progress = Progress("deploy", round(self.patience.timeout), "s at most")
+        deadline = time.monotonic() + self.retries.timeout
+        progress = Progress("deploy", round(self.retries.timeout), "s at most")
         while True:
             try:
-                trouble = why_not(service)
-                newer = self.cluster.service(self.name)
-                self._check_ours(mode, service, newer)
-                if not trouble and newer is not None and not why_not(newer):
-                    return newer
-                service = newer or service
+                reason = blocker(service)
+                latest = self.cluster.service(self.name)
+                self._check_situation(mode, service, latest)
+                if not reason and latest is not None and not blocker(latest):
+                    return latest
+                service = latest or service
             except UnreachableError as error:
-                trouble = str(error)
-            if time.monotonic() >= until:
+                reason = str(error)
+            if time.monotonic() >= deadline:
                 raise DeployError(
-                    f"version {self.model.version} of {self.name} was not ready after {self.patience.timeout:g} s "
-                    f"({trouble})",
+                    f"version {self.version.version} of {self.name} was not ready after {self.retries.timeout:g} s "
+                    f"({reason})",
                     remedy="Correct the cause and run the step again.",
                 )
-            time.sleep(self.patience.pause)
-            progress.advance(round(self.patience.pause), remark=trouble[:120])
+            time.sleep(self.retries.pause)
+            progress.advance(round(self.retries.pause), remark=reason[:120])
 
-    def _check_ours(self, mode: Mode, before: Service, now: Service | None) -> None:
-        if now is None or mode.situation(now, self.model) is not mode.situation(before, self.model):
-            raise OvertakenError(
-                f"{self.name} was deleted or asked for another model than {self.model.uri} while it was rolled out, "
-                "so it was left alone"
-            )
+    def _check_situation(self, mode: Mode, before: Service, latest: Service | None) -> None:
+        if latest is None or mode.situation(latest, self.version) is not mode.situation(before, self.version):
+            raise self._superseded()

@@ -1,68 +1,63 @@
-"""The cluster as a target: which InferenceService, which version, which address."""
+"""KServe target: resolve namespace, InferenceService, storage URI and version, then start the rollout."""
 
-from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from components.deploy.canary.settings import DEFAULTS, CanarySettings
-from components.deploy.kserve.client import Cluster
-from components.deploy.kserve.report import RolledOut
-from components.deploy.kserve.rollout import PATIENCE, Patience, RollOut, persistently
+from components.deploy.canary.settings import CanaryTrial
+from components.deploy.kserve.client import Cluster, retry_conflicts
+from components.deploy.kserve.report import RolloutResult
+from components.deploy.kserve.rollout import Rollout
 from components.deploy.kserve.version_registry import register
-from components.deploy.verified_model import Publication
+from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import BadConfigError, DeployError
 
 _STORAGE_SCHEMES = {"minio": "s3", "s3": "s3", "gs": "gs", "pvc": "pvc"}
 
 
-def roll_out(
-    publication: Publication,
-    target: SplitResult,
-    settings: CanarySettings = DEFAULTS,
-    data: Path | None = None,
-    patience: Patience = PATIENCE,
-) -> RolledOut:
-    """Makes an InferenceService serve a model, if that is not worse than the one it serves.
+def roll_out(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> RolloutResult:
+    """Make an InferenceService serve a model, unless the model is worse than the current one.
 
-    Running it again after it was killed goes on where it stopped: the same artifact is never a second version.
+    A killed rollout is resumed by calling the function again; the same artifact keeps its version number.
 
     Args:
-        publication: the checked model; its uri must be readable in the cluster.
-        target: `kserve://namespace/inference-service`.
-        settings: how the model is tried.
-        data: the data set whose test slices the model is judged by; None takes the model's own examples.
-        patience: how long to wait.
+        model: Model to serve; its URI must be readable in the cluster.
+        target: Target of the form `kserve://namespace/inference-service`.
+        trial: Conditions of the canary trial.
 
     Raises:
-        BadConfigError: the target names no namespace or no service.
-        RolledBackError: the model never became ready, answers known slices wrongly, or is worse.
-        DeployError: the uri is not in object storage or stood for other files, or the API refused.
+        BadConfigError: The target lacks the namespace or the service.
+        RolledBackError: The model never became ready, answers known slices incorrectly, or is worse.
+        DeployError: The URI is not in object storage or was registered with other files, or the API rejected a request.
     """
-    namespace, name = _destination(target)
-    uri = storage_uri(publication.uri)
+    namespace, name = _parse_destination(target)
+    uri = storage_uri(model.uri)
     cluster = Cluster(namespace)
-    model = persistently(lambda: register(cluster, name, uri, publication.digest), name, patience)
-    return RollOut(cluster, name, model, publication, settings, data, patience).run()
+    version = retry_conflicts(lambda: register(cluster, name, uri, model.digest), name, trial.retries)
+    return Rollout(cluster, name, version, model, trial).run()
 
 
 def storage_uri(uri: str) -> str:
-    """Returns an artifact's address as KServe's storage initializer reads it.
+    """Return the URI of an artifact in the form that KServe's storage initializer reads.
 
     Raises:
-        DeployError: the artifact is on a machine's own disk or in a storage that KServe does not read.
+        DeployError: The artifact is on a local disk or in a storage that KServe does not read.
     """
-    address = urlsplit(uri)
-    scheme = _STORAGE_SCHEMES.get(address.scheme)
-    if scheme is None or not address.netloc:
+    parts = urlsplit(uri)
+    scheme = _STORAGE_SCHEMES.get(parts.scheme)
+    if scheme is None or not parts.netloc:
         raise DeployError(
-            f"the model lies at {uri!r}, which the cluster cannot read",
+            f"the cluster cannot read the model at {uri!r}",
             "minio://, s3://, gs:// or pvc://",
             "Run the pipeline in the cluster, or deploy to file:///folder/of/models.",
         )
-    return f"{scheme}://{address.netloc}{address.path}"
+    return f"{scheme}://{parts.netloc}{parts.path}"
 
 
-def _destination(target: SplitResult) -> tuple[str, str]:
+def _parse_destination(target: SplitResult) -> tuple[str, str]:
     name = target.path.strip("/")
     if not target.netloc or not name or "/" in name:
-        raise BadConfigError(f"target {target.geturl()!r}", "kserve://namespace/inference-service", "Correct it.")
+        raise BadConfigError(
+            f"target {target.geturl()!r}",
+            "kserve://namespace/inference-service",
+            "Set TARGET to one namespace and one InferenceService.",
+        )
     return target.netloc, name

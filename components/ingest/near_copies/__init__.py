@@ -1,1 +1,1 @@
-"""Near-copies: fingerprints of scans and photographs, and the groups that they form."""
+"""Near-copies: fingerprints of volumes and photographs, and groups of specimens that show one individual."""

@@ -1,11 +1,10 @@
-"""Scans of one individual under several names: found by their fingerprints, then kept out of two splits.
+"""Near-copies: scans of one individual under several names, grouped by their fingerprints and kept in one split.
 
-Near-copies of one species count as one specimen, under the first of their names: together in one split, and one in all
-statistics over specimens. Near-copies that name different species keep their names, since nobody knows which is right;
-they share a split, and that is `train` unless the manifest says otherwise, so that nothing is measured on them.
+Near-copies of one species count as one specimen under the first of their names: they share a split, and are one in all
+statistics over specimens. Near-copies with different species keep their names, since it is unknown which one is right;
+they share a split, `train` unless the manifest sets another, so that no metric is computed on them.
 """
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,44 +13,45 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from components.ingest.near_copies.volume_fingerprint import near_pairs
+from components.ingest.near_copies.volume_fingerprint import near_volumes
 from components.ingest.sources.manifest import Scan
-from components.ingest.split import check_enough
+from components.ingest.split import check_specimen_counts
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
+from components.shared.progress import log
 from components.shared.slices import SPLITS, UNSEEN
 
 SPLIT_OF_CONTRADICTIONS = "train"
-MOST_TOLD = 5
-"""Groups that are named while the step runs; its page has all."""
+MAX_LOGGED_GROUPS = 5
+"""Number of groups that are logged; the data set's page lists all."""
 
-Pairs = Callable[[Sequence[str]], Iterator[tuple[int, int, float]]]
-"""From fingerprints to (first, second, distance) of those that are near."""
+PairFinder = Callable[[Sequence[str]], Iterator[tuple[int, int, float]]]
+"""Function from fingerprints to (first, second, distance) of the near pairs."""
 
 
 def find_near_copies(
     scans: Sequence[Scan],
     fingerprints: Sequence[str],
-    near: Pairs = near_pairs,
-    same: Iterable[tuple[str, str]] = (),
+    find_pairs: PairFinder = near_volumes,
+    identical: Iterable[tuple[str, str]] = (),
 ) -> tuple[NearCopies, ...]:
-    """Finds the specimens that are one individual: pairs of near scans, and what they are pairs of in turn.
+    """Return the groups of specimens that show one individual: connected components of the near pairs.
 
     Args:
-        scans: of all specimens.
-        fingerprints: of the scans, in their order.
-        near: finds the pairs.
-        same: specimens known to be one individual, two by two; those without a scan do not matter.
+        scans: Scans of all specimens.
+        fingerprints: Fingerprints of the scans, in the same order.
+        find_pairs: Function that returns the near pairs of fingerprints.
+        identical: Pairs of specimens that share a file; pairs with a specimen that has no scan are ignored.
 
     Returns:
-        The groups in the order of their first scans.
+        The groups, in the order of their first scans.
     """
     species_of = {scan.specimen: scan.species for scan in scans}
-    number = {specimen: place for place, specimen in enumerate(species_of)}
+    number = {specimen: index for index, specimen in enumerate(species_of)}
     owners = [number[scan.specimen] for scan in scans]
-    pairs = [(owners[one], owners[two], far) for one, two, far in near(fingerprints)]
-    pairs += [(number[one], number[two], 0.0) for one, two in same if one in number and two in number]
-    joined = _joined([pair for pair in pairs if pair[0] != pair[1]], len(number))
+    pairs = [(owners[one], owners[two], distance) for one, two, distance in find_pairs(fingerprints)]
+    pairs += [(number[one], number[two], 0.0) for one, two in identical if one in number and two in number]
+    components = _connected_groups([pair for pair in pairs if pair[0] != pair[1]], len(number))
     names = list(number)
     return tuple(
         NearCopies(
@@ -59,24 +59,25 @@ def find_near_copies(
             species=tuple(dict.fromkeys(species_of[names[member]] for member in members)),
             distance=round(distance, 3),
         )
-        for members, distance in joined
+        for members, distance in components
     )
 
 
-def as_individuals(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[Scan]:
-    """Gives the scans of each individual one name and one split, in the order of the scans.
+def join_near_copies(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[Scan]:
+    """Return the scans, in the same order, with one specimen name and one split for each individual.
 
     Raises:
-        BadManifestError: the manifest's splits tear near-copies apart, or a species is left with too few individuals.
+        BadManifestError: The manifest puts near-copies into different splits, or too few individuals of a species
+            remain.
     """
     name_of: dict[str, str] = {}
     split_of: dict[str, str] = {}
     for group, members in zip(near_copies, _members(scans, near_copies), strict=True):
         split = _common_split(group, members)
         for species in group.species:
-            alike = [scan.specimen for scan in members if scan.species == species]
-            name_of.update(dict.fromkeys(alike, alike[0]))
-            split_of.update(dict.fromkeys(alike, split))
+            names = [scan.specimen for scan in members if scan.species == species]
+            name_of.update(dict.fromkeys(names, names[0]))
+            split_of.update(dict.fromkeys(names, split))
     individuals = [
         replace(
             scan,
@@ -85,86 +86,87 @@ def as_individuals(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> 
         )
         for scan in scans
     ]
-    _check_enough(individuals, near_copies)
+    _check_specimen_counts(individuals, near_copies)
     return individuals
 
 
 def check_near_copies(scans: Sequence[Scan], near_copies: Sequence[NearCopies], splits: Sequence[str]) -> None:
-    """Checks that no near-copies are in two splits.
+    """Check that each group of near-copies is in one split.
 
     Args:
-        scans: under the names of the manifest.
-        near_copies: of them.
-        splits: of the scans, in their order.
+        scans: Scans under the names of the manifest.
+        near_copies: Groups of near-copies among the scans.
+        splits: Splits of the scans, in the same order.
 
     Raises:
-        BadManifestError: otherwise.
+        BadManifestError: Near-copies are in different splits.
     """
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    splits_of: defaultdict[str, set[str]] = defaultdict(set)
     for scan, split in zip(scans, splits, strict=True):
-        found[scan.specimen].add(split)
+        splits_of[scan.specimen].add(split)
     for group in near_copies:
-        present = sorted(set().union(*(found[specimen] for specimen in group.specimens)))
-        if len(present) > 1:
-            raise BadManifestError(f"the near-copies {_listed(group)} are in {' and '.join(present)}", "one split")
+        group_splits = sorted(set().union(*(splits_of[specimen] for specimen in group.specimens)))
+        if len(group_splits) > 1:
+            raise BadManifestError(
+                f"the near-copies {_describe(group)} are in {' and '.join(group_splits)}", "one split"
+            )
 
 
-def keep_all(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[tuple[Scan, str]]:
-    """Leaves nothing out: near-copies in two splits end the step, for a volume is too dear to drop unasked."""
+def exclude_none(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[tuple[Scan, str]]:
+    """Return no scan: a volume is too valuable to drop unasked, so near-copies in different splits end the step."""
     del scans, near_copies
     return []
 
 
-def leave_out_of_training(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[tuple[Scan, str]]:
-    """Returns the near-copies that are not in the split nearest to the verdict that any of them was given, and why.
+def exclude_from_training(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[tuple[Scan, str]]:
+    """Return the near-copies to exclude where the manifest puts a group into different splits, each with its reason.
 
-    Given splits of thousands of photographs hold copies of one another. What is measured on stays as it was given;
-    what is trained on gives way.
+    Published splits of thousands of photographs contain copies of one another. The copies in the test split remain,
+    then those in the validation split; the copies in the other splits are excluded.
     """
-    left_out = []
+    excluded_scans = []
     for members in _members(scans, near_copies):
-        given = {scan.split: scan for scan in members if scan.split}
-        if len(given) > 1 and UNSEEN not in given:
-            kept = given[next(split for split in reversed(SPLITS) if split in given)]
-            reason = f"a near-copy of {kept.path}, which is in {kept.split}"
-            left_out += [(scan, reason) for scan in members if scan.split not in ("", kept.split)]
-    return left_out
+        by_split = {scan.split: scan for scan in members if scan.split}
+        if len(by_split) > 1 and UNSEEN not in by_split:
+            original = by_split[next(split for split in reversed(SPLITS) if split in by_split)]
+            reason = f"a near-copy of {original.path}, which is in {original.split}"
+            excluded_scans += [(scan, reason) for scan in members if scan.split not in ("", original.split)]
+    return excluded_scans
 
 
-def tell(near_copies: Sequence[NearCopies]) -> None:
-    """Says what was found as soon as it is known: the first groups in full, those under two names before the others."""
-    ranked = sorted(near_copies, key=lambda group: len(group.species) == 1)
-    for group in ranked[:MOST_TOLD]:
-        sys.stdout.write(f"[ingest] near-copies {_listed(group)}: {verdict(group)}\n")
-    if len(ranked) > MOST_TOLD:
-        more = len(ranked) - MOST_TOLD
-        sys.stdout.write(f"[ingest] near-copies: {more} more groups, all of them on the page of the slices\n")
-    sys.stdout.flush()
+def log_near_copies(near_copies: Sequence[NearCopies]) -> None:
+    """Log the first groups of near-copies, those with contradictory species before the others."""
+    groups = sorted(near_copies, key=lambda group: len(group.species) == 1)
+    for group in groups[:MAX_LOGGED_GROUPS]:
+        log("ingest", f"near-copies {_describe(group)}: {describe_treatment(group)}")
+    if len(groups) > MAX_LOGGED_GROUPS:
+        more = len(groups) - MAX_LOGGED_GROUPS
+        log("ingest", f"near-copies: {more} more groups, all of them on the page of the slices")
 
 
-def verdict(group: NearCopies) -> str:
-    """Returns in words what becomes of near-copies."""
+def describe_treatment(group: NearCopies) -> str:
+    """Return a sentence on the treatment of a group of near-copies."""
     if len(group.species) == 1:
         return f"they count as one specimen, {group.specimens[0]}"
-    said = f"they are said to be {' and '.join(group.species)}"
-    return f"{said}: a name is wrong, or they are merely alike; they share a split"
+    names = " and ".join(group.species)
+    return f"they are labelled {names}: a label is wrong, or they are merely alike; they share a split"
 
 
-def _joined(pairs: Sequence[tuple[int, int, float]], count: int) -> list[tuple[list[int], float]]:
-    """Returns (members ascending, largest distance of their pairs) of each connected group of two or more."""
+def _connected_groups(pairs: Sequence[tuple[int, int, float]], count: int) -> list[tuple[list[int], float]]:
+    """Return (ascending members, largest distance of a pair) of each connected group of two or more."""
     ends = np.array([pair[:2] for pair in pairs], dtype=np.int64).reshape(-1, 2)
-    _, label = connected_components(coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count)))
-    distance: defaultdict[int, float] = defaultdict(float)
-    for one, _, far in pairs:
-        distance[int(label[one])] = max(distance[int(label[one])], far)
+    _, labels = connected_components(coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count)))
+    distances: defaultdict[int, float] = defaultdict(float)
+    for one, _, distance in pairs:
+        distances[int(labels[one])] = max(distances[int(labels[one])], distance)
     members: defaultdict[int, list[int]] = defaultdict(list)
-    for member in np.flatnonzero(np.isin(label, list(distance))):
-        members[int(label[member])].append(int(member))
-    return [(group, distance[place]) for place, group in members.items()]
+    for member in np.flatnonzero(np.isin(labels, list(distances))):
+        members[int(labels[member])].append(int(member))
+    return [(group, distances[label]) for label, group in members.items()]
 
 
 def _members(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[list[Scan]]:
-    """Returns the scans of each group, in their order."""
+    """Return the scans of each group, in the order of the scans."""
     group_of = {specimen: number for number, group in enumerate(near_copies) for specimen in group.specimens}
     members: list[list[Scan]] = [[] for _ in near_copies]
     for scan in scans:
@@ -174,33 +176,33 @@ def _members(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[l
 
 
 def _common_split(group: NearCopies, members: Sequence[Scan]) -> str:
-    """Returns the split that the manifest gives to near-copies, or that of contradictions, or nothing."""
-    given = {scan.split: scan for scan in members if scan.split}
-    if UNSEEN in given:  # then a free specimen is not free: its species is one of the model's
-        given = {scan.split or "the model": scan for scan in members}
-    if len(given) > 1:
-        where = " and ".join(f"{scan.specimen!r} ({scan.path}) in {split}" for split, scan in sorted(given.items()))
+    """Return the split of a group in the manifest, or that of contradictions, or an empty string."""
+    by_split = {scan.split: scan for scan in members if scan.split}
+    if UNSEEN in by_split:  # a specimen without a split is of a species in the model, so it cannot join this group
+        by_split = {scan.split or "the model": scan for scan in members}
+    if len(by_split) > 1:
+        where = " and ".join(f"{scan.specimen!r} ({scan.path}) in {split}" for split, scan in sorted(by_split.items()))
         raise BadManifestError(
             f"a leak: {where} show one individual (distance {group.distance:g})",
             "near-copies in one split",
-            "Give them the same split, also if they are two individuals after all: alike as they are, that is safe.",
+            "Give them the same split. This is also safe if they are two individuals that are merely alike.",
         )
-    return next(iter(given), "" if len(group.species) == 1 else SPLIT_OF_CONTRADICTIONS)
+    return next(iter(by_split), "" if len(group.species) == 1 else SPLIT_OF_CONTRADICTIONS)
 
 
-def _check_enough(individuals: Sequence[Scan], near_copies: Sequence[NearCopies]) -> None:
+def _check_specimen_counts(individuals: Sequence[Scan], near_copies: Sequence[NearCopies]) -> None:
     try:
-        check_enough(individuals)
+        check_specimen_counts(individuals)
     except BadManifestError as error:
         if not near_copies:
             raise
-        listed = "; ".join(_listed(group) for group in near_copies)
+        descriptions = "; ".join(_describe(group) for group in near_copies)
         raise BadManifestError(
-            f"{error.problem}, where near-copies count as one ({listed})",
+            f"{error.problem}, where near-copies count as one ({descriptions})",
             "at least three individuals of each species",
-            "Add specimens, or take the species out.",
+            "Add specimens, or remove the species.",
         ) from error
 
 
-def _listed(group: NearCopies) -> str:
+def _describe(group: NearCopies) -> str:
     return f"{', '.join(group.specimens)} (distance {group.distance:g})"

@@ -1,1 +1,45 @@
-"""Where volumes and photographs come from: addresses, object stores, manifests."""
+"""Sources of volumes and photographs: a folder or a manifest, local or in an object store.
+
+An address is a path, `file://`, `s3://bucket/prefix`, `gs://bucket/prefix`, or `minio://bucket/prefix`, the form in
+which Kubeflow Pipelines writes the artifacts of its own store.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from components.ingest.sources.base import Source
+from components.ingest.sources.local import LocalSource
+from components.ingest.sources.object_store import STORES, ObjectStoreSource
+from components.shared.errors import BadManifestError
+
+
+def open_source(address: str | Path) -> Source:
+    """Open the source at an address.
+
+    Raises:
+        BadManifestError: The address does not exist, cannot be reached, or has an unknown scheme.
+    """
+    scheme = _scheme(address)
+    if scheme in STORES:
+        return ObjectStoreSource(str(address))
+    if scheme not in ("", "file"):
+        schemes = ", ".join(f"{name}://" for name in ("file", *sorted(STORES)))
+        raise BadManifestError(f"{scheme}:// of {address}", f"a path or {schemes}")
+    return LocalSource(_local_path(address))
+
+
+def absolute_address(address: str) -> str:
+    """Return an address that is valid in any working directory."""
+    return str(_local_path(address)) if _scheme(address) in ("", "file") else address
+
+
+def _scheme(address: str | Path) -> str:
+    """Return the part before `://` in lower case, or an empty string for a path."""
+    prefix, separator, _ = str(address).partition("://") if not isinstance(address, Path) else ("", "", "")
+    return prefix.lower() if separator and prefix.isalnum() else ""
+
+
+def _local_path(address: str | Path) -> Path:
+    """Return the absolute path of a local address."""
+    text = str(address)
+    return Path(unquote(urlsplit(text).path) if _scheme(address) == "file" else text).resolve()

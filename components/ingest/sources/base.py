@@ -1,4 +1,4 @@
-"""What every source of volumes answers: its table, the names of its files, and where a named file is."""
+"""The interface of all sources: the manifest, the paths of the files, and the location of a file."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,13 +13,13 @@ MAX_MANIFEST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a volume is.
+class SourceFile:
+    """The location of a volume or photograph.
 
     Attributes:
-        file: its path on this machine, or bucket and key.
-        size: in bytes.
-        version: what changes with its content in an object store; empty on this machine.
+        file: Local path, or bucket and key.
+        size: Size in bytes.
+        version: Identifier of the content in an object store (ETag or generation); empty for local files.
     """
 
     file: Path
@@ -28,44 +28,44 @@ class Place:
 
 
 class Source(Protocol):
-    """A folder of volumes, perhaps with a table of them."""
+    """A folder of source files, with or without a manifest."""
 
     address: str
 
-    def table(self) -> bytes | None:
-        """Returns the manifest's content, or None where the folder speaks for itself."""
+    def manifest(self) -> bytes | None:
+        """Return the content of the manifest, or None if there is none."""
 
-    def names(self) -> Iterator[str]:
-        """Yields the relative POSIX paths of all files in order."""
+    def paths(self) -> Iterator[str]:
+        """Yield the relative POSIX paths of all files, sorted."""
 
-    def look_up(self, paths: Sequence[str]) -> None:
-        """Prepares `find` for paths, where that is faster together than one by one."""
+    def prefetch(self, paths: Sequence[str]) -> None:
+        """Prepare `find` for many paths at once, where requests in parallel are faster."""
 
-    def find(self, path: str) -> Place:
-        """Finds a volume.
-
-        Raises:
-            BadSourceFileError: it is missing, no file, or outside the folder.
-        """
-
-    def beginning(self, place: Place, scratch: Path) -> AbstractContextManager[Path]:
-        """Yields a file of the volume's size that begins as the volume does; its header can be read from it.
+    def find(self, path: str) -> SourceFile:
+        """Return the location of a file.
 
         Raises:
-            BadSourceFileError: it cannot be read, or is not the one that was found before.
+            BadSourceFileError: The file is missing, is not a regular file, or is outside the folder.
+        """
+
+    def header_file(self, source_file: SourceFile, scratch: Path) -> AbstractContextManager[Path]:
+        """Yield a local file with the size and the first bytes of a source file, enough to read its header.
+
+        Raises:
+            BadSourceFileError: The source file cannot be read.
         """
 
 
-def check_table_size(address: str, size: int) -> None:
-    """Checks that a manifest can be read at once.
+def check_manifest_size(address: str, size: int) -> None:
+    """Check that a manifest is small enough to be read into memory.
 
     Raises:
-        BadManifestError: it has more than MAX_MANIFEST_BYTES.
+        BadManifestError: The manifest has more than MAX_MANIFEST_BYTES.
     """
     if size > MAX_MANIFEST_BYTES:
-        raise BadManifestError(f"{address} has {size} bytes", f"a manifest of at most {MAX_MANIFEST_BYTES}")
+        raise BadManifestError(f"{address} has {size} bytes", f"a manifest of at most {MAX_MANIFEST_BYTES} bytes")
 
 
-def outside() -> BadSourceFileError:
-    """Returns the error of a path that leads out of its folder."""
+def outside_folder_error() -> BadSourceFileError:
+    """Return the error of a path that leads out of the source's folder."""
     return BadSourceFileError("leads out of the manifest's folder", "a file below it", "Move or mount it there.")

@@ -1,26 +1,27 @@
-"""Which kinds of files there are, by the ends of their names. What is read of each kind is in `readers`."""
+"""Kinds of source files by their suffixes. `components.ingest.source_kinds` defines how each kind is processed."""
 
 from collections.abc import Iterable
 
 from components.shared.images.decoding import IMAGE_EXTENSIONS
+from components.shared.volumes.nifti import VOLUME_SUFFIXES
 
-_OTHER_PICTURES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
-"""Refused by name rather than overlooked, unless they are among the formats that are read."""
+_OTHER_IMAGE_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+"""Image formats that are listed so that they are refused by name instead of being ignored."""
 VOLUMES, PHOTOGRAPHS = "volumes", "photographs"
-ENDINGS: dict[str, tuple[str, ...]] = {
-    VOLUMES: (".nii.gz", ".nii"),
-    PHOTOGRAPHS: (*IMAGE_EXTENSIONS, *_OTHER_PICTURES),
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    VOLUMES: VOLUME_SUFFIXES,
+    PHOTOGRAPHS: (*IMAGE_EXTENSIONS, *_OTHER_IMAGE_SUFFIXES),
 }
-"""In order of precedence: pictures beside volumes are no specimens."""
+"""Suffixes of each kind, in order of precedence: images beside volumes are not specimens."""
 
 
-def ending_of(name: str, kind: str) -> str:
-    """Returns the end of a file's name that belongs to a kind, as it is written, or an empty string."""
+def suffix_of(name: str, kind: str) -> str:
+    """Return the suffix of a file name if it belongs to a kind, in its original case, or an empty string."""
     lower = name.lower()
-    return next((name[len(name) - len(ending) :] for ending in ENDINGS[kind] if lower.endswith(ending)), "")
+    return next((name[len(name) - len(suffix) :] for suffix in SUFFIXES[kind] if lower.endswith(suffix)), "")
 
 
 def kind_of(names: Iterable[str]) -> str:
-    """Returns the first kind that any of the names is of; VOLUMES where none is of any."""
-    kept = list(names)
-    return next((kind for kind in ENDINGS if any(ending_of(name, kind) for name in kept)), VOLUMES)
+    """Return the first kind with a file among the names, or VOLUMES if there is none."""
+    all_names = list(names)
+    return next((kind for kind in SUFFIXES if any(suffix_of(name, kind) for name in all_names)), VOLUMES)

@@ -1,4 +1,4 @@
-"""Volumes in a folder of this machine, or mounted into it."""
+"""Source files in a local or mounted folder."""
 
 import os
 import stat
@@ -6,98 +6,98 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from components.ingest.sources.base import MANIFEST_FILE, Place, check_table_size, outside
+from components.ingest.sources.base import MANIFEST_FILE, SourceFile, check_manifest_size, outside_folder_error
 from components.shared.errors import BadManifestError, BadSourceFileError
 
 
 class LocalSource:
-    """A folder or a manifest on this machine, or mounted into it.
+    """A local or mounted folder, or a manifest in one.
 
     Args:
-        path: of either.
+        path: Path of the folder or of the manifest.
 
     Raises:
-        BadManifestError: there is neither.
+        BadManifestError: The path does not exist or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            self._table = next((file for file in (path, path / MANIFEST_FILE) if file.is_file()), None)
+            self._manifest = next((file for file in (path, path / MANIFEST_FILE) if file.is_file()), None)
             is_folder = path.is_dir()
         except OSError as error:
             raise _unreadable(path, error) from error
-        if not is_folder and self._table is None:
+        if not is_folder and self._manifest is None:
             raise BadManifestError(f"{path} does not exist", "a folder of volumes or a manifest.csv", "Check the path.")
-        self.address = str(self._table or path)
-        self.root = (self._table.parent if self._table else path).resolve()
+        self.address = str(self._manifest or path)
+        self.root = (self._manifest.parent if self._manifest else path).resolve()
 
-    def table(self) -> bytes | None:
-        """Returns the manifest's content, or None."""
-        if self._table is None:
+    def manifest(self) -> bytes | None:
+        """Return the content of the manifest, or None if there is none."""
+        if self._manifest is None:
             return None
         try:
-            check_table_size(self.address, self._table.stat().st_size)
-            return self._table.read_bytes()
+            check_manifest_size(self.address, self._manifest.stat().st_size)
+            return self._manifest.read_bytes()
         except OSError as error:
-            raise _unreadable(self._table, error) from error
+            raise _unreadable(self._manifest, error) from error
 
-    def names(self) -> Iterator[str]:
-        """Yields the relative paths of all files in order.
+    def paths(self) -> Iterator[str]:
+        """Yield the relative paths of all files, sorted.
 
-        A linked folder inside this one is listed where it truly is. Of one that is elsewhere the files directly in it
-        are named, so that `find` can say of each why it is not taken.
+        Files of a linked folder inside the root are listed under their real path only. For a link to a folder outside
+        the root, the files directly in it are listed, so that `find` can refuse each of them with a reason.
 
         Raises:
-            BadManifestError: a folder cannot be listed.
+            BadManifestError: A folder cannot be listed.
         """
         for file in sorted(self._files()):
             yield file.relative_to(self.root).as_posix()
 
     def _files(self) -> Iterator[Path]:
-        for folder, folders, files in os.walk(self.root, onerror=_stop_listing):
+        for folder, folders, files in os.walk(self.root, onerror=_raise_unreadable):
             yield from (Path(folder, name) for name in files)
-            for linked in (Path(folder, name) for name in folders):
-                if linked.is_symlink() and not linked.resolve().is_relative_to(self.root):
-                    yield from linked.iterdir()
+            for subfolder in (Path(folder, name) for name in folders):
+                if subfolder.is_symlink() and not subfolder.resolve().is_relative_to(self.root):
+                    yield from subfolder.iterdir()
 
-    def look_up(self, paths: Sequence[str]) -> None:
-        """Does nothing: files are found quickly."""
+    def prefetch(self, paths: Sequence[str]) -> None:
+        """Do nothing: local files are found quickly."""
 
-    def find(self, path: str) -> Place:
-        """Finds a volume; links are followed within the folder.
+    def find(self, path: str) -> SourceFile:
+        """Return the location of a file; links inside the folder are followed.
 
         Raises:
-            BadSourceFileError: it is missing, no file, or outside the folder.
+            BadSourceFileError: The file is missing, is not a regular file, or is outside the folder.
         """
         try:
             file = (self.root / path).resolve()
             if not file.is_relative_to(self.root):
-                raise outside()
-            found = file.stat()
+                raise outside_folder_error()
+            status = file.stat()
         except (OSError, RuntimeError, ValueError) as error:
-            missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-            reason = "the file does not exist" if missing else f"the file cannot be read ({_short(error)})"
+            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            reason = "the file does not exist" if is_missing else f"the file cannot be read ({_reason(error)})"
             raise BadSourceFileError(reason) from error
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise BadSourceFileError("not a regular file", "a volume or photograph")
-        return Place(file, found.st_size)
+        return SourceFile(file, status.st_size)
 
-    def beginning(self, place: Place, scratch: Path) -> AbstractContextManager[Path]:  # noqa: ARG002 nothing is copied
-        """Yields the file itself."""
-        return nullcontext(place.file)
+    def header_file(self, source_file: SourceFile, scratch: Path) -> AbstractContextManager[Path]:  # noqa: ARG002 no copy
+        """Yield the file itself."""
+        return nullcontext(source_file.file)
 
 
-def _stop_listing(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     raise _unreadable(error.filename, error)
 
 
 def _unreadable(path: Path | str, error: OSError) -> BadManifestError:
     return BadManifestError(
-        f"{str(path)[:200]} cannot be read ({_short(error)})", remedy="Check the path and its rights."
+        f"{str(path)[:200]} cannot be read ({_reason(error)})", remedy="Check the path and its permissions."
     )
 
 
-def _short(error: Exception) -> str:
-    if isinstance(error, RuntimeError):  # of `Path.resolve`
+def _reason(error: Exception) -> str:
+    if isinstance(error, RuntimeError):  # raised by `Path.resolve`
         return "a link that leads to itself"
     return (getattr(error, "strerror", None) or type(error).__name__).lower()

@@ -1,10 +1,10 @@
-"""Which volumes or photographs there are: a folder of `<species>/<specimen>.<ending>`, or a `manifest.csv`.
+"""The list of scans: a folder of `<species>/<specimen>.<suffix>`, or a `manifest.csv`.
 
-In a folder, `train|val|test/<species>/<specimen>.<ending>` gives the split too. A manifest has the columns
-`path,species,specimen` and, if wanted, `split`; other columns are ignored. The split `unseen` is for species outside
-the model, on which the evaluation measures how well it refuses them. Paths are relative to the manifest and stay below
-its folder. Rows with the same species and specimen are repeated scans of one individual; in a folder,
-`<specimen>_scan2.nii.gz` and `<specimen>_view2.jpg` say the same.
+In a folder, `train|val|test/<species>/<specimen>.<suffix>` also sets the split. A manifest has the columns
+`path,species,specimen` and optionally `split`; other columns are ignored. The split `unseen` marks species outside the
+model, with which the evaluation measures the detection of unknown species. Paths are relative to the manifest and stay
+below its folder. Rows with the same species and specimen are repeated scans of one individual; in a folder, these are
+named `<specimen>_scan2.nii.gz` or `<specimen>_view2.jpg`.
 """
 
 import csv
@@ -17,21 +17,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.ingest.sources.base import Place, Source
-from components.ingest.sources.file_kinds import ENDINGS, VOLUMES, ending_of, kind_of
-from components.ingest.sources.opening import open_source
+from components.ingest.sources import open_source
+from components.ingest.sources.base import Source, SourceFile
+from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
 
 MAX_NAME_LENGTH = 120
-_LONGEST_FILE_NAME = 100
-_REQUIRED = ("path", "species", "specimen")
-_SPLIT_WORDS = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
-_NO_NAMES = frozenset(
+_MAX_FILE_STEM_LENGTH = 100
+_REQUIRED_COLUMNS = ("path", "species", "specimen")
+_SPLIT_OF_CELL = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
+_PLACEHOLDERS = frozenset(
     {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
 )
-_SCAN_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)
+"""Cells that stand for a missing name."""
+_REPEAT_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class Scan:
     """One volume or photograph of one specimen.
 
     Attributes:
-        path: as the manifest names it, relative to the manifest's folder.
-        file: where it is: a path on this machine, or bucket and key.
-        species: the species' name.
-        specimen: the individual's name, unique among all species.
-        split: one of SPLITS, UNSEEN for a species outside the model, or empty where the manifest leaves it open.
-        size: of the file, in bytes.
-        version: what changes with the file's content in an object store; empty on this machine.
+        path: Path in the manifest, relative to the manifest's folder.
+        file: Local path, or bucket and key.
+        species: Name of the species.
+        specimen: Name of the individual, unique among all species.
+        split: One of SPLITS, UNSEEN for a species outside the model, or empty if the manifest sets none.
+        size: Size of the file in bytes.
+        version: Identifier of the content in an object store; empty for local files.
     """
 
     path: str
@@ -57,43 +58,44 @@ class Scan:
     version: str = ""
 
     @property
-    def place(self) -> Place:
-        """Where the volume was when the list was read."""
-        return Place(self.file, self.size, self.version)
+    def source_file(self) -> SourceFile:
+        """Location of the file when the source was listed."""
+        return SourceFile(self.file, self.size, self.version)
 
 
 @dataclass
 class Manifest:
-    """The scans that can be tried, and the rows that cannot.
+    """The usable rows of a source and the refused ones.
 
     Attributes:
-        scans: in the order of the manifest.
-        refused: rows and files left out, with reasons.
-        kind: of the files, see `components.ingest.sources.file_kinds`.
+        scans: Usable scans, in the order of the manifest.
+        refusals: Rows and files that are left out, with reasons.
+        kind: Kind of the files, a key of `components.ingest.source_kinds.SOURCE_KINDS`.
     """
 
     scans: list[Scan] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     kind: str = VOLUMES
 
 
 def read_manifest(address: str | Path) -> Manifest:
-    """Reads the list of volumes at an address, see `list_volumes`."""
-    return list_volumes(open_source(address))
+    """Read the list of scans at an address, see `list_scans`."""
+    return list_scans(open_source(address))
 
 
-def list_volumes(source: Source) -> Manifest:
-    """Reads the list of volumes and checks every row of it.
+def list_scans(source: Source) -> Manifest:
+    """Read the list of scans of a source and check every row.
 
     Args:
-        source: a folder of `<species>/<specimen>.nii[.gz]`, a folder with a `manifest.csv`, or such a file.
+        source: A folder of `<species>/<specimen>.<suffix>`, a folder with a `manifest.csv`, or such a file.
 
     Raises:
-        BadManifestError: it names no volume, or the manifest is not a table of the right columns in UTF-8.
+        BadManifestError: The source contains no volume and no photograph, or the manifest is not a UTF-8 table with the
+            required columns.
     """
-    if any(ending_of(source.address, kind) for kind in ENDINGS) and Path(source.address).is_file():
+    if any(suffix_of(source.address, kind) for kind in SUFFIXES) and Path(source.address).is_file():
         raise BadManifestError(f"{source.address} is a single file", "the folder above it, or a manifest.csv")
-    table = source.table()
+    table = source.manifest()
     rows = _rows_of_folder(source) if table is None else list(_rows_of_table(table, source.address))
     if not rows:
         raise BadManifestError(
@@ -102,42 +104,42 @@ def list_volumes(source: Source) -> Manifest:
         )
     manifest = _check_rows(rows, source)
     manifest.kind = kind_of(row.get("path", "") for row in rows)
-    if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refused):
+    if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refusals):
         raise BadManifestError(
-            f"none of the {len(rows)} files of {source.address} is there",
+            f"none of the {len(rows)} files of {source.address} exists",
             "paths relative to the manifest's folder",
-            "Put the manifest beside them.",
+            "Put the manifest beside the files.",
         )
     return manifest
 
 
 def _rows_of_folder(source: Source) -> list[dict[str, str]]:
-    """Lists the files of the folder's kind: of volumes if there is one, else of photographs."""
-    names = [name for name in source.names() if not any(part.startswith(".") for part in name.split("/"))]
-    kind = kind_of(names)
-    return [_row_of_file(name, ending) for name in names if (ending := ending_of(name, kind))]
+    """Return a row for each file of the folder's kind: volumes if there are any, otherwise photographs."""
+    paths = [path for path in source.paths() if not any(part.startswith(".") for part in path.split("/"))]
+    kind = kind_of(paths)
+    return [_row_of_file(path, suffix) for path in paths if (suffix := suffix_of(path, kind))]
 
 
-def _row_of_file(path: str, ending: str) -> dict[str, str]:
-    """Reads species, specimen and perhaps the split from where a file is; elsewhere it has no species."""
+def _row_of_file(path: str, suffix: str) -> dict[str, str]:
+    """Return species, specimen and split by the folders of a file; outside a species' folder, the species is empty."""
     *folders, name = path.split("/")
-    split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in _SPLIT_WORDS else ""
-    specimen = _shortened(_SCAN_SUFFIX.sub("", name[: -len(ending)]))
-    if split:  # each split may count its files from one
-        specimen = f"{_SPLIT_WORDS[split]} {specimen}"
+    split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in _SPLIT_OF_CELL else ""
+    specimen = _shorten(_REPEAT_SUFFIX.sub("", name[: -len(suffix)]))
+    if split:  # each split may number its files from one
+        specimen = f"{_SPLIT_OF_CELL[split]} {specimen}"
         folders = folders[1:]
     return {"path": path, "species": folders[0] if len(folders) == 1 else "", "specimen": specimen, "split": split}
 
 
-def _shortened(name: str) -> str:
-    """Returns a file's name short enough for a specimen, and still unlike all others."""
-    if len(name) <= _LONGEST_FILE_NAME:
-        return name
-    return f"{name[: _LONGEST_FILE_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+def _shorten(stem: str) -> str:
+    """Return a file's stem short enough for a specimen's name, and still unique."""
+    if len(stem) <= _MAX_FILE_STEM_LENGTH:
+        return stem
+    return f"{stem[: _MAX_FILE_STEM_LENGTH - 9]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
 
 
 def _rows_of_table(content: bytes, address: str) -> Iterator[dict[str, str]]:
-    text = _decoded(content, address)
+    text = _decode(content, address)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         header = [name.strip().lower() for name in next(lines, [])]
@@ -149,7 +151,7 @@ def _rows_of_table(content: bytes, address: str) -> Iterator[dict[str, str]]:
         raise BadManifestError(f"{address}, line {lines.line_num}: {error}", "comma-separated values") from error
 
 
-def _decoded(content: bytes, address: str) -> str:
+def _decode(content: bytes, address: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -159,52 +161,55 @@ def _decoded(content: bytes, address: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """Returns what separates the columns: spreadsheets of many countries write semicolons."""
+    """Return the most frequent delimiter of the header: spreadsheets of many countries write semicolons."""
     first_line = text.split("\n", 1)[0]
     return max(",;\t", key=first_line.count)
 
 
 def _check_header(header: Sequence[str], address: str) -> None:
-    missing = [name for name in _REQUIRED if name not in header]
-    if missing:
+    missing_names = [name for name in _REQUIRED_COLUMNS if name not in header]
+    if missing_names:
         raise BadManifestError(
             f"{address} has the columns {', '.join(map(repr, header[:8])) or 'of an empty file'}",
-            f"path,species,specimen[,split]; {', '.join(missing)} missing",
+            f"path,species,specimen[,split]; {', '.join(missing_names)} missing",
         )
-    twice = [name for name, count in Counter(header).items() if count > 1 and name in (*_REQUIRED, "split")]
-    if twice:
-        raise BadManifestError(f"{address} has the column {twice[0]!r} twice", "each column once")
+    repeated_names = [
+        name for name, count in Counter(header).items() if count > 1 and name in (*_REQUIRED_COLUMNS, "split")
+    ]
+    if repeated_names:
+        raise BadManifestError(f"{address} has the column {repeated_names[0]!r} twice", "each column once")
 
 
 def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
-    source.look_up([row["path"] for row in rows if _is_path(row.get("path", ""))])
-    checked = [_scan_or_reason(row, source) for row in rows]
-    contradictory = _contradictory_files([scan for scan in checked if isinstance(scan, Scan)])
+    source.prefetch([row["path"] for row in rows if _is_path(row.get("path", ""))])
+    results = [_scan_or_reason(row, source) for row in rows]
+    contradictory_files = _contradictory_files([scan for scan in results if isinstance(scan, Scan)])
     manifest = Manifest()
-    seen: set[Path] = set()
-    for number, (row, scan) in enumerate(zip(rows, checked, strict=True), start=2):
-        if isinstance(scan, Scan) and scan.file in contradictory:
+    files: set[Path] = set()
+    for number, (row, scan) in enumerate(zip(rows, results, strict=True), start=2):
+        if isinstance(scan, Scan) and scan.file in contradictory_files:
             scan = "rows of the same file name different specimens: expected one row for each file"
-        elif isinstance(scan, Scan) and scan.file in seen:
+        elif isinstance(scan, Scan) and scan.file in files:
             scan = "a duplicate of an earlier row: expected one row for each file"
         if isinstance(scan, Scan):
-            seen.add(scan.file)
+            files.add(scan.file)
             manifest.scans.append(scan)
         else:
-            manifest.refused.append(Refusal(path=_shown(row.get("path", "")) or f"row {number}", reason=scan))
+            path = _printable(row.get("path", "")) or f"row {number}"
+            manifest.refusals.append(Refusal(path=path, reason=scan))
     manifest.scans = _with_unique_specimens(manifest.scans)
     return manifest
 
 
 def _contradictory_files(scans: Sequence[Scan]) -> set[Path]:
-    owners: defaultdict[Path, set[tuple[str, str, str]]] = defaultdict(set)
+    labels_of: defaultdict[Path, set[tuple[str, str, str]]] = defaultdict(set)
     for scan in scans:
-        owners[scan.file].add((scan.species, scan.specimen, scan.split))
-    return {file for file, names in owners.items() if len(names) > 1}
+        labels_of[scan.file].add((scan.species, scan.specimen, scan.split))
+    return {file for file, labels in labels_of.items() if len(labels) > 1}
 
 
 def _scan_or_reason(row: dict[str, str], source: Source) -> Scan | str:
-    """Returns the scan that a row describes, or why it describes none."""
+    """Return the scan of a row, or the reason why the row is refused."""
     try:
         return _to_scan(row, source)
     except BadSourceFileError as error:
@@ -213,24 +218,24 @@ def _scan_or_reason(row: dict[str, str], source: Source) -> Scan | str:
 
 def _to_scan(row: dict[str, str], source: Source) -> Scan:
     split, path = row.get("split", "").lower(), row.get("path", "")
-    if split not in _SPLIT_WORDS:
+    if split not in _SPLIT_OF_CELL:
         raise BadSourceFileError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
         raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file")
-    place = source.find(path)
+    source_file = source.find(path)
     return Scan(
         path=path,
-        file=place.file,
-        species=_name(row.get("species", ""), "species"),
-        specimen=_name(row.get("specimen", ""), "specimen"),
-        split=_SPLIT_WORDS[split],
-        size=place.size,
-        version=place.version,
+        file=source_file.file,
+        species=_to_name(row.get("species", ""), "species"),
+        specimen=_to_name(row.get("specimen", ""), "specimen"),
+        split=_SPLIT_OF_CELL[split],
+        size=source_file.size,
+        version=source_file.version,
     )
 
 
-def _shown(path: str) -> str:
-    """Returns a path as one line of text, whatever bytes a file name is made of."""
+def _printable(path: str) -> str:
+    """Return a path as one line of text, with escapes for bytes that are not text."""
     return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
@@ -238,10 +243,10 @@ def _is_path(cell: str) -> bool:
     return bool(cell) and cell.isprintable()
 
 
-def _name(cell: str, column: str) -> str:
-    """Returns a name in Unicode's composed form, so that two spellings of an accent are one name."""
+def _to_name(cell: str, column: str) -> str:
+    """Return a checked name in Unicode's composed form, so that two encodings of an accent are one name."""
     name = unicodedata.normalize("NFC", cell)
-    if name.casefold() in _NO_NAMES:
+    if name.casefold() in _PLACEHOLDERS:
         raise BadSourceFileError(f"{column} {cell!r}", "a name, from <species>/<specimen>.nii.gz or a manifest")
     if not name.isprintable() or len(name) > MAX_NAME_LENGTH or "/" in name or "\\" in name:
         raise BadSourceFileError(
@@ -251,7 +256,7 @@ def _name(cell: str, column: str) -> str:
 
 
 def _with_unique_specimens(scans: Sequence[Scan]) -> list[Scan]:
-    """Puts the species in front of specimen names that several species use, as `01` in a folder for each species."""
+    """Prefix specimen names that several species share, such as `01` in each species' folder, with the species."""
     species_of: defaultdict[str, set[str]] = defaultdict(set)
     for scan in scans:
         species_of[scan.specimen].add(scan.species)

@@ -1,7 +1,7 @@
-"""Volumes in an object store, through fsspec: listed, looked up and downloaded with patience.
+"""Source files in an object store, accessed through fsspec with retries.
 
-Credentials and endpoints come from the environment or the store's own chain (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, a
-service account's identity, GOOGLE_APPLICATION_CREDENTIALS, ...) and are never part of an address or a message.
+Credentials and endpoints come from the environment or the store's own chain (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, the
+identity of a service account, GOOGLE_APPLICATION_CREDENTIALS, ...) and are never part of an address or a message.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from components.ingest.sources.base import MANIFEST_FILE, Place, check_table_size, outside
-from components.ingest.sources.retries import explained, is_of_store, lost, patiently
+from components.ingest.sources.base import MANIFEST_FILE, SourceFile, check_manifest_size, outside_folder_error
+from components.ingest.sources.retries import access_error, download_error, is_request_error, retry
 from components.shared.errors import BadManifestError, BadSourceFileError
 
 KUBEFLOW_STORE = "http://minio-service.kubeflow:9000"
-LOOK_UPS = 16
-BEGINNING_BYTES = 2**16
+PARALLEL_REQUESTS = 16
+HEADER_BYTES = 2**16
 _VERSION_KEYS = ("ETag", "generation", "etag", "created")
 Result = TypeVar("Result")
 
 
 def _s3_options() -> dict[str, Any]:
-    """Streams an object in one request; an endpoint of one's own is asked for buckets in its path."""
+    """Return options with which an object is streamed in one request; a custom endpoint gets path-style addresses."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     client: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
     if endpoint:
@@ -48,10 +48,10 @@ class Store:
     """A kind of object store.
 
     Attributes:
-        protocol: fsspec's name of it.
-        options: makes the options of fsspec's file system.
-        first_attempts: how often a source is asked for at first, where a mistake is likelier than an outage.
-        attempts: how often any other request is tried; nine times outlast about a minute. gcsfs itself tries six times.
+        protocol: Name of the file system in fsspec.
+        options: Function that returns the options of that file system.
+        first_attempts: Attempts to open a source, where a wrong address is likelier than an outage.
+        attempts: Attempts of any other request; nine attempts take about a minute. gcsfs itself tries six times.
     """
 
     protocol: str
@@ -61,171 +61,177 @@ class Store:
 
 
 STORES = {"s3": Store("s3", _s3_options), "minio": Store("s3", _minio_options), "gs": Store("gs", dict, 1, 3)}
-"""By the scheme of an address."""
+"""Object stores by the scheme of their addresses."""
 
 
-class RemoteSource:
+class ObjectStoreSource:
     """A folder or a manifest in an object store.
 
     Args:
-        address: as `s3://bucket/prefix`, or of a `.csv` there.
+        address: Address such as `s3://bucket/prefix`, or of a `.csv` file.
 
     Raises:
-        BadManifestError: the address has no bucket, or more than bucket and prefix.
+        BadManifestError: The address has no bucket, or contains credentials or options.
     """
 
     def __init__(self, address: str) -> None:
-        kind, _, path = address.partition("://")
-        self.kind, path = kind.lower(), path.strip("/")
-        self.address = f"{self.kind}://{path}"
+        scheme, _, path = address.partition("://")
+        self.scheme, path = scheme.lower(), path.strip("/")
+        self.address = f"{self.scheme}://{path}"
         if not path or "?" in path or "@" in path.partition("/")[0]:
             raise BadManifestError(
-                f"an address of {kind}://", f"{kind}://bucket/prefix, without credentials or options"
+                f"an address of {scheme}://", f"{scheme}://bucket/prefix, without credentials or options"
             )
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of what becomes a sentence
-        store = STORES[self.kind]
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that are reported here
+        store = STORES[self.scheme]
         self._first_attempts, self._attempts = store.first_attempts, store.attempts
         self._store = fsspec.filesystem(
             store.protocol, skip_instance_cache=True, use_listings_cache=False, **store.options()
         )
-        self._found: dict[str, Place | str] = {}
+        self._files: dict[str, SourceFile | str] = {}
         root = str(self._store._strip_protocol(f"{store.protocol}://{path}"))
-        self._is_table = root.lower().endswith(".csv")
-        self._table = root if self._is_table else f"{root}/{MANIFEST_FILE}"
-        self.root = posixpath.dirname(self._table)
+        self._is_manifest = root.lower().endswith(".csv")
+        self._manifest = root if self._is_manifest else f"{root}/{MANIFEST_FILE}"
+        self.root = posixpath.dirname(self._manifest)
 
-    def table(self) -> bytes | None:
-        """Returns the manifest's content, or None where there is none.
+    def manifest(self) -> bytes | None:
+        """Return the content of the manifest, or None if there is none.
 
         Raises:
-            BadManifestError: the store cannot be reached or refuses, or the address names a manifest that is missing.
+            BadManifestError: The store cannot be reached, denies access, or the address names a missing manifest.
         """
-        found = self._asked(_info_or_none, self._store, self._table)
-        if found is not None:
-            check_table_size(self.address, int(found["size"]))
-            return bytes(self._asked(self._store.cat_file, self._table))
-        if self._is_table:
+        info = self._request_source(_info_or_none, self._store, self._manifest)
+        if info is not None:
+            check_manifest_size(self.address, int(info["size"]))
+            return bytes(self._request_source(self._store.cat_file, self._manifest))
+        if self._is_manifest:
             raise BadManifestError(f"{self.address} does not exist", "a manifest.csv", "Check the address.")
         return None
 
-    def names(self) -> Iterator[str]:
-        """Yields the relative paths of all objects below the folder in order; `find` knows them afterwards.
+    def paths(self) -> Iterator[str]:
+        """Yield the relative paths of all objects below the folder, sorted, and remember them for `find`.
 
         Raises:
-            BadManifestError: the store cannot be reached, refuses, or has no such bucket.
+            BadManifestError: The store cannot be reached, denies access, or has no such bucket.
         """
-        listed: Mapping[str, Mapping[str, Any]] = self._asked(self._store.find, self.root, detail=True)
-        for name, found in sorted(listed.items()):
-            if found["type"] == "file":
+        infos: Mapping[str, Mapping[str, Any]] = self._request_source(self._store.find, self.root, detail=True)
+        for name, info in sorted(infos.items()):
+            if info["type"] == "file":
                 path = name.removeprefix(f"{self.root}/")
-                self._found[path] = _place(name, found)
+                self._files[path] = _source_file(name, info)
                 yield path
 
-    def look_up(self, paths: Sequence[str]) -> None:
-        """Asks for many objects at a time."""
-        unknown = sorted({path for path in paths if path not in self._found})
-        with ThreadPoolExecutor(LOOK_UPS) as threads:
-            self._found.update(zip(unknown, threads.map(self._look_up, unknown), strict=True))
+    def prefetch(self, paths: Sequence[str]) -> None:
+        """Look up many objects in parallel."""
+        unknown = sorted({path for path in paths if path not in self._files})
+        with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
+            self._files.update(zip(unknown, threads.map(self._look_up, unknown), strict=True))
 
-    def find(self, path: str) -> Place:
-        """Finds a volume.
+    def find(self, path: str) -> SourceFile:
+        """Return the location of an object.
 
         Raises:
-            BadSourceFileError: it is missing, denied, or outside the folder.
+            BadSourceFileError: The object is missing, access is denied, or it is outside the folder.
         """
-        self.look_up([path])
-        found = self._found[path]
-        if isinstance(found, str):
-            raise BadSourceFileError(found)
-        return found
+        self.prefetch([path])
+        file_or_reason = self._files[path]
+        if isinstance(file_or_reason, str):
+            raise BadSourceFileError(file_or_reason)
+        return file_or_reason
 
     @contextmanager
-    def beginning(self, place: Place, scratch: Path) -> Iterator[Path]:
-        """Yields a sparse file of the volume's size with the first bytes of the volume.
+    def header_file(self, source_file: SourceFile, scratch: Path) -> Iterator[Path]:
+        """Yield a sparse file with the size and the first bytes of an object.
 
         Raises:
-            BadSourceFileError: the volume is gone or denied.
+            BadSourceFileError: The object does not exist any more, or access is denied.
         """
-        name = place.file.as_posix()
-        content = self._fetched(self._store.cat_file, name, start=0, end=min(place.size, BEGINNING_BYTES))
+        name = source_file.file.as_posix()
+        end = min(source_file.size, HEADER_BYTES)
+        content = self._request_object(self._store.cat_file, name, start=0, end=end)
         target = scratch / hashlib.sha256(name.encode()).hexdigest()
         with target.open("wb") as file:
             file.write(content)
-            file.truncate(place.size)
+            file.truncate(source_file.size)
         try:
             yield target
         finally:
             target.unlink()
 
-    def download(self, place: Place, target: Path) -> None:
-        """Downloads a volume; `target` appears whole or not at all.
+    def download(self, source_file: SourceFile, target: Path) -> None:
+        """Download an object; `target` appears complete or not at all.
 
         Raises:
-            BadSourceFileError: it is gone, or is not the one that was found before.
-            TaxonflowError: the store does not answer any more.
+            BadSourceFileError: The object does not exist any more, or has changed since it was listed.
+            TaxonflowError: The store does not answer.
         """
-        part = target.with_name(f"{target.name}.part")
+        partial_file = target.with_name(f"{target.name}.part")
         try:
-            self._fetched(self._download_whole, place, part)
-            part.replace(target)
+            self._request_object(self._download_unchanged, source_file, partial_file)
+            partial_file.replace(target)
         finally:
-            part.unlink(missing_ok=True)
+            partial_file.unlink(missing_ok=True)
 
-    def _download_whole(self, place: Place, part: Path) -> None:
-        """Downloads and compares: the size with what was found, and the object with what it was before."""
-        name = place.file.as_posix()
-        self._store.get_file(name, str(part))
-        if _place(name, self._store.info(name)) != place:
-            raise BadSourceFileError("the file changed since the run began", remedy="Leave volumes alone during a run.")
-        if part.stat().st_size != place.size:
-            raise EOFError(f"{part.stat().st_size} bytes instead of {place.size}")
+    def _download_unchanged(self, source_file: SourceFile, target: Path) -> None:
+        """Download an object, and check that its size and version are those of the listing."""
+        name = source_file.file.as_posix()
+        self._store.get_file(name, str(target))
+        if _source_file(name, self._store.info(name)) != source_file:
+            raise BadSourceFileError(
+                "the file changed since the run began", remedy="Do not change source files during a run."
+            )
+        if target.stat().st_size != source_file.size:
+            raise EOFError(f"{target.stat().st_size} bytes instead of {source_file.size}")
 
-    def _look_up(self, path: str) -> Place | str:
-        """Returns the place of a volume, or why there is none."""
+    def _look_up(self, path: str) -> SourceFile | str:
+        """Return the location of an object, or the reason why it cannot be used."""
         name = posixpath.normpath(posixpath.join(self.root, path))
         if not name.startswith(f"{self.root}/"):
-            return str(outside())
+            return str(outside_folder_error())
         try:
-            found = patiently(self._store.info, name, attempts=self._attempts)
+            info = retry(self._store.info, name, attempts=self._attempts)
         except FileNotFoundError:
             return "the file does not exist"
         except PermissionError:
             return "the file cannot be read (access denied)"
         except Exception as error:
-            raise self._translated(error, lost(error, name, self._attempts)) from error
-        return _place(name, found) if found["type"] == "file" else "not a regular file: expected a volume or photograph"
+            raise self._translate(error, download_error(error, name, self._attempts)) from error
+        if info["type"] != "file":
+            return "not a regular file: expected a volume or photograph"
+        return _source_file(name, info)
 
-    def _fetched(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    def _request_object(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+        """Send a request for one object; a missing or denied object is refused, an unavailable store ends the step."""
         try:
-            return patiently(call, *arguments, attempts=self._attempts, **options)
+            return retry(call, *arguments, attempts=self._attempts, **options)
         except FileNotFoundError as error:
             raise BadSourceFileError("the file does not exist any more") from error
         except PermissionError as error:
             raise BadSourceFileError("the file cannot be read (access denied)") from error
         except Exception as error:
-            raise self._translated(error, lost(error, self.address, self._attempts)) from error
+            raise self._translate(error, download_error(error, self.address, self._attempts)) from error
 
-    def _asked(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
-        """Asks about the source itself, where no answer means that there is no source."""
+    def _request_source(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+        """Send a request for the source itself; any failure means that the source cannot be used."""
         try:
-            return patiently(call, *arguments, attempts=self._first_attempts, **options)
+            return retry(call, *arguments, attempts=self._first_attempts, **options)
         except Exception as error:
-            raise self._translated(error, explained(error, self.address, self.kind)) from error
+            raise self._translate(error, access_error(error, self.address, self.scheme)) from error
 
     @staticmethod
-    def _translated(error: Exception, sentence: Exception) -> Exception:
-        return sentence if is_of_store(error) else error
+    def _translate(error: Exception, translation: Exception) -> Exception:
+        return translation if is_request_error(error) else error
 
 
 def _info_or_none(store: Any, name: str) -> Mapping[str, Any] | None:
-    """Returns what is known of an object; other than the stores' own `exists` it hides no error but a missing one."""
+    """Return the metadata of an object or None; unlike the stores' own `exists`, only a missing object is no error."""
     try:
-        found: Mapping[str, Any] = store.info(name)
+        info: Mapping[str, Any] = store.info(name)
     except FileNotFoundError:
         return None
-    return found if found["type"] == "file" else None
+    return info if info["type"] == "file" else None
 
 
-def _place(name: str, found: Mapping[str, Any]) -> Place:
-    version = next((str(found[key]) for key in _VERSION_KEYS if found.get(key)), "")
-    return Place(Path(name), int(found["size"]), version.strip('"'))
+def _source_file(name: str, info: Mapping[str, Any]) -> SourceFile:
+    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
+    return SourceFile(Path(name), int(info["size"]), version.strip('"'))

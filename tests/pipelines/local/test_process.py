@@ -12,7 +12,7 @@ import pytest
 from components.shared.contracts import Example
 from components.shared.files import write_atomically
 from pipelines.local.process import python_process
-from tests.deploy.test_deploy_component import write_slices
+from tests.deploy.slices import write_slices
 from tests.serving.conftest import card_of
 
 LEAVE = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)']).pid)"

@@ -35,7 +35,7 @@ def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "loose.nii", "Alba/deep/er.nii", "Alba/one.nii")
     manifest = read_manifest(tmp_path)
     assert [scan.path for scan in manifest.scans] == ["Alba/one.nii"]
-    assert {refusal.path for refusal in manifest.refused} == {"loose.nii", "Alba/deep/er.nii"}
+    assert {refusal.path for refusal in manifest.refusals} == {"loose.nii", "Alba/deep/er.nii"}
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
         'path,species,specimen\n"a.nii","Alba","1"',
     ],
 )
-def test_tables_of_every_spreadsheet_are_read(tmp_path: Path, text: str) -> None:
+def test_tables_of_common_spreadsheet_programs_are_read(tmp_path: Path, text: str) -> None:
     _touch(tmp_path, "a.nii")
     (scan,) = read_manifest(_manifest(tmp_path, text)).scans
     assert (scan.path, scan.species, scan.specimen, scan.split) == ("a.nii", "Alba", "1", "")
 
 
-def test_two_spellings_of_an_accent_are_one_species(tmp_path: Path) -> None:
+def test_two_encodings_of_an_accent_are_one_species(tmp_path: Path) -> None:
     _touch(tmp_path, "a.nii", "b.nii")
     rows = "path,species,specimen\na.nii,Am\u00e9lie \u6709\u5b54\u866b,1\nb.nii,Ame\u0301lie \u6709\u5b54\u866b,2\n"
     assert len({scan.species for scan in read_manifest(_manifest(tmp_path, rows)).scans}) == 1
@@ -82,7 +82,7 @@ def test_two_spellings_of_an_accent_are_one_species(tmp_path: Path) -> None:
         (f"a.nii,{'x' * 500},1", "at most 120"),
     ],
 )
-def test_a_bad_row_is_refused_and_the_rest_goes_on(tmp_path: Path, row: str, reason: str) -> None:
+def test_a_bad_row_is_refused_and_the_others_are_used(tmp_path: Path, row: str, reason: str) -> None:
     folder = tmp_path / "set"
     _touch(folder, "a.nii", "good.nii", "../outside.nii", "folder.nii/file")
     os.mkfifo(folder / "pipe.nii")
@@ -90,9 +90,9 @@ def test_a_bad_row_is_refused_and_the_rest_goes_on(tmp_path: Path, row: str, rea
     (folder / "loop.nii").symlink_to("loop.nii")
     manifest = read_manifest(_manifest(folder, f"path,species,specimen,split\n{row}\ngood.nii,Alba,2,val\n"))
     assert [(scan.path, scan.split) for scan in manifest.scans] == [("good.nii", "validation")]
-    assert len(manifest.refused) == 1
-    assert reason in manifest.refused[0].reason
-    assert manifest.refused[0].path == (row.split(",")[0] or "row 2")
+    assert len(manifest.refusals) == 1
+    assert reason in manifest.refusals[0].reason
+    assert manifest.refusals[0].path == (row.split(",")[0] or "row 2")
 
 
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
@@ -109,27 +109,27 @@ def test_volumes_of_a_linked_folder_elsewhere_are_refused_one_by_one(tmp_path: P
     (tmp_path / "set" / "Alba" / "up").symlink_to("..")
     manifest = read_manifest(tmp_path / "set")
     assert [scan.path for scan in manifest.scans] == ["Alba/three.nii"]
-    assert [refusal.path for refusal in manifest.refused] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
-    assert all("leads out" in refusal.reason for refusal in manifest.refused)
+    assert [refusal.path for refusal in manifest.refusals] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
+    assert all("leads out" in refusal.reason for refusal in manifest.refusals)
 
 
-@pytest.mark.parametrize(("name", "shown"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
-def test_a_file_name_that_is_no_text_is_refused_in_one_line_of_text(tmp_path: Path, name: bytes, shown: str) -> None:
+@pytest.mark.parametrize(("name", "text"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
+def test_an_unprintable_file_name_is_refused_in_one_printable_line(tmp_path: Path, name: bytes, text: str) -> None:
     _touch(tmp_path, "Alba/one.nii", f"Alba/{os.fsdecode(name)}")
-    (refusal,) = read_manifest(tmp_path).refused
-    assert refusal.path == f"Alba/{shown}"
+    (refusal,) = read_manifest(tmp_path).refusals
+    assert refusal.path == f"Alba/{text}"
     assert (refusal.path + refusal.reason).isprintable()
 
 
-def test_a_duplicate_row_is_refused_and_contradictory_ones_are_all(tmp_path: Path) -> None:
+def test_a_duplicate_row_and_all_contradictory_rows_are_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "a.nii", "b.nii")
     text = "path,species,specimen\na.nii,Alba,1\n./a.nii,Alba,1\nb.nii,Alba,2\nb.nii,Nigra,2\n"
     manifest = read_manifest(_manifest(tmp_path, text))
     assert [scan.path for scan in manifest.scans] == ["a.nii"]
-    assert [refusal.path for refusal in manifest.refused] == ["./a.nii", "b.nii", "b.nii"]
+    assert [refusal.path for refusal in manifest.refusals] == ["./a.nii", "b.nii", "b.nii"]
 
 
-def test_specimen_names_that_species_share_are_told_apart(tmp_path: Path) -> None:
+def test_specimen_names_used_by_two_species_get_the_species_as_prefix(tmp_path: Path) -> None:
     _touch(tmp_path, "Alba/01.nii", "Nigra/01.nii", "Nigra/02.nii")
     assert [scan.specimen for scan in read_manifest(tmp_path).scans] == ["Alba 01", "Nigra 01", "02"]
 
@@ -147,7 +147,7 @@ def test_specimen_names_that_species_share_are_told_apart(tmp_path: Path) -> Non
         (b"\0" * 200, "missing"),
     ],
 )
-def test_what_is_no_manifest_is_refused_in_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "manifest.csv").write_bytes(content)
     with pytest.raises(BadManifestError, match=reason):
         read_manifest(tmp_path)

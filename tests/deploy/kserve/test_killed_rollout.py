@@ -1,4 +1,4 @@
-"""A roll-out in Standard mode that is killed and run again: whatever the moment, one stable revision is left."""
+"""Rollouts in Standard mode that are killed at any write and run again: one stable revision remains."""
 
 import subprocess
 import sys
@@ -16,19 +16,18 @@ from tests.deploy.revisions import KEY, NEW, OLD, check_one_stable_revision, pat
 DEPLOY = """
 import sys
 from pathlib import Path
-from components.deploy.canary.settings import CanarySettings
 from urllib.parse import urlsplit
+from components.deploy.canary.settings import CanarySettings, CanaryTrial, Retries
 from components.deploy.kserve.target import roll_out
-from components.deploy.verified_model import open_publication
-from components.deploy.kserve.rollout import Patience
-publication = open_publication(Path(sys.argv[1]), sys.argv[2], "foraminifera")
+from components.deploy.verified_model import verify_model
+model = verify_model(Path(sys.argv[1]), sys.argv[2], "foraminifera")
 settings = CanarySettings(pairs=20, slower=1000, predictor=sys.argv[3] + "/{namespace}/{service}")
-roll_out(publication, urlsplit("kserve://lab/forams"), settings, None, Patience(60.0, 0.01))
+roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(settings, None, Retries(60.0, 0.01)))
 """
 
 
 class PowerCut:
-    """Cuts the step off the cluster for good at one of its writes; a kill between two writes leaves nothing else."""
+    """Failure that disconnects the step from the cluster at one of its writes, like a kill between two writes."""
 
     def __init__(self, write: int, moment: str) -> None:
         self.write, self.moment, self.writes, self.cut = write, moment, 0, False
@@ -43,8 +42,8 @@ class PowerCut:
         return self.moment if self.cut else ""
 
 
-def cut_and_run_again(cluster: Any, roll_out: Callable[[], Any], write: int, moment: str) -> bool:
-    """Kills a roll-out at a write and runs it again; returns whether it ended before the write."""
+def kill_and_run_again(cluster: Any, roll_out: Callable[[], Any], write: int, moment: str) -> bool:
+    """Kill a rollout at a write and run it again; return whether it ended before the write."""
     cut = PowerCut(write, moment)
     cluster.lose_connection = cut
     try:
@@ -60,37 +59,37 @@ def cut_and_run_again(cluster: Any, roll_out: Callable[[], Any], write: int, mom
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("fate", ["promoted", "rolled back in the dark", "rolled back by the judge"])
-def test_killed_at_any_write_and_run_again_there_is_one_stable_revision(
-    served: Path, cluster: Any, deploy: Any, moment: str, fate: str
+@pytest.mark.parametrize("fate", ["promoted", "idle canary rolled back", "serving canary rolled back"])
+def test_a_rollout_killed_at_any_write_leaves_one_stable_revision(
+    artifact: Path, cluster: Any, deploy: Any, moment: str, fate: str
 ) -> None:
-    deploy(served, OLD)
-    cluster.wrong_answers.update({NEW} if "dark" in fate else ())
-    cluster.failing.update({NEW: 0.7} if "judge" in fate else {})
-    begin, ended, write = cluster.services[KEY], False, 0
-    while not ended:
+    deploy(artifact, OLD)
+    cluster.wrong_answers.update({NEW} if "idle" in fate else ())
+    cluster.failing.update({NEW: 0.7} if "serving" in fate else {})
+    service, complete, write = cluster.services[KEY], False, 0
+    while not complete:
         write += 1
-        cluster.restore(begin, NEW)
-        ended = cut_and_run_again(cluster, lambda: deploy(served, NEW, pairs=60), write, moment)
+        cluster.restore(service, NEW)
+        complete = kill_and_run_again(cluster, lambda: deploy(artifact, NEW, pairs=60), write, moment)
         check_one_stable_revision(cluster, NEW if fate == "promoted" else OLD)
         assert promotions(cluster) == (fate == "promoted"), write
-    assert write == {"promoted": 5, "rolled back in the dark": 4, "rolled back by the judge": 5}[fate]
+    assert write == {"promoted": 5, "idle canary rolled back": 4, "serving canary rolled back": 5}[fate]
 
 
 @pytest.mark.parametrize("patch", [1, 2, 3])
-def test_killed_for_real_after_a_patch_and_run_again_it_goes_on(
-    first: Path, cluster: Any, deploy: Any, patch: int
+def test_a_process_killed_after_a_patch_is_resumed(
+    served_artifact: Path, cluster: Any, deploy: Any, patch: int
 ) -> None:
-    process = subprocess.Popen([sys.executable, "-c", DEPLOY, str(first), NEW, cluster.address])
+    process = subprocess.Popen([sys.executable, "-c", DEPLOY, str(served_artifact), NEW, cluster.address])
     cluster.lose_connection = lambda _method, _path: "before" if len(patches(cluster)) > patch else ""
-    until = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while len(patches(cluster)) < patch:
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.001)
     process.kill()
     process.wait()
     cluster.lose_connection = lambda _method, _path: ""
-    assert deploy(first, NEW).version == 2
+    assert deploy(served_artifact, NEW).version == 2
     assert promotions(cluster) == 1
     check_one_stable_revision(cluster, NEW)

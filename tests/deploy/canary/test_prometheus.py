@@ -1,4 +1,4 @@
-"""How users fare, as a Prometheus over HTTP tells it."""
+"""User metrics from a fake Prometheus over HTTP."""
 
 import json
 import threading
@@ -11,13 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 import promql_parser
 import pytest
 
-from components.deploy.canary.prometheus import Traffic, complaints_of_users, traffic_of
-from components.deploy.kserve.report import RolledBackError
+from components.deploy.canary.prometheus import Traffic, read_traffic, traffic_violations
 from components.shared.errors import DeployError
+from tests.deploy.revisions import rollback_to
 
 
 class Prometheus:
-    """Answers queries by what they ask for; `samples` has a value for a Deployment and a kind."""
+    """Fake Prometheus; `samples` maps a Deployment and a kind of query to a value."""
 
     def __init__(self) -> None:
         self.samples: dict[tuple[str, str], str] = {}
@@ -37,11 +37,11 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus() -> Iterator[Prometheus]:
-    told = Prometheus()
+    fake = Prometheus()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            content = json.dumps(told.answer(parse_qs(urlsplit(self.path).query)["query"][0])).encode()
+            content = json.dumps(fake.answer(parse_qs(urlsplit(self.path).query)["query"][0])).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -52,17 +52,17 @@ def prometheus() -> Iterator[Prometheus]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    told.address = f"http://127.0.0.1:{server.server_port}"
-    yield told
+    fake.address = f"http://127.0.0.1:{server.server_port}"
+    yield fake
     server.shutdown()
     server.server_close()
 
 
-def test_the_queries_are_promql_of_one_deployments_pods(prometheus: Prometheus) -> None:
+def test_the_queries_are_promql_for_one_deployments_pods(prometheus: Prometheus) -> None:
     prometheus.samples = {("forams-predictor", "requests"): "1000", ("forams-predictor", "latency"): "NaN"}
-    seen = traffic_of(prometheus.address, "lab", "forams-predictor", 300)
-    assert (seen.requests, seen.errors) == (1000, 0)
-    assert seen.latency != seen.latency
+    traffic = read_traffic(prometheus.address, "lab", "forams-predictor", 300)
+    assert (traffic.requests, traffic.errors) == (1000, 0)
+    assert traffic.latency != traffic.latency
     for query in prometheus.queries:
         promql_parser.parse(query)
         assert 'namespace="lab",pod=~"forams-predictor-[a-z0-9]+-[a-z0-9]+"' in query
@@ -70,7 +70,7 @@ def test_the_queries_are_promql_of_one_deployments_pods(prometheus: Prometheus) 
 
 
 @pytest.mark.parametrize(
-    ("stable", "canary", "complaint"),
+    ("stable", "canary", "violation"),
     [
         (Traffic(9000, 90, 0.05), Traffic(1000, 10, 0.05), ""),
         (Traffic(9000, 90, 0.05), Traffic(1000, 50, 0.05), "users' errors: 50 of 1000"),
@@ -80,35 +80,35 @@ def test_the_queries_are_promql_of_one_deployments_pods(prometheus: Prometheus) 
         (Traffic(0, 0, float("nan")), Traffic(0, 0, float("nan")), ""),
     ],
 )
-def test_users_complain_where_the_canary_is_clearly_worse(stable: Traffic, canary: Traffic, complaint: str) -> None:
-    found = complaints_of_users(stable, canary, 1.5)
-    assert [said[: len(complaint)] for said in found] == ([complaint] if complaint else [])
+def test_only_a_clearly_worse_canary_is_a_violation(stable: Traffic, canary: Traffic, violation: str) -> None:
+    violations = traffic_violations(stable, canary, 1.5)
+    assert [text[: len(violation)] for text in violations] == ([violation] if violation else [])
 
 
-def test_a_canary_that_fails_its_users_is_rolled_back(served: Path, deploy: Any, prometheus: Prometheus) -> None:
-    deploy(served, "s3://runs/a")
+def test_a_canary_that_fails_its_users_is_rolled_back(artifact: Path, deploy: Any, prometheus: Prometheus) -> None:
+    deploy(artifact, "s3://runs/a")
     prometheus.samples = {
         ("forams-predictor", "requests"): "9000",
         ("forams-canary-predictor", "requests"): "1000",
         ("forams-canary-predictor", "errors"): "40",
     }
-    with pytest.raises(RolledBackError, match="users' errors: 40 of 1000"):
-        deploy(served, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05)
+    with rollback_to(1, "users' errors: 40 of 1000"):
+        deploy(artifact, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05)
 
 
-def test_a_canary_that_serves_its_users_well_is_promoted(served: Path, deploy: Any, prometheus: Prometheus) -> None:
-    deploy(served, "s3://runs/a")
+def test_a_canary_that_serves_its_users_well_is_promoted(artifact: Path, deploy: Any, prometheus: Prometheus) -> None:
+    deploy(artifact, "s3://runs/a")
     prometheus.samples = {("forams-canary-predictor", "requests"): "1000"}
-    assert deploy(served, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05).version == 2
+    assert deploy(artifact, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05).version == 2
     assert prometheus.queries
 
 
-def test_a_canary_whose_users_cannot_be_watched_is_not_promoted(served: Path, deploy: Any) -> None:
-    deploy(served, "s3://runs/a")
-    with pytest.raises(RolledBackError, match="does not say how users fared"):
-        deploy(served, "s3://runs/b", prometheus="http://127.0.0.1:9")
+def test_a_canary_whose_users_cannot_be_watched_is_not_promoted(artifact: Path, deploy: Any) -> None:
+    deploy(artifact, "s3://runs/a")
+    with rollback_to(1, "returns no user metrics"):
+        deploy(artifact, "s3://runs/b", prometheus="http://127.0.0.1:9")
 
 
-def test_a_prometheus_that_is_not_there_is_one_sentence() -> None:
-    with pytest.raises(DeployError, match=r"Correct canary\.prometheus"):
-        traffic_of("http://127.0.0.1:9", "lab", "forams-predictor", 300)
+def test_an_unreachable_prometheus_is_a_deploy_error() -> None:
+    with pytest.raises(DeployError, match=r"127\.0\.0\.1:9"):
+        read_traffic("http://127.0.0.1:9", "lab", "forams-predictor", 300)

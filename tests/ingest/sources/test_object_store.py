@@ -1,4 +1,4 @@
-"""Volumes in an object store: SeaweedFS itself, a line that breaks, and every answer that is none."""
+"""Volumes in an object store: a SeaweedFS server, broken connections, and all kinds of failures."""
 
 import contextlib
 import os
@@ -16,13 +16,12 @@ from kfp import dsl
 from components.ingest.component import ingest_plan
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.downloads import Scratch
+from components.ingest.downloads import ScratchFolder
 from components.ingest.plan import make_plan
 from components.ingest.shards import cut_shard, read_results
-from components.ingest.sources import object_store, retries
+from components.ingest.sources import object_store, open_source, retries
 from components.ingest.sources.manifest import read_manifest
-from components.ingest.sources.object_store import RemoteSource, Store
-from components.ingest.sources.opening import open_source
+from components.ingest.sources.object_store import ObjectStoreSource, Store
 from components.shared.errors import BadManifestError, BadSourceFileError, TaxonflowError
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
@@ -32,19 +31,19 @@ CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", see
 def environment(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
-    given = {
+    settings = {
         "ENDPOINT_URL": store.endpoint,
         "ACCESS_KEY_ID": "lab",
         "SECRET_ACCESS_KEY": store.secret,
         "REGION": "us-east-1",
     }
-    for name, value in {**given, "EC2_METADATA_DISABLED": "true"}.items():
+    for name, value in {**settings, "EC2_METADATA_DISABLED": "true"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
 
 
 @pytest.fixture(scope="module")
 def local(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The data set made of the folder on this machine."""
+    """Make the data set from the local folder."""
     folder = tmp_path_factory.mktemp("local") / "slices"
     make_dataset(phantoms, folder, CONFIG)
     return content(folder)
@@ -71,7 +70,7 @@ def test_a_bucket_without_a_manifest_is_listed_as_a_folder_is(phantoms: Path) ->
     assert all(scan.version for scan in there.scans)
 
 
-def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: Any, own_phantoms: Path) -> None:
+def test_rows_without_an_object_are_refused_as_in_a_local_folder(store: Any, own_phantoms: Path) -> None:
     rows = (own_phantoms / "manifest.csv").read_text()
     rows += "gone.nii,Orbitoides,gone\n../set/manifest.csv,Orbitoides,out\nvolumes,Orbitoides,folder\n"
     rows += "/etc/passwd,Orbitoides,absolute\nwords.nii,Orbitoides,words\nempty.nii,Orbitoides,empty\n"
@@ -81,15 +80,15 @@ def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: An
     files = store.files()
     files.put(str(own_phantoms) + "/", "lab/bad/", recursive=True)
     here, there = make_plan(own_phantoms, CONFIG), make_plan("s3://lab/bad", CONFIG)
-    assert {refusal.path: refusal.reason for refusal in there.refused} == {
-        refusal.path: refusal.reason for refusal in here.refused
+    assert {refusal.path: refusal.reason for refusal in there.refusals} == {
+        refusal.path: refusal.reason for refusal in here.refusals
     }
-    assert len(there.refused) == 6
-    assert there.largest == here.largest
+    assert len(there.refusals) == 6
+    assert there.max_bytes == here.max_bytes
 
 
 @pytest.mark.parametrize(
-    ("address", "changed", "words"),
+    ("address", "variables", "text"),
     [
         ("s3://nowhere/set", {}, "a bucket 'nowhere'"),
         ("s3://lab/nothing.csv", {}, "does not exist"),
@@ -105,20 +104,20 @@ def test_rows_that_name_no_object_are_refused_in_the_words_of_a_folder(store: An
         ("s3://lab/set", {"ENDPOINT_URL": "nonsense"}, "Invalid endpoint.*AWS_ENDPOINT_URL"),
     ],
 )
-def test_a_source_that_cannot_be_opened_is_one_sentence_without_secrets(
-    address: str, changed: dict[str, str], words: str, store: Any, monkeypatch: pytest.MonkeyPatch
+def test_an_unusable_source_is_reported_in_one_line_without_secrets(
+    address: str, variables: dict[str, str], text: str, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
-    for name, value in changed.items():
+    for name, value in variables.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    with pytest.raises(BadManifestError, match=words) as refused:
+    with pytest.raises(BadManifestError, match=text) as caught:
         read_manifest(address)
-    assert store.secret not in str(refused.value)
-    assert "secret@" not in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert store.secret not in str(caught.value)
+    assert "secret@" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_an_object_may_have_a_name_as_long_as_a_files_may_be(store: Any, phantoms: Path, tmp_path: Path) -> None:
+def test_an_object_may_have_the_longest_name_of_a_file(store: Any, phantoms: Path, tmp_path: Path) -> None:
     files = store.files()
     files.copy("lab/set/volumes/", "lab/long/", recursive=True)
     one = next((phantoms / "volumes" / "Orbitoides").iterdir())
@@ -140,13 +139,13 @@ def test_the_step_ends_with_exit_code_2_when_the_bucket_is_missing(
     assert line.startswith("[ingest] bad_input: s3://nowhere/set does not exist")
 
 
-def test_a_volume_larger_than_the_scratch_space_is_refused_before_it_is_downloaded(store: Any) -> None:
+def test_a_volume_larger_than_the_scratch_space_is_not_downloaded(store: Any) -> None:
     files = store.files()
     files.copy("lab/set/", "lab/large/", recursive=True)
     with files.open("lab/large/volumes/Orbitoides/large.nii", "wb") as file:
         file.write(bytes(2**20))
     plan = make_plan("s3://lab/large/volumes", CONFIG.model_copy(update={"scratch_bytes": 2**20 - 1}))
-    assert [(refusal.path, refusal.reason) for refusal in plan.refused] == [
+    assert [(refusal.path, refusal.reason) for refusal in plan.refusals] == [
         ("Orbitoides/large.nii", "1048576 bytes to download: expected at most 1048575. Crop or bin the volume.")
     ]
 
@@ -155,18 +154,18 @@ def test_a_volume_that_changes_after_the_plan_is_refused_by_the_shard(store: Any
     files = store.files()
     files.copy("lab/set/", "lab/changing/", recursive=True)
     plan = make_plan("s3://lab/changing", CONFIG)
-    changed, gone = plan.scans[1], plan.scans[2]
-    files.pipe_file(changed.file.as_posix(), b"x" * changed.size)
-    files.rm_file(gone.file.as_posix())
+    modified_scan, deleted_scan = plan.scans[1], plan.scans[2]
+    files.pipe_file(modified_scan.file.as_posix(), b"x" * modified_scan.size)
+    files.rm_file(deleted_scan.file.as_posix())
     cut_shard(plan, 0, tmp_path / "shard")
-    refused = {number: result.refused for number, result in read_results(tmp_path / "shard") if result.refused}
-    assert refused.keys() == {1, 2}
-    assert "changed since" in refused[1]
-    assert "not exist any more" in refused[2]
+    reasons = {number: result.refusal for number, result in read_results(tmp_path / "shard") if result.refusal}
+    assert reasons.keys() == {1, 2}
+    assert "changed since" in reasons[1]
+    assert "not exist any more" in reasons[2]
 
 
-class BreakingLine:
-    """Passes bytes on to a server, and drops the first so many answers after a number of bytes."""
+class BreakingProxy:
+    """A proxy that forwards bytes to a server and breaks the first responses after a number of bytes."""
 
     def __init__(self, endpoint: str, breaks: int, after: int) -> None:
         self.target = int(endpoint.rpartition(":")[2])
@@ -185,12 +184,12 @@ class BreakingLine:
             threading.Thread(target=self.pump, args=(client, server, False), daemon=True).start()
             threading.Thread(target=self.pump, args=(server, client, True), daemon=True).start()
 
-    def pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
-        passed = 0
+    def pump(self, source: socket.socket, sink: socket.socket, is_response: bool) -> None:
+        size = 0
         with contextlib.suppress(OSError):
             while block := source.recv(2**14):
-                passed += len(block)
-                if answers and passed > self.after and self.broken < self.breaks:
+                size += len(block)
+                if is_response and size > self.after and self.broken < self.breaks:
                     self.broken += 1
                     break
                 sink.sendall(block)
@@ -199,73 +198,71 @@ class BreakingLine:
                 end.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_line_that_breaks_in_the_middle_of_answers_is_survived(
+def test_connections_that_break_during_responses_are_retried(
     store: Any, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = BreakingLine(store.endpoint, breaks=12, after=20_000)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", line.endpoint)
+    proxy = BreakingProxy(store.endpoint, breaks=12, after=20_000)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.05)
     make_dataset("s3://lab/set", tmp_path / "slices", CONFIG)
-    assert line.broken == 12
+    assert proxy.broken == 12
     assert content(tmp_path / "slices") == local
 
 
-def test_a_download_that_never_becomes_whole_is_not_taken_for_the_volume(
+def test_an_incomplete_download_is_not_used_as_the_volume(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
     monkeypatch.setitem(object_store.STORES, "s3", replace(object_store.STORES["s3"], attempts=2))
     scan = read_manifest("s3://lab/set").scans[0]
-    line = BreakingLine(store.endpoint, breaks=10**6, after=3000)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", line.endpoint)
+    proxy = BreakingProxy(store.endpoint, breaks=10**6, after=3000)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
     source = open_source("s3://lab/set")
-    assert isinstance(source, RemoteSource)
-    with pytest.raises(TaxonflowError, match="could not be downloaded") as lost:
-        source.download(scan.place, tmp_path / "volume")
-    assert not isinstance(lost.value, BadSourceFileError)
+    assert isinstance(source, ObjectStoreSource)
+    with pytest.raises(TaxonflowError, match="could not be downloaded") as caught:
+        source.download(scan.source_file, tmp_path / "volume")
+    assert not isinstance(caught.value, BadSourceFileError)
     assert not (tmp_path / "volume").exists()
 
 
 @pytest.mark.slow
-def test_a_store_that_is_killed_and_comes_back_gives_the_same_bytes(
+def test_a_store_that_is_killed_and_restarted_gives_the_same_bytes(
     local: dict[str, bytes], store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "LONGEST_DELAY_S", 1.0)
     monkeypatch.setitem(object_store.STORES, "s3", replace(object_store.STORES["s3"], attempts=60))
     outcome: list[object] = []
     config = CONFIG.model_copy(update={"downloads": 1})
-    work = threading.Thread(target=lambda: outcome.append(make_dataset("s3://lab/set", tmp_path / "slices", config)))
-    work.start()
-    parts = tmp_path / ".slices.unfinished" / "parts"
-    while work.is_alive() and not list(parts.glob("*/*.arrow")) and not list(parts.glob("*/*/*.arrow")):
+    thread = threading.Thread(target=lambda: outcome.append(make_dataset("s3://lab/set", tmp_path / "slices", config)))
+    thread.start()
+    shards = tmp_path / ".slices.unfinished" / "shards"
+    while thread.is_alive() and not list(shards.glob("*/*.arrow")) and not list(shards.glob("*/*/*.arrow")):
         time.sleep(0.005)
     store.kill()
-    assert len(list(parts.rglob("*.arrow"))) < 15, "all volumes were there before the store was killed"
+    assert len(list(shards.rglob("*.arrow"))) < 15, "all volumes were there before the store was killed"
     time.sleep(1)
     store.start()
-    work.join(120)
-    assert outcome, "the work ended in an error"
+    thread.join(120)
+    assert outcome, "make_dataset raised an error"
     assert content(tmp_path / "slices") == local
 
 
-def test_a_store_that_stays_away_ends_the_work_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unavailable_store_ends_the_step_without_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
     monkeypatch.setitem(object_store.STORES, "s3", replace(object_store.STORES["s3"], attempts=2))
     plan = make_plan("s3://lab/set", CONFIG)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(TaxonflowError, match=r"in \d+ attempts.*Run the step again") as lost:
+    with pytest.raises(TaxonflowError, match=r"in \d+ attempts.*Run the step again") as caught:
         cut_shard(plan, 0, tmp_path / "shard")
-    assert not isinstance(lost.value, BadSourceFileError)
+    assert not isinstance(caught.value, BadSourceFileError)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_downloads_never_take_more_disk_than_allowed(tmp_path: Path) -> None:
-    scratch, most, gate = Scratch(tmp_path, 100), [0], threading.Lock()
+def test_downloads_never_take_more_disk_space_than_allowed(tmp_path: Path) -> None:
+    scratch, most, gate = ScratchFolder(tmp_path, 100), [0], threading.Lock()
 
     def fill(number: int) -> None:
-        with scratch.room(str(number), 10 + 7 * number) as file:
+        with scratch.reserve(str(number), 10 + 7 * number) as file:
             file.write_bytes(bytes(10 + 7 * number))
             with gate:
                 most[0] = max(most[0], sum(other.stat().st_size for other in tmp_path.iterdir() if other.exists()))
@@ -280,17 +277,17 @@ def test_downloads_never_take_more_disk_than_allowed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_kind_of_store_goes_through_the_same_code(
+def test_another_kind_of_store_gives_the_same_bytes(
     phantoms: Path, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(object_store.STORES, "memory", Store("memory", dict))
-    shared = {"store": {}, "pseudo_dirs": [""]}
-    for name, value in shared.items():
+    state = {"store": {}, "pseudo_dirs": [""]}
+    for name, value in state.items():
         monkeypatch.setattr(fsspec.get_filesystem_class("memory"), name, value)
     files = fsspec.filesystem("memory")
     for file in sorted(phantoms.rglob("*")):
         if file.is_file():
             files.pipe_file(f"/lab/set/{file.relative_to(phantoms).as_posix()}", file.read_bytes())
-    monkeypatch.setitem(retries._RIGHTS, "memory", "")
+    monkeypatch.setitem(retries.ACCESS_REMEDIES, "memory", "")
     make_dataset("memory://lab/set", tmp_path / "slices", CONFIG)
     assert content(tmp_path / "slices") == local

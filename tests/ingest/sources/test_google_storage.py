@@ -1,4 +1,4 @@
-"""gs:// through gcsfs itself, against a small server that speaks the JSON API of Google Cloud Storage."""
+"""gs:// addresses through gcsfs, with a small server that implements the JSON API of Google Cloud Storage."""
 
 import json
 import threading
@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from components.ingest.sources import open_source
 from components.ingest.sources.manifest import read_manifest
-from components.ingest.sources.opening import open_source
 from components.shared.errors import BadManifestError, BadSourceFileError
 
 TABLE = b"path,species,specimen\nvolumes/one.nii,Alba,1\ngone.nii,Alba,2\n"
@@ -18,16 +18,16 @@ OBJECTS = {"set/manifest.csv": TABLE, "set/volumes/one.nii": b"voxels" * 5000}
 
 
 class JsonApi(BaseHTTPRequestHandler):
-    """Objects of the bucket `lab`: list, metadata, content with ranges."""
+    """API for the objects of the bucket `lab`: list, metadata, content with ranges."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(address.query).items()}
-        _, found, name = address.path.partition("/b/lab/o")
+        _, separator, name = address.path.partition("/b/lab/o")
         name = unquote(name.removeprefix("/"))
-        if found and not name:
+        if separator and not name:
             self.answer(200, json.dumps(listing(query.get("prefix", ""), query.get("delimiter", ""))).encode())
         elif name not in OBJECTS:
             self.answer(404, b'{"error": {"code": 404, "message": "not found"}}')
@@ -37,8 +37,8 @@ class JsonApi(BaseHTTPRequestHandler):
             self.answer(200, json.dumps(metadata(name)).encode())
 
     def content(self, body: bytes) -> None:
-        if asked := self.headers.get("Range"):
-            first, _, last = asked.removeprefix("bytes=").partition("-")
+        if byte_range := self.headers.get("Range"):
+            first, _, last = byte_range.removeprefix("bytes=").partition("-")
             self.answer(206, body[int(first) : int(last) + 1 if last else None])
         else:
             self.answer(200, body)
@@ -54,7 +54,7 @@ class JsonApi(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Keeps quiet."""
+        """Log nothing."""
 
 
 def metadata(name: str) -> dict[str, str]:
@@ -83,21 +83,23 @@ def test_a_manifest_is_read_and_its_volumes_are_downloaded(tmp_path: Path) -> No
     manifest = read_manifest("gs://lab/set")
     (scan,) = manifest.scans
     assert (scan.path, scan.size, scan.version) == ("volumes/one.nii", 30_000, "17")
-    assert [(refusal.path, refusal.reason) for refusal in manifest.refused] == [("gone.nii", "the file does not exist")]
+    assert [(refusal.path, refusal.reason) for refusal in manifest.refusals] == [
+        ("gone.nii", "the file does not exist")
+    ]
     source = open_source("gs://lab/set")
-    source.download(scan.place, tmp_path / "one.nii")
+    source.download(scan.source_file, tmp_path / "one.nii")
     assert (tmp_path / "one.nii").read_bytes() == OBJECTS["set/volumes/one.nii"]
-    with source.beginning(scan.place, tmp_path) as beginning:
-        assert beginning.stat().st_size == scan.size
+    with source.header_file(scan.source_file, tmp_path) as header:
+        assert header.stat().st_size == scan.size
     with pytest.raises(BadSourceFileError, match="changed since"):
-        source.download(type(scan.place)(scan.file, scan.size, "16"), tmp_path / "two.nii")
+        source.download(type(scan.source_file)(scan.file, scan.size, "16"), tmp_path / "two.nii")
     assert [file.name for file in tmp_path.iterdir()] == ["one.nii"]
 
 
 def test_a_folder_is_listed() -> None:
-    assert list(open_source("gs://lab/set/volumes").names()) == ["one.nii"]
+    assert list(open_source("gs://lab/set/volumes").paths()) == ["one.nii"]
 
 
-def test_a_missing_bucket_is_one_sentence() -> None:
+def test_a_missing_bucket_is_reported_by_name() -> None:
     with pytest.raises(BadManifestError, match="a bucket 'nowhere'"):
         read_manifest("gs://nowhere/set")

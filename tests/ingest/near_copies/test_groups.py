@@ -1,4 +1,4 @@
-"""Rescans under other names are joined, different specimens are not, and no near-copy is in two splits."""
+"""Near-copies: rescans are grouped, different specimens are not, and each group is in one split."""
 
 import base64
 import csv
@@ -12,8 +12,14 @@ from scipy.ndimage import zoom
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
-from components.ingest.near_copies.groups import MOST_TOLD, as_individuals, check_near_copies, find_near_copies, tell
-from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint, near_pairs
+from components.ingest.near_copies.groups import (
+    MAX_LOGGED_GROUPS,
+    check_near_copies,
+    find_near_copies,
+    join_near_copies,
+    log_near_copies,
+)
+from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint_volume, near_volumes
 from components.ingest.sources.manifest import Scan
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import Specimen, make_specimen
@@ -29,15 +35,15 @@ CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", see
 
 
 def _fingerprint(grey: np.ndarray, zooms: tuple[float, float, float]) -> str:
-    turned = np.ascontiguousarray(grey.T)
-    return fingerprint(
-        find_specimen(Volume(turned, np.array(zooms[::-1]), float(turned.min()), float(turned.max()), ""))
+    transposed = np.ascontiguousarray(grey.T)
+    return fingerprint_volume(
+        find_specimen(Volume(transposed, np.array(zooms[::-1]), float(transposed.min()), float(transposed.max()), ""))
     )
 
 
 def _distance(one: str, two: str, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr("components.ingest.near_copies.volume_fingerprint.LARGEST_DISTANCE", 2.0)
-    ((_, _, distance),) = near_pairs([one, two])
+    ((_, _, distance),) = near_volumes([one, two])
     return distance
 
 
@@ -57,13 +63,13 @@ def specimen() -> Specimen:
     ],
     ids=["grey scale", "margins", "thicker slices", "finer voxels", "another unit"],
 )
-def test_the_fingerprint_is_that_of_the_form(
+def test_the_fingerprint_depends_on_the_form_only(
     specimen: Specimen,
     change: Callable[..., tuple[np.ndarray, tuple[float, float, float]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changed = _fingerprint(*change(specimen.volume, specimen.zooms))
-    assert _distance(_fingerprint(specimen.volume, specimen.zooms), changed, monkeypatch) < LARGEST_DISTANCE
+    other = _fingerprint(*change(specimen.volume, specimen.zooms))
+    assert _distance(_fingerprint(specimen.volume, specimen.zooms), other, monkeypatch) < LARGEST_DISTANCE
 
 
 def test_specimens_of_a_species_are_far_apart(specimen: Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,19 +79,19 @@ def test_specimens_of_a_species_are_far_apart(specimen: Specimen, monkeypatch: p
 
 
 @pytest.mark.slow
-def test_rescans_are_found_among_96_specimens_and_no_two_specimens_joined(tmp_path: Path) -> None:
-    found, wrong = count_found(tmp_path, size=48, seed=4)
-    assert found >= RESCANS - 2
+def test_rescans_of_96_specimens_are_found_without_false_matches(tmp_path: Path) -> None:
+    matches, wrong = count_found(tmp_path, size=48, seed=4)
+    assert matches >= RESCANS - 2
     assert wrong == 0
 
 
-def _add_rescan(folder: Path, species: str, index: int, claimed: str, split: str = "") -> None:
-    """Adds a rescan of a phantom of the fixture under another name, and maybe another species."""
+def _add_rescan(folder: Path, species: str, index: int, label: str, split: str = "") -> None:
+    """Add a rescan of a phantom of the fixture under another name, labelled with the same or another species."""
     specimen = make_specimen(species, index, 40, 3, Artefacts())
     again = rescan(specimen, np.random.default_rng(index))
-    (folder / f"{claimed}-again.nii.gz").write_bytes(nifti_bytes(again, specimen.affine))
+    (folder / f"{label}-again.nii.gz").write_bytes(nifti_bytes(again, specimen.affine))
     with (folder / "manifest.csv").open("a", encoding="utf-8") as file:
-        file.write(f"{claimed}-again.nii.gz,{claimed},{claimed}-again{f',{split}' if split else ''}\n")
+        file.write(f"{label}-again.nii.gz,{label},{label}-again{f',{split}' if split else ''}\n")
 
 
 def test_a_rescan_counts_as_its_specimen(
@@ -103,16 +109,16 @@ def test_a_rescan_counts_as_its_specimen(
     assert "they count as one specimen, orbitoides-001" in result.html
 
 
-def test_a_rescan_under_another_species_is_reported_and_trains(own_phantoms: Path, tmp_path: Path) -> None:
+def test_a_rescan_under_another_species_is_reported_and_in_training(own_phantoms: Path, tmp_path: Path) -> None:
     _add_rescan(own_phantoms, "Orbitoides", 1, "Lockhartia")
     result = make_dataset(own_phantoms, tmp_path / "slices", CONFIG)
     assert result.info.near_copies[0].species == ("Orbitoides", "Lockhartia")
     index = read_index(tmp_path / "slices").set_index("specimen")
     assert set(index.loc[["orbitoides-001", "Lockhartia-again"], "split"]) == {"train"}
-    assert "a name is wrong, or they are merely alike" in result.html
+    assert "a label is wrong, or they are merely alike" in result.html
 
 
-def test_a_later_run_takes_the_saved_split_and_makes_the_same_slices(own_phantoms: Path, tmp_path: Path) -> None:
+def test_a_later_run_with_the_saved_split_makes_the_same_slices(own_phantoms: Path, tmp_path: Path) -> None:
     _add_rescan(own_phantoms, "Orbitoides", 1, "Orbitoides")
     make_dataset(own_phantoms, tmp_path / "first", CONFIG)
     split = own_phantoms / "split.csv"
@@ -130,9 +136,9 @@ def _split_of_specimens(folder: Path) -> dict[str, str]:
     return dict(read_index(folder)[["specimen", "split"]].drop_duplicates().itertuples(index=False))
 
 
-def test_a_saved_split_away_from_its_volumes_says_where_to_put_it(tmp_path: Path) -> None:
+def test_a_saved_split_in_another_folder_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("path,species,specimen,split\na.nii,A,1,train\n")
-    with pytest.raises(BadManifestError, match="Put the manifest beside them"):
+    with pytest.raises(BadManifestError, match="Put the manifest beside the files"):
         make_dataset(tmp_path / "split.csv", tmp_path / "slices", CONFIG)
 
 
@@ -144,32 +150,32 @@ SCANS = [
 TWINS = NearCopies(specimens=("a1", "a3"), species=("a",), distance=0.05)
 
 
-def test_given_splits_that_tear_near_copies_apart_are_refused() -> None:
-    given = [replace(scan, split={"a1": "train", "a3": "test"}.get(scan.specimen, "")) for scan in SCANS]
+def test_manifest_splits_that_separate_near_copies_are_refused() -> None:
+    labelled_scans = [replace(scan, split={"a1": "train", "a3": "test"}.get(scan.specimen, "")) for scan in SCANS]
     with pytest.raises(BadManifestError, match=r"leak: 'a3' \(a3.nii\) in test and 'a1' \(a1.nii\) in train"):
-        as_individuals(given, [TWINS])
+        join_near_copies(labelled_scans, [TWINS])
 
 
 def test_a_near_copy_of_a_species_outside_the_model_is_refused() -> None:
     unseen = [*SCANS, Scan("c.nii", Path("c.nii"), "c", "c0", "unseen")]
     group = NearCopies(specimens=("a1", "c0"), species=("a", "c"), distance=0.05)
     with pytest.raises(BadManifestError, match=r"'a1' \(a1.nii\) in the model and 'c0' \(c.nii\) in unseen"):
-        as_individuals(unseen, [group])
+        join_near_copies(unseen, [group])
 
 
-def test_near_copies_follow_the_split_that_is_given_to_one() -> None:
-    given = [replace(scan, split="test" if scan.specimen == "a3" else "") for scan in SCANS]
-    joined = {scan.path: (scan.specimen, scan.split) for scan in as_individuals(given, [TWINS])}
-    assert joined["a1.nii"] == joined["a3.nii"] == ("a1", "test")
+def test_near_copies_get_the_split_of_the_one_that_has_one() -> None:
+    labelled_scans = [replace(scan, split="test" if scan.specimen == "a3" else "") for scan in SCANS]
+    individuals = {scan.path: (scan.specimen, scan.split) for scan in join_near_copies(labelled_scans, [TWINS])}
+    assert individuals["a1.nii"] == individuals["a3.nii"] == ("a1", "test")
 
 
 def test_too_few_individuals_are_refused_with_the_near_copies() -> None:
     few = [scan for scan in SCANS if scan.specimen != "a0"]
     with pytest.raises(BadManifestError, match=r"'a' has 2, where near-copies count as one \(a1, a3"):
-        as_individuals(few, [TWINS])
+        join_near_copies(few, [TWINS])
 
 
-def test_the_check_finds_near_copies_in_two_splits() -> None:
+def test_the_check_rejects_near_copies_in_two_splits() -> None:
     with pytest.raises(BadManifestError, match=r"a1, a3 .* are in test and train"):
         check_near_copies(SCANS, [TWINS], ["train", "train", "train", "test"] * 2)
 
@@ -178,11 +184,11 @@ def test_near_copies_of_near_copies_are_one_individual() -> None:
     rng = np.random.default_rng(0)
     base, noise = rng.normal(size=(2, 4704)) * 30
     levels = {"a0": 0.0, "a2": 0.45, "b1": 0.9}
-    marks = [
+    fingerprints = [
         _as_text(base + levels[scan.specimen] * noise if scan.specimen in levels else rng.normal(size=4704) * 30)
         for scan in SCANS
     ]
-    (group,) = find_near_copies(SCANS, marks)
+    (group,) = find_near_copies(SCANS, fingerprints)
     assert (group.specimens, group.species) == (("a0", "a2", "b1"), ("a", "b"))
     assert 0 < group.distance < LARGEST_DISTANCE
 
@@ -191,16 +197,18 @@ def _as_text(values: np.ndarray) -> str:
     return base64.b64encode(np.clip(np.rint(values), -127, 127).astype(np.int8).tobytes()).decode()
 
 
-def test_scans_of_a_known_specimen_are_no_near_copies(specimen: Specimen) -> None:
-    mark = _fingerprint(specimen.volume, specimen.zooms)
+def test_repeated_scans_of_a_specimen_are_not_near_copies(specimen: Specimen) -> None:
+    text = _fingerprint(specimen.volume, specimen.zooms)
     scans = [replace(SCANS[0], path=f"{number}.nii") for number in range(3)]
-    assert find_near_copies(scans, [mark] * 3) == ()
+    assert find_near_copies(scans, [text] * 3) == ()
 
 
-def test_of_many_groups_those_under_two_names_are_told_first(capsys: pytest.CaptureFixture[str]) -> None:
-    alike = [NearCopies(specimens=(f"{n}", f"{n}b"), species=("One",), distance=0.1) for n in range(MOST_TOLD + 1)]
-    torn = NearCopies(specimens=("x", "y"), species=("One", "Two"), distance=0.1)
-    tell([*alike, torn])
+def test_groups_with_contradictory_species_are_logged_first(capsys: pytest.CaptureFixture[str]) -> None:
+    groups = [
+        NearCopies(specimens=(f"{n}", f"{n}b"), species=("One",), distance=0.1) for n in range(MAX_LOGGED_GROUPS + 1)
+    ]
+    contradiction = NearCopies(specimens=("x", "y"), species=("One", "Two"), distance=0.1)
+    log_near_copies([*groups, contradiction])
     first, *_, last = capsys.readouterr().out.splitlines()
     assert "near-copies x, y" in first
     assert last == "[ingest] near-copies: 2 more groups, all of them on the page of the slices"

@@ -1,0 +1,87 @@
+"""Version registry: the URI and the files of a number never change."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from components.deploy.kserve.client import Cluster
+from components.deploy.kserve.inference_service import ModelVersion
+from components.deploy.kserve.version_registry import register
+from components.deploy.verified_model import verify_model
+from components.shared.errors import DeployError
+from components.shared.signing import sign_folder
+
+REGISTRY = ("lab", "forams-versions")
+
+
+@pytest.fixture
+def lab(cluster: Any) -> Cluster:  # noqa: ARG001 the cluster must answer
+    return Cluster("lab")
+
+
+def test_each_uri_gets_the_next_number_once(lab: Cluster, cluster: Any) -> None:
+    versions = [register(lab, "forams", f"s3://runs/{run}", run) for run in "abab"]
+    assert versions == [
+        ModelVersion(number, f"s3://runs/{run}") for number, run in zip((1, 2, 1, 2), "abab", strict=True)
+    ]
+    assert [json.loads(text)["digest"] for text in cluster.config_maps[REGISTRY]["data"].values()] == ["a", "b"]
+
+
+def test_the_registry_is_a_valid_config_map(lab: Cluster, cluster: Any) -> None:
+    register(lab, "forams", "s3://runs/a", "a")
+    kubernetes_validate.validate(cluster.config_maps[REGISTRY], "1.33", strict=True)
+
+
+@pytest.mark.parametrize("text", ["no JSON", '{"uri": "s3://runs/a"}', "3"])
+def test_an_invalid_entry_is_a_deploy_error(lab: Cluster, cluster: Any, text: str) -> None:
+    register(lab, "forams", "s3://runs/a", "a")
+    cluster.config_maps[REGISTRY]["data"]["2"] = text
+    with pytest.raises(DeployError, match="entry of version 2"):
+        register(lab, "forams", "s3://runs/b", "b")
+
+
+def test_a_known_uri_with_other_files_is_rejected(
+    make_artifact: Callable[..., Path], cluster: Any, deploy: Any
+) -> None:
+    deploy(make_artifact("a"), "s3://runs/a")
+    writes = len(cluster.written())
+    with pytest.raises(DeployError, match="s3://runs/a is version 1 with the digest"):
+        deploy(make_artifact("b"), "s3://runs/a")
+    assert len(cluster.written()) == writes
+
+
+def test_a_service_without_a_registry_keeps_its_number(artifact: Path, cluster: Any, deploy: Any) -> None:
+    deploy(artifact, "s3://runs/a")
+    deploy(artifact, "s3://runs/b")
+    cluster.config_maps.clear()
+    assert deploy(artifact, "s3://runs/b").version == 2
+    assert deploy(artifact, "s3://runs/c").version == 3
+
+
+def test_the_oldest_entries_are_removed_before_the_limit(lab: Cluster, cluster: Any) -> None:
+    register(lab, "forams", "s3://runs/0", "0")
+    entry = {str(number): json.dumps({"uri": f"s3://runs/{number}", "digest": "0"}) for number in range(2, 1001)}
+    cluster.config_maps[REGISTRY]["data"].update(entry)
+    assert register(lab, "forams", "s3://runs/new", "1").version == 1001
+    data = cluster.config_maps[REGISTRY]["data"]
+    assert (len(data), "1" in data, "1001" in data) == (1000, False, True)
+
+
+def digest_of(artifact: Path) -> str:
+    sign_folder(artifact / "1", None)
+    return verify_model(artifact, "s3://runs/a", "foraminifera").digest
+
+
+def test_the_digest_depends_on_every_byte_and_every_name(make_artifact: Callable[..., Path]) -> None:
+    artifact = make_artifact("a")
+    folder = artifact / "1" / "variables"
+    original = digest_of(artifact)
+    assert original == digest_of(artifact)
+    (folder / "variables.index").rename(folder / "variables.idx")
+    other_name = digest_of(artifact)
+    (folder / "variables.idx").write_bytes(b"b")
+    assert len({original, other_name, digest_of(artifact)}) == 3
