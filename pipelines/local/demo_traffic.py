@@ -103,10 +103,10 @@ def specimen_slices(job: SpecimenJob) -> tuple[str, list[bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         write_specimen(Path(folder), specimen, "volumes")
         path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
-        slice_job = SliceJob(
+        cut_job = SliceJob(
             path, Path(folder) / path, part, config.slices, config.planes, config.image_size, config.seed
         )
-        cut_volume(slice_job)
+        cut_volume(cut_job)
         return specimen.name, [row["png"] for _, _, row in interleave([part])]
 
 
