@@ -1,4 +1,4 @@
-# Taxonflow. `make help` lists what can be done; every target sets itself up when needed.
+# Taxonflow. `make help` lists the targets; each target installs the environment if needed.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 OUT ?= runs
@@ -17,16 +17,16 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor demo dashboards phantoms compile submit test test-all benchmark figures images digests lint lock clean
+.PHONY: help setup run serve ask monitor demo dashboards docs pictures phantoms compile submit test test-all benchmark figures images digests lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## install everything into .venv (other targets do it when needed)
+setup: $(READY) ## install the environment into .venv (the other targets do it if needed)
 
 $(READY): requirements.lock pyproject.toml
-	@echo "setting up $(VENV) (once, about a minute)"
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or say where it is with PYTHON=path"; exit 2; }
+	@echo "Installing into $(VENV) (once, about a minute)"
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or set PYTHON=path"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock 2>&1 | grep -v '^WARNING: Location' || true
@@ -34,62 +34,68 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(READY) ## volumes to an answered request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [SEED=0] [OUT=runs]
+run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --photos "$(PHOTOS)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --seed "$(SEED)" --out "$(OUT)"
 
-serve: $(READY) ## the local model server: [PORT=8080] [OUT=runs]
+serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
 	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"
 
-ask: $(READY) ## name slices with the model that is served: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080]
+ask: $(READY) ## classify images with the server: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080]
 	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" --model "$(MODEL)" $(or $(IMAGES),$(lastword $(shell ls -dv $(OUT)/models/$(or $(MODEL),*)/*/examples 2>/dev/null)),$(OUT)/models)
 
-monitor: $(READY) ## watch the answers for drift, with pages to look at: [OUT=runs] [PORT=8080]
+monitor: $(READY) ## monitor the predictions for drift, with web pages: [OUT=runs] [PORT=8080]
 	@$(BIN)/python -m monitoring.local_stack --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
 
-demo: $(READY) ## the watch at work: clean traffic, an artefact, an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
+demo: $(READY) ## demonstrate the monitor with clean traffic, an artefact and an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
 	@$(BIN)/python -m pipelines.local.demo --out "$(OUT)" --preset "$(PRESET)" --seed "$(SEED)"
 
-dashboards: $(READY) ## Grafana's dashboards, alert rules and the table of metrics, anew from the code
+dashboards: $(READY) ## generate Grafana dashboards, alert rules and the table of metrics
 	@$(BIN)/python -m monitoring.alerting.generate
 
-phantoms: $(READY) ## synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
+docs: $(READY) ## generate the reference pages of presets and keys in docs/reference
+	@$(BIN)/python -m pipelines.reference
+
+pictures: $(READY) ## generate the console output in README.md and docs/images from the latest run: [OUT=runs]
+	@$(BIN)/python -m tests.pictures --out "$(OUT)"
+
+phantoms: $(READY) ## generate synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"
 
-compile: $(READY) ## the pipelines as YAML for the Kubeflow UI, with a preset's resources: [PRESET=fossil] [OUT=runs]
+compile: $(READY) ## compile the pipelines to YAML, with the resources of a preset: [PRESET=fossil] [OUT=runs]
 	@$(BIN)/python -m pipelines.compile --preset "$(PRESET)" --out "$(OUT)/compiled"
 
-submit: $(READY) ## upload a pipeline and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
+submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
 	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)") $(foreach setting,$(SET),--set "$(setting)")
 
-test: $(READY) ## the tests, in a few minutes
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster"
+test: $(READY) ## run the fast tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)
 
-test-all: $(READY) ## the tests with the slow ones
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster"
+test-all: $(READY) ## run all tests, also the slow ones
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster" $(PYTEST_OPTIONS)
 
-benchmark: $(READY) ## figures beside their references, in one run: [ONLY=prefix-of-a-name] [OUT=runs]
+benchmark: $(READY) ## run benchmarks, each with its reference: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
 
-figures: $(READY) ## all benchmarks anew, and their table in tests/benchmarks/FIGURES.md: [OUT=runs]
+figures: $(READY) ## run all benchmarks and generate tests/benchmarks/FIGURES.md: [OUT=runs]
 	@rm -f "$(OUT)/benchmarks.json"
 	@$(BIN)/python -m tests.benchmarks --out "$(OUT)" && $(BIN)/python -m tests.benchmarks.figures "$(OUT)/benchmarks.json"
 
-images: ## the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
-	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: install one, or say ENGINE=path"; exit 2; }
+images: ## build the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
+	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
 	@for image in $(TARGETS); do echo "[images] $$image"; $(ENGINE) build $(BUILD_OPTIONS) --file manifests/images/Dockerfile --target $$image \
 	  --build-arg REGISTRY="$(REGISTRY)" --build-arg TAG="$(TAG)" --tag $(if $(REGISTRY),$(REGISTRY)/)taxonflow/$$image:$(TAG) . || exit 1; done
 
-digests: $(READY) ## push the images of the manifests and pin them by digest: REGISTRY=registry.example.org [TAG=0.1.0] [ENGINE=docker]
-	@test -n "$(ENGINE)" || { echo "docker, podman or buildah is needed: install one, or say ENGINE=path"; exit 2; }
+digests: $(READY) ## push the images and pin them by digest in the manifests: REGISTRY=registry.example.org [TAG=0.1.0] [ENGINE=docker]
+	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
 	@$(BIN)/python -m pipelines.image_digests --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" --options="$(PUSH_OPTIONS)"
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## run ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-lock: $(READY) ## resolve requirements.lock anew
+lock: $(READY) ## resolve the dependencies and write the lock files
 	@$(BIN)/uv pip compile $(PINS) --extra dev --generate-hashes --upgrade pyproject.toml -o requirements.lock
 	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt; done
 	@$(BIN)/uv pip compile $(PINS) --generate-hashes -c requirements.lock manifests/images/training.in | awk '/^[a-z]/{keep=/^nvidia/} keep' > manifests/images/cuda.lock
 
-clean: ## remove what runs left and the environment
+clean: ## remove the runs and the environment
 	@rm -rf "$(OUT)" $(VENV)

@@ -1,7 +1,12 @@
-"""`make compile`: each pipeline as the YAML that a user uploads in the Kubeflow UI, and as resources for git."""
+"""`make compile`: write each pipeline as YAML for the Kubeflow UI, and as Kubernetes resources for GitOps.
+
+Kubeflow Pipelines 2.5 and newer, installed with the Kubernetes-native API, reads the resources `Pipeline` and
+`PipelineVersion`.
+"""
 
 import argparse
 import ast
+import hashlib
 import re
 import sys
 import tempfile
@@ -13,24 +18,30 @@ import yaml
 from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
+from components import __version__
 from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
 from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError, exit_code_of
 from components.shared.files import write_atomically
-from pipelines.gitops import pipeline_resources
-from pipelines.presets import load_preset
-from pipelines.resources import TrainingResources, cluster_pipelines
+from pipelines.presets import load_preset, preset_names
+from pipelines.resources import TrainingResources
+from pipelines.training import build_pipelines
 
-RESOURCES = "kubernetes"
+KUBERNETES_FOLDER = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]
 _IMAGES = {COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE}
 _DICT_DEFAULT = re.compile(r"(?m)^(#.*\[Default: )(\{.*\})\]$")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit code."""
+    """Write the pipelines and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.compile", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the YAML files")
-    parser.add_argument("--preset", default="fossil", help="whose resources training asks for (%(default)s)")
+    parser.add_argument(
+        "--preset",
+        default="fossil",
+        help=f"preset with the resources of the training tasks, one of {', '.join(preset_names())} "
+        "(default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     out: Path = options.out
     try:
@@ -40,49 +51,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return exit_code_of(error) if isinstance(error, TaxonflowError) else EXIT_FAILED
     sys.stdout.write(
-        "Upload one in the Kubeflow UI (Pipelines, Upload pipeline), or `make submit HOST=https://...`.\n"
-        f"For a cluster kept in git: {out / RESOURCES}.\n"
+        "Upload a file in the Kubeflow UI (Pipelines, Upload pipeline), or use `make submit HOST=https://...`.\n"
+        f"Kubernetes resources for GitOps: {out / KUBERNETES_FOLDER}\n"
     )
     return 0
 
 
 def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
-    """Writes every pipeline as `<its name>.yaml` for the UI and as `kubernetes/<its name>.yaml` for git.
+    """Write every pipeline as `<its name>.yaml` for the UI and as `kubernetes/<its name>.yaml` for GitOps.
 
     Args:
-        out: folder that takes the files.
-        resources: what training asks for.
+        out: Folder for the files.
+        resources: Cluster resources of the training tasks.
 
     Returns:
-        The files for the UI.
+        Paths of the files for the UI.
 
     Raises:
-        ContractError: a pipeline is not fit to be uploaded; nothing is written for it.
+        ContractError: A pipeline is not fit to be uploaded; nothing is written for it.
     """
     paths = []
-    for pipeline in cluster_pipelines(resources).values():
+    for pipeline in build_pipelines(resources).values():
         path = out / f"{pipeline.name}.yaml"
         text = compile_pipeline(pipeline)
-        write_atomically(out / RESOURCES / path.name, pipeline_resources(text).encode())
+        write_atomically(out / KUBERNETES_FOLDER / path.name, pipeline_resources(text).encode())
         write_atomically(path, text.encode())
         paths.append(path)
     return paths
 
 
 def compile_pipeline(pipeline: BaseComponent) -> str:
-    """Compiles a pipeline and checks that it is fit to be uploaded.
+    """Compile a pipeline and check that it is fit to be uploaded.
 
     Returns:
-        The pipeline's intermediate representation as YAML; the same text each time.
+        The pipeline's intermediate representation as YAML. The same pipeline gives the same text.
 
     Raises:
-        ContractError: a parameter without a description, an image that `container_images` does not name, or a path
-            of this machine.
+        ContractError: A parameter has no description, an image is not in `container_images`, or the text contains a
+            path of this machine.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
-        text = _DICT_DEFAULT.sub(_with_sorted_keys, path.read_text(encoding="utf-8"))
+        text = _DICT_DEFAULT.sub(_sort_keys, path.read_text(encoding="utf-8"))
     specification = next(yaml.safe_load_all(text))
     _check_parameters(specification)
     _check_images(specification)
@@ -90,18 +101,60 @@ def compile_pipeline(pipeline: BaseComponent) -> str:
     return text
 
 
-def _with_sorted_keys(default: re.Match[str]) -> str:
-    """Sorts the keys of a default in the leading comment, where kfp writes them in the order of their hashes."""
+def version_name(text: str) -> str:
+    """Return the name of a pipeline version: Taxonflow's version and the digest of the compiled text."""
+    return f"{__version__}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def pipeline_resources(text: str) -> str:
+    """Return the resources Pipeline and PipelineVersion as YAML, without a namespace.
+
+    Args:
+        text: Compiled pipeline.
+    """
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(text))
+    specification, platform = documents[0], documents[1:]
+    name, version = specification["pipelineInfo"]["name"], version_name(text)
+    pipeline = _resource("Pipeline", name, {"displayName": name, **_description(specification)})
+    fields = {
+        "displayName": version,
+        "versionName": version,
+        "pipelineName": name,
+        **_description(specification),
+        "pipelineSpec": specification,
+        **({"platformSpec": platform[0]} if platform else {}),
+    }
+    return yaml.safe_dump_all([pipeline, _resource("PipelineVersion", f"{name}-{version}", fields)], sort_keys=False)
+
+
+def _resource(kind: str, name: str, specification: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "pipelines.kubeflow.org/v2beta1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "taxonflow"}},
+        "spec": specification,
+    }
+
+
+def _description(specification: dict[str, Any]) -> dict[str, str]:
+    description = specification["pipelineInfo"].get("description")
+    return {"description": description} if description else {}
+
+
+def _sort_keys(default: re.Match[str]) -> str:
+    """Sort the keys of a default in the leading comment, which kfp writes in the order of their hashes."""
     return f"{default[1]}{dict(sorted(ast.literal_eval(default[2]).items()))}]"
 
 
 def _check_parameters(specification: dict[str, Any]) -> None:
     name = specification["pipelineInfo"]["name"]
     parameters = specification["root"].get("inputDefinitions", {}).get("parameters", {})
-    bare = sorted(key for key, parameter in parameters.items() if not parameter.get("description"))
-    if bare:
+    bare_names = sorted(key for key, parameter in parameters.items() if not parameter.get("description"))
+    if bare_names:
         raise ContractError(
-            f"pipeline {name}: no description of {', '.join(bare)}", remedy="Add a line to Args: of its docstring."
+            f"pipeline {name}: no description of {', '.join(bare_names)}",
+            "a description of every parameter",
+            "Add a line to Args: of the pipeline's docstring.",
         )
 
 
@@ -112,16 +165,18 @@ def _check_images(specification: dict[str, Any]) -> None:
         raise ContractError(
             f"pipeline {specification['pipelineInfo']['name']}: image {', '.join(sorted(foreign))}",
             f"one of {', '.join(sorted(_IMAGES))}",
-            "Name images in components/shared/container_images.py.",
+            "Add the image to components/shared/container_images.py.",
         )
 
 
 def _check_paths(text: str) -> None:
     local = {str(path) for path in (Path.home(), REPOSITORY, Path(sys.prefix), Path.cwd()) if path != Path("/")}
-    found = sorted(path for path in local if path in text)
-    if found:
+    paths = sorted(path for path in local if path in text)
+    if paths:
         raise ContractError(
-            f"the compiled pipeline holds {', '.join(found)}", "no path of this machine", "Remove it from the defaults."
+            f"the compiled pipeline contains {', '.join(paths)}",
+            "no path of this machine",
+            "Remove the path from the defaults.",
         )
 
 

@@ -1,73 +1,120 @@
-"""The recurring pipeline: the monitor's check on stored traffic, and what follows sustained drift."""
+"""The recurring pipeline: a drift check of stored traffic, and the steps after sustained drift."""
 
-from functools import partial
+# ruff: noqa: B006, B008, E501 kfp shows the defaults in the UI and keeps the line breaks of descriptions
+
 from typing import Any
 
 from kfp import dsl, kubernetes
+from kfp.dsl.base_component import BaseComponent
 
+from components.evaluate.gate import GateConditions
 from monitoring.component import check_drift, collect_for_labelling
-from pipelines.resources import defined_anew
-from pipelines.shared_parameters import WithParametersOf
 
 EVENTS_CLAIM, EVENTS = "taxonflow-events", "/var/taxonflow/events"
 MODELS_CLAIM, MODELS = "taxonflow-models", "/var/taxonflow/models"
 
-training = defined_anew("training")["training"]
+
+def build_drift(training: BaseComponent) -> BaseComponent:
+    """Build the recurring pipeline, which nests the training pipeline for `retrain`."""
+
+    @dsl.pipeline(name="taxonflow-drift", description="Checks stored traffic for drift; made to run again and again.")
+    def drift(
+        name: str = "foraminifera",
+        events: str = EVENTS,
+        models: str = MODELS,
+        kept_slices: str = f"{EVENTS}/kept",
+        windows: int = 6,
+        window_slices: int = 200,
+        window_specimens: int = 20,
+        sustained_windows: int = 2,
+        most_slices: int = 200,
+        most_of_specimen: int = 10,
+        retrain: bool = False,
+        volumes: str = "",
+        seed: int = 0,
+        target: str = "kserve://taxonflow/foraminifera",
+        backbones: list[str] = ["cnn_small", "resnet_small"],
+        recipe: dict[str, Any] = {"epochs": 20},
+        image_size: int = 224,
+        slices_per_species: int = 10000,
+        planes: str = "published",
+        segmentation: str = "specimen",
+        threshold: float = 0.95,
+        canary: dict[str, Any] = {"percent": 10},
+        gate: dict[str, Any] = GateConditions().model_dump(),
+        shards: int = 1,
+        material: str = "specimens",
+    ) -> None:
+        """Check the latest windows of the stored traffic; after sustained drift, collect slices and propose a training.
+
+        Args:
+            name: Name of the model, as in the endpoint's address.
+            events: Folder of the drift events.
+            models: Model repository with the cards and reference profiles of the served versions.
+            kept_slices: Folder that the transformer keeps answered slices in (--keep_slices); it need not exist.
+            windows: How many of the latest windows are judged.
+            window_slices: Fewest slices of a window.
+            window_specimens: Fewest specimens of a window.
+            sustained_windows: Drift in this many windows in a row is sustained.
+            most_slices: Most slices that are collected for labelling.
+            most_of_specimen: Most of them from one specimen.
+            retrain: Start a training on volumes when drift is sustained, without waiting for labels.
+            volumes: What retraining takes, as in taxonflow-training. Only needed with retrain.
+            seed: Seed of every random choice.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
+            backbones: Networks to train, one task and one GPU each.
+            recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones says what is different for some of them.
+            image_size: Edge of a slice in pixels.
+            slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
+            planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
+            segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
+            threshold: Slice accuracy that the ensemble must reach on the test specimens.
+            canary: How a cluster tries the model first. Keys as in components/deploy/canary/settings.py, e.g. percent.
+            gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
+            shards: Pods that cut volumes at the same time. The slices do not depend on it.
+            material: What the specimens are, as the report calls them.
+        """
+        check = check_drift(
+            events=events,
+            models=models,
+            name=name,
+            sustained_windows=sustained_windows,
+            seed=seed,
+            windows=windows,
+            window_slices=window_slices,
+            window_specimens=window_specimens,
+        )
+        mount_endpoint_claims(check)
+        with dsl.If(check.outputs["Output"] == True, name="drift-sustained"):  # noqa: E712 kfp builds the condition
+            most = {"most_slices": most_slices, "most_of_specimen": most_of_specimen}
+            collection = collect_for_labelling(
+                drifted=check.outputs["drifted"], kept_slices=kept_slices, name=name, retrain=retrain, **most
+            )
+            mount_endpoint_claims(collection)
+            with dsl.If(retrain == True, name="retrain"):  # noqa: E712 kfp builds the condition
+                training(
+                    volumes=volumes,
+                    name=name,
+                    seed=seed,
+                    target=target,
+                    backbones=backbones,
+                    recipe=recipe,
+                    image_size=image_size,
+                    slices_per_species=slices_per_species,
+                    planes=planes,
+                    segmentation=segmentation,
+                    threshold=threshold,
+                    canary=canary,
+                    gate=gate,
+                    shards=shards,
+                    material=material,
+                )
+
+    return drift
 
 
-def beside_the_endpoint(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Gives a task the claims that the endpoint and its monitor use; its result is never taken from the cache."""
+def mount_endpoint_claims(task: dsl.PipelineTask) -> None:
+    """Mount the claims of the endpoint and its monitor in a task, and disable the cache for it."""
     kubernetes.mount_pvc(task, EVENTS_CLAIM, EVENTS)
     kubernetes.mount_pvc(task, MODELS_CLAIM, MODELS)
-    return task.set_caching_options(False)
-
-
-@dsl.pipeline(name="taxonflow-drift", description="Checks stored traffic for drift; made to run again and again.")
-@partial(WithParametersOf, other=training)
-def drift(
-    name: str = "foraminifera",
-    events: str = EVENTS,
-    models: str = MODELS,
-    kept_slices: str = f"{EVENTS}/kept",
-    windows: int = 6,
-    window_slices: int = 200,
-    window_specimens: int = 20,
-    sustained_windows: int = 2,
-    most_slices: int = 200,
-    most_of_specimen: int = 10,
-    retrain: bool = False,
-    volumes: str = "",
-    seed: int = 0,
-    **of_training: Any,
-) -> None:
-    """Judges the latest windows of the stored traffic; after sustained drift it collects slices and proposes training.
-
-    Args:
-        name: Name of the model, as in the endpoint's address.
-        events: Folder of the drift events.
-        models: Model repository with the cards and reference profiles of the served versions.
-        kept_slices: Folder that the transformer keeps answered slices in (--keep_slices); it need not exist.
-        windows: How many of the latest windows are judged.
-        window_slices: Fewest slices of a window.
-        window_specimens: Fewest specimens of a window.
-        sustained_windows: Drift in this many windows in a row is sustained.
-        most_slices: Most slices that are collected for labelling.
-        most_of_specimen: Most of them from one specimen.
-        retrain: Start a training on volumes when drift is sustained, without waiting for labels.
-        volumes: What retraining takes, as in taxonflow-training. Only needed with retrain.
-        seed: Seed of every random choice.
-        **of_training: What retraining takes besides.
-    """
-    size = {"windows": windows, "window_slices": window_slices, "window_specimens": window_specimens}
-    checked = check_drift(
-        events=events, models=models, name=name, sustained_windows=sustained_windows, seed=seed, **size
-    )
-    beside_the_endpoint(checked)
-    with dsl.If(checked.outputs["Output"] == True, name="drift-sustained"):  # noqa: E712 kfp builds the condition
-        most = {"most_slices": most_slices, "most_of_specimen": most_of_specimen}
-        collected = collect_for_labelling(
-            drifted=checked.outputs["drifted"], kept_slices=kept_slices, name=name, retrain=retrain, **most
-        )
-        beside_the_endpoint(collected)
-        with dsl.If(retrain == True, name="retrain"):  # noqa: E712 kfp builds the condition
-            training(volumes=volumes, name=name, seed=seed, **of_training)
+    task.set_caching_options(False)

@@ -1,4 +1,4 @@
-"""Presets: named sets of pipeline parameters, as YAML files beside this module."""
+"""Presets: named sets of pipeline parameters and resources, as YAML files in `pipelines/presets/`."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -19,8 +19,15 @@ from pipelines.resources import TrainingResources
 FOLDER = resources.files("pipelines") / "presets"
 
 
-class Phantoms(Frozen):
-    """How many synthetic specimens to make where the user gives none, how large, of what kind, how unevenly."""
+class PhantomParameters(Frozen):
+    """Parameters of the synthetic specimens of a run without volumes or photographs.
+
+    Attributes:
+        specimens_per_species: Specimens of each form, of the most frequent one if imbalanced.
+        phantom_size: Edge of a volume in voxels, or long side of the larger photographs in pixels.
+        phantom_kind: Kind of the specimens, volumes or photographs.
+        phantom_imbalance: Ratio of the specimens of the most frequent form to those of the rarest.
+    """
 
     specimens_per_species: int = Field(ge=1)
     phantom_size: int = Field(ge=32)
@@ -29,47 +36,48 @@ class Phantoms(Frozen):
 
 
 class Preset(Frozen):
-    """A preset.
+    """Parameters and resources under a name.
 
     Attributes:
-        description: what it is for.
-        phantoms: the synthetic input, or None where it only makes sense on real volumes.
-        parameters: of the training pipeline.
-        resources: what training asks of a cluster.
+        description: Purpose and scale of the preset.
+        phantoms: Parameters of the synthetic input; None for a preset that needs volumes or photographs.
+        parameters: Parameters of the training pipeline.
+        resources: Cluster resources of the training tasks.
     """
 
     description: str
-    phantoms: Phantoms | None = None
+    phantoms: PhantomParameters | None = None
     parameters: dict[str, Any]
     resources: TrainingResources = TrainingResources()
 
 
 def preset_names() -> list[str]:
-    """Lists the presets."""
+    """Return the names of all presets, sorted."""
     return sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir() if file.name.endswith(".yaml"))
 
 
 def load_preset(name: str) -> Preset:
-    """Reads a preset.
+    """Read a preset.
 
     Raises:
-        BadConfigError: no such preset, or an unknown key in it.
+        BadConfigError: There is no preset of this name, or it has an unknown key.
     """
     if name not in preset_names():
-        raise BadConfigError(f"preset {name!r}", f"one of {', '.join(preset_names())}", "Choose one of them.")
+        remedy = "Set PRESET or --preset to one of them."
+        raise BadConfigError(f"preset {name!r}", f"one of {', '.join(preset_names())}", remedy)
     fields = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     return checked(Preset, fields, f"preset {name} key")
 
 
 def check_training(parameters: Mapping[str, Any]) -> None:
-    """Checks what training and deployment are told before the steps in front of them take their hours.
+    """Check the parameters of training and deployment before the steps in front of them take hours.
 
     Args:
-        parameters: of a pipeline, of the right types; those that are left out are the pipeline's own.
+        parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults.
 
     Raises:
-        BadConfigError: no backbone, an unknown one, a recipe that one of them cannot have, an
-            impossible seed, a target of no known kind, or a gate or canary with an unknown key or an impossible value.
+        BadConfigError: There is no backbone or an unknown one, a recipe is invalid for a backbone, the seed is
+            invalid, the target is of an unknown kind, or the gate or canary has an unknown key or an invalid value.
     """
     check_seed(parameters.get("seed", 0))
     read_settings(parameters.get("canary", {}))
@@ -78,7 +86,7 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     GateConfig.parse(parameters.get("threshold", 0.0), parameters.get("gate", {}))
     for key in ("backbones", "large_backbones"):
         if parameters.get(key) == []:
-            raise BadConfigError(f"{key} is empty", "at least one backbone", "Name one of the registry.")
+            raise BadConfigError(f"{key} is empty", "at least one backbone", "Set BACKBONES=cnn_small, for example.")
         for backbone in parameters.get(key, ()):
             find_backbone(backbone)
             if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "imagenet":

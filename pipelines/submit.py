@@ -1,4 +1,4 @@
-"""`make submit HOST=...`: uploads a pipeline to Kubeflow and starts a run, or makes one that recurs."""
+"""`make submit HOST=...`: upload a pipeline to Kubeflow and start a run or create a recurring run."""
 
 import argparse
 import re
@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
-from pipelines.compile import compile_pipeline
-from pipelines.gitops import version_name
-from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, read_token
+from pipelines.compile import compile_pipeline, version_name
+from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, RunRequest, read_token
 from pipelines.presets import Preset, check_training, load_preset, preset_names
-from pipelines.resources import TrainingResources, by_size, cluster_pipelines
+from pipelines.resources import TrainingResources, split_by_size
+from pipelines.training import build_pipelines
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),
@@ -28,8 +28,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit code."""
-    options = parse_arguments(arguments)
+    """Submit a pipeline and return the exit code."""
+    options = parse_options(arguments)
     try:
         sys.stdout.write(f"{submit(options)}\n")
     except TaxonflowError as error:
@@ -38,144 +38,151 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.submit", description=__doc__)
-    parser.add_argument("--host", required=True, help="Kubeflow Pipelines, as https://kubeflow.example.org/pipeline")
-    parser.add_argument("--preset", default="sample", help=f"one of {', '.join(preset_names())}")
-    parser.add_argument("--pipeline", choices=("drift",), help="the recurring check instead of a training")
     parser.add_argument(
-        "--every", metavar="CRON", help='make it a recurring run: six fields, as "0 0 4 * * *", or @daily'
+        "--host", required=True, help="URL of Kubeflow Pipelines, such as https://kubeflow.example.org/pipeline"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a pipeline parameter, as YAML")
-    parser.add_argument("--experiment", default="taxonflow", help="experiment that lists the run (%(default)s)")
-    parser.add_argument("--namespace", help="your namespace, where Kubeflow has profiles")
+    parser.add_argument("--preset", default="sample", help=f"one of {', '.join(preset_names())} (default: %(default)s)")
+    parser.add_argument("--pipeline", choices=("drift",), help="submit the drift check instead of a training")
+    parser.add_argument(
+        "--every", metavar="CRON", help='create a recurring run: six cron fields such as "0 0 4 * * *", or @daily'
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a pipeline parameter to a YAML value"
+    )
+    parser.add_argument("--experiment", default="taxonflow", help="experiment of the run (default: %(default)s)")
+    parser.add_argument("--namespace", help="namespace of the user, if Kubeflow has profiles")
     parser.add_argument("--service-account", help="service account of the run's pods")
-    parser.add_argument("--token-file", type=Path, help=f"file with the bearer token; else {TOKEN_VARIABLE} is read")
+    parser.add_argument("--token-file", type=Path, help=f"file with the bearer token (default: ${TOKEN_VARIABLE})")
     return parser.parse_args(arguments)
 
 
 def submit(options: argparse.Namespace) -> str:
-    """Compiles, uploads and starts.
+    """Compile and upload a pipeline, and start a run or create a recurring run.
 
     Returns:
-        The page of the run, or of the recurring run, in the UI.
+        URL of the run or of the recurring run in the UI.
 
     Raises:
-        BadConfigError: an unknown preset, parameter or host, a value of another type, or a recipe that cannot work.
-        TaxonflowError: the server cannot be reached or refuses.
+        BadConfigError: The preset, a parameter or the host is unknown, a value has another type, or a recipe is
+            invalid.
+        TaxonflowError: The server cannot be reached or rejects a request.
     """
     preset = load_preset(options.preset)
     settings = parse_settings(options.set)
-    chosen, parameters = (options.pipeline, settings) if options.pipeline else chosen_parameters(preset, settings)
+    name, parameters = (options.pipeline, settings) if options.pipeline else select_pipeline(preset, settings)
     check_schedule(options.every)
-    pipeline = cluster_pipelines(preset.resources)[chosen]
+    pipeline = build_pipelines(preset.resources)[name]
     text = compile_pipeline(pipeline)
     check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
     check_training(parameters)
     if parameters.get("retrain") and not parameters.get("volumes"):
-        raise BadConfigError(
-            "retrain without volumes", remedy="Add --set volumes=<folder or manifest.csv to train on>."
-        )
+        remedy = "Add --set volumes=<folder or manifest.csv to train on>."
+        raise BadConfigError("retrain without volumes", "a folder or a manifest", remedy)
     kubeflow = Kubeflow(options.host, options.namespace, read_token(options.token_file))
-    uploaded = kubeflow.upload(pipeline.name, version_name(text), text)
+    pipeline_id, version_id = kubeflow.upload(pipeline.name, version_name(text), text)
+    title = f"{options.pipeline or options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     if options.every:
         title = f"{pipeline.name} {parameters.get('name', '')}".strip()
-        account = options.service_account
-        return kubeflow.repeat(title, options.experiment, uploaded, parameters, account, options.every)
-    title = f"{options.pipeline or options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-    return kubeflow.start(title, options.experiment, uploaded, parameters, options.service_account)
+    request = RunRequest(title, options.experiment, pipeline_id, version_id, parameters, options.service_account)
+    return kubeflow.create_recurring_run(request, options.every) if options.every else kubeflow.start_run(request)
 
 
 def check_schedule(schedule: str | None) -> None:
-    """Refuses what Kubeflow would not read as a schedule.
+    """Check that Kubeflow can read a schedule.
 
     Raises:
-        BadConfigError: neither six fields nor a shorthand.
+        BadConfigError: The schedule is neither six cron fields nor a shorthand.
     """
     if schedule and not re.fullmatch(r"@(hourly|daily|weekly|monthly)|[\d*/,?-]+( [\w*/,?-]+){5}", schedule):
         raise BadConfigError(
-            f"--every {schedule!r}", "six cron fields, seconds first, or @hourly, @daily, @weekly or @monthly"
+            f"--every {schedule!r}",
+            "six cron fields, seconds first, or @hourly, @daily, @weekly or @monthly",
+            'Set EVERY="0 0 4 * * *" for every day at 4:00.',
         )
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Reads `key=value` settings, the values as YAML.
+    """Parse `key=value` settings; the values are YAML.
 
     Raises:
-        BadConfigError: a setting without `=`, or a value that is not YAML.
+        BadConfigError: A setting has no `=`, or a value is not YAML.
     """
     values = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
-            raise BadConfigError(f"--set {setting!r}", "key=value")
+            raise BadConfigError(f"--set {setting!r}", "key=value", "Write --set seed=1, for example.")
         try:
             values[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise BadConfigError(f"--set {key}: {value!r} is not YAML", remedy="Quote it.") from error
+            raise BadConfigError(f"--set {key}: {value!r} is not YAML", remedy="Quote the value.") from error
     return values
 
 
-def chosen_parameters(preset: Preset, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Returns which pipeline to run, on the given volumes or on phantoms, and its parameters.
+def select_pipeline(preset: Preset, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name of the pipeline for the given volumes or for phantoms, and its parameters.
 
     Raises:
-        BadConfigError: neither volumes are given nor does the preset make phantoms.
+        BadConfigError: There are no volumes and the preset has no phantoms.
     """
     parameters = {**preset.parameters, **settings}
     if "volumes" in parameters:
-        return _by_size(parameters, preset.resources)
+        return _select_by_size(parameters, preset.resources)
     if preset.phantoms is None:
-        raise BadConfigError("no volumes", remedy="Add --set volumes=<folder or manifest.csv that the cluster reads>.")
+        remedy = "Add --set volumes=<folder or manifest.csv>."
+        raise BadConfigError("no volumes", "a folder or a manifest that the cluster can read", remedy)
     return "phantom_training", {**preset.phantoms.model_dump(), **parameters}
 
 
-def _by_size(parameters: dict[str, Any], resources: TrainingResources) -> tuple[str, dict[str, Any]]:
-    """Gives backbones that need a large GPU a list of their own, if there are some of each size.
+def _select_by_size(parameters: dict[str, Any], resources: TrainingResources) -> tuple[str, dict[str, Any]]:
+    """Move backbones that need a large GPU to a list of their own, if there are backbones of each size.
 
     Raises:
-        BadConfigError: only backbones that need a large GPU.
+        BadConfigError: Every backbone needs a large GPU.
     """
-    given = parameters.get("backbones")
-    if "large_backbones" in parameters or not isinstance(given, list):
+    backbones = parameters.get("backbones")
+    if "large_backbones" in parameters or not isinstance(backbones, list):
         return ("large_training" if "large_backbones" in parameters else "training"), parameters
-    standard, large = by_size(given, resources)
+    standard, large = split_by_size(backbones, resources)
     if not large:
         return "training", parameters
     if not standard:
         raise BadConfigError(
             f"backbones {', '.join(large)}, which all need a large GPU",
-            "one of the standard size among them",
+            "at least one backbone of the standard size",
             "Add one, or raise gpu_memory_gb of the preset's standard resources.",
         )
     return "large_training", {**parameters, "backbones": standard, "large_backbones": large}
 
 
 def check_parameters(parameters: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]) -> None:
-    """Checks names and types before anything is uploaded.
+    """Check names and types of parameters before the upload.
 
     Args:
-        parameters: the run's.
+        parameters: Parameters of the run.
         definitions: `root.inputDefinitions.parameters` of the compiled pipeline.
 
     Raises:
-        BadConfigError: an unknown or missing parameter, or a value of another type.
+        BadConfigError: A parameter is unknown or missing, or a value has another type.
     """
     unknown = sorted(parameters.keys() - definitions.keys())
     if unknown:
         raise BadConfigError(f"parameter {', '.join(unknown)}", f"one of {', '.join(sorted(definitions))}")
     for name, definition in definitions.items():
-        required = not definition.get("isOptional", False)
-        if name not in parameters and required:
+        is_required = not definition.get("isOptional", False)
+        if name not in parameters and is_required:
             raise BadConfigError(f"parameter {name} is missing", remedy=f"Add --set {name}=<value>.")
         kind = definition["parameterType"]
-        if name in parameters and not _fits(parameters[name], kind):
-            raise BadConfigError(f"parameter {name}={parameters[name]!r}", f"a value of type {kind.lower()}")
+        if name in parameters and not _has_type(parameters[name], kind):
+            text = f"parameter {name}={parameters[name]!r}"
+            raise BadConfigError(text, f"a value of type {kind.lower()}", f"Set --set {name}=<{kind.lower()}>.")
 
 
-def _fits(value: Any, kind: str) -> bool:
-    """Returns whether a value has a KFP parameter type; True and False are no numbers."""
+def _has_type(value: Any, kind: str) -> bool:
+    """Return True if a value has a KFP parameter type; True and False are not numbers."""
     return isinstance(value, _TYPES[kind]) and (kind == "BOOLEAN" or not isinstance(value, bool))
 
 

@@ -1,8 +1,9 @@
-"""Every command of the README, run as a reader would: in order, from the repository's root, on the smoke preset."""
+"""Every command of README.md and docs/ is run or checked; see `tests/documents.py` for the kinds of commands."""
 
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -18,34 +19,20 @@ import pytest
 
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from monitoring.drift.results import WindowResult
-from pipelines.local.demo_traffic import ACTS
+from pipelines.local.demo_traffic import PHASES
+from pipelines.local.run import pipeline_call
+from pipelines.run import parse_options
+from tests.documents import DOCUMENTS, ROOT, all_commands, commands, kind_of
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-RUN_BELOW = {
-    "make run",
-    "make serve",
-    "make ask",
-    'make ask IMAGES="my-slice.png"',
-    'make ask IMAGES="my-scan.nii.gz"',
-    "curl -s http://127.0.0.1:8080/v1/models/foraminifera",
-    "make monitor",
-    "make demo",
-    'make submit HOST=https://kubeflow.example.org PIPELINE=drift EVERY="0 0 4 * * *"',
-    "make run VOLUMES=my-scans",
-    "make run PRESET=fish-sample",
-    "make run PHOTOS=my-photos",
-    "make compile",
-    "make submit HOST=https://kubeflow.example.org PRESET=sample",
-    "kubectl kustomize manifests/overlays/production",
-}
+PLACEHOLDERS = ("my-slice.png", "my-scan.nii.gz", "private.pem", "public.pem")
+LINKED_DOCUMENTS = [*DOCUMENTS, ROOT / "CONTRIBUTING.md"]
+PACKAGES = "components|docs|manifests|monitoring|pipelines|serving|tests"
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> dict[str, str]:
-    """The environment of a reader whose runs, scans and port are their own."""
-    out = tmp_path_factory.mktemp("reader")
+def user(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> dict[str, str]:
+    """Return the environment of a user with an own folder of runs, own scans and an own port, and the preset smoke."""
+    out = tmp_path_factory.mktemp("user")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -53,20 +40,21 @@ def reader(tmp_path_factory: pytest.TempPathFactory, volumes: Path) -> dict[str,
     return {**os.environ, "OUT": str(out), "PRESET": "smoke", "PORT": port, "PATH": path, "SCANS": str(volumes)}
 
 
-def type_in(command: str, reader: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    line = command.replace("8080", reader["PORT"]).replace("my-scans", reader["SCANS"])
-    for file in ("my-slice.png", "my-scan.nii.gz"):
-        line = line.replace(file, f"{reader['OUT']}/{file}")
+def run_command(command: str, user: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of a document with the user's scans, files and port."""
+    line = command.replace("8080", user["PORT"]).replace("my-scans", user["SCANS"])
+    for file in PLACEHOLDERS:
+        line = line.replace(file, f"{user['OUT']}/{file}")
     return subprocess.run(
-        ["bash", "-c", line], cwd=ROOT, env=reader, capture_output=True, text=True, timeout=280, check=False
+        ["bash", "-c", line], cwd=ROOT, env=user, capture_output=True, text=True, timeout=280, check=False
     )
 
 
 @contextmanager
-def left_running(command: str, reader: dict[str, str], until: str) -> Iterator[list[str]]:
-    """Types a command that goes on, yields what it printed until some words, and ends it with Ctrl-C."""
+def background_command(command: str, user: dict[str, str], until: str) -> Iterator[list[str]]:
+    """Start a command, yield its lines up to one that matches `until`, and stop it with Ctrl-C."""
     process = subprocess.Popen(
-        ["bash", "-c", command], cwd=ROOT, env=reader, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ["bash", "-c", command], cwd=ROOT, env=user, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -74,7 +62,7 @@ def left_running(command: str, reader: dict[str, str], until: str) -> Iterator[l
     try:
         for line in process.stdout:
             lines.append(line)
-            if until in line:
+            if re.search(until, line):
                 break
         yield lines
     finally:
@@ -82,41 +70,49 @@ def left_running(command: str, reader: dict[str, str], until: str) -> Iterator[l
         process.wait(60)
 
 
-def test_every_command_is_known_to_these_tests() -> None:
-    unknown = [command for command in COMMANDS if command not in RUN_BELOW and ":predict -d" not in command]
-    assert unknown == []
-    assert set(COMMANDS) >= RUN_BELOW
+def test_there_is_a_test_for_every_command_of_the_documents() -> None:
+    assert {command: documents for command, documents in all_commands().items() if not kind_of(command)} == {}
 
 
-def test_every_link_resolves() -> None:
-    linked = re.findall(r"\]\(([^)]+)\)", README)
-    assert linked
-    assert [path for path in linked if not (ROOT / path).exists()] == []
-    named = re.findall(r"`((?:manifests|monitoring|components)/[\w./-]+|[A-Z]+\.md)`", README)
-    assert [path for path in named if not (ROOT / path).exists()] == []
+def test_the_readme_shows_the_commands_of_the_slow_tests() -> None:
+    readme = {command for command, documents in all_commands().items() if "README.md" in documents}
+    assert readme >= {"make run", "make run VOLUMES=my-scans", "make serve", "make monitor"}
 
 
-def test_the_first_session_of_a_reader_works_to_the_end(reader: dict[str, str]) -> None:
-    ran = type_in("make run VOLUMES=my-scans", reader)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    out = Path(reader["OUT"])
+@pytest.mark.parametrize("document", LINKED_DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_and_every_path_of_a_document_exists(document: Path) -> None:
+    text = document.read_text()
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    paths = re.findall(rf"`((?:{PACKAGES})/[\w./-]+|[A-Z]+\.md)`", text)
+    bad_links = [link for link in links if not (document.parent / link).exists()]
+    assert bad_links + [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_first_session_of_a_user_succeeds(user: dict[str, str]) -> None:
+    training = run_command("make run VOLUMES=my-scans", user)
+    assert training.returncode == 0, training.stdout + training.stderr
+    out = Path(user["OUT"])
     shutil.copy(next((out / "models" / "foraminifera" / "1" / "examples").glob("*.png")), out / "my-slice.png")
-    shutil.copy(next(Path(reader["SCANS"]).rglob("*.nii.gz")), out / "my-scan.nii.gz")
-    with left_running("make serve", reader, until="http://"):
-        wait_for_port(int(reader["PORT"]))
-        for command in COMMANDS:
-            if command.startswith(("make ask", "curl")):
-                answered = type_in(command, reader)
-                assert answered.returncode == 0, command + answered.stdout + answered.stderr
-                assert '"error":' not in answered.stdout, command + answered.stdout
-        table = type_in("make ask", reader).stdout
+    shutil.copy(next(Path(user["SCANS"]).rglob("*.nii.gz")), out / "my-scan.nii.gz")
+    with background_command("make serve", user, until="http://"):
+        wait_for_server(int(user["PORT"]))
+        for command in commands("served"):
+            answer = run_command(command, user)
+            assert answer.returncode == 0, command + answer.stdout + answer.stderr
+            assert '"error":' not in answer.stdout, command + answer.stdout
+        table = run_command("make ask", user).stdout
         assert table.count("%") == 3
         assert any(species in table for species in ("Fallotia", "Coskinolina", "Baculogypsina"))
-    with left_running("make monitor", reader, until="too little data") as lines:
-        assert "slices" in lines[-1]
+        with background_command("make monitor", user, until="slices") as lines:
+            monitor = re.search(r"127\.0\.0\.1:(\d+)\S*/metrics", "".join(lines))
+            for command in commands("monitored"):
+                assert monitor, lines
+                answer = run_command(command.replace("9108", monitor[1]), user)
+                assert answer.returncode == 0, command + answer.stdout + answer.stderr
 
 
-def wait_for_port(port: int) -> None:
+def wait_for_server(port: int) -> None:
+    """Wait until a server accepts connections and is ready."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         with socket.socket() as probe:
@@ -129,49 +125,70 @@ def wait_for_port(port: int) -> None:
     )  # fmt: skip
 
 
-def test_make_compile_writes_what_it_says(reader: dict[str, str]) -> None:
-    compiled = type_in("make compile", reader)
-    assert compiled.returncode == 0, compiled.stderr
-    assert all(Path(line).exists() for line in compiled.stdout.splitlines() if line.endswith(".yaml"))
+@pytest.mark.parametrize("command", commands("run"))
+def test_a_command_without_a_server_succeeds(user: dict[str, str], command: str) -> None:
+    result = run_command(command, user)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert all(Path(line).exists() for line in result.stdout.splitlines() if line.endswith(".yaml"))
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make submit")])
-def test_make_submit_to_a_host_that_is_not_there_ends_in_one_sentence(reader: dict[str, str], command: str) -> None:
-    submitted = type_in(command, reader)
-    assert submitted.returncode == 2
-    assert "kubeflow.example.org" in submitted.stderr
-    assert "Traceback" not in submitted.stderr
+def test_the_production_manifests_contain_the_endpoint(user: dict[str, str]) -> None:
+    manifests = run_command("kubectl kustomize manifests/overlays/production", user)
+    assert "kind: InferenceService" in manifests.stdout
 
 
-def test_the_production_manifests_build(reader: dict[str, str]) -> None:
-    built = type_in("kubectl kustomize manifests/overlays/production", reader)
-    assert built.returncode == 0, built.stderr
-    assert "kind: InferenceService" in built.stdout
+@pytest.mark.parametrize("command", commands("submit"))
+def test_make_submit_to_an_unknown_host_ends_without_a_traceback(user: dict[str, str], command: str) -> None:
+    result = run_command(command, user)
+    assert result.returncode == 2
+    assert "kubeflow.example.org" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_make_phantoms_writes_specimens_and_their_contact_sheet(reader: dict[str, str], tmp_path: Path) -> None:
-    made = type_in("make phantoms SPECIMENS=1", {**reader, "OUT": str(tmp_path)})
-    assert made.returncode == 0, made.stderr
+@pytest.mark.parametrize("command", commands("options"))
+def test_the_options_of_make_run_are_valid(command: str, tmp_path: Path) -> None:
+    _, arguments = command.split("make ")
+    words = shlex.split(dry_run(*shlex.split(arguments), f"OUT={tmp_path}"))
+    pipeline, parameters = pipeline_call(parse_options(words[words.index("pipelines.run") + 1 :]))
+    assert pipeline in ("training", "phantom_training")
+    assert parameters["backbones"]
+
+
+@pytest.mark.parametrize("command", commands("dry run"))
+def test_make_expands_the_command(command: str) -> None:
+    assert dry_run(*shlex.split(command.split("make ")[1]))
+
+
+@pytest.mark.parametrize("command", commands("syntax"))
+def test_a_command_for_a_cluster_names_existing_files(command: str) -> None:
+    subprocess.run(["bash", "-n", "-c", command], check=True)
+    paths = re.findall(rf"(?<![\w/.])(?:{PACKAGES})/[\w./-]+", command)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_make_phantoms_writes_specimens_and_a_contact_sheet(user: dict[str, str], tmp_path: Path) -> None:
+    result = run_command("make phantoms SPECIMENS=1", {**user, "OUT": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "phantoms" / "contact_sheet.png").stat().st_size < 500_000
     assert (tmp_path / "phantoms" / "manifest.csv").read_text().startswith("path,species,specimen")
 
 
 def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.search(r"\.PHONY: (.*)", makefile)[1].split()) if ".PHONY" in makefile else set()
-    assert targets == set(re.findall(r"make (\S+)", listed))
+    assert targets == set(re.findall(r"make (\S+)", output))
 
 
 def dry_run(*arguments: str) -> str:
-    """The last command that make would give, whatever the make says that may have begun these tests."""
-    alone = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    """Return the last command that make would run; an outer make has no influence."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     command = ["make", "--dry-run", *arguments]
-    said = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True).stdout
-    return said.splitlines()[-1]
+    output = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    return output.splitlines()[-1]
 
 
-def test_make_ask_sends_slices_of_the_newest_version_of_the_model_that_is_named(tmp_path: Path) -> None:
+def test_make_ask_sends_slices_of_the_newest_version(tmp_path: Path) -> None:
     for version in ("fish/1", "foraminifera/9", "foraminifera/10"):
         (tmp_path / "models" / version / "examples").mkdir(parents=True)
     assert dry_run("ask", f"OUT={tmp_path}").endswith("/models/foraminifera/10/examples")
@@ -181,23 +198,22 @@ def test_make_ask_sends_slices_of_the_newest_version_of_the_model_that_is_named(
     assert dry_run("ask", "OUT=/nothing").endswith("/nothing/models")
 
 
-def test_make_submit_hands_settings_on() -> None:
+def test_make_submit_passes_every_setting() -> None:
     assert '--set "volumes=s3://scans" --set "seed=1"' in dry_run("submit", "SET=volumes=s3://scans seed=1")
 
 
 @pytest.fixture(scope="module")
 def preset_environment() -> dict[str, str]:
-    """The environment without what would change a preset."""
+    """Return the environment without variables that would change a preset."""
     return {name: value for name, value in os.environ.items() if name not in ("PRESET", "OUT")}
 
 
 def deployed_run(command: str, out: Path, environment: dict[str, str]) -> dict[str, Any]:
-    """Types a command of the README and returns the summary of its run, which is deployed."""
-    assert command in COMMANDS
+    """Run a command of the documents, check that its model is deployed, and return the summary."""
     environment = {**environment, "OUT": str(out)}
-    ended = subprocess.run(command.split(), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command.split(), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     summary: dict[str, Any] = json.loads((out / "latest" / "summary.json").read_text())
-    assert (ended.returncode, summary["outcome"]) == (0, "deployed"), ended.stdout
+    assert (result.returncode, summary["outcome"]) == (0, "deployed"), result.stdout
     assert summary["ensemble"]["accuracy"] >= 0.95
     assert len(summary["dataset"]["classes"]) == 12
     assert min(summary["dataset"]["test_specimens"].values()) >= 3
@@ -206,45 +222,43 @@ def deployed_run(command: str, out: Path, environment: dict[str, str]) -> dict[s
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_make_run_reaches_the_gate_and_make_demo_alerts_on_what_is_unlike_it(
+def test_make_run_passes_the_gate_and_make_demo_fires_the_alerts(
     preset_environment: dict[str, str], tmp_path: Path
 ) -> None:
     deployed_run("make run", tmp_path, preset_environment)
-    there = {**preset_environment, "OUT": str(tmp_path), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
-    with left_running("make demo", there, until="Ctrl-C ends everything") as lines:
-        shown = "".join(lines)
-    assert "Traceback" not in shown
+    environment = {**preset_environment, "OUT": str(tmp_path), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    with background_command("make demo", environment, until="Press Ctrl-C") as lines:
+        output = "".join(lines)
+    assert "Traceback" not in output
     (folder,) = (tmp_path / "demo").iterdir()
     results = {int(path.stem[-6:]): WindowResult.read(path) for path in (folder / "monitoring").glob("window-*.json")}
-    assert sorted(results) == list(range(1, sum(act.windows for act in ACTS) + 1))
-    said = re.findall(r"^window (\d+): .*: (no drift|DRIFT)", shown, re.MULTILINE)
-    assert [(int(number), words == "DRIFT") for number, words in said] == [
+    assert sorted(results) == list(range(1, sum(phase.windows for phase in PHASES) + 1))
+    windows = re.findall(r"^window (\d+): .*: (no drift|DRIFT)", output, re.MULTILINE)
+    assert [(int(number), verdict == "DRIFT") for number, verdict in windows] == [
         (number, bool(results[number].drifted)) for number in sorted(results)
     ]
-    rows = [row.split("│") for act in ACTS for row in lines if row.startswith(f"│ {act.name}")]
-    assert [row[2].strip() for row in rows] == ["alert" if act.alert else "silence" for act in ACTS]
-    assert [row[4].strip() for row in rows] == ["firing" if act.alert else "silent" for act in ACTS], shown
-    assert [row[5].strip() for row in rows] == ["as expected"] * len(ACTS), shown
+    rows = [row.split("│") for phase in PHASES for row in lines if row.startswith(f"│ {phase.name}")]
+    assert [row[2].strip() for row in rows] == ["alert" if phase.alert else "no alert" for phase in PHASES]
+    assert [row[4].strip() for row in rows] == ["firing" if phase.alert else "silent" for phase in PHASES], output
+    assert [row[5].strip() for row in rows] == ["as expected"] * len(PHASES), output
     assert len(list((folder / "monitoring" / "workspace").glob("*/snapshots/*.json"))) == len(results)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_sample_of_fishes_reaches_the_gate_with_eleven_times_more_of_the_most_frequent(
-    preset_environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_the_imbalanced_sample_of_fishes_passes_the_gate(preset_environment: dict[str, str], tmp_path: Path) -> None:
     summary = deployed_run("make run PRESET=fish-sample", tmp_path, preset_environment)
     slices = summary["dataset"]["by_class"].values()
     assert max(slices) >= 10 * min(slices)
 
 
 @pytest.mark.slow
-def test_photographs_of_a_folder_end_deployed_and_answered(reader: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_of_photographs_ends_deployed(user: dict[str, str], tmp_path: Path) -> None:
     generate_photographs(tmp_path / "set", PhotoConfig(specimens_per_species=6, imbalance=1, size=64), workers=1)
-    photos = {**reader, "OUT": str(tmp_path / "runs")}
-    ended = type_in(f"make run PHOTOS={tmp_path / 'set' / 'photographs'}", photos)
+    photos = {**user, "OUT": str(tmp_path / "runs")}
+    result = run_command(f"make run PHOTOS={tmp_path / 'set' / 'photographs'}", photos)
     summary = json.loads((tmp_path / "runs" / "latest" / "summary.json").read_text())
-    assert (ended.returncode, summary["outcome"]) == (0, "deployed"), ended.stdout
+    assert (result.returncode, summary["outcome"]) == (0, "deployed"), result.stdout
     assert summary["answer"]["difference"] <= 1e-5
     card = json.loads((Path(summary["model"]["path"]) / "model.json").read_text())
     assert (card["channels"], card["segmented"], card["image_size"]) == (3, False, 32)

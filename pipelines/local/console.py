@@ -1,4 +1,4 @@
-"""What a person sees while a pipeline runs on a laptop, and what the log keeps."""
+"""Progress of a local run on the console, and its log file."""
 
 import re
 import time
@@ -10,38 +10,38 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 _PROGRESS = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<done>\d+)/(?P<total>\d+) (?P<text>.*)$")
-_NOTE = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<text>.*)$")
-_BEGIN = re.compile(r"Executing task .*?'(?P<step>\w+)[\w-]*'")
-_ENDING = re.compile(r"^(?P<outcome>bad_input|failed): (?P<message>.*)$")
-_PLAIN_PAUSE_S = 15.0
+_MESSAGE = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<text>.*)$")
+_TASK_START = re.compile(r"Executing task .*?'(?P<step>\w+)[\w-]*'")
+_ERROR = re.compile(r"^(?P<outcome>bad_input|failed): (?P<message>.*)$")
+_PLAIN_INTERVAL_S = 15.0
 
 
 @dataclass
-class Story:
-    """What the log told.
+class RunLog:
+    """Facts read from the log of a run.
 
     Attributes:
-        seconds: wall time by step.
-        ending: outcome and message of the first step that ended in a sentence of its own.
+        seconds: Wall time by step.
+        first_error: Outcome (`bad_input` or `failed`) and message of the first step that reported an error.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
-    ending: tuple[str, str] | None = None
+    first_error: tuple[str, str] | None = None
 
 
-class Screen:
-    """Turns a pipeline's log into bars on a terminal, or into a line now and then elsewhere.
+class ProgressConsole:
+    """Console output of a run: progress bars on a terminal, a line every 15 s elsewhere.
 
     Args:
-        console: where to draw.
-        log: keeps every line.
+        console: Console to print to.
+        log_file: File that every line of the log is appended to.
     """
 
-    def __init__(self, console: Console, log: Path) -> None:
+    def __init__(self, console: Console, log_file: Path) -> None:
         self.console = console
-        self.log = log
-        self.story = Story()
-        self._step, self._began = "", 0.0
+        self.log_file = log_file
+        self.log = RunLog()
+        self._step, self._step_start = "", 0.0
         self._bars: dict[str, TaskID] = {}
         self._last_plain: dict[str, float] = {}
         self._progress = Progress(
@@ -53,42 +53,43 @@ class Screen:
             disable=not console.is_terminal,
         )
 
-    def follow(self, lines: Iterable[str]) -> Story:
-        """Shows the lines of a log until they end."""
-        with self._progress, self.log.open("a", encoding="utf-8") as log:
+    def follow(self, lines: Iterable[str]) -> RunLog:
+        """Print and store the lines of a log until it ends."""
+        with self._progress, self.log_file.open("a", encoding="utf-8") as file:
             for line in lines:
-                log.write(line)
-                log.flush()
-                self._show(line.rstrip("\n"))
-        self._begin("")
-        return self.story
+                file.write(line)
+                file.flush()
+                self._handle(line.rstrip("\n"))
+        self._start_step("")
+        return self.log
 
-    def _show(self, line: str) -> None:
-        if found := _PROGRESS.match(line):
-            self._advance(found["step"], int(found["done"]), int(found["total"]), found["text"])
-        elif found := _NOTE.match(line):
-            self._note(found["step"], found["text"])
-        elif (found := _BEGIN.search(line)) and found["step"] != self._step:
-            self._begin(found["step"])
+    def _handle(self, line: str) -> None:
+        if match := _PROGRESS.match(line):
+            self._advance(match["step"], int(match["done"]), int(match["total"]), match["text"])
+        elif match := _MESSAGE.match(line):
+            self._print_message(match["step"], match["text"])
+        elif (match := _TASK_START.search(line)) and match["step"] != self._step:
+            self._start_step(match["step"])
 
-    def _begin(self, step: str) -> None:
-        """Notes the time of the step before; tasks whose names begin with the same word count as one step."""
+    def _start_step(self, step: str) -> None:
+        """Record the time of the previous step; tasks whose names start with the same word count as one step."""
         now = time.monotonic()
         if self._step:
-            self.story.seconds[self._step] = round(now - self._began, 2)
-        self._step, self._began = step, now
+            self.log.seconds[self._step] = round(now - self._step_start, 2)
+        self._step, self._step_start = step, now
 
-    def _advance(self, step: str, done: int, total: int, text: str) -> None:
+    def _advance(self, step: str, count: int, total: int, text: str) -> None:
         if self.console.is_terminal:
             if step not in self._bars:
                 self._bars[step] = self._progress.add_task(step, total=total, text=text)
-            self._progress.update(self._bars[step], completed=done, total=total, text=text)
-        elif done == total or time.monotonic() - self._last_plain.get(step, 0.0) > _PLAIN_PAUSE_S:
+            self._progress.update(self._bars[step], completed=count, total=total, text=text)
+        elif count == total or time.monotonic() - self._last_plain.get(step, 0.0) > _PLAIN_INTERVAL_S:
             self._last_plain[step] = time.monotonic()
-            self.console.print(f"{step:<20} {done:,}/{total:,} {text}", highlight=False, markup=False)
+            self.console.print(f"{step:<20} {count:,}/{total:,} {text}", highlight=False, markup=False)
 
-    def _note(self, step: str, text: str) -> None:
-        if (found := _ENDING.match(text)) and self.story.ending is None:
-            self.story.ending = (found["outcome"], found["message"])
-        elif not _ENDING.match(text):
+    def _print_message(self, step: str, text: str) -> None:
+        error = _ERROR.match(text)
+        if error is None:
             self.console.print(f"{step:<20} {text}", highlight=False, markup=False)
+        elif self.log.first_error is None:
+            self.log.first_error = (error["outcome"], error["message"])

@@ -1,4 +1,4 @@
-"""`make demo`: clean traffic, then an artefact, then an unseen species, and what the watch says of each."""
+"""`make demo`: send clean traffic, an artefact and an unseen species, and show the monitor's state after each phase."""
 
 import argparse
 import re
@@ -21,47 +21,48 @@ from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, T
 from components.shared.model_repository import find_models, read_card, version_folder
 from components.shared.subprocesses import HOST, background_process, free_port
 from monitoring.drift.results import WindowResult, read_result, window_name
-from pipelines.local.demo_traffic import Act, TrafficConfig, traffic
+from pipelines.local.demo_traffic import Phase, TrafficConfig, traffic
+from pipelines.local.process import interrupt
+from pipelines.local.run import EVENTS, MODELS
 from pipelines.presets import load_preset, preset_names
-from pipelines.run import EVENTS, MODELS, interrupt
 from serving.client import Client
 
 ALERT = "TaxonflowDriftSustained"
-READY_S, WINDOW_S, ALERT_S, ANSWER_S = 600.0, 600.0, 120.0, 60.0
-_PAUSE_S = 0.5
-_MOST_FEATURES = 4
+READY_S, WINDOW_S, ALERT_S, RESPONSE_S = 600.0, 600.0, 120.0, 60.0
+_POLL_S = 0.5
+_MAX_FEATURES = 4
 
 
 @dataclass(frozen=True)
-class Watch:
-    """The running watch, asked over HTTP.
+class MonitorClient:
+    """HTTP client of the monitor and of Prometheus.
 
     Attributes:
-        monitor: address of the monitor.
-        prometheus: address of Prometheus, or nothing where it is not installed.
+        monitor: URL of the monitor.
+        prometheus: URL of Prometheus; empty if it is not installed.
     """
 
     monitor: str
     prometheus: str
 
     def windows(self, model: str) -> int:
-        """Returns how many windows the monitor has judged."""
+        """Return the number of windows that the monitor has checked."""
         return int(self._gauge("taxonflow_drift_completed_windows", {"model": model}))
 
-    def wait_until_judged(self, model: str, windows: int) -> None:
-        """Waits until the monitor has judged so many windows.
+    def wait_for_windows(self, model: str, windows: int) -> None:
+        """Wait until the monitor has checked a number of windows.
 
         Raises:
-            DeployError: it has not in time.
+            DeployError: The monitor did not check them within WINDOW_S.
         """
-        _wait_until(lambda: self.windows(model) >= windows, WINDOW_S, f"window {windows} was not judged")
+        _wait_until(lambda: self.windows(model) >= windows, WINDOW_S, f"window {windows} was not checked")
 
     def sustained(self, model: str) -> bool:
-        """Whether the monitor is in the state on which the alert fires."""
+        """Return True if the monitor is in the state on which the alert fires."""
         return self._gauge("taxonflow_drift_state", {"model": model, "state": "sustained_drift"}) == 1
 
     def firing(self) -> bool | None:
-        """Whether the alert fires in Prometheus; None without Prometheus."""
+        """Return True if the alert fires in Prometheus; None without Prometheus."""
         if not self.prometheus:
             return None
         alerts = _get(f"{self.prometheus}/api/v1/alerts").json()["data"]["alerts"]
@@ -74,162 +75,174 @@ class Watch:
 
 
 def _get(url: str) -> httpx.Response:
-    """Asks patiently: beside a busy monitor an answer may take its time.
+    """Send a GET request with a long timeout, because the monitor may be busy.
 
     Raises:
-        DeployError: there is no answer.
+        DeployError: There is no answer.
     """
     try:
-        return httpx.get(url, timeout=ANSWER_S, trust_env=False).raise_for_status()
+        return httpx.get(url, timeout=RESPONSE_S, trust_env=False).raise_for_status()
     except httpx.HTTPError as error:
-        raise DeployError(f"{url} does not answer ({error or type(error).__name__})", remedy="See the logs.") from error
+        remedy = "See the logs in the demonstration's folder."
+        raise DeployError(f"{url} does not answer ({error or type(error).__name__})", remedy=remedy) from error
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How an act ended."""
+class PhaseResult:
+    """State of monitor and alert at the end of a phase.
 
-    act: Act
-    sustained: bool
-    firing: bool | None
+    Attributes:
+        phase: Phase of the demonstration.
+        drift_sustained: True if the monitor reports sustained drift.
+        alert_firing: True if the alert fires; None without Prometheus.
+    """
+
+    phase: Phase
+    drift_sustained: bool
+    alert_firing: bool | None
 
     @property
     def as_expected(self) -> bool:
-        """Whether monitor and Prometheus say what the act should lead to."""
-        return self.sustained == self.act.alert and self.firing in (None, self.act.alert)
+        """True if monitor and Prometheus are in the state that the phase should lead to."""
+        return self.drift_sustained == self.phase.alert and self.alert_firing in (None, self.phase.alert)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demonstration.
+    """Run the demonstration.
 
     Returns:
-        0 where the alert fired on the acts on which it should and on no other; 1 where not; 2 for bad input.
+        0 if the alert fired in the phases in which it should and in no other; 1 if not; 2 for bad input.
     """
-    parsed = _parse(arguments)
+    options = parse_options(arguments)
     console = Console()
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        model, version = _served_model(parsed, console)
-        species = read_card(version_folder(parsed.out / MODELS, model, version)).classes
-        config = _traffic_config(parsed, species)
-        folder = parsed.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
+        model, version = served_model(options, console)
+        species = read_card(version_folder(options.out / MODELS, model, version)).classes
+        config = traffic_config(options, species)
+        folder = options.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
-        with ExitStack() as running:
-            client, watch = _start(parsed, folder, model, version, running, console)
-            verdicts = list(_play(config, client, watch, (model, version), folder, console))
-            _show(verdicts, console)
-            _stay(parsed, console)
+        with ExitStack() as stack:
+            client, monitor = start_server_and_monitor(options, folder, model, version, stack, console)
+            results = list(run_phases(config, client, monitor, (model, version), folder, console))
+            _print_results(results, console)
+            _wait_for_interrupt(options, console)
     except TaxonflowError as error:
         console.print(str(error), style="red", highlight=False, markup=False)
         return exit_code_of(error)
     except KeyboardInterrupt:
         return EXIT_FAILED
-    return 0 if all(verdict.as_expected for verdict in verdicts) else EXIT_FAILED
+    return 0 if all(result.as_expected for result in results) else EXIT_FAILED
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.local.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder with the model, or for it (%(default)s)")
     parser.add_argument(
-        "--preset", default="sample", help=f"that the model was made with; of {', '.join(preset_names())}"
+        "--out", type=Path, default=Path("runs"), help="folder with a model, or for a new one (default: %(default)s)"
     )
-    parser.add_argument("--window-slices", type=int, default=120, help="slices of a window (%(default)s)")
-    parser.add_argument("--window-specimens", type=int, default=12, help="specimens of a window (%(default)s)")
-    parser.add_argument("--phantom-size", type=int, help="edge of a volume in voxels instead of the preset's")
-    parser.add_argument("--image-size", type=int, help="edge of a slice in pixels instead of the preset's")
-    parser.add_argument("--seed", type=int, default=0, help="of the specimens (%(default)s)")
     parser.add_argument(
-        "--stay",
+        "--preset",
+        default="sample",
+        help=f"preset of the model, one of {', '.join(preset_names())} (default: %(default)s)",
+    )
+    parser.add_argument("--window-slices", type=int, default=120, help="slices of a window (default: %(default)s)")
+    parser.add_argument("--window-specimens", type=int, default=12, help="specimens of a window (default: %(default)s)")
+    parser.add_argument("--phantom-size", type=int, help="edge of a volume in voxels (default: that of the preset)")
+    parser.add_argument("--image-size", type=int, help="edge of a slice in pixels (default: that of the preset)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the specimens (default: %(default)s)")
+    parser.add_argument(
+        "--keep-running",
         action=argparse.BooleanOptionalAction,
         default=sys.stdin.isatty(),
-        help="keep the pages up at the end, until Ctrl-C",
+        help="keep the pages up at the end, until Ctrl-C (default: on a terminal)",
     )
     return parser.parse_args(arguments)
 
 
-def _served_model(parsed: argparse.Namespace, console: Console) -> tuple[str, int]:
-    """Returns the newest model of the repository; makes one where there is none.
+def served_model(options: argparse.Namespace, console: Console) -> tuple[str, int]:
+    """Return name and version of the newest model in the repository; train one if there is none.
 
     Raises:
-        BadConfigError: the model knows other species than the synthetic ones.
-        DeployError: the run that should make one did not.
+        BadConfigError: The model has other species than the synthetic ones.
+        DeployError: The run that should train a model did not deploy one.
     """
-    repository = parsed.out / MODELS
+    repository = options.out / MODELS
     if not find_models(repository):
-        console.print(f"{repository} holds no model yet: first a run of the preset {parsed.preset}", highlight=False)
+        console.print(f"No model in {repository}: running the preset {options.preset} first.", highlight=False)
         subprocess.run(
-            [sys.executable, "-m", "pipelines.run", "--preset", parsed.preset, "--out", str(parsed.out)], check=False
+            [sys.executable, "-m", "pipelines.run", "--preset", options.preset, "--out", str(options.out)], check=False
         )
     models = find_models(repository)
     if not models:
-        raise DeployError(f"{repository} holds no model", "one of the run above", "See what it said.")
+        raise DeployError(f"no model in {repository}", "a model of the run above", "Read the output of the run.")
     name, versions = next(iter(models.items()))
-    strange = set(read_card(version_folder(repository, name, versions[-1])).classes) - set(FORMS)
-    if strange:
-        found = f"{name} knows {', '.join(sorted(strange))}"
-        raise BadConfigError(found, "a model of the synthetic species, which are what is sent", "Give another OUT.")
+    foreign = set(read_card(version_folder(repository, name, versions[-1])).classes) - set(FORMS)
+    if foreign:
+        text = f"model {name} with the species {', '.join(sorted(foreign))}"
+        raise BadConfigError(text, "a model of the synthetic species", "Set OUT to another folder.")
     return name, versions[-1]
 
 
-def _traffic_config(parsed: argparse.Namespace, species: tuple[str, ...]) -> TrafficConfig:
-    """Returns how slices are made: as the preset does.
+def traffic_config(options: argparse.Namespace, species: tuple[str, ...]) -> TrafficConfig:
+    """Return the traffic's configuration, with the preset's sizes.
 
     Raises:
-        BadConfigError: the preset makes no phantoms, or the windows cannot be filled evenly.
+        BadConfigError: The preset has no phantoms, or the windows cannot be filled evenly.
     """
-    preset = load_preset(parsed.preset)
+    preset = load_preset(options.preset)
     if preset.phantoms is None:
-        raise BadConfigError(f"preset {parsed.preset!r}", "one that makes synthetic specimens", "Say PRESET=sample.")
-    slices, rest = divmod(parsed.window_slices, parsed.window_specimens)
+        raise BadConfigError(f"preset {options.preset!r}", "a preset with synthetic specimens", "Set PRESET=sample.")
+    slices, rest = divmod(options.window_slices, options.window_specimens)
     if rest or not slices:
-        expected = f"a multiple of {parsed.window_specimens} (--window-specimens)"
-        raise BadConfigError(f"--window-slices {parsed.window_slices}", expected)
+        sizes = f"a multiple of {options.window_specimens} (--window-specimens)"
+        remedy = f"Set --window-slices {max(1, slices) * options.window_specimens}."
+        raise BadConfigError(f"--window-slices {options.window_slices}", sizes, remedy)
     return TrafficConfig(
         species=species,
-        specimens=parsed.window_specimens,
+        specimens=options.window_specimens,
         slices=slices,
-        phantom_size=parsed.phantom_size or preset.phantoms.phantom_size,
-        image_size=parsed.image_size or preset.parameters["image_size"],
+        phantom_size=options.phantom_size or preset.phantoms.phantom_size,
+        image_size=options.image_size or preset.parameters["image_size"],
         planes=preset.parameters["planes"],
-        seed=parsed.seed,
+        seed=options.seed,
     )
 
 
-def _start(
-    parsed: argparse.Namespace, folder: Path, model: str, version: int, running: ExitStack, console: Console
-) -> tuple[Client, Watch]:
-    """Starts the server and the watch; they end with `running`."""
-    server, monitor = free_port(8080), free_port(9108)
-    shared = ("--repository", str(parsed.out / MODELS), "--events", str(folder / EVENTS))
-    serve = ("serving", *shared, "--port", str(server), "--keep_slices", str(folder / "kept"))
-    windows = ("--window-slices", str(parsed.window_slices), "--window-specimens", str(parsed.window_specimens))
-    ports = ("--port", str(monitor), "--server-port", str(server))
-    watch = ("monitoring.local_stack", *shared, "--out", str(folder / "monitoring"), *ports, "--", *windows)
-    for name, command in (("server", serve), ("watch", watch)):
-        program = [sys.executable, "-m", *command]
-        running.enter_context(background_process(program, folder / f"{name}.log"))
-    client = running.enter_context(Client(f"http://{HOST}:{server}"))
-    console.print(f"serving {model} version {version} at {client.url}", highlight=False)
+def start_server_and_monitor(
+    options: argparse.Namespace, folder: Path, model: str, version: int, stack: ExitStack, console: Console
+) -> tuple[Client, MonitorClient]:
+    """Start the server and the monitor, which end with `stack`."""
+    server_port, monitor_port = free_port(8080), free_port(9108)
+    folders = ("--repository", str(options.out / MODELS), "--events", str(folder / EVENTS))
+    server = ("serving", *folders, "--port", str(server_port), "--keep_slices", str(folder / "kept"))
+    windows = ("--window-slices", str(options.window_slices), "--window-specimens", str(options.window_specimens))
+    ports = ("--port", str(monitor_port), "--server-port", str(server_port))
+    monitor = ("monitoring.local_stack", *folders, "--out", str(folder / "monitoring"), *ports, "--", *windows)
+    for name, command in (("server", server), ("monitor", monitor)):
+        stack.enter_context(background_process([sys.executable, "-m", *command], folder / f"{name}.log"))
+    client = stack.enter_context(Client(f"http://{HOST}:{server_port}"))
+    console.print(f"Serving {model} version {version} at {client.url}", highlight=False)
     client.wait_until_ready(model, READY_S, version)
-    found = Watch(f"http://{HOST}:{monitor}", _prometheus(folder / "watch.log"))
-    console.print(f"for people: [bold]{found.monitor}/[/bold]  all addresses: {folder / 'watch.log'}", highlight=False)
-    return client, found
+    url, log = f"http://{HOST}:{monitor_port}", folder / "monitor.log"
+    _wait_until(lambda: _is_up(f"{url}/metrics"), READY_S, f"the monitor at {url} is not up")
+    console.print(f"Page of the monitor: [bold]{url}/[/bold]  Other addresses: {log}", highlight=False)
+    return client, MonitorClient(url, _prometheus(log))
 
 
 def _prometheus(log: Path) -> str:
-    """Return Prometheus's address as `monitoring.local_stack` printed it, or ""; wait until the monitor is up."""
-    _wait_until(lambda: "for people" in log.read_text(), READY_S, f"the monitor of {log} is not up")
-    found = re.search(r"Prometheus: (http://[^/\s]+)", log.read_text())
-    if not found:
+    """Return the URL of Prometheus that `monitoring.local_stack` printed, when it is ready; else an empty string."""
+    match = re.search(r"Prometheus: (http://[^/\s]+)", log.read_text())
+    if not match:
         return ""
-    address = found[1]
-    _wait_until(lambda: _is_up(f"{address}/-/ready"), READY_S, f"Prometheus at {address} is not up")
-    return address
+    url = match[1]
+    _wait_until(lambda: _is_up(f"{url}/-/ready"), READY_S, f"Prometheus at {url} is not up")
+    return url
 
 
 def _is_up(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=ANSWER_S, trust_env=False).is_success
+        return httpx.get(url, timeout=RESPONSE_S, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 
@@ -239,73 +252,74 @@ def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> 
     while not condition():
         if time.monotonic() > deadline:
             raise DeployError(f"{failure} within {seconds:.0f} s", remedy="See the logs in the demonstration's folder.")
-        time.sleep(_PAUSE_S)
+        time.sleep(_POLL_S)
 
 
-def _play(
+def run_phases(
     config: TrafficConfig,
     client: Client,
-    watch: Watch,
-    served: tuple[str, int],
+    monitor: MonitorClient,
+    version: tuple[str, int],
     folder: Path,
     console: Console,
-) -> Iterator[Verdict]:
-    """Sends the acts window by window; yields a verdict after each act."""
-    for judged, (act, number, specimens) in enumerate(traffic(config), start=1):
+) -> Iterator[PhaseResult]:
+    """Send the traffic window by window; yield a result after each phase."""
+    for window, (phase, number, specimens) in enumerate(traffic(config), start=1):
         if number == 1:
-            console.rule(f"[bold]{act.name}[/bold]: {act.text}", align="left")
+            console.rule(f"[bold]{phase.name}[/bold]: {phase.text}", align="left")
         for name, slices in specimens:
-            client.predict(served[0], slices, specimen=name)
-        watch.wait_until_judged(served[0], judged)
-        result = read_result(folder / "monitoring", window_name(*served, judged))
+            client.predict(version[0], slices, specimen=name)
+        monitor.wait_for_windows(version[0], window)
+        result = read_result(folder / "monitoring", window_name(*version, window))
         if result:
-            console.print(_sentence(result), highlight=False)
-        if number == act.windows:
-            yield _verdict(act, watch, served[0])
+            console.print(_window_text(result), highlight=False)
+        if number == phase.windows:
+            yield _phase_result(phase, monitor, version[0])
 
 
-def _verdict(act: Act, watch: Watch, model: str) -> Verdict:
-    """Gives Prometheus the time to scrape and to evaluate what the monitor says."""
-    sustained = watch.sustained(model)
+def _phase_result(phase: Phase, monitor: MonitorClient, model: str) -> PhaseResult:
+    """Return the state of monitor and alert, after Prometheus had time to scrape and evaluate."""
+    state = monitor.sustained(model)
     deadline = time.monotonic() + ALERT_S
-    while watch.firing() not in (None, sustained) and time.monotonic() < deadline:
-        time.sleep(_PAUSE_S)
-    return Verdict(act, sustained, watch.firing())
+    while monitor.firing() not in (None, state) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return PhaseResult(phase, state, monitor.firing())
 
 
-def _sentence(result: WindowResult) -> str:
-    names = ", ".join(each.feature for each in result.drifted[:_MOST_FEATURES])
-    more = f" and {len(result.drifted) - _MOST_FEATURES} more" if len(result.drifted) > _MOST_FEATURES else ""
-    found = f"[red]DRIFT[/red] in {names}{more}" if names else "[green]no drift[/green]"
-    shares = f"confidence {result.confidence:.0%}, unknown {result.unknown_ratio:.0%}"
-    return f"window {result.number}: {result.slices} slices of {result.specimens} specimens, {shares}: {found}"
+def _window_text(result: WindowResult) -> str:
+    names = ", ".join(each.feature for each in result.drifted[:_MAX_FEATURES])
+    rest = len(result.drifted) - _MAX_FEATURES
+    more = f" and {rest} more" if rest > 0 else ""
+    verdict = f"[red]DRIFT[/red] in {names}{more}" if names else "[green]no drift[/green]"
+    rates = f"confidence {result.confidence:.0%}, unknown {result.unknown_ratio:.0%}"
+    return f"window {result.number}: {result.slices} slices of {result.specimens} specimens, {rates}: {verdict}"
 
 
-def _show(verdicts: Sequence[Verdict], console: Console) -> None:
-    table = Table(title="What the watch said", title_justify="left")
-    for column in ("traffic", "expected", "monitor", f"alert {ALERT}", ""):
+def _print_results(results: Sequence[PhaseResult], console: Console) -> None:
+    table = Table(title="Monitor and alert after each phase", title_justify="left")
+    for column in ("traffic", "expected", "monitor", f"alert {ALERT}", "result"):
         table.add_column(column)
-    for each in verdicts:
-        fires = {None: "Prometheus is not installed", True: "firing", False: "silent"}
+    alert_states = {None: "Prometheus is not installed", True: "firing", False: "silent"}
+    for each in results:
         table.add_row(
-            each.act.name,
-            "alert" if each.act.alert else "silence",
-            "sustained drift" if each.sustained else "no sustained drift",
-            fires[each.firing],
+            each.phase.name,
+            "alert" if each.phase.alert else "no alert",
+            "sustained drift" if each.drift_sustained else "no sustained drift",
+            alert_states[each.alert_firing],
             "[green]as expected[/green]" if each.as_expected else "[red]NOT as expected[/red]",
         )
     console.print(table)
 
 
-def _stay(parsed: argparse.Namespace, console: Console) -> None:
-    if not parsed.stay:
+def _wait_for_interrupt(options: argparse.Namespace, console: Console) -> None:
+    if not options.keep_running:
         return
-    console.print("The pages stay up; Ctrl-C ends everything.")
+    console.print("The pages stay up. Press Ctrl-C to stop the server and the monitor.")
     try:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
-        console.print("ending")
+        console.print("Stopping.")
 
 
 if __name__ == "__main__":

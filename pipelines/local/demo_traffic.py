@@ -1,4 +1,4 @@
-"""What the demonstration sends: slices of new synthetic specimens, act by act."""
+"""Traffic of the demonstration: slices of new synthetic specimens, phase by phase."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ from components.shared.volumes.planes import Schedule
 from components.shared.workers import map_in_order
 
 FIRST_INDEX = 100_000
-"""Training counts its specimens from 0, so that these are individuals which it has not seen."""
+"""Index of the first specimen. Training counts its specimens from 0, so that the model has seen none of these."""
 UNSEEN_SPECIES = "Bulloides"
 USUAL, NOISY = Artefacts(), Artefacts(noise=6.0)
 
 
 @dataclass(frozen=True)
-class Act:
-    """A part of the demonstration.
+class Phase:
+    """A phase of the demonstration.
 
     Attributes:
-        name: on the screen.
-        text: what is sent.
-        species: taken in turn; none stands for all that the model knows.
-        artefacts: of the scanner.
-        windows: how many windows of traffic.
-        alert: whether the alert has to fire by the end of it.
+        name: Name on the console.
+        text: Description of the traffic.
+        species: Species of the specimens, in turn; empty for all species of the model.
+        artefacts: Artefacts of the scanner.
+        windows: Number of traffic windows.
+        alert: True if the alert has to fire by the end of the phase.
     """
 
     name: str
@@ -41,25 +41,25 @@ class Act:
     alert: bool
 
 
-ACTS = (
-    Act("clean", "new specimens, scanned as usual", (), USUAL, 2, alert=False),
-    Act("artefact", "the same species by a noisy detector", (), NOISY, 2, alert=True),
-    Act("mended", "the detector is mended", (), USUAL, 1, alert=False),
-    Act("unseen species", f"{UNSEEN_SPECIES}, which the model never saw", (UNSEEN_SPECIES,), USUAL, 2, alert=True),
+PHASES = (
+    Phase("clean", "new specimens, scanned as usual", (), USUAL, 2, alert=False),
+    Phase("artefact", "the same species, scanned by a noisy detector", (), NOISY, 2, alert=True),
+    Phase("repaired", "the detector is repaired", (), USUAL, 1, alert=False),
+    Phase("unseen species", f"{UNSEEN_SPECIES}, not in the training data", (UNSEEN_SPECIES,), USUAL, 2, alert=True),
 )
 
 
 class TrafficConfig(Frozen):
-    """How much is sent, and how it is cut: as the model's training did.
+    """Amount of traffic, and the cutting of its slices, as in the model's training.
 
     Attributes:
-        species: that the model knows.
-        specimens: of a window.
-        slices: of a specimen.
-        phantom_size: edge of a synthetic volume in voxels.
-        image_size: edge of a slice in pixels.
-        planes: cutting planes.
-        seed: of the specimens.
+        species: Species of the model.
+        specimens: Specimens of a window.
+        slices: Slices of a specimen.
+        phantom_size: Edge of a synthetic volume in voxels.
+        image_size: Edge of a slice in pixels.
+        planes: Schedule of the cutting planes.
+        seed: Seed of the specimens.
     """
 
     species: tuple[str, ...]
@@ -72,8 +72,15 @@ class TrafficConfig(Frozen):
 
 
 @dataclass(frozen=True)
-class Order:
-    """One specimen to make and cut."""
+class SpecimenJob:
+    """One specimen to generate and cut.
+
+    Attributes:
+        species: Species of the specimen.
+        index: Index of the specimen.
+        artefacts: Artefacts of the scanner.
+        config: Sizes, planes and seed.
+    """
 
     species: str
     index: int
@@ -81,30 +88,32 @@ class Order:
     config: TrafficConfig
 
 
-def traffic(config: TrafficConfig) -> Iterator[tuple[Act, int, list[tuple[str, list[bytes]]]]]:
-    """Yields (act, number of the window in it, raw slices as PNG by specimen), made by all cores ahead of time."""
-    windows = [(act, number) for act in ACTS for number in range(1, act.windows + 1)]
-    made = map_in_order(sliced_specimen, _orders(config))
-    for act, number in windows:
-        yield act, number, [next(made)[1] for _ in range(config.specimens)]
+def traffic(config: TrafficConfig) -> Iterator[tuple[Phase, int, list[tuple[str, list[bytes]]]]]:
+    """Yield (phase, number of the window in it, raw slices as PNG by specimen); all cores generate specimens ahead."""
+    windows = [(phase, number) for phase in PHASES for number in range(1, phase.windows + 1)]
+    results = map_in_order(specimen_slices, _jobs(config))
+    for phase, number in windows:
+        yield phase, number, [next(results)[1] for _ in range(config.specimens)]
 
 
-def sliced_specimen(order: Order) -> tuple[str, list[bytes]]:
-    """Makes a specimen and cuts it by the ingest step's own work; returns its name and its raw slices as PNG."""
-    config = order.config
-    specimen = make_specimen(order.species, order.index, config.phantom_size, config.seed, order.artefacts)
+def specimen_slices(job: SpecimenJob) -> tuple[str, list[bytes]]:
+    """Generate a specimen and cut it like the ingest step; return its name and its raw slices as PNG."""
+    config = job.config
+    specimen = make_specimen(job.species, job.index, config.phantom_size, config.seed, job.artefacts)
     with tempfile.TemporaryDirectory() as folder:
         write_specimen(Path(folder), specimen, "volumes")
         path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
-        job = SliceJob(path, Path(folder) / path, part, config.slices, config.planes, config.image_size, config.seed)
-        cut_volume(job)
+        cut_job = SliceJob(
+            path, Path(folder) / path, part, config.slices, config.planes, config.image_size, config.seed
+        )
+        cut_volume(cut_job)
         return specimen.name, [row["png"] for _, _, row in interleave([part])]
 
 
-def _orders(config: TrafficConfig) -> Iterator[Order]:
+def _jobs(config: TrafficConfig) -> Iterator[SpecimenJob]:
     index = FIRST_INDEX
-    for act in ACTS:
-        for _ in range(act.windows * config.specimens):
-            species = act.species or config.species
-            yield Order(species[index % len(species)], index, act.artefacts, config)
+    for phase in PHASES:
+        for _ in range(phase.windows * config.specimens):
+            species = phase.species or config.species
+            yield SpecimenJob(species[index % len(species)], index, phase.artefacts, config)
             index += 1

@@ -1,6 +1,7 @@
-"""The first request to a freshly deployed model: a raw slice over HTTP, held against the evaluation's answer.
+"""The first request to a deployed model: a raw slice over HTTP, compared with the evaluation's scores.
 
-A process of its own, `python -m pipelines.local.first_request`, so that the one that draws the screen stays small.
+It runs in a process of its own, `python -m pipelines.local.first_request`, so that the process that draws the progress
+does not load the data and the client.
 """
 
 import argparse
@@ -25,51 +26,53 @@ TOLERANCE = 1e-5
 
 
 def main() -> None:
-    """Asks the question that the command line names and prints the answer as one line of JSON."""
+    """Send the request that the command line names and print the answer as one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.local.first_request", description=__doc__)
-    for folder in ("--models", "--events", "--raw", "--log"):
-        parser.add_argument(folder, type=Path, required=True)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--version", type=int, required=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # so that the server ends, too
+    parser.add_argument("--models", type=Path, required=True, help="model repository")
+    parser.add_argument("--events", type=Path, required=True, help="folder of the drift events")
+    parser.add_argument("--raw", type=Path, required=True, help="data set of raw slices")
+    parser.add_argument("--log", type=Path, required=True, help="log file of the server")
+    parser.add_argument("--name", required=True, help="name of the model")
+    parser.add_argument("--version", type=int, required=True, help="version of the model")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # so that the server is ended, too
     with exit_on_error(STEP):
-        sys.stdout.write(json.dumps(ask_first_question(**vars(parser.parse_args()))) + "\n")
+        sys.stdout.write(json.dumps(send_first_request(**vars(parser.parse_args()))) + "\n")
 
 
-def ask_first_question(models: Path, events: Path, name: str, version: int, raw: Path, log: Path) -> dict[str, Any]:
-    """Serves the repository, sends the raw form of a known slice, and compares the answer.
+def send_first_request(models: Path, events: Path, name: str, version: int, raw: Path, log: Path) -> dict[str, Any]:
+    """Serve the repository, send a raw slice whose scores are known, and compare the answer.
 
     Args:
-        models: the local model repository.
-        events: folder for the drift event that the answer leaves.
-        name: of the model.
-        version: that was just deployed.
-        raw: the data set of raw slices that the known slice came from.
-        log: takes the server's output.
+        models: Local model repository.
+        events: Folder for the drift event of the request.
+        name: Name of the model.
+        version: Version that was just deployed.
+        raw: Data set of raw slices that contains the slices of the model card's examples.
+        log: Log file of the server.
 
     Returns:
-        id, truth, species, confidence, and `difference`, the largest one of any score.
+        id, truth, species, confidence, and `difference`, the largest absolute difference of a score.
 
     Raises:
-        DeployError: the server does not answer, or answers something else than the evaluation.
+        DeployError: The server does not answer, or its scores differ from the evaluation's.
     """
     card = read_card(version_folder(models, name, version))
-    known = {example.id: example for example in card.examples}
-    identifier, encoded = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in known)
+    examples = {example.id: example for example in card.examples}
+    identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in examples)
     with _server(models, events, log) as url, Client(url, timeout_s=30) as client:
         client.wait_until_ready(name, READY_WITHIN_S, version=version)
-        (answer,) = client.predict(name, [encoded], specimen=f"first-request-{identifier}")
-    return _compared(answer, known[identifier], log)
+        (answer,) = client.predict(name, [png], specimen=f"first-request-{identifier}")
+    return _compare(answer, examples[identifier], log)
 
 
-def _compared(answer: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
-    """Returns what `ask_first_question` does; raises DeployError for another answer than the evaluation's."""
+def _compare(answer: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
+    """Return the fields of `send_first_request`; raise DeployError if the scores differ from the evaluation's."""
     difference = example.difference(answer.scores)
     if difference > TOLERANCE:
         raise DeployError(
             f"the served scores of slice {example.id} differ by {difference:.2g} from the evaluation's",
-            f"at most {TOLERANCE:g}",
-            f"Look at {log}.",
+            f"a difference of at most {TOLERANCE:g}",
+            f"See {log}.",
         )
     return {
         "id": example.id,
@@ -82,7 +85,7 @@ def _compared(answer: SlicePrediction, example: Example, log: Path) -> dict[str,
 
 @contextmanager
 def _server(models: Path, events: Path, log: Path) -> Iterator[str]:
-    """Runs the local server on a free port for the length of the block; yields its address."""
+    """Run the local server on a free port until the block ends; yield its URL."""
     port = free_port()
     options = {"--repository": models, "--events": events, "--port": port}
     command = [sys.executable, "-m", "serving", *(str(word) for option in options.items() for word in option)]

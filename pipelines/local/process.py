@@ -1,4 +1,4 @@
-"""A run of the pipeline on this machine: a child process, its log, and the artifacts that it leaves."""
+"""The pipeline's process in a local run, its log and its artifacts."""
 
 import json
 import os
@@ -9,72 +9,73 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
-from pipelines.local.console import Screen, Story
+from pipelines.local.console import ProgressConsole, RunLog
 
 LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
 
 
 @dataclass(frozen=True)
 class Artifacts:
-    """Where a finished run left what the summary is made of.
+    """Artifacts of a local run.
 
     Attributes:
-        root: folder of the run's tasks.
+        root: Folder of the run's tasks.
     """
 
     root: Path
 
     def of(self, task: str, output: str) -> Path | None:
-        """Returns the path of a task's artifact, or None if the task did not leave it."""
-        found = sorted(self.root.glob(f"*/**/{task}/{output}"))
-        return found[0] if found else None
+        """Return the path of a task's artifact, or None if the task did not write it."""
+        paths = sorted(self.root.glob(f"*/**/{task}/{output}"))
+        return paths[0] if paths else None
 
     def values(self, task: str) -> dict[str, Any]:
-        """Returns the output parameters of a task; none if it did not end."""
+        """Return the output parameters of a task; empty if the task did not end."""
         path = self.of(task, "executor_output.json")
         return dict(json.loads(path.read_text()).get("parameterValues", {})) if path else {}
 
 
 def run_pipeline(
     pipeline: str, arguments: Mapping[str, Any], folder: Path, console: Console
-) -> tuple[bool, Story, Artifacts]:
-    """Runs a pipeline to its end, showing how far it is.
+) -> tuple[bool, RunLog, Artifacts]:
+    """Run a pipeline to its end and show its progress.
 
     Args:
-        pipeline: a key of `pipelines.training.PIPELINES`.
-        arguments: of the pipeline.
-        folder: takes the log and the tasks' folders.
-        console: where progress is shown.
+        pipeline: Name of the pipeline, a key of `pipelines.training.build_pipelines`.
+        arguments: Arguments of the pipeline.
+        folder: Folder for the log and the tasks' folders.
+        console: Console for the progress.
 
     Returns:
-        Whether every task succeeded, what the log told, and the artifacts.
+        True if every task succeeded, the facts from the log, and the artifacts.
     """
     root = folder / ROOT_FOLDER
-    order = json.dumps({"pipeline": pipeline, "arguments": dict(arguments), "root": str(root)})
+    call = json.dumps({"pipeline": pipeline, "arguments": dict(arguments), "root": str(root)})
     backbones = len(arguments.get("backbones", ())) or 1
-    with _child(["-m", "pipelines.local.runner"], _environment(backbones)) as process:
+    with python_process(["-m", "pipelines.local.runner"], _environment(backbones)) as process:
         assert process.stdin is not None  # a pipe
         assert process.stdout is not None  # a pipe
-        process.stdin.write(order + "\n")
+        process.stdin.write(call + "\n")
         process.stdin.flush()
-        story = Screen(console, folder / LOG_FILE).follow(process.stdout)
-        succeeded = process.wait() == 0
-    return succeeded, story, Artifacts(root)
+        log = ProgressConsole(console, folder / LOG_FILE).follow(process.stdout)
+        success = process.wait() == 0
+    return success, log, Artifacts(root)
 
 
 def _environment(backbones: int) -> dict[str, str]:
-    """Quiets TensorFlow and shares the cores out, since all backbones train at once."""
+    """Return the environment of the pipeline: fewer TensorFlow messages, and the cores divided among the backbones."""
     threads = max(1, (os.cpu_count() or 1) // backbones)
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
-def _child(arguments: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Starts Python with a process group of its own and ends the whole group with the block."""
+def python_process(arguments: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run Python in a process group of its own; kill the whole group when the block ends."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,
@@ -88,6 +89,11 @@ def _child(arguments: list[str], environment: Mapping[str, str]) -> Iterator[sub
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):  # the group may have more members than the one that it began with, or none
+        with suppress(ProcessLookupError):  # the group has no members left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Handle SIGTERM like Ctrl-C, so that child processes are ended, too."""
+    raise KeyboardInterrupt

@@ -1,7 +1,7 @@
-"""Runs a pipeline on this machine, as a process of its own: `python -m pipelines.local.runner`.
+"""The pipeline's process in a local run: `python -m pipelines.local.runner`.
 
-Reads one JSON line from standard input (pipeline, arguments, root) and leaves the log on standard output. When standard
-input closes, because the parent ended or was killed, every process of the run is ended too.
+It reads one JSON line (pipeline, arguments, root) from standard input and writes the log to standard output. When
+standard input is closed, because the parent ended or was killed, it kills its whole process group.
 """
 
 import json
@@ -12,16 +12,16 @@ import threading
 
 from kfp import local
 
-from pipelines.training import PIPELINES
+from pipelines.training import build_pipelines
 
 
 def main() -> int:
-    """Runs the pipeline that standard input names; returns 0 if every task succeeded."""
-    order = json.loads(sys.stdin.readline())
+    """Run the pipeline that standard input names; return 0 if every task succeeded."""
+    call = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=order["root"])
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=call["root"])
     try:
-        PIPELINES[order["pipeline"]](**order["arguments"])
+        build_pipelines(None)[call["pipeline"]](**call["arguments"])
     except RuntimeError as error:
         sys.stdout.write(f"{error}\n")
         return 1
@@ -36,4 +36,4 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # the watching thread blocks an orderly end
+    os._exit(code)  # the thread that reads standard input would block a normal exit

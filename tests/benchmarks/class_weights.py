@@ -1,6 +1,6 @@
-"""What balanced class weights do for a species with an eleventh of the others' slices.
+"""Effect of balanced class weights on a species with an eleventh of the slices of each other one.
 
-The set is generated: disks, squares and triangles, and the rare ellipses, which look like disks.
+The images are generated: disks, squares, triangles, and rare ellipses, which look like disks.
 """
 
 from collections.abc import Iterator
@@ -25,21 +25,21 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Outcome:
-    """Test figures of one training: accuracy, and F1 of the minority."""
+    """Accuracy, and F1 of the minority, on the test split after one training."""
 
     accuracy: float
     minority_f1: float
 
 
 def class_weights(scratch: Path) -> Iterator[Measurement]:
-    """Trains with and without class weights for each seed; each pair sees the same slices."""
-    plain, balanced = [], []
+    """Compare trainings with and without class weights for each seed, on the same slices."""
+    plain, weight_modes = [], []
     for seed in SEEDS:
         slices = write_shapes(scratch / f"shapes-{seed}", seed)
         plain.append(train_and_test(slices, "none", seed, scratch))
-        balanced.append(train_and_test(slices, "balanced", seed, scratch))
-    f1 = [float(np.mean([outcome.minority_f1 for outcome in outcomes])) for outcomes in (balanced, plain)]
-    accuracy = [float(np.mean([outcome.accuracy for outcome in outcomes])) for outcomes in (balanced, plain)]
+        weight_modes.append(train_and_test(slices, "balanced", seed, scratch))
+    f1 = [float(np.mean([outcome.minority_f1 for outcome in outcomes])) for outcomes in (weight_modes, plain)]
+    accuracy = [float(np.mean([outcome.accuracy for outcome in outcomes])) for outcomes in (weight_modes, plain)]
     yield Measurement("train-class-weights minority F1", f1[0], "F1", f1[1], f1[0] / f1[1], "rises by >= 0.15")
     yield Measurement(
         "train-class-weights accuracy", accuracy[0], "share", accuracy[1], accuracy[0] / accuracy[1], "falls by <= 0.02"
@@ -47,7 +47,7 @@ def class_weights(scratch: Path) -> Iterator[Measurement]:
 
 
 def train_and_test(slices: Path, class_weights: str, seed: int, scratch: Path) -> Outcome:
-    """Trains cnn_small and measures it on the test split, which is as unbalanced as the training split."""
+    """Train cnn_small and measure it on the test split, which is as imbalanced as the training split."""
     from components.evaluate.predictions import load_member, predict_split, read_split
     from components.shared.slices import read_info
     from components.train.recipe import Recipe
@@ -59,17 +59,17 @@ def train_and_test(slices: Path, class_weights: str, seed: int, scratch: Path) -
     train_backbone(slices, "cnn_small", recipe, seed, folder)
     truth = read_split(slices, info, "test").labels
     members = {"cnn_small": load_member(folder, info)}
-    said = predict_split(slices, "test", members, len(truth), folder)["cnn_small"].logits.argmax(axis=1)
-    return Outcome(float((said == truth).mean()), f1_of(said == MINORITY, truth == MINORITY))
+    predictions = predict_split(slices, "test", members, len(truth), folder)["cnn_small"].logits.argmax(axis=1)
+    return Outcome(float((predictions == truth).mean()), f1_of(predictions == MINORITY, truth == MINORITY))
 
 
-def f1_of(said: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Returns the harmonic mean of precision and recall."""
-    return float(2 * (said & truth).sum() / max(1, said.sum() + truth.sum()))
+def f1_of(predictions: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Return the harmonic mean of precision and recall."""
+    return float(2 * (predictions & truth).sum() / max(1, predictions.sum() + truth.sum()))
 
 
 def write_shapes(folder: Path, seed: int) -> Path:
-    """Writes a data set in which the minority has an eleventh of the slices of each other class."""
+    """Write a data set in which the minority has an eleventh of the slices of each other class."""
     from components.shared.slices import Slice, SlicesWriter
 
     folder.mkdir()
@@ -92,7 +92,7 @@ def write_shapes(folder: Path, seed: int) -> Path:
 
 
 def labels_of(count: int) -> NDArray[np.int64]:
-    """Returns `count` labels of each common class and an eleventh of them of the minority."""
+    """Return `count` labels of each common class, and an eleventh of that number of the minority."""
     shares = [count // IMBALANCE if label == MINORITY else count for label in range(len(CLASSES))]
     return np.repeat(np.arange(len(CLASSES)), shares)
 
@@ -113,7 +113,7 @@ def _fields(split: str, label: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def shape(name: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draws uint8 [EDGE, EDGE]: a shape of random size, place and angle, under noise."""
+    """Return uint8 [EDGE, EDGE] with a shape of random size, position and angle, under noise."""
     rows, columns = np.mgrid[:EDGE, :EDGE] - (EDGE - 1) / 2 - rng.uniform(-2, 2, (2, 1, 1))
     angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(5, 8)
     x, y = columns * np.cos(angle) - rows * np.sin(angle), columns * np.sin(angle) + rows * np.cos(angle)

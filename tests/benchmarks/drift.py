@@ -1,7 +1,7 @@
-"""What the drift watch notices, and how often it cries wolf, on specimens that neither training nor reference saw.
+"""Detection rate and false alarms of the drift monitor, on specimens that are in neither training nor reference.
 
-`TAXONFLOW_MODEL=runs/models/foraminifera/1 make benchmark ONLY=drift` takes a finished model of the preset `sample`;
-without it one is trained first, which takes minutes more.
+`TAXONFLOW_MODEL=runs/models/foraminifera/1 make benchmark ONLY=drift` uses a trained model of the preset `sample`;
+without it one is trained first, which takes some minutes.
 """
 
 import os
@@ -21,9 +21,9 @@ from tests.monitoring.drift_traffic import SLICE_FEATURES, drift_score, events_o
 
 CLEAN_WINDOWS, RUNS, REAL_WINDOWS = 200, 100, 3
 SHARES = {"unseen": (0.1, 0.3, 0.5), "dominant": (0.5, 0.7, 0.9)}
-"""Of specimens of one species among clean ones; of each kind and severity the first is milder than the bar."""
+"""Shares of the specimens of one species among clean ones. The first severity of each kind is below the bar."""
 USUAL_THRESHOLD, USUAL_SHARE = 0.1, 0.5
-"""Evidently's defaults: of a column, and of the columns that make a data set drift."""
+"""Evidently's default thresholds: score of a column, and share of drifted columns of a data set."""
 
 Specimens = NDArray[np.str_]
 Run = tuple[Specimens, Specimens]
@@ -31,11 +31,11 @@ Run = tuple[Specimens, Specimens]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found in a window.
+    """Drift of a window by two rules.
 
     Attributes:
-        drift: whether the watch calls it drift.
-        usual: whether Evidently's default thresholds do.
+        drift: True if the monitor detects drift.
+        usual: True if Evidently's default thresholds detect drift.
     """
 
     drift: bool
@@ -43,11 +43,11 @@ class Verdict:
 
 
 class Watch:
-    """Judges windows by the monitor's scores and thresholds, without Evidently's report, which takes seconds each.
+    """The monitor's scores and thresholds without Evidently's report, which takes seconds for each window.
 
     Args:
-        model: folder of a served version.
-        pools: of `answered_pools`.
+        model: Folder of a served version.
+        pools: Slices of `answered_pools`.
     """
 
     def __init__(self, model: Path, pools: pd.DataFrame) -> None:
@@ -60,8 +60,8 @@ class Watch:
         self.config = MonitorConfig(events=repository, repository=repository, out=repository)
         self.profile = load_profile(repository, model.parent.name, int(model.name), self.config.max_reference_slices)
         self.events = {str(name): events_of(slices) for name, slices in pools.groupby("specimen")}
-        slices = self.profile.traffic_features([event for found in self.events.values() for event in found])
-        self._slices = {str(name): found for name, found in slices.groupby("specimen")}
+        slices = self.profile.traffic_features([event for rows in self.events.values() for event in rows])
+        self._slices = {str(name): rows for name, rows in slices.groupby("specimen")}
         self._window_features = WindowFeatures(self.profile.features)
         sizes = (SLICES,) * self.config.window_specimens
         self.thresholds = calibrate(
@@ -69,21 +69,21 @@ class Watch:
         )
 
     def judge(self, specimens: Specimens) -> Verdict:
-        """Judges the window of these specimens."""
+        """Return the verdict of the window of these specimens."""
         scores = self.scores(specimens)
         usual = np.mean([scores[name] >= USUAL_THRESHOLD for name in SLICE_FEATURES]) >= USUAL_SHARE
         return Verdict(any(scores[name] >= threshold for name, threshold in self.thresholds.items()), bool(usual))
 
     def scores(self, specimens: Specimens) -> dict[str, float]:
-        """Returns the score of each feature."""
+        """Return the score of each feature."""
         window = pd.concat([self._slices[name] for name in specimens], ignore_index=True)
-        found, beside = self._window_features.columns(window)
-        current, reference = window.join(found), self.profile.features.join(beside)
+        rows, beside = self._window_features.columns(window)
+        current, reference = window.join(rows), self.profile.features.join(beside)
         return {name: drift_score(reference[name], current[name]) for name in self.thresholds}
 
 
 def _runs(pools: pd.DataFrame, size: int) -> Iterator[tuple[str, float, list[Run]]]:
-    """Yields the runs of each kind and severity: two windows one after the other."""
+    """Yield the runs of each kind and severity; a run is two consecutive windows."""
     rng = np.random.default_rng(0)
     specimens = pools.groupby("specimen").agg({"kind": "first", "severity": "first", "truth": "first"})
     clean = specimens[specimens["kind"] == "clean"]
@@ -99,7 +99,7 @@ def _runs(pools: pd.DataFrame, size: int) -> Iterator[tuple[str, float, list[Run
 def _mixed(
     pool: pd.DataFrame, clean: pd.DataFrame, number: int, share: float, size: int, rng: np.random.Generator
 ) -> Run:
-    """Mixes specimens of one species into clean ones of the others, in two windows; species take turns."""
+    """Return two windows with a share of specimens of one species among clean ones of others; species rotate."""
     species = sorted(pool["truth"].unique())[number % pool["truth"].nunique()]
     many = int(share * size)
     own = pool.index[pool["truth"] == species].to_numpy(str)
@@ -116,19 +116,19 @@ def _halves(specimens: Specimens) -> Run:
 
 
 def detect(scratch: Path) -> Iterator[Measurement]:
-    """Measures false alarms on clean windows and detection by kind and severity."""
-    model = Path(os.environ["TAXONFLOW_MODEL"]) if "TAXONFLOW_MODEL" in os.environ else _trained(scratch)
+    """Measure false alarms on clean windows, and detection by kind and severity."""
+    model = Path(os.environ["TAXONFLOW_MODEL"]) if "TAXONFLOW_MODEL" in os.environ else _train(scratch)
     pools = answered_pools(model)
     watch = Watch(model, pools)
     yield from _false_alarms(watch, pools)
     accuracies = (pools["truth"] == pools["species"]).groupby([pools["kind"], pools["severity"]]).mean()
     for kind, severity, runs in _runs(pools, watch.config.window_specimens):
-        found = [[watch.judge(window) for window in run] for run in runs]
-        noticed = np.mean([all(verdict.drift for verdict in run) for run in found])
-        usual = np.mean([all(verdict.usual for verdict in run) for run in found])
+        verdicts = [[watch.judge(window) for window in run] for run in runs]
+        detection = np.mean([all(verdict.drift for verdict in run) for run in verdicts])
+        usual = np.mean([all(verdict.usual for verdict in run) for run in verdicts])
         right = f"accuracy {accuracies[kind, severity]:.3f}; " if kind in SEVERITIES else ""
-        bar = right + ("milder than the bar" if severity == {**SEVERITIES, **SHARES}[kind][0] else ">= 0.95")
-        yield Measurement(f"drift-noticed {kind} {severity:g}", float(noticed), "of runs", float(usual), bar=bar)
+        bar = right + ("below the bar" if severity == {**SEVERITIES, **SHARES}[kind][0] else ">= 0.95")
+        yield Measurement(f"drift-detected {kind} {severity:g}", float(detection), "of runs", float(usual), bar=bar)
 
 
 def _false_alarms(watch: Watch, pools: pd.DataFrame) -> Iterator[Measurement]:
@@ -140,12 +140,14 @@ def _false_alarms(watch: Watch, pools: pd.DataFrame) -> Iterator[Measurement]:
     accuracy = (pools["truth"] == pools["species"])[pools["kind"] == "clean"].mean()
     bar = f"accuracy {accuracy:.3f}; <= 0.02 of {CLEAN_WINDOWS}"
     yield Measurement("drift-false-alarms", float(alarms), "of clean windows", float(usual), bar=bar)
-    apart = max(_apart(watch, window) for window in windows[:REAL_WINDOWS])
-    yield Measurement("drift-scores-apart", apart, "from the real judge's", 1e-6, apart / 1e-6, "the same scores")
+    difference = max(_difference(watch, window) for window in windows[:REAL_WINDOWS])
+    yield Measurement(
+        "drift-score-difference", difference, "from the monitor's", 1e-6, difference / 1e-6, "the same scores"
+    )
 
 
-def _apart(watch: Watch, specimens: Specimens) -> float:
-    """Returns how far the monitor's real verdict is from the one of this benchmark, in score or threshold."""
+def _difference(watch: Watch, specimens: Specimens) -> float:
+    """Return the largest difference of a score or threshold between the monitor and this benchmark."""
     from monitoring.drift.detector import evaluate_window
 
     window = window_of([event for name in specimens for event in watch.events[name]])
@@ -158,8 +160,8 @@ def _apart(watch: Watch, specimens: Specimens) -> float:
     )
 
 
-def _trained(scratch: Path) -> Path:
-    """Trains the preset `sample`; returns the folder of the served version."""
+def _train(scratch: Path) -> Path:
+    """Train the preset `sample` and return the folder of the served version."""
     command = [sys.executable, "-m", "pipelines.run", "--preset", "sample", "--out", str(scratch)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return next(iter((scratch / "models").glob("*/1")))

@@ -1,4 +1,4 @@
-"""What the watch costs: the monitor for a large window, the server for the descriptors and the event of a slice."""
+"""Cost of monitoring: the monitor's for a large window, the server's for descriptors and event of a slice."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ MOST_SECONDS, MOST_MIB, MOST_MS = 5.0, 700.0, 2.0
 
 
 def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
-    """Returns described and answered slices whose specimens differ."""
+    """Return slices with descriptors and answers whose specimens differ."""
     from components.shared.images.descriptors import DESCRIPTORS
 
     rng = np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
 
 
 def watch_two_windows(folder: str) -> dict[str, Any]:
-    """Judges two windows and returns the seconds of the second one, for which nothing is left to import."""
+    """Check two windows and return the cost of the second one, for which everything is imported."""
     from components.shared.reference_profile import write_reference
     from monitoring.config import MonitorConfig
     from monitoring.service.monitor import Monitor
@@ -70,17 +70,15 @@ def _window(scratch: Path) -> Iterator[Measurement]:
         f"import json, tests.benchmarks.drift_cost as it; print(json.dumps(it.watch_two_windows({str(scratch)!r})))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    taken = json.loads(run.stdout.splitlines()[-1])
-    unit = f"s for a window of {WINDOW_SLICES} slices, {taken['cpu']:.1f} s of them computing"
+    cost = json.loads(run.stdout.splitlines()[-1])
+    unit = f"s for a window of {WINDOW_SLICES} slices, {cost['cpu']:.1f} s of CPU time"
     bar = "<= 5 s"
-    yield Measurement(
-        "drift-window-seconds", taken["seconds"], unit, MOST_SECONDS, taken["seconds"] / MOST_SECONDS, bar
-    )
-    yield Measurement("drift-window-memory", taken["mib"], "MiB", MOST_MIB, taken["mib"] / MOST_MIB, "<= 700 MB")
+    yield Measurement("drift-window-seconds", cost["seconds"], unit, MOST_SECONDS, cost["seconds"] / MOST_SECONDS, bar)
+    yield Measurement("drift-window-memory", cost["mib"], "MiB", MOST_MIB, cost["mib"] / MOST_MIB, "<= 700 MB")
 
 
 def _slice(scratch: Path) -> Iterator[Measurement]:
-    """Records answered slices as the server does and takes the computing of the thread that writes."""
+    """Record answered slices as the server does, and measure the CPU time of the writing thread."""
     from components.shared.contracts import DriftEvent
     from components.shared.images.decoding import decode_image
     from components.shared.images.segmentation import segment_slice
@@ -91,18 +89,18 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     pixels = segment_slice(decode_image(raw_slice(0, (EDGE, EDGE)), 1))
     embedding = tuple(rng.normal(size=EMBEDDING).tolist())
     recorder = EventRecorder(scratch, print)
-    said = {"model": "forams", "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
-    event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **said)
-    answered = PendingEvent(event, pixels)
+    answer = {"model": "forams", "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
+    event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **answer)
+    slice_answer = PendingEvent(event, pixels)
     for _ in range(ANSWERED):
-        recorder.record(answered)
+        recorder.record(slice_answer)
     began = time.process_time()
     recorder.start()
     recorder.close(60)
-    taken = (time.process_time() - began) / ANSWERED * 1e3
+    cost = (time.process_time() - began) / ANSWERED * 1e3
     assert recorder.dropped == 0
     unit = f"ms for descriptors and event of a slice of {EDGE} px"
-    yield Measurement("drift-slice-cost", taken, unit, MOST_MS, taken / MOST_MS, "<= 2 ms")
+    yield Measurement("drift-slice-cost", cost, unit, MOST_MS, cost / MOST_MS, "<= 2 ms")
 
 
 BENCHMARKS = {"drift-window": _window, "drift-slice": _slice}

@@ -1,6 +1,6 @@
-"""Answered slices of specimens that neither training nor the reference saw, by what is wrong with their scans.
+"""Slices with answers, of specimens that are in neither training nor reference, by the defect of their scans.
 
-Each slice is cut, segmented, described and named once; windows are then drawn from these pools.
+Each slice is cut, segmented, described and classified once; windows are then drawn from these pools.
 """
 
 import dataclasses
@@ -37,18 +37,18 @@ SEVERITIES: dict[str, tuple[float, float, float]] = {
     "contrast": (0.8, 0.6, 0.4),
     "offset": (10, 20, 40),
 }
-"""Artefacts in usual scans (3 is a bad one), voxels in usual ones, contrast as a factor, offset in grey levels."""
+"""Artefacts and voxel size relative to usual scans (3 is a bad one), contrast factor, offset in grey levels."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A specimen and how it is scanned.
+    """A specimen and the defect of its scan.
 
     Attributes:
-        species: of ALL_FORMS.
-        index: of the specimen.
-        kind: a key of SEVERITIES, or `clean`.
-        severity: of it.
+        species: Species of the specimen, one of ALL_FORMS.
+        index: Index of the specimen.
+        kind: Kind of the defect, a key of SEVERITIES, or `clean`.
+        severity: Severity of the defect.
     """
 
     species: str
@@ -58,7 +58,7 @@ class Scan:
 
 
 def scans() -> Iterator[Scan]:
-    """Yields the specimens of all pools; no two pools share one."""
+    """Yield the specimens of all pools; each specimen is in one pool."""
     index = FIRST_INDEX
     for kind, severity, of_species in _conditions():
         for species in UNSEEN_FORMS if kind == "unseen" else FORMS:
@@ -76,33 +76,33 @@ def _conditions() -> Iterator[tuple[str, float, int]]:
 
 
 def sliced(scan: Scan) -> list[dict[str, object]]:
-    """Returns a row for each slice of a scan: what is known of it, its descriptors, and `png` as the predictor's."""
+    """Return a row for each slice of a scan: truth, specimen, defect, descriptors, and the predictor's input `png`."""
     rows = []
-    for raw in _cut(_scanned(scan)):
-        image = segment_slice(_regreyed(decode_image(raw, 1), scan))
-        known = {"truth": scan.species, "specimen": f"{scan.species}-{scan.index}"}
+    for raw in _cut(_scan(scan)):
+        image = segment_slice(_change_grey_values(decode_image(raw, 1), scan))
+        labels = {"truth": scan.species, "specimen": f"{scan.species}-{scan.index}"}
         rows.append(
-            {**known, "kind": scan.kind, "severity": scan.severity, **describe(image), "png": encode_png(image)}
+            {**labels, "kind": scan.kind, "severity": scan.severity, **describe(image), "png": encode_png(image)}
         )
     return rows
 
 
-def _scanned(scan: Scan) -> Phantom:
+def _scan(scan: Scan) -> Phantom:
     strengths = {scan.kind: scan.severity} if scan.kind in Artefacts.model_fields else {}
     specimen = make_specimen(scan.species, scan.index, EDGE, SEED, Artefacts(**strengths))
     return _coarser(specimen, scan.severity) if scan.kind == "coarser" else specimen
 
 
 def _coarser(specimen: Phantom, factor: float) -> Phantom:
-    """Scans with voxels that are so many times as wide, each the mean of what it covers."""
-    averaged = ndimage.uniform_filter(specimen.volume.astype(np.float32), round(factor), mode="nearest")
-    volume = np.round(ndimage.zoom(averaged, 1 / factor, order=1, grid_mode=True, mode="nearest")).astype(np.uint8)
+    """Return the specimen scanned with voxels wider by a factor, each the mean of the voxels that it covers."""
+    means = ndimage.uniform_filter(specimen.volume.astype(np.float32), round(factor), mode="nearest")
+    volume = np.round(ndimage.zoom(means, 1 / factor, order=1, grid_mode=True, mode="nearest")).astype(np.uint8)
     affine = specimen.affine @ np.diag([factor, factor, factor, 1.0])
     return dataclasses.replace(specimen, volume=volume, mask=volume > 0, affine=affine)
 
 
 def _cut(specimen: Phantom) -> list[bytes]:
-    """Cuts by the ingest step's own work."""
+    """Cut slices with the function of the ingest step."""
     with tempfile.TemporaryDirectory() as folder:
         write_specimen(Path(folder), specimen, "volumes")
         path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
@@ -112,8 +112,8 @@ def _cut(specimen: Phantom) -> list[bytes]:
         return [row["png"] for _, _, row in interleave([part])]
 
 
-def _regreyed(image: Pixels, scan: Scan) -> Pixels:
-    """Changes the grey values of a raw slice, as another export from the scanner would."""
+def _change_grey_values(image: Pixels, scan: Scan) -> Pixels:
+    """Change the grey values of a raw slice like a different export from the scanner."""
     if scan.kind == "contrast":
         return np.round(image.mean() + scan.severity * (image - image.mean())).astype(np.uint8)
     if scan.kind == "offset":
@@ -122,13 +122,13 @@ def _regreyed(image: Pixels, scan: Scan) -> Pixels:
 
 
 def answered_pools(model: Path) -> pd.DataFrame:
-    """Makes the pools and names every slice with a served model.
+    """Generate the pools and classify every slice with a served model.
 
     Args:
-        model: folder of the SavedModel, `<repository>/<name>/<version>`.
+        model: Folder of the SavedModel, `<repository>/<name>/<version>`.
 
     Returns:
-        A row for each slice: `kind`, `severity`, `truth`, and what a drift event holds.
+        A row for each slice: `kind`, `severity`, `truth`, and the fields of a drift event.
     """
     slices = pd.DataFrame([row for _, rows in map_in_order(sliced, scans()) for row in rows])
     return slices.drop(columns="png").join(_answers(model, slices["png"].to_list()))
@@ -140,8 +140,8 @@ def _answers(model: Path, images: list[bytes]) -> pd.DataFrame:
     answer = tf.saved_model.load(str(model)).signatures["serving_default"]
     parts = []
     for start in range(0, len(images), 256):
-        found = answer(image_bytes=tf.constant(images[start : start + 256]))
-        parts.append({name: value.numpy() for name, value in found.items()})
+        outputs = answer(image_bytes=tf.constant(images[start : start + 256]))
+        parts.append({name: value.numpy() for name, value in outputs.items()})
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return pd.DataFrame(
         {

@@ -1,6 +1,6 @@
-"""Evaluation of many slices by three networks: memory must not grow with the slices, and the networks take the time.
+"""Evaluation of many slices by three networks: the memory must not grow, and the networks dominate the time.
 
-With fewer slices what does not grow with them, the export of the model above all, weighs more.
+With fewer slices the constant costs, above all the export of the model, have a larger share.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ KEPT_BYTES = 4 * 12 * 3 + 400
 
 
 def evaluate_many(scratch: Path) -> Iterator[Measurement]:
-    """Measures the share of the networks and the growth of the memory."""
+    """Measure the networks' share of the time, and the growth of the memory."""
     small, large = measure(scratch, FEW, EDGE), measure(scratch, MANY, EDGE)
     yield Measurement("evaluate-seconds", large.seconds, f"s for {MANY} slices x 3 networks")
     share = large.network_seconds / large.seconds
     bar = f"at least {BAR_SHARE}"
     yield Measurement("evaluate-share-of-networks", share, "share of the time", BAR_SHARE, share / BAR_SHARE, bar)
     growth = (large.peak_mib - small.peak_mib) * 2**20 / (MANY - FEW)
-    bar = "what is kept of a slice: no picture, no embedding"
+    bar = "the bytes kept of a slice: no image, no embedding"
     yield Measurement("evaluate-memory-growth", growth, "bytes a slice", KEPT_BYTES, growth / KEPT_BYTES, bar)
     yield Measurement("evaluate-peak-memory", large.peak_mib, f"MiB for {MANY} slices", small.peak_mib)
 

@@ -1,7 +1,7 @@
-"""Evaluates a made-up set of slices in a process of its own and prints what it took, as JSON.
+"""Evaluation of generated slices in a process of its own, which prints time and memory as JSON.
 
 `python -m tests.benchmarks.evaluation_run FOLDER SLICES EDGE`: half of the slices are for validation, half for test;
-three networks with random weights answer.
+three networks have random weights.
 """
 
 import json
@@ -19,13 +19,13 @@ _DIFFERENT_SLICES, _TRAINING_SLICES = 240, 1200
 
 @dataclass(frozen=True)
 class Spent:
-    """What an evaluation took.
+    """Time and memory of an evaluation.
 
     Attributes:
-        slices: of validation and test together.
-        seconds: wall time of the evaluation, imports left out.
-        network_seconds: of these, what the networks took.
-        peak_mib: largest resident memory of the process in MiB.
+        slices: Number of slices of validation and test together.
+        seconds: Wall time of the evaluation without imports.
+        network_seconds: Time of the networks in it.
+        peak_mib: Largest resident memory of the process in MiB.
     """
 
     slices: int
@@ -35,18 +35,18 @@ class Spent:
 
 
 def measure(folder: Path, slices: int, edge: int) -> Spent:
-    """Runs an evaluation in a process of its own."""
+    """Run an evaluation in a process of its own."""
     import subprocess
 
     command = [sys.executable, "-m", "tests.benchmarks.evaluation_run", str(folder), str(slices), str(edge)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return Spent(**json.loads(done.stdout.splitlines()[-1]))
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(result.stderr[-2000:])
+    return Spent(**json.loads(result.stdout.splitlines()[-1]))
 
 
 def make_slices(folder: Path, slices: int, edge: int) -> None:
-    """Writes a data set of discs with noise, half validation and half test, and some to train on."""
+    """Write a data set of discs with noise: half validation, half test, and some training slices."""
     import cv2
     import numpy as np
 
@@ -56,13 +56,13 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
     from components.shared.slices import Slice, SlicesWriter
 
     rng = np.random.default_rng(0)
-    pngs, described = [], []
+    pngs, descriptors = [], []
     for number in range(_DIFFERENT_SLICES):
         image = np.zeros((edge, edge), np.uint8)
         cv2.circle(image, (edge // 2, edge // 2), edge // 6 + number % (edge // 4), 200, -1)
         image = np.where(image > 0, rng.integers(1, 256, image.shape, np.uint8), image)
         pngs.append(encode_png(image))
-        described.append(describe(image))
+        descriptors.append(describe(image))
     classes = tuple(f"species-{number:02d}" for number in range(SPECIES))
     folder.mkdir(parents=True)
     with SlicesWriter(folder, classes) as writer:
@@ -71,7 +71,7 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
             species = classes[number // 2 % SPECIES]
             specimen = f"{species}-{split}-{number // 2 // SPECIES % SPECIMENS}"
             kind = number % _DIFFERENT_SLICES
-            writer.add(Slice(f"{number:07d}", species, specimen, split, "x", 0.3, 0.0, described[kind], pngs[kind]))
+            writer.add(Slice(f"{number:07d}", species, specimen, split, "x", 0.3, 0.0, descriptors[kind], pngs[kind]))
         info = SlicesInfo(
             classes=classes,
             image_size=edge,
@@ -85,7 +85,7 @@ def make_slices(folder: Path, slices: int, edge: int) -> None:
 
 
 def make_members(folder: Path, edge: int) -> list[Path]:
-    """Writes untrained backbones with their cards."""
+    """Write untrained backbones with their cards."""
     from components.shared.contracts import BackboneCard
     from components.train.backbones.build import build_backbone
     from components.train.backbones.registry import InputSpec
@@ -113,7 +113,7 @@ def make_members(folder: Path, edge: int) -> list[Path]:
 
 
 def main() -> None:
-    """Makes the slices and the networks, evaluates, and prints what that took."""
+    """Generate slices and networks, evaluate, and print time and memory."""
     from components.evaluate.config import EvaluationConfig
     from components.evaluate.evaluation import evaluate_models
     from components.evaluate.report.writer import write_report
@@ -122,13 +122,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         make_slices(Path(scratch) / "slices", slices, edge)
         members = make_members(Path(scratch) / "members", edge)
-        config, began = EvaluationConfig(name="made-up"), time.perf_counter()
+        config, start = EvaluationConfig(name="made-up"), time.perf_counter()
         evaluation = evaluate_models(Path(scratch) / "slices", members, Path(scratch) / "served", config)
-        write_report(Path(scratch) / "report", evaluation.findings, evaluation.images)
-        seconds = time.perf_counter() - began
+        write_report(Path(scratch) / "report", evaluation.findings, evaluation.pictures)
+        seconds = time.perf_counter() - start
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    spent = {"seconds": seconds, "network_seconds": evaluation.network_seconds, "peak_mib": peak_mib}
-    print(json.dumps({"slices": slices, **spent}))
+    cost = {"seconds": seconds, "network_seconds": evaluation.network_seconds, "peak_mib": peak_mib}
+    print(json.dumps({"slices": slices, **cost}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The measured figures as one table; `make figures` calls `python -m tests.benchmarks.figures benchmarks.json`."""
+"""The table of all figures: `make figures` calls `python -m tests.benchmarks.figures benchmarks.json`."""
 
 import json
 import os
@@ -10,29 +10,29 @@ from typing import Any
 TABLE = Path(__file__).with_name("FIGURES.md")
 HEAD = """# Measured figures
 
-`make figures` measured all of them in one go on one machine ({machine}), on synthetic
-specimens and photographs. A ratio compares ours with the reference of the same run; a bar says what it has to reach.
+`make figures` measured all figures in one run on one machine ({machine}), on synthetic
+specimens and photographs. The ratio is to the reference of the same run; the bar is the required value.
 
-| benchmark | ours | reference | ratio | unit; bar |
+| benchmark | Taxonflow | reference | ratio | unit; bar |
 |---|---:|---:|---:|---|
 """
 
 
 def machine() -> str:
-    """Returns the processor's name and how many cores there are."""
+    """Return the processor's name and the number of cores."""
     cpu = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.exists() else None
-    return f"{os.cpu_count()} cores of {named[1] if named else 'an unnamed processor'}, no GPU"
+    match = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.exists() else None
+    return f"{os.cpu_count()} cores of {match[1] if match else 'an unnamed processor'}, no GPU"
 
 
 def row(figure: dict[str, Any]) -> str:
-    """Writes one measurement as a row of the table."""
+    """Return a measurement as a row of the table."""
     cells = ["" if figure[key] is None else f"{figure[key]:.4g}" for key in ("value", "reference", "ratio")]
     return "| " + " | ".join([figure["name"], *cells, f"{figure['unit']}; {figure['bar']}".strip("; ")]) + " |\n"
 
 
 def main() -> int:
-    """Writes the table of a `benchmarks.json` into the tree."""
+    """Write the table of a `benchmarks.json` to FIGURES.md."""
     figures = json.loads(Path(sys.argv[1]).read_text())
     TABLE.write_text(HEAD.format(machine=machine()) + "".join(map(row, figures)))
     print(f"written to {TABLE}")

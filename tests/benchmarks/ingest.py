@@ -1,7 +1,7 @@
-"""How fast volumes become slices, beside a script that rotates them.
+"""Speed of cutting volumes into slices, compared with a script that rotates the volumes.
 
-Each side runs in a process of its own. `ingest-published-schedule` counts the start of the workers; beside the rotating
-reference both sides have done a volume before, so that work is compared and not what is imported.
+Each side runs in a process of its own. `ingest-published-schedule` includes the start of the workers; in the
+comparison with the rotating reference both sides have cut a volume before, so that imports are not measured.
 """
 
 import json
@@ -23,52 +23,52 @@ from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.rotating_reference import ORIENTATIONS, RotatingJob, cut_by_rotating
 
 PUBLISHED_SLICES_PER_SECOND = 2.4
-"""The published script with the same volumes and quota on two cores."""
+"""Speed of the published script with the same volumes and quota on two cores."""
 SPECIES, SPECIMENS, QUOTA = ("Fallotia", "Coskinolina", "Baculogypsina"), 6, 300
 REPEATS = 3
 
 
 def step_seconds(volumes: Path, scratch: Path) -> list[float]:
-    """Runs the whole ingest step some times and returns the seconds of each; the first one starts the workers."""
+    """Return the seconds of several runs of the whole ingest step; the first one starts the workers."""
     config = IngestConfig.checked(image_size=224, slices_per_species=QUOTA, planes="published", seed=0)
     seconds = []
     for number in range(REPEATS):
-        started = time.perf_counter()
-        made = make_dataset(volumes, scratch / str(number), config)
-        seconds.append(time.perf_counter() - started)
-        assert made.metrics()["slices"] == QUOTA * len(SPECIES)
+        start = time.perf_counter()
+        dataset = make_dataset(volumes, scratch / str(number), config)
+        seconds.append(time.perf_counter() - start)
+        assert dataset.metrics()["slices"] == QUOTA * len(SPECIES)
     return seconds
 
 
 def cutting_seconds(volumes: Path, scratch: Path, quota: int) -> list[float]:
-    """Cuts each volume of a folder some times and returns the seconds of each."""
+    """Return the seconds of cutting each volume of a folder, for several repetitions."""
     scratch.mkdir()
     files = sorted(volumes.rglob("*.nii*"))
     jobs = [SliceJob(file.name, file, scratch / file.stem, quota, "published", 224, 0) for file in files]
     seconds = []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        start = time.perf_counter()
         results = map_in_order(cut_volume, jobs, min(2, len(jobs)), "components.ingest.preload")
         assert [result.slices for _, result in results] == [quota] * len(jobs)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.perf_counter() - start)
     return seconds
 
 
 def rotating_seconds(volumes: Path, scratch: Path, quota: int, orientations: int) -> list[float]:
-    """Cuts each volume of a folder by rotating it, with as many processes, and returns the seconds."""
+    """Return the seconds of cutting each volume of a folder by rotating it, with the same number of processes."""
     files = sorted(volumes.rglob("*.nii*"))
     jobs = [RotatingJob(file, scratch / file.stem, quota, orientations) for file in files]
     workers = min(2, len(jobs))
     if orientations < len(ORIENTATIONS):
-        return [sum(scaled for _, scaled in map_in_order(cut_by_rotating, jobs, workers)) / workers]
+        return [sum(seconds_of_job for _, seconds_of_job in map_in_order(cut_by_rotating, jobs, workers)) / workers]
     list(map_in_order(cut_by_rotating, [RotatingJob(files[0], scratch / "before", quota, 1)] * 1, workers))
-    started = time.perf_counter()
+    start = time.perf_counter()
     list(map_in_order(cut_by_rotating, jobs, workers))
-    return [time.perf_counter() - started]
+    return [time.perf_counter() - start]
 
 
-def apart(work: Callable[..., list[float]], *arguments: object) -> list[float]:
-    """Calls a function of this module in a process of its own."""
+def in_own_process(work: Callable[..., list[float]], *arguments: object) -> list[float]:
+    """Call a function of this module in a process of its own."""
     call = ", ".join(repr(str(value) if isinstance(value, Path) else value) for value in arguments)
     program = f"import json, tests.benchmarks.ingest as it; print(json.dumps(it.call('{work.__name__}', {call})))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -76,7 +76,7 @@ def apart(work: Callable[..., list[float]], *arguments: object) -> list[float]:
 
 
 def call(name: str, *arguments: object) -> list[float]:
-    """Calls a function of this module by name; texts are paths."""
+    """Call a function of this module by name; strings are paths."""
     return list(globals()[name](*(Path(value) if isinstance(value, str) else value for value in arguments)))
 
 
@@ -84,14 +84,16 @@ def _published_schedule(scratch: Path) -> Iterator[Measurement]:
     volumes = scratch / "phantoms"
     config = PhantomConfig(specimens_per_species=SPECIMENS, unseen_per_species=0, size=96, species=SPECIES)
     generate_phantoms(volumes, config)
-    before = apart(step_seconds, volumes, scratch / "before")
-    rotating = apart(rotating_seconds, volumes / "volumes", scratch / "rotated", QUOTA // SPECIMENS, len(ORIENTATIONS))
-    after = apart(step_seconds, volumes, scratch / "after")
+    before = in_own_process(step_seconds, volumes, scratch / "before")
+    rotation = in_own_process(
+        rotating_seconds, volumes / "volumes", scratch / "rotated", QUOTA // SPECIMENS, len(ORIENTATIONS)
+    )
+    after = in_own_process(step_seconds, volumes, scratch / "after")
     slices, name = QUOTA * len(SPECIES), "ingest-published-schedule"
     rate = slices / min(before[0], after[0])
-    published = PUBLISHED_SLICES_PER_SECOND
-    yield Measurement(name, rate, "slices/s", published, rate / published, ">= 240 slices/s")
-    rate, reference = slices / min(*before[1:], *after[1:]), slices / rotating[0]
+    published_rate = PUBLISHED_SLICES_PER_SECOND
+    yield Measurement(name, rate, "slices/s", published_rate, rate / published_rate, ">= 240 slices/s")
+    rate, reference = slices / min(*before[1:], *after[1:]), slices / rotation[0]
     yield Measurement("ingest-rotating-96", rate, "slices/s", reference, rate / reference, "ratio >= 12")
 
 
@@ -99,10 +101,10 @@ def _large_volumes(scratch: Path, edge: int, count: int, quota: int, bar: str) -
     volumes = scratch / "volumes"
     for number in range(count):
         write_large_phantom(volumes / f"{number}.nii", edge, "uint8", number)
-    ours = apart(cutting_seconds, volumes, scratch / "cut", quota)
-    rotating = apart(rotating_seconds, volumes, scratch / "rotated", quota, 3)
-    ours += apart(cutting_seconds, volumes, scratch / "cut-after", quota)
-    rate, reference = count * quota / min(ours), count * quota / rotating[0]
+    ours = in_own_process(cutting_seconds, volumes, scratch / "cut", quota)
+    rotation = in_own_process(rotating_seconds, volumes, scratch / "rotated", quota, 3)
+    ours += in_own_process(cutting_seconds, volumes, scratch / "cut-after", quota)
+    rate, reference = count * quota / min(ours), count * quota / rotation[0]
     yield Measurement(f"ingest-rotating-{edge}", rate, "slices/s", reference, rate / reference, bar)
 
 

@@ -1,4 +1,4 @@
-"""How well the specimen is found in its volume: Dice's overlap with the phantoms' truth."""
+"""Quality of the specimen mask of a volume: Dice coefficient with the phantoms' truth."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,18 +16,20 @@ SPECIMENS, EDGE = 3, 64
 
 
 def dice(species: str, number: int, edge: int) -> float:
-    """Returns the overlap of a phantom's mask with the truth, with CT artefacts of default strength, 0..1."""
-    made = make_specimen(species, number, edge, 0, Artefacts())
-    grey, truth = np.ascontiguousarray(made.volume.T), made.mask.T
-    mask = find_specimen(Volume(grey, np.array(made.zooms[::-1]), float(grey.min()), float(grey.max()), "")).mask
+    """Return the Dice coefficient of a phantom's mask and the truth, with CT artefacts of default strength, 0..1."""
+    specimen = make_specimen(species, number, edge, 0, Artefacts())
+    grey, truth = np.ascontiguousarray(specimen.volume.T), specimen.mask.T
+    mask = find_specimen(Volume(grey, np.array(specimen.zooms[::-1]), float(grey.min()), float(grey.max()), "")).mask
     return 2 * int((mask & truth).sum()) / int(mask.sum() + truth.sum())
 
 
 def _overlap_with_truth(_scratch: Path) -> Iterator[Measurement]:
-    found = {species: [dice(species, number, EDGE) for number in range(SPECIMENS)] for species in FORMS}
-    every = [value for values in found.values() for value in values]
+    overlaps = {species: [dice(species, number, EDGE) for number in range(SPECIMENS)] for species in FORMS}
+    every = [value for values in overlaps.values() for value in values]
     yield Measurement("mask", float(np.mean(every)), "mean Dice of the twelve forms", bar=">= 0.95")
-    yield Measurement("mask of the worst form", min(float(np.mean(values)) for values in found.values()), "mean Dice")
+    yield Measurement(
+        "mask of the worst form", min(float(np.mean(values)) for values in overlaps.values()), "mean Dice"
+    )
 
 
 BENCHMARKS = {"mask": _overlap_with_truth}

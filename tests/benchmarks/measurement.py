@@ -1,4 +1,4 @@
-"""What a benchmark reports, and how a pair of functions is timed."""
+"""The result of a benchmark, and functions that measure time."""
 
 import time
 from collections.abc import Callable
@@ -9,15 +9,15 @@ _PAUSE_S, _IDLE_SHARE = 0.25, 0.05
 
 @dataclass(frozen=True)
 class Measurement:
-    """One figure beside its reference, both taken in the same run.
+    """A figure and its reference, both measured in the same run.
 
     Attributes:
-        name: of the benchmark, with the case after a space.
-        value: ours.
-        unit: of both.
-        reference: theirs, or the bound that a measured quantity must keep; None where there is none.
-        ratio: how many times better than the reference, or the share of the bound that is used.
-        bar: what the ratio or the value has to reach, in words.
+        name: Name of the benchmark, with the case after a space.
+        value: Taxonflow's figure.
+        unit: Unit of value and reference.
+        reference: The other program's figure, or the bound of the quantity; None for neither.
+        ratio: Ratio of value and reference, or the used share of the bound.
+        bar: Required ratio or value, in words.
     """
 
     name: str
@@ -29,17 +29,17 @@ class Measurement:
 
 
 def fastest_seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """Returns the least of several times, which other processes disturb least."""
-    taken = []
+    """Return the smallest of several times, which is the least disturbed by other processes."""
+    times = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        start = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def wait_until_idle() -> None:
-    """Waits until threads of this process have filled their buffers, which would else compete with what is timed."""
+    """Wait until the threads of this process have filled their buffers and no longer use the CPU."""
     before = -1.0
     while (now := time.process_time()) - before > _IDLE_SHARE * _PAUSE_S:
         before = now

@@ -1,7 +1,7 @@
-"""How much memory cutting a volume takes, and how the time of a slice depends on the volume's size.
+"""Memory of cutting a volume, and the time of a slice by the volume's size.
 
-A process of its own cuts a small volume first, so that what is imported and loaded belongs to the baseline; memory is
-its resident set at most, file pages included, over the bytes of the volume as it is stored.
+A process of its own cuts a small volume first, so that imports belong to the baseline. The figure is the growth of its
+peak resident memory, file pages included, relative to the bytes of the stored volume.
 """
 
 import json
@@ -24,7 +24,7 @@ SLICES = 20
 
 
 def cut_and_report(small: str, large: str, part: str) -> dict[str, Any]:
-    """Cuts two volumes of the same type and returns what the second one took."""
+    """Cut two volumes of the same type and return the memory of the second one."""
     _cut(Path(small), Path(part), SLICES)
     baseline = _most_resident_bytes()
     _cut(Path(large), Path(part), SLICES)
@@ -32,10 +32,10 @@ def cut_and_report(small: str, large: str, part: str) -> dict[str, Any]:
 
 
 def _cut(volume: Path, part: Path, quota: int) -> float:
-    started = time.process_time()
+    start = time.process_time()
     result = cut_volume(SliceJob(volume.name, volume, part, quota, "published", 224, 0))
     assert result.slices == quota, result.refusal
-    return time.process_time() - started
+    return time.process_time() - start
 
 
 def _most_resident_bytes() -> int:
@@ -50,9 +50,9 @@ def _memory(scratch: Path, edge: int, dtype: str, suffix: str, bar: float) -> It
     program = f"import json, tests.benchmarks.memory as it; print(json.dumps(it.cut_and_report({arguments})))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     volume = edge**3 * np.dtype(dtype).itemsize
-    taken = json.loads(run.stdout)["bytes"]
+    cost = json.loads(run.stdout)["bytes"]
     name = f"memory {edge} voxels wide, {dtype}, {suffix[1:]}"
-    yield Measurement(name, taken / 2**20, "MiB", volume / 2**20, taken / volume, f"<= {bar:g} times the volume")
+    yield Measurement(name, cost / 2**20, "MiB", volume / 2**20, cost / volume, f"<= {bar:g} times the volume")
 
 
 def _memory_of_gzip(scratch: Path) -> Iterator[Measurement]:
@@ -61,13 +61,13 @@ def _memory_of_gzip(scratch: Path) -> Iterator[Measurement]:
 
 
 def _time_of_a_slice(scratch: Path) -> Iterator[Measurement]:
-    """Compares the time of a slice in volumes of different sizes without reading and masking."""
-    taken = {}
+    """Compare the time of a slice in volumes of different sizes, without reading and masking."""
+    cost = {}
     for edge in (96, 256):
         volume = write_large_phantom(scratch / f"{edge}.nii", edge, "uint8")
         few, many = (min(_cut(volume, scratch / "part", quota) for _ in range(3)) for quota in (20, 420))
-        taken[edge] = (many - few) / 400 * 1e3
-    yield Measurement("ingest-slice-256", taken[256], "ms", taken[96], taken[256] / taken[96], "like that of 96 voxels")
+        cost[edge] = (many - few) / 400 * 1e3
+    yield Measurement("ingest-slice-256", cost[256], "ms", cost[96], cost[256] / cost[96], "about that of 96 voxels")
 
 
 BENCHMARKS = {

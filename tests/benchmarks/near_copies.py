@@ -1,4 +1,4 @@
-"""Are rescans under other names found, and no two different specimens joined?"""
+"""Detection of rescans under other names, and wrongly joined specimens."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,11 +23,11 @@ SHIFT_VOXELS, SCALING, OFFSETS = 4, 0.02, (-15.0, 30.0)
 
 
 def rescan(specimen: Phantom, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Scans a phantom again: shifted by a few voxels, 2 % larger or smaller, with new noise and another grey offset.
+    """Return a second scan of a phantom: shifted by a few voxels, scaled by 2 %, with new noise and grey offset.
 
     Args:
-        specimen: as it was scanned.
-        rng: draws the differences.
+        specimen: First scan of the specimen.
+        rng: Generator of the differences.
 
     Returns:
         uint8 [X, Y, Z] with a wider margin.
@@ -37,13 +37,13 @@ def rescan(specimen: Phantom, rng: np.random.Generator) -> NDArray[np.uint8]:
     scale = 1 + SCALING * rng.choice([-1, 1])
     middle = (np.array(grey.shape) - 1) / 2
     shift = rng.integers(-SHIFT_VOXELS, SHIFT_VOXELS + 1, 3)
-    moved = affine_transform(grey, np.eye(3) / scale, middle - (middle + shift) / scale, order=1, mode="nearest")
-    noisy = add_noise(moved, 1.0, rng) + np.float32(rng.uniform(*OFFSETS))
+    shifted_grey = affine_transform(grey, np.eye(3) / scale, middle - (middle + shift) / scale, order=1, mode="nearest")
+    noisy = add_noise(shifted_grey, 1.0, rng) + np.float32(rng.uniform(*OFFSETS))
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
 def write_scans(folder: Path, size: int, seed: int = 0) -> Iterator[Scan]:
-    """Writes SPECIMENS phantoms of all twelve species and rescans of every fourth under another name."""
+    """Write SPECIMENS phantoms of all twelve species, and rescans of every fourth one under another name."""
     each = SPECIMENS // len(FORMS)
     for number in range(SPECIMENS):
         species = list(FORMS)[number // each]
@@ -55,7 +55,7 @@ def write_scans(folder: Path, size: int, seed: int = 0) -> Iterator[Scan]:
 
 
 def count_found(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tuple[int, int]:
-    """Returns how many rescans were joined with their originals, and how many groups hold anything else."""
+    """Return the number of rescans joined with their originals, and of groups with other members."""
     scans = list(write_scans(folder, size, seed))
     jobs = [SliceJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
     results = map_in_order(cut_volume, jobs, workers, "components.ingest.preload")
@@ -72,9 +72,9 @@ def _write(folder: Path, specimen: Phantom, name: str, volume: NDArray[np.uint8]
 
 
 def near_copies(scratch: Path) -> Iterable[Measurement]:
-    """Counts the rescans found among different specimens."""
-    found, wrong = count_found(scratch, SIZE)
-    yield Measurement("ingest-near-copies found", found, "rescans", RESCANS, found / RESCANS, f">= 22 of {RESCANS}")
+    """Count the rescans detected among different specimens."""
+    hits, wrong = count_found(scratch, SIZE)
+    yield Measurement("ingest-near-copies found", hits, "rescans", RESCANS, hits / RESCANS, f">= 22 of {RESCANS}")
     yield Measurement("ingest-near-copies wrongly joined", wrong, "groups", 0, None, f"0 among {SPECIMENS} specimens")
 
 

@@ -1,7 +1,7 @@
-"""What weights of classes, knowledge of other species and a second stage are worth on unevenly many photographs.
+"""Effect of class weights, transfer from other species, and a second phase on imbalanced photographs.
 
-Synthetic fishes: one half of the species teach a network what fishes look like; the other half, 9 times more of the
-most frequent than of the rarest, are to be told apart. All test photographs are of other specimens, as many of each.
+Synthetic fishes: a network is pretrained on one half of the species and classifies the other half, with 9 times more
+photographs of the most frequent species than of the rarest. The test split has other specimens, equally many of each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,28 +34,28 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """Test figures of one training: accuracy, F1 of the rarest species."""
+    """Accuracy, and F1 of the rarest species, on the test split after one training."""
 
     accuracy: float
     rarest_f1: float
 
 
 def photo_recipes(scratch: Path) -> Iterator[Measurement]:
-    """Trains by each recipe for each seed, and compares them two by two."""
-    found: dict[str, list[Outcome]] = {name: [] for name in RECIPES}
+    """Train with each recipe for each seed, and compare the recipes in pairs."""
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in RECIPES}
     for seed in SEEDS:
         folder = scratch / str(seed)
-        taught, asked = write_halves(folder, seed)
+        taught, species_set = write_halves(folder, seed)
         teacher = _train(taught, folder / "teacher", {}, seed) / "model.keras"
         for name, recipe in RECIPES.items():
             start = {"weights": str(teacher)} if "frozen_epochs" in recipe else {}
-            found[name].append(_tested(asked, _train(asked, folder / name, recipe | start, seed)))
+            outcomes[name].append(_tested(species_set, _train(species_set, folder / name, recipe | start, seed)))
     for better, reference, what in COMPARED:
-        yield from _compared(what, found[better], found[reference])
+        yield from _compared(what, outcomes[better], outcomes[reference])
 
 
 def write_halves(folder: Path, seed: int) -> tuple[Path, Path]:
-    """Makes photographs and of them two data sets: of the species that teach, and of those that are asked about."""
+    """Generate photographs and two data sets: of the species for pretraining, and of those for classification."""
     from components.ingest.config import IngestConfig
     from components.ingest.dataset import make_dataset
     from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
@@ -69,14 +69,14 @@ def write_halves(folder: Path, seed: int) -> tuple[Path, Path]:
     for half in ("taught", "asked"):
         species = list(FISHES)[half == "asked" :: 2]
         _write_manifest(folder, half, species)
-        cutting = IngestConfig.checked(image_size=EDGE, slices_per_species=10_000, planes="random", seed=seed)
-        make_dataset(folder / f"{half}.csv", folder / half, cutting)
+        config = IngestConfig.checked(image_size=EDGE, slices_per_species=10_000, planes="random", seed=seed)
+        make_dataset(folder / f"{half}.csv", folder / half, config)
         halves.append(folder / half)
     return halves[0], halves[1]
 
 
 def _write_manifest(folder: Path, half: str, species: Sequence[str]) -> None:
-    """Lists the photographs of some species: uneven ones to train and validate, even ones to test."""
+    """Write a manifest of some species: imbalanced for training and validation, balanced for the test."""
     tables = []
     for name in ("uneven", "even"):
         table = pd.read_csv(folder / name / "manifest.csv", keep_default_na=False)
@@ -103,17 +103,17 @@ def _tested(slices: Path, model: Path) -> Outcome:
     info = read_info(slices)
     truth = read_split(slices, info, "test").labels
     members = {NETWORK: load_member(model, info)}
-    said = predict_split(slices, "test", members, len(truth), model)[NETWORK].logits.argmax(axis=1)
-    trained = {count.species: count.slices for count in info.counts if count.split == "train"}
-    rarest = info.classes.index(min(trained, key=trained.__getitem__))
-    return Outcome(float((said == truth).mean()), f1_of(said == rarest, truth == rarest))
+    predictions = predict_split(slices, "test", members, len(truth), model)[NETWORK].logits.argmax(axis=1)
+    model = {count.species: count.slices for count in info.counts if count.split == "train"}
+    rarest = info.classes.index(min(model, key=model.__getitem__))
+    return Outcome(float((predictions == truth).mean()), f1_of(predictions == rarest, truth == rarest))
 
 
 def _compared(what: str, better: Sequence[Outcome], reference: Sequence[Outcome]) -> Iterator[Measurement]:
     for figure, field in (("accuracy", "accuracy"), ("rarest species' F1", "rarest_f1")):
-        first, second = (np.mean([getattr(outcome, field) for outcome in found]) for found in (better, reference))
+        first, second = (np.mean([getattr(outcome, field) for outcome in outcomes]) for outcomes in (better, reference))
         name, ratio = f"photo-recipes {what}, {figure}", float(first / second) if second else None
-        yield Measurement(name, float(first), "share", float(second), ratio, "with it beside without it")
+        yield Measurement(name, float(first), "share", float(second), ratio, "with it, compared with without it")
 
 
 BENCHMARKS = {"photo-recipes": photo_recipes}

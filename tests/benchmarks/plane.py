@@ -1,4 +1,4 @@
-"""How fast a plane is read out of a volume, beside scipy, and how far both differ."""
+"""Speed of sampling a plane of a volume, compared with scipy, and the difference of both."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ Place = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int
 
 
 def scipy_plane(volume: NDArray[np.uint8], place: Place, outside: float) -> NDArray[np.float32]:
-    """Interpolates a plane with `scipy.ndimage.map_coordinates`."""
+    """Interpolate a plane with `scipy.ndimage.map_coordinates`."""
     corner, down, across, edge = place
     rows, columns = np.arange(edge)[None, :, None], np.arange(edge)[None, None, :]
     grid = corner[:, None, None] + rows * down[:, None, None] + columns * across[:, None, None]

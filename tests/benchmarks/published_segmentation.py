@@ -1,4 +1,4 @@
-"""The published segmentation of a slice (arXiv 2512.00912) with scikit-image, and slices whose true mask is known."""
+"""The published segmentation of a slice (arXiv 2512.00912) with scikit-image, and slices with known masks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ SMALLEST_COVERAGE = 0.02
 
 @dataclass(frozen=True)
 class KnownSlice:
-    """A slice, uint8 [224, 224], and where the specimen's material truly is, bool [224, 224]."""
+    """A slice, uint8 [224, 224], and the true mask of the specimen's material, bool [224, 224]."""
 
     image: NDArray[np.uint8]
     truth: NDArray[np.bool_]
 
 
 def published_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Finds the specimen as published: 3x3 Gaussian blur, Otsu's threshold, then `published_shape`."""
-    blurred = cv2.GaussianBlur(image, (3, 3), 0)
-    return published_shape(blurred > threshold_otsu(blurred))
+    """Return the published mask: 3x3 Gaussian blur, Otsu's threshold, then `published_shape`."""
+    smooth = cv2.GaussianBlur(image, (3, 3), 0)
+    return published_shape(smooth > threshold_otsu(smooth))
 
 
 def published_shape(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Takes objects of < 200 px out, fills holes of < 100 px, closes with a disk of 2, keeps the largest object."""
+    """Remove objects of < 200 px, fill holes of < 100 px, close with a disk of 2, keep the largest object."""
     objects = remove_small_objects(bright, max_size=199)
     labels = label(closing(remove_small_holes(objects, max_size=99), disk(2)))
     sizes = np.bincount(labels.ravel())
@@ -46,17 +46,17 @@ def published_shape(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def known_slices(species: str, number: int, size: int, slices: int) -> Iterator[KnownSlice]:
-    """Yields slices of the published schedule through a phantom with CT artefacts of default strength.
+    """Yield slices of the published schedule through a phantom with CT artefacts of default strength.
 
     Args:
-        species: one of the twelve forms.
-        number: of the specimen.
-        size: edge of the scanned cube, voxels.
-        slices: how many.
+        species: One of the twelve forms.
+        number: Index of the specimen.
+        size: Edge of the scanned cube in voxels.
+        slices: Number of slices.
     """
-    made = make_specimen(species, number, size, 0, Artefacts())
-    grey, truth = np.ascontiguousarray(made.volume.T), np.ascontiguousarray(made.mask.T)
-    volume = Volume(grey, np.array(made.zooms[::-1]), float(grey.min()), float(grey.max()), "")
+    specimen_scan = make_specimen(species, number, size, 0, Artefacts())
+    grey, truth = np.ascontiguousarray(specimen_scan.volume.T), np.ascontiguousarray(specimen_scan.mask.T)
+    volume = Volume(grey, np.array(specimen_scan.zooms[::-1]), float(grey.min()), float(grey.max()), "")
     specimen = find_specimen(volume)
     frames = (frame_of(cut, specimen, EDGE) for cut in CUTS["published"](specimen, np.random.default_rng(number)))
     places = ((frame.corner, frame.down, frame.across, EDGE) for frame in frames)
@@ -65,6 +65,6 @@ def known_slices(species: str, number: int, size: int, slices: int) -> Iterator[
         yield KnownSlice(np.rint(plane).astype(np.uint8), sample_plane(truth.view(np.uint8), *place, 0.0) >= 0.5)
 
 
-def overlap(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> float:
-    """Returns intersection over union, 0..1."""
-    return float((found & expected).sum() / max(1, (found | expected).sum()))
+def overlap(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Return the intersection over union, 0..1."""
+    return float((mask & other).sum() / max(1, (mask | other).sum()))

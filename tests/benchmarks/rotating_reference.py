@@ -1,8 +1,8 @@
-"""A lean way to do what the published script does: the volume is turned, labelled and sliced for each orientation.
+"""A minimal version of the published script: rotate, label and slice the volume for each orientation.
 
-The published script (arXiv 2512.00912) rotates the whole volume 24 times and labels it each time. This one does that
-and nothing else: grey values in single precision, linear interpolation, one threshold, one labelling by scipy for each
-orientation, and only those slices scaled and encoded that are wanted. No descriptors, no index, no records.
+The published script (arXiv 2512.00912) rotates the whole volume 24 times and labels it each time. This one does only
+that: grey values in single precision, linear interpolation, one threshold, one labelling by scipy for each orientation;
+only the requested slices are scaled and encoded. It has no descriptors, no index and no records.
 """
 
 import time
@@ -25,7 +25,7 @@ Grey = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RotatingJob:
-    """A volume, a folder for its slices, how many, and how many of the 24 orientations are timed."""
+    """A volume, a folder for its slices, their number, and the number of measured orientations of 24."""
 
     file: Path
     folder: Path
@@ -34,21 +34,21 @@ class RotatingJob:
 
 
 def cut_by_rotating(job: RotatingJob) -> float:
-    """Cuts a volume and returns the seconds that all 24 orientations take, scaled from those that were timed."""
-    started = time.perf_counter()
+    """Cut a volume and return the seconds of all 24 orientations, extrapolated from the measured ones."""
+    start = time.perf_counter()
     grey, threshold = _windowed(np.asanyarray(nib.load(job.file).dataobj))
     job.folder.mkdir(parents=True)
     quota = -(-job.quota // (len(ORIENTATIONS) + 3))
     specimen = _largest_component(grey > threshold)
     for axis in range(3):
         _write_slices(np.moveaxis(grey, axis, 0), np.moveaxis(specimen, axis, 0), quota, job.folder / f"axis-{axis}")
-    rotating = time.perf_counter()
+    rotation_start = time.perf_counter()
     for number in np.linspace(0, len(ORIENTATIONS) - 1, job.orientations).astype(int):
         axes, angle = ORIENTATIONS[number]
-        turned = ndimage.rotate(grey, angle, axes, order=1)
-        _write_slices(turned, _largest_component(turned > threshold), quota, job.folder / f"turned-{number}")
-    finished = time.perf_counter()
-    return (rotating - started) + (finished - rotating) * len(ORIENTATIONS) / job.orientations
+        rotation = ndimage.rotate(grey, angle, axes, order=1)
+        _write_slices(rotation, _largest_component(rotation > threshold), quota, job.folder / f"turned-{number}")
+    end = time.perf_counter()
+    return (rotation_start - start) + (end - rotation_start) * len(ORIENTATIONS) / job.orientations
 
 
 def _windowed(volume: NDArray[np.uint8]) -> tuple[Grey, float]:

@@ -1,4 +1,4 @@
-"""The server beside calls of the same SavedModel in this process, in turns, so that the machine's load hits both."""
+"""The server, compared with calls of the same SavedModel in this process, in turns: the machine's load affects both."""
 
 import http.client
 import itertools
@@ -27,7 +27,7 @@ PATH = f"/v1/models/{NAME}:predict"
 
 
 def _with_mobilenet(folder: Path) -> Path:
-    """Publishes a served model of one untrained mobilenet at 224 px; returns the repository."""
+    """Publish a served model of one untrained mobilenet at 224 px and return the repository."""
     import keras
 
     from components.evaluate.ensemble.rules import SoftVote
@@ -55,29 +55,29 @@ def _with_mobilenet(folder: Path) -> Path:
         seconds=0,
     )
     unknown = OpenSetScore((ScaledScore("max_softmax", 0.1, 0.1),), 1.0, (), {})
-    served = ServedGraph(
+    served_model = ServedGraph(
         {"mobilenet": Member(card, network)}, Ensemble(SoftVote({"mobilenet": 1.0}), 1.0), unknown, classes, 1
     )
-    export_served_model(served, folder / "exported")
+    export_served_model(served_model, folder / "exported")
     return _published(folder / "exported", folder / "models", 1, classes=classes)
 
 
-def _published(exported: Path, repository: Path, version: int, **card: Any) -> Path:
-    """Copies a SavedModel into a repository as the deploy step does; returns the repository."""
+def _published(export: Path, repository: Path, version: int, **card: Any) -> Path:
+    """Copy a SavedModel to a repository as the deploy step does, and return the repository."""
     from components.shared.signing import sign_folder
     from tests.serving.conftest import card_of
 
-    unfinished = repository / NAME / f".{version}"
-    shutil.copytree(exported, unfinished)
-    card_of(NAME, **card).write(unfinished / "model.json")
-    sign_folder(unfinished, None)
-    unfinished.rename(repository / NAME / str(version))
+    partial = repository / NAME / f".{version}"
+    shutil.copytree(export, partial)
+    card_of(NAME, **card).write(partial / "model.json")
+    sign_folder(partial, None)
+    partial.rename(repository / NAME / str(version))
     return repository
 
 
 @contextmanager
 def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
-    """Starts one of our servers as a process; yields its address and process id."""
+    """Start one of the servers as a process; yield its URL and process id."""
     from tests.serving.conftest import is_ready, start_process, wait_for
 
     process, url = start_process(list(arguments), log, START_TIMEOUT_S)
@@ -89,8 +89,8 @@ def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
         process.wait(60)
 
 
-class _Asking:
-    """Posts one body again and again over one connection."""
+class _RequestSender:
+    """A client that sends one body repeatedly over one connection."""
 
     def __init__(self, url: str, body: bytes) -> None:
         where = urlsplit(url)
@@ -106,15 +106,15 @@ class _Asking:
 
 
 def _in_turns(*works: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
-    """Returns the median seconds of each work, all of them done in turns."""
-    taken: list[list[float]] = [[] for _ in works]
+    """Return the median seconds of each function; the functions are called in turns."""
+    times_by_function: list[list[float]] = [[] for _ in works]
     for number in range(rounds + 3):
-        for times, work in zip(taken, works, strict=True):
-            began = time.perf_counter()
+        for times, work in zip(times_by_function, works, strict=True):
+            start = time.perf_counter()
             work()
-            if number >= 3:  # the first ones warm up
-                times.append(time.perf_counter() - began)
-    return [median(times) for times in taken]
+            if number >= 3:  # the first rounds are a warm-up
+                times.append(time.perf_counter() - start)
+    return [median(times) for times in times_by_function]
 
 
 def _raw(edges: tuple[int, int]) -> bytes:
@@ -137,7 +137,7 @@ def _body(image: bytes) -> bytes:
 
 
 def _answering(saved_model: Path) -> Callable[[bytes], object]:
-    """Returns the SavedModel in this process: encoded image in, every output out."""
+    """Return a function that calls the SavedModel in this process with an encoded image and returns every output."""
     import tensorflow as tf
 
     model = tf.saved_model.load(str(saved_model))
@@ -158,10 +158,10 @@ def _http(scratch: Path) -> Iterator[Measurement]:
     pixels = json.dumps({"signature_name": "crops", "instances": [crop.tolist()]}).encode()
     arguments = ("serving", "--repository", str(repository), "--port", "0")
     with _serving(*arguments, log=scratch / "log.txt") as (url, _):
-        ask, ask_pixels = _Asking(url, _body(image)), _Asking(url, pixels)
+        ask, ask_pixels = _RequestSender(url, _body(image)), _RequestSender(url, pixels)
         inside, over_http, lists = _in_turns(lambda: answer(image), ask, ask_pixels)
         yield _times("serving p50 over HTTP", over_http, inside, "ratio <= 1.25")
-        yield _times("serving p50 of JSON pixel lists", lists, inside, "none: the common way")
+        yield _times("serving p50 of JSON pixel lists", lists, inside, "none: the usual way")
         yield from _throughput(url, image, answer)
 
 
@@ -170,7 +170,7 @@ def _times(name: str, seconds: float, reference: float, bar: str) -> Measurement
 
 
 def _throughput(url: str, image: bytes, answer: Callable[[bytes], object]) -> Iterator[Measurement]:
-    clients = [_Asking(url, _body(image)) for _ in range(CLIENTS)]
+    clients = [_RequestSender(url, _body(image)) for _ in range(CLIENTS)]
     inside, over_http = [], []
     for _ in range(THROUGHPUT_ROUNDS):
         inside.append(_rate([lambda: answer(image)] * CLIENTS))
@@ -181,12 +181,12 @@ def _throughput(url: str, image: bytes, answer: Callable[[bytes], object]) -> It
 
 
 def _rate(works: list[Callable[[], object]]) -> float:
-    """Returns calls a second with a thread for each work."""
-    began = time.perf_counter()
+    """Return the calls per second with a thread for each function."""
+    start = time.perf_counter()
     with ThreadPoolExecutor(len(works)) as pool:
-        for done in [pool.submit(_repeat, work) for work in works]:
-            done.result()
-    return len(works) * REQUESTS / (time.perf_counter() - began)
+        for future in [pool.submit(_repeat, work) for work in works]:
+            future.result()
+    return len(works) * REQUESTS / (time.perf_counter() - start)
 
 
 def _repeat(work: Callable[[], object]) -> None:
@@ -196,7 +196,7 @@ def _repeat(work: Callable[[], object]) -> None:
 
 @contextmanager
 def _instant_predictor() -> Iterator[str]:
-    """A TensorFlow Serving that answers at once; yields host:port."""
+    """Run a stand-in for TensorFlow Serving that answers at once; yield host:port."""
     row = {"species": "a", "confidence": 1.0, "scores": [1.0], "unknown": False, "embedding": [0.0] * 64}
     status = {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
     answers = {"GET": status, "POST": {"predictions": [row]}}
@@ -218,11 +218,11 @@ def _transformer(scratch: Path) -> Iterator[Measurement]:
         ]
         arguments += ["--workers", "1", "--http_port", "0", "--host", "127.0.0.1", "--events", str(scratch / "events")]
         with _serving(*arguments, log=scratch / "log.txt") as (url, _):
-            works = _Asking(url, _body(raw)), _Asking(f"http://{host}", _body(_segmented(raw)))
+            works = _RequestSender(url, _body(raw)), _RequestSender(f"http://{host}", _body(_segmented(raw)))
             through, direct = _in_turns(*works)
-    added = (through - direct) * 1e3
+    extra = (through - direct) * 1e3
     name = "serving transformer adds as a process of its own"
-    yield Measurement(name, added, "ms p50 for 512x384 px", 15, added / 15, "<= 15 ms")
+    yield Measurement(name, extra, "ms p50 for 512x384 px", 15, extra / 15, "<= 15 ms")
 
 
 def _one_command(scratch: Path) -> Iterator[Measurement]:
@@ -231,13 +231,13 @@ def _one_command(scratch: Path) -> Iterator[Measurement]:
     write_saved_model(scratch / "exported", 1)
     repository = _published(scratch / "exported", scratch / "models", 1)
     raw = _raw((384, 512))
-    answer, segmented = _answering(repository / NAME / "1"), _segmented(raw)
+    answer, png = _answering(repository / NAME / "1"), _segmented(raw)
     arguments = ("serving", "--repository", str(repository), "--port", "0", "--events", str(scratch / "events"))
     with _serving(*arguments, log=scratch / "log.txt") as (url, _):
-        over_http, inside = _in_turns(_Asking(url, _body(raw)), lambda: answer(segmented))
-    added = (over_http - inside) * 1e3
+        over_http, inside = _in_turns(_RequestSender(url, _body(raw)), lambda: answer(png))
+    extra = (over_http - inside) * 1e3
     yield Measurement(
-        "serving transformer adds in one command", added, "ms p50 for 512x384 px, with HTTP", 8, added / 8, "<= 8 ms"
+        "serving transformer adds in one command", extra, "ms p50 for 512x384 px, with HTTP", 8, extra / 8, "<= 8 ms"
     )
 
 
@@ -251,24 +251,24 @@ def _load(scratch: Path) -> Iterator[Measurement]:
         write_saved_model(scratch / f"exported-{seed}", seed)
     repository = _published(scratch / "exported-1", scratch / "models", 1)
     raw = [raw_slice(seed) for seed in range(6)]
-    segmented = [_segmented(image) for image in raw]
+    png = [_segmented(image) for image in raw]
     signatures = [tf.saved_model.load(str(scratch / f"exported-{seed}")).signatures for seed in (1, 2)]
-    expected = [one["serving_default"](image_bytes=tf.constant(segmented))["scores"].numpy() for one in signatures]
+    scores = [one["serving_default"](image_bytes=tf.constant(png))["scores"].numpy() for one in signatures]
     bodies = [{"instances": [{"image_bytes": b64(image)}]} for image in raw]
     arguments = ("serving", "--repository", str(repository), "--port", "0", "--events", str(scratch / "events"))
     with _serving(*arguments, log=scratch / "log.txt") as (url, pid):
-        traffic = Traffic(url + PATH, bodies, expected, LOAD_REQUESTS)
-        began = time.perf_counter()
+        traffic = Traffic(url + PATH, bodies, scores, LOAD_REQUESTS)
+        start = time.perf_counter()
         resident = traffic.run(
             lambda version: _published(scratch / f"exported-{version % 2 or 2}", repository, version), pid
         )
-        seconds = time.perf_counter() - began
-    failed = LOAD_REQUESTS - sum(
+        seconds = time.perf_counter() - start
+    failures = LOAD_REQUESTS - sum(
         count for (kind, status), count in traffic.statuses.items() if (kind, status) in {("good", 200), ("junk", 400)}
     )
-    yield Measurement("serving load failed or wrong", float(failed + len(traffic.wrong)), "requests", bar="0")
+    yield Measurement("serving load failed or wrong", float(failures + len(traffic.wrong)), "requests", bar="0")
     growth = float(np.max(resident)) / resident[0] - 1
-    yield Measurement("serving load memory growth", growth, "of the first half's", 0.05, growth / 0.05, "<= 0.05")
+    yield Measurement("serving load memory growth", growth, "of that of the first half", 0.05, growth / 0.05, "<= 0.05")
     yield Measurement("serving load rate", LOAD_REQUESTS / seconds, "requests/s", bar="none")
 
 

@@ -1,4 +1,4 @@
-"""The input of training: images a second against the published recipe, and what it adds to a training step."""
+"""Training input: images per second compared with the published recipe, and its cost for a training step."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ GPU_BATCH, GPU_STEPS = 128, 50
 
 
 def input_rate(scratch: Path) -> Iterator[Measurement]:
-    """Images a second at 224 px with flips, rotation, zoom and contrast: ours against the published recipe."""
+    """Compare images per second at 224 px with flips, rotation, zoom and contrast with the published recipe."""
     png, shards = write_slices(scratch)
     reference = iter(published_recipe(png).repeat())
     sources = {source: iter(our_batches(shards, gigabytes)) for source, gigabytes in SOURCES.items()}
     all_of_them = (reference, *sources.values())
     for first in all_of_them:
-        take(first, SLICES // BATCH)  # what the first epoch costs once: tracing, and reading into memory
+        take(first, SLICES // BATCH)  # the first epoch's extra cost: tracing, and reading into memory
     rounds = [[seconds_of_epochs(batches) for batches in all_of_them] for _ in range(3)]
     theirs, *ours = (EPOCHS * SLICES / min(seconds) for seconds in zip(*rounds, strict=True))
     for source, rate in zip(sources, ours, strict=True):
@@ -31,13 +31,13 @@ def input_rate(scratch: Path) -> Iterator[Measurement]:
 
 
 def seconds_of_epochs(batches: Iterator[Any]) -> float:
-    """Returns the seconds of some epochs, begun when no other input fills its buffers any more."""
+    """Return the seconds of EPOCHS epochs, started when no other input fills its buffers any more."""
     wait_until_idle()
     return fastest_seconds(lambda: take(batches, EPOCHS * SLICES // BATCH), repeats=1)
 
 
 def step_seconds(scratch: Path) -> Iterator[Measurement]:
-    """Seconds of a training step with real input over the same step on one batch that stays."""
+    """Measure a training step with real input, relative to the same step on a constant batch."""
     _, shards = write_slices(scratch)
     for name, edge, steps in (("cnn_small", 64, 48), ("cnn_small", EDGE, 6)):
         for source, gigabytes in SOURCES.items():
@@ -47,7 +47,7 @@ def step_seconds(scratch: Path) -> Iterator[Measurement]:
 
 
 def gpu_rates(shards: Path) -> Iterator[Measurement]:
-    """On a machine with a GPU: its name, images a second and the share of its peak for two large backbones."""
+    """Measure images per second and the share of the GPU's peak for two large backbones; nothing without a GPU."""
     import keras
     import tensorflow as tf
 
@@ -72,32 +72,32 @@ def gpu_rates(shards: Path) -> Iterator[Measurement]:
 
 
 def step_on(batches: Any, step: Callable[[Any], object], steps: int) -> tuple[float, float]:
-    """Returns seconds of a step with real input and on a constant batch.
+    """Return the seconds of a step with real input, and of one on a constant batch.
 
-    Both take turns, so that whatever else the machine does meets both alike.
+    Both are measured in turns, so that the machine's load affects both alike.
     """
     import tensorflow as tf
 
     real = iter(batches)
     constant = iter(tf.data.Dataset.from_tensors(next(real)).repeat())
     run_steps(step, real, 1)
-    taken = [[run_steps(step, source, steps) for source in (real, constant)] for _ in range(ROUNDS)]
-    ours, theirs = (float(np.median(seconds)) for seconds in zip(*taken, strict=True))
+    rounds = [[run_steps(step, source, steps) for source in (real, constant)] for _ in range(ROUNDS)]
+    ours, theirs = (float(np.median(seconds)) for seconds in zip(*rounds, strict=True))
     return ours, theirs
 
 
 def run_steps(step: Callable[[Any], object], source: Any, steps: int) -> float:
-    """Returns the mean seconds of some steps, the last one's result awaited."""
+    """Return the mean seconds of some steps, including the wait for the last result."""
     wait_until_idle()
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(steps):
         logs = step(source)
     np.asarray(next(iter(logs.values())))  # type: ignore[attr-defined]
-    return (time.perf_counter() - began) / steps
+    return (time.perf_counter() - start) / steps
 
 
 def training_step(name: str, edge: int, jit: bool = False) -> Callable[[Any], object]:
-    """Returns the step that Keras's fit calls, for a backbone in our optimizer."""
+    """Return the training step of Keras's fit for a backbone with the recipe's optimizer."""
     import keras
 
     from components.train.backbones.build import build_backbone
@@ -112,7 +112,7 @@ def training_step(name: str, edge: int, jit: bool = False) -> Callable[[Any], ob
 
 
 def products_per_second(edge: int = 8192) -> float:
-    """Returns the floating-point operations a second of bfloat16 matrix products: the peak that can be had."""
+    """Return the floating-point operations per second of bfloat16 matrix products: the attainable peak."""
     import tensorflow as tf
 
     one = tf.cast(tf.random.normal([edge, edge]), tf.bfloat16)
@@ -122,7 +122,7 @@ def products_per_second(edge: int = 8192) -> float:
 
 
 def operations_of_one_image(name: str) -> float:
-    """Returns the floating-point operations of a forward pass, as TensorFlow's profiler counts them."""
+    """Return the floating-point operations of a forward pass, as counted by TensorFlow's profiler."""
     import tensorflow as tf
     from tensorflow.python.profiler import model_analyzer, option_builder
 
@@ -136,7 +136,7 @@ def operations_of_one_image(name: str) -> float:
 
 
 def our_batches(shards: Path, gigabytes: float, edge: int = EDGE, batch: int = BATCH) -> Any:
-    """Returns batches as training gets them."""
+    """Return the batches of a training."""
     from components.train.backbones.registry import InputSpec
     from components.train.input_pipeline import training_batches
     from components.train.recipe import Recipe
@@ -146,7 +146,7 @@ def our_batches(shards: Path, gigabytes: float, edge: int = EDGE, batch: int = B
 
 
 def published_recipe(png: Path) -> Any:
-    """The input of the published training script: a folder of images, cropped one by one, then four Keras layers."""
+    """Return the input of the published script: a folder of images, cropped one by one, then four Keras layers."""
     import keras
     import tensorflow as tf
 
@@ -161,16 +161,16 @@ def published_recipe(png: Path) -> Any:
     batches = keras.utils.image_dataset_from_directory(
         png, label_mode="categorical", image_size=(EDGE, EDGE), batch_size=BATCH, seed=0, verbose=False
     )
-    cropped = batches.map(
+    crops = batches.map(
         lambda images, labels: (tf.map_fn(crop_one, images), labels), num_parallel_calls=tf.data.AUTOTUNE
     )
-    return cropped.map(
+    return crops.map(
         lambda images, labels: (augmentation(images, training=True), labels), num_parallel_calls=tf.data.AUTOTUNE
     ).prefetch(tf.data.AUTOTUNE)
 
 
 def crop_one(image: Any) -> Any:
-    """Crops float32 [S, S, 3] to the pixels above zero with 5 px around and pads it to its old size."""
+    """Crop float32 [S, S, 3] to the pixels above zero with a margin of 5 px, and pad it to its old size."""
     import tensorflow as tf
 
     places = tf.where(tf.reduce_any(image > 0, axis=-1))
@@ -180,13 +180,13 @@ def crop_one(image: Any) -> Any:
 
 
 def take(batches: Iterator[Any], steps: int) -> None:
-    """Takes so many batches."""
+    """Take a number of batches."""
     for _ in range(steps):
         next(batches)
 
 
 def write_slices(scratch: Path) -> tuple[Path, Path]:
-    """Writes the same segmented slices as a folder of PNG files by species and as shards; returns both folders."""
+    """Write the same segmented slices as PNG files by species and as shards, and return both folders."""
     from components.shared.contracts import SlicesInfo
     from components.shared.slices import Slice, SlicesWriter
 
@@ -195,17 +195,17 @@ def write_slices(scratch: Path) -> tuple[Path, Path]:
     shards.mkdir()
     with SlicesWriter(shards, classes) as writer:
         for number in range(SLICES):
-            species, encoded = classes[number % CLASSES], textured_ellipse(rng)
+            species, png_bytes = classes[number % CLASSES], textured_ellipse(rng)
             (png / species).mkdir(parents=True, exist_ok=True)
-            (png / species / f"{number}.png").write_bytes(encoded)
-            writer.add(Slice(str(number), species, str(number // 16), "train", "axial", 0.3, 0.0, {}, encoded))
-        described = {"classes": classes, "image_size": EDGE, "channels": 1, "counts": writer.counts()}
-        writer.finish(SlicesInfo(**described, seed=0, preprocessing={}, sources_hash="none"))
+            (png / species / f"{number}.png").write_bytes(png_bytes)
+            writer.add(Slice(str(number), species, str(number // 16), "train", "axial", 0.3, 0.0, {}, png_bytes))
+        fields = {"classes": classes, "image_size": EDGE, "channels": 1, "counts": writer.counts()}
+        writer.finish(SlicesInfo(**fields, seed=0, preprocessing={}, sources_hash="none"))
     return png, shards
 
 
 def textured_ellipse(rng: np.random.Generator) -> bytes:
-    """Draws a specimen of random shape with a scanner's noise and returns it as a PNG of 224 px."""
+    """Return a specimen of random shape with a scanner's noise as a PNG of 224 px."""
     import cv2
 
     rows, columns = np.mgrid[:EDGE, :EDGE] - EDGE / 2 + rng.uniform(-20, 20, (2, 1, 1))

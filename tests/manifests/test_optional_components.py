@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.shared.errors import BadConfigError, DeployError
-from pipelines.image_digests import COMPONENT, pinned, pushed
+from pipelines.image_digests import COMPONENT, pin_images, push
 from serving.protocol import Limits
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -97,7 +97,7 @@ def test_the_batching_parameters_exist_in_tensorflow_serving(build: Build) -> No
 
 def test_production_uses_images_by_digest(build: Build) -> None:
     names = [f"registry.example.org/taxonflow/{name}" for name in ("serving", "monitoring")]
-    documents = build("overlays/production", digests=pinned([f"{name}@{DIGEST}" for name in names]))
+    documents = build("overlays/production", digests=pin_images([f"{name}@{DIGEST}" for name in names]))
     (monitor,) = [document for document in documents if document["kind"] == "Deployment"]
     pods = service_of(documents)["spec"]["transformer"], monitor["spec"]["template"]["spec"]
     assert [pod["containers"][0]["image"] for pod in pods] == [f"{name}@{DIGEST}" for name in names]
@@ -114,7 +114,7 @@ def test_production_uses_images_by_digest(build: Build) -> None:
 )
 def test_an_image_without_a_digest_is_rejected(images: list[str], reason: str) -> None:
     with pytest.raises(BadConfigError, match=reason):
-        pinned(images)
+        pin_images(images)
 
 
 def test_the_component_in_the_repository_is_a_kustomize_component() -> None:
@@ -132,18 +132,18 @@ def test_docker_reports_the_digest_of_the_registry(tmp_path: Path) -> None:
     other = f"other.example.org/taxonflow/serving@{DIGEST.replace('a', 'c')}"
     own = f"registry.example.org/taxonflow/serving@{DIGEST}"
     engine = engine_of(tmp_path, "docker", f'[ $3 = push ] || echo \'["{other}", "{own}"]\'')
-    assert pushed(engine, "registry.example.org/taxonflow/serving:1.2.3", []) == own
+    assert push(engine, "registry.example.org/taxonflow/serving:1.2.3", []) == own
 
 
 def test_podman_and_buildah_write_the_digest_of_the_pushed_image(tmp_path: Path) -> None:
     arguments = "--root /storage push --digestfile $5 --tls-verify=false registry.example.org/taxonflow/serving:1.2.3"
     engine = engine_of(tmp_path, "buildah", f'[ "$*" = "{arguments}" ] && echo {DIGEST} > $5')
     image = "registry.example.org/taxonflow/serving:1.2.3"
-    assert pushed(engine, image, ["--tls-verify=false"]) == f"registry.example.org/taxonflow/serving@{DIGEST}"
+    assert push(engine, image, ["--tls-verify=false"]) == f"registry.example.org/taxonflow/serving@{DIGEST}"
 
 
 def test_a_failed_push_is_a_deploy_error(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="push"):
-        pushed(engine_of(tmp_path, "podman", "exit 125"), "taxonflow/serving:1.2.3", [])
+        push(engine_of(tmp_path, "podman", "exit 125"), "taxonflow/serving:1.2.3", [])
     with pytest.raises(DeployError, match="No such file"):
-        pushed([str(tmp_path / "nowhere" / "buildah")], "taxonflow/serving:1.2.3", [])
+        push([str(tmp_path / "nowhere" / "buildah")], "taxonflow/serving:1.2.3", [])

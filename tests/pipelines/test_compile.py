@@ -15,15 +15,22 @@ from kfp import dsl
 from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
 from components.shared.errors import ContractError
 from components.shared.signing import SIGNING_KEY, VERIFICATION_KEY
-from components.train.backbones.registry import BACKBONES
-from pipelines.compile import REPOSITORY, RESOURCES, compile_pipeline, compile_pipelines, main
-from pipelines.gitops import pipeline_resources, version_name
+from pipelines.compile import (
+    KUBERNETES_FOLDER,
+    REPOSITORY,
+    compile_pipeline,
+    compile_pipelines,
+    main,
+    pipeline_resources,
+    version_name,
+)
 from pipelines.presets import load_preset
-from pipelines.resources import Placement, TrainingResources, by_size
-from pipelines.training import PIPELINES
+from pipelines.resources import TaskResources, TrainingResources
+from pipelines.training import build_pipelines
 
-NAMES = sorted(PIPELINES)
-RESOURCES_ASKED = TrainingResources.model_validate(
+PIPELINES = build_pipelines(None)
+NAMES = sorted(PIPELINES.keys() - {"drift"})
+LARGE_RESOURCES = TrainingResources.model_validate(
     {
         "large": {
             "accelerator": "example.org/big-gpu",
@@ -40,16 +47,16 @@ RESOURCES_ASKED = TrainingResources.model_validate(
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("compiled")
-    paths = compile_pipelines(folder, RESOURCES_ASKED)
+    paths = compile_pipelines(folder, LARGE_RESOURCES)
     assert sorted(folder.glob("*.yaml")) == sorted(paths)
     return {path.stem: path.read_text() for path in paths}
 
 
 @pytest.fixture(params=NAMES)
-def text(request: pytest.FixtureRequest, compiled: dict[str, str]) -> str:
-    return compiled[PIPELINES[request.param].name]
+def text(request: pytest.FixtureRequest, texts: dict[str, str]) -> str:
+    return texts[PIPELINES[request.param].name]
 
 
 @pytest.fixture
@@ -59,13 +66,13 @@ def specification(text: str) -> dict[str, Any]:
 
 @pytest.fixture
 def pods(text: str) -> dict[str, dict[str, Any]]:
-    """What kfp-kubernetes asks of the pods, by executor."""
+    """Return the pods' settings of kfp-kubernetes by executor."""
     platform = list(yaml.safe_load_all(text))[1]
     return dict(platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"])
 
 
 def tasks(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Executors by the name of their component, without the suffix of repeated use."""
+    """Return the executors by the name of their component, without the suffix of repeated use."""
     executors = specification["deploymentSpec"]["executors"]
     components = specification["components"].items()
     return {
@@ -75,7 +82,7 @@ def tasks(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_each_parameter_has_a_type_a_description_and_a_default_or_is_required(specification: dict[str, Any]) -> None:
+def test_each_parameter_has_a_type_and_a_description(specification: dict[str, Any]) -> None:
     parameters = specification["root"]["inputDefinitions"]["parameters"]
     assert len(parameters) >= 10
     for name, parameter in parameters.items():
@@ -85,32 +92,32 @@ def test_each_parameter_has_a_type_a_description_and_a_default_or_is_required(sp
     assert [name for name, p in parameters.items() if "defaultValue" not in p] in ([], ["volumes"])
 
 
-def test_every_image_is_one_of_ours(specification: dict[str, Any]) -> None:
+def test_every_image_is_a_taxonflow_image(specification: dict[str, Any]) -> None:
     images = {name: task["container"]["image"] for name, task in tasks(specification).items()}
     assert {"ingest-plan", "ingest-cut", "ingest", "segment", "train", "evaluate", "deploy", "refuse"} <= images.keys()
     assert {images.pop(name) for name in list(images) if name.startswith("train")} == {TRAINING_IMAGE}
     assert set(images.values()) == {COMPONENT_IMAGE}
 
 
-def test_the_training_tasks_alone_ask_for_gpus_each_size_for_its_own(specification: dict[str, Any]) -> None:
-    asking = {
+def test_only_training_tasks_request_gpus_by_the_size_of_the_backbone(specification: dict[str, Any]) -> None:
+    requests = {
         name: task["container"]["resources"]
         for name, task in tasks(specification).items()
         if "accelerator" in task["container"].get("resources", {})
     }
-    standard = asking.pop("train")
+    standard = requests.pop("train")
     assert standard["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert standard["accelerator"]["resourceCount"] == "1"
     assert standard["resourceMemoryLimit"] == standard["resourceMemoryRequest"] == "16Gi"
     if specification["pipelineInfo"]["name"] == "taxonflow-large-training":
-        large = asking.pop("train-2")
+        large = requests.pop("train-2")
         assert large["accelerator"]["resourceType"] == "example.org/big-gpu"
         assert large["accelerator"]["resourceCount"] == "4"
         assert (large["resourceMemoryLimit"], large["resourceCpuRequest"]) == ("200Gi", "32")
-    assert not asking
+    assert not requests
 
 
-def test_training_pods_have_a_time_out_and_tolerate_the_taint_of_gpu_nodes(pods: dict[str, dict[str, Any]]) -> None:
+def test_training_pods_have_a_time_out_and_tolerate_gpu_nodes(pods: dict[str, dict[str, Any]]) -> None:
     (standard,) = (pod for name, pod in pods.items() if name.endswith("train"))
     assert {key: value for key, value in standard.items() if key != "secretAsEnv"} == {
         "activeDeadlineSeconds": "86400",
@@ -118,8 +125,8 @@ def test_training_pods_have_a_time_out_and_tolerate_the_taint_of_gpu_nodes(pods:
     }
 
 
-def test_large_backbones_go_to_the_nodes_that_the_preset_names(compiled: dict[str, str]) -> None:
-    _, platform = yaml.safe_load_all(compiled["taxonflow-large-training"])
+def test_large_backbones_run_on_the_nodes_of_the_preset(texts: dict[str, str]) -> None:
+    _, platform = yaml.safe_load_all(texts["taxonflow-large-training"])
     large = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-2"]
     assert large["nodeSelector"] == {"labels": {"gpu": "a100"}}
     assert large["activeDeadlineSeconds"] == str(12 * 3600)
@@ -134,18 +141,20 @@ def training_tasks(specification: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def test_training_is_tried_again_after_a_pause_and_its_result_is_cached(specification: dict[str, Any]) -> None:
-    found = [task for task in training_tasks(specification) if task["componentRef"]["name"].startswith("comp-train")]
-    found = [task for task in found if "retryPolicy" in task]
-    assert len(found) == (2 if specification["pipelineInfo"]["name"] == "taxonflow-large-training" else 1)
-    for task in found:
+def test_training_is_retried_after_a_pause_and_cached(specification: dict[str, Any]) -> None:
+    training_items = [
+        task for task in training_tasks(specification) if task["componentRef"]["name"].startswith("comp-train")
+    ]
+    training_items = [task for task in training_items if "retryPolicy" in task]
+    assert len(training_items) == (2 if specification["pipelineInfo"]["name"] == "taxonflow-large-training" else 1)
+    for task in training_items:
         assert task["retryPolicy"]["maxRetryCount"] == 3
         assert task["retryPolicy"]["backoffDuration"] == "60s"
         assert task["cachingOptions"] == {"enableCache": True}
 
 
-def test_checkpoints_lie_on_the_claim_where_there_is_one(compiled: dict[str, str]) -> None:
-    specification = next(yaml.safe_load_all(compiled["taxonflow-large-training"]))
+def test_checkpoints_are_on_the_claim_if_the_preset_has_one(texts: dict[str, str]) -> None:
+    specification = next(yaml.safe_load_all(texts["taxonflow-large-training"]))
     folders = {
         task["taskInfo"]["name"]: task["inputs"]["parameters"]["checkpoints"]["runtimeValue"]["constant"]
         for task in training_tasks(specification)
@@ -159,7 +168,7 @@ def dags(specification: dict[str, Any]) -> list[dict[str, Any]]:
     return [specification["root"]["dag"], *(component["dag"] for component in components if "dag" in component)]
 
 
-def test_no_loop_has_a_name_of_its_own_which_the_cluster_would_not_find(specification: dict[str, Any]) -> None:
+def test_no_loop_has_a_custom_name_that_the_cluster_cannot_resolve(specification: dict[str, Any]) -> None:
     loops = {
         key: task["taskInfo"]["name"]
         for dag in dags(specification)
@@ -170,16 +179,16 @@ def test_no_loop_has_a_name_of_its_own_which_the_cluster_would_not_find(specific
     assert all(key == name for key, name in loops.items())
 
 
-def test_a_preset_without_gpus_asks_for_none(tmp_path: Path) -> None:
-    without = TrainingResources(standard=Placement(count=0, tolerations=(), retries=0))
+def test_a_preset_without_gpus_requests_none(tmp_path: Path) -> None:
+    without = TrainingResources(standard=TaskResources(count=0, tolerations=(), retries=0))
     paths = {path.stem: path for path in compile_pipelines(tmp_path, without)}
     specification = next(yaml.safe_load_all(paths["taxonflow-training"].read_text()))
     assert "accelerator" not in tasks(specification)["train"]["container"]["resources"]
 
 
-def test_large_training_takes_what_training_takes_and_a_second_list(compiled: dict[str, str]) -> None:
+def test_large_training_has_the_parameters_of_training_and_a_second_list(texts: dict[str, str]) -> None:
     one, two = (
-        next(yaml.safe_load_all(compiled[name]))["root"] for name in ("taxonflow-training", "taxonflow-large-training")
+        next(yaml.safe_load_all(texts[name]))["root"] for name in ("taxonflow-training", "taxonflow-large-training")
     )
     parameters = two["inputDefinitions"]["parameters"]
     assert parameters.keys() - {"large_backbones"} == one["inputDefinitions"]["parameters"].keys()
@@ -188,18 +197,7 @@ def test_large_training_takes_what_training_takes_and_a_second_list(compiled: di
     assert not kinds[0] - kinds[1]
 
 
-def test_every_backbone_fits_what_its_size_asks_for() -> None:
-    resources = TrainingResources()
-    standard, large = by_size(list(BACKBONES), resources)
-    assert {"convnext_large", "efficientnetv2_l", "nasnet_large"} == set(large)
-    for names, placement in ((standard, resources.standard), (large, resources.large)):
-        for name in names:
-            assert BACKBONES[name].gpu.memory_gb <= placement.gpu_memory_gb
-            assert BACKBONES[name].gpu.pod_memory_gb <= int(placement.memory.removesuffix("Gi"))
-            assert BACKBONES[name].gpu.count <= placement.count
-
-
-def test_shards_are_cut_side_by_side_and_collected(specification: dict[str, Any]) -> None:
+def test_shards_are_cut_in_parallel_and_collected(specification: dict[str, Any]) -> None:
     dags = [specification["root"], *specification["components"].values()]
     steps = next(dag["dag"]["tasks"] for dag in dags if "ingest-plan" in dag.get("dag", {}).get("tasks", {}))
     (loop,) = [
@@ -213,7 +211,7 @@ def test_shards_are_cut_side_by_side_and_collected(specification: dict[str, Any]
     assert set(steps["ingest"]["dependentTasks"]) == {"ingest-plan", next(n for n, t in steps.items() if t is loop)}
 
 
-def test_the_steps_that_read_volumes_or_weights_take_credentials_from_an_optional_secret(text: str) -> None:
+def test_steps_that_read_the_store_have_an_optional_secret(text: str) -> None:
     _, platform = yaml.safe_load_all(text)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     reading = {name: executor["secretAsEnv"] for name, executor in executors.items() if "secretAsEnv" in executor}
@@ -224,40 +222,40 @@ def test_the_steps_that_read_volumes_or_weights_take_credentials_from_an_optiona
         assert (secret["secretName"], secret["optional"]) == ("taxonflow-volumes", True)
 
 
-def test_the_keys_of_served_models_are_mounted_where_the_namespace_has_them(text: str) -> None:
+def test_the_signing_keys_are_mounted_as_optional_volumes(text: str) -> None:
     _, platform = yaml.safe_load_all(text)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     (private,) = executors["exec-evaluate"]["secretAsVolume"]
     (public,) = executors["exec-deploy"]["configMapAsVolume"]
-    mounted = [(key["mountPath"], key["optional"]) for key in (private, public)]
-    assert mounted == [(str(path.parent), True) for _, path in (SIGNING_KEY, VERIFICATION_KEY)]
+    mounts = [(key["mountPath"], key["optional"]) for key in (private, public)]
+    assert mounts == [(str(path.parent), True) for _, path in (SIGNING_KEY, VERIFICATION_KEY)]
     assert (private["secretName"], public["configMapName"]) == ("taxonflow-signing-key", "taxonflow-verification-key")
     assert [name for name, executor in executors.items() if "secretAsVolume" in executor] == ["exec-evaluate"]
 
 
-def test_nothing_of_this_machine_is_in_the_text(text: str) -> None:
+def test_the_compiled_text_contains_no_path_of_this_machine(text: str) -> None:
     for place in (REPOSITORY, Path(sys.prefix), Path(sys.executable).parent):
         assert str(place) not in text
     assert "pip install" not in text
 
 
-def test_no_task_installs_packages_when_it_starts(specification: dict[str, Any]) -> None:
+def test_no_task_installs_packages_at_its_start(specification: dict[str, Any]) -> None:
     for name, task in tasks(specification).items():
         assert not [part for part in task["container"]["command"] if "pip" in part.split()], name
 
 
-def test_compiling_again_in_another_process_gives_the_same_text(tmp_path: Path) -> None:
+def test_compiling_in_another_process_gives_the_same_text(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path / "there")]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
     here = compile_pipelines(tmp_path / "here", load_preset("fossil").resources)
     there = {path.name: path.read_text() for path in (tmp_path / "there").glob("*.yaml")}
     assert there == {path.name: path.read_text() for path in here}
-    assert "taxonflow-training.yaml" in done.stdout
-    assert done.stderr == ""
+    assert "taxonflow-training.yaml" in result.stdout
+    assert result.stderr == ""
 
 
-def test_the_resources_for_git_fit_their_crd_schemas_and_hold_the_same_pipeline(
+def test_the_kubernetes_resources_are_valid_and_hold_the_pipeline(
     text: str, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
     pipeline, version = yaml.safe_load_all(pipeline_resources(text))
@@ -270,17 +268,17 @@ def test_the_resources_for_git_fit_their_crd_schemas_and_hold_the_same_pipeline(
     assert all("namespace" not in document["metadata"] for document in (pipeline, version))
 
 
-def test_another_text_is_another_version(text: str) -> None:
+def test_a_different_text_has_a_different_version(text: str) -> None:
     assert version_name(text) == version_name(text) != version_name(text + "\n")
 
 
-def test_the_resources_for_git_are_written_beside(tmp_path: Path) -> None:
+def test_the_kubernetes_resources_are_written_beside_the_pipelines(tmp_path: Path) -> None:
     paths = compile_pipelines(tmp_path, TrainingResources())
     for path in paths:
-        assert (tmp_path / RESOURCES / path.name).read_text() == pipeline_resources(path.read_text())
+        assert (tmp_path / KUBERNETES_FOLDER / path.name).read_text() == pipeline_resources(path.read_text())
 
 
-def test_a_registry_and_a_tag_are_taken_from_the_environment(tmp_path: Path) -> None:
+def test_registry_and_tag_come_from_the_environment(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path)]
     environment = {**os.environ, "TAXONFLOW_REGISTRY": "registry.example.org/lab/", "TAXONFLOW_TAG": "7"}
     subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True)
@@ -290,18 +288,18 @@ def test_a_registry_and_a_tag_are_taken_from_the_environment(tmp_path: Path) -> 
     assert images == {f"{prefix}/python-cpu:7", f"{prefix}/python-gpu:7"}
 
 
-def test_a_preset_that_is_not_there_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_preset_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--out", str(tmp_path), "--preset", "nothing"]) == 2
     assert "preset 'nothing'" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unwritable_folder_ends_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path / "file" / "below")]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert str(tmp_path / "file") in done.stderr
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert str(tmp_path / "file") in result.stderr
 
 
 @dsl.component(base_image="example.org/python:latest", install_kfp_package=False)
@@ -326,7 +324,7 @@ def undescribed(text: str) -> None:
 
 @dsl.pipeline
 def at_home(text: str = str(REPOSITORY / "volumes")) -> None:
-    """Takes a path.
+    """Take a path.
 
     Args:
         text: A path.
@@ -342,6 +340,6 @@ def at_home(text: str = str(REPOSITORY / "volumes")) -> None:
         (at_home, "no path of this machine"),
     ],
 )
-def test_a_pipeline_that_is_not_fit_is_refused(pipeline: Any, complaint: str) -> None:
+def test_an_invalid_pipeline_is_rejected(pipeline: Any, complaint: str) -> None:
     with pytest.raises(ContractError, match=complaint):
         compile_pipeline(pipeline)

@@ -36,7 +36,7 @@ class FakeKubeflow:
     experiments: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     recurring: list[dict[str, Any]] = field(default_factory=list)
-    made: int = 0
+    counter: int = 0
     instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
     def uploads(self) -> list[Recorded]:
@@ -69,8 +69,8 @@ class FakeKubeflow:
         return 200, "application/json", json.dumps(action(request))
 
     def keep(self, where: list[dict[str, Any]], kind: str, item: dict[str, Any]) -> dict[str, Any]:
-        self.made += 1
-        where.append({**item, f"{kind}_id": f"{kind}-{self.made if kind == 'recurring_run' else len(where) + 1}"})
+        self.counter += 1
+        where.append({**item, f"{kind}_id": f"{kind}-{self.counter if kind == 'recurring_run' else len(where) + 1}"})
         return where[-1]
 
     def upload(self, request: Recorded) -> dict[str, Any]:
@@ -82,10 +82,10 @@ class FakeKubeflow:
 
 
 def named(items: list[dict[str, Any]], request: Recorded) -> list[dict[str, Any]]:
-    """The items that the request's filter on display_name lets through."""
+    """Return the items that match the filter on display_name."""
     predicates = json.loads(request.query["filter"])["predicates"]
-    (wanted,) = [p.get("stringValue", p.get("string_value")) for p in predicates]
-    return [item for item in items if item["display_name"] == wanted]
+    (name,) = [p.get("stringValue", p.get("string_value")) for p in predicates]
+    return [item for item in items if item["display_name"] == name]
 
 
 def respond(kubeflow: FakeKubeflow, request: Request) -> Response:
@@ -118,9 +118,7 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
-def test_a_preset_is_uploaded_as_a_version_and_run_with_its_parameters(
-    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_preset_is_uploaded_as_a_version_and_run(kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str]) -> None:
     code = submit(kubeflow, "--preset", "fossil", "--set", "volumes=s3://lab/volumes", "--set", "recipe={epochs: 3}")
     assert code == 0
     assert capsys.readouterr().out == f"{kubeflow.url}/#/runs/details/run-1\n"
@@ -136,7 +134,7 @@ def test_a_preset_is_uploaded_as_a_version_and_run_with_its_parameters(
     assert kubeflow.experiments[0]["display_name"] == "taxonflow"
 
 
-def test_what_is_uploaded_is_the_compiled_pipeline(kubeflow: FakeKubeflow) -> None:
+def test_the_upload_is_the_compiled_pipeline(kubeflow: FakeKubeflow) -> None:
     submit(kubeflow, "--preset", "fossil", "--set", "volumes=s3://lab/volumes")
     for upload in kubeflow.uploads():
         content = upload.body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
@@ -145,13 +143,13 @@ def test_what_is_uploaded_is_the_compiled_pipeline(kubeflow: FakeKubeflow) -> No
         assert "exec-train-2" in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
-def test_backbones_that_need_a_large_gpu_are_a_list_of_their_own(kubeflow: FakeKubeflow) -> None:
+def test_backbones_that_need_a_large_gpu_are_a_separate_list(kubeflow: FakeKubeflow) -> None:
     submit(kubeflow, "--preset", "fossil", "--set", "volumes=v", "--set", "backbones=[nasnet_large, mobilenet]")
     parameters = kubeflow.runs[0]["runtime_config"]["parameters"]
     assert (parameters["backbones"], parameters["large_backbones"]) == (["mobilenet"], ["nasnet_large"])
 
 
-def test_without_large_backbones_the_plain_pipeline_runs(kubeflow: FakeKubeflow) -> None:
+def test_without_large_backbones_the_training_pipeline_runs(kubeflow: FakeKubeflow) -> None:
     submit(kubeflow, "--preset", "fossil", "--set", "volumes=v", "--set", "backbones=[mobilenet]")
     assert kubeflow.pipelines[0]["display_name"] == "taxonflow-training"
 
@@ -159,7 +157,7 @@ def test_without_large_backbones_the_plain_pipeline_runs(kubeflow: FakeKubeflow)
 @pytest.mark.parametrize(
     ("backbones", "complaint"), [("[nasnet_large]", "all need a large GPU"), ("[resnet_500]", "backbone 'resnet_500'")]
 )
-def test_backbones_that_cannot_be_placed_are_refused_before_anything_is_uploaded(
+def test_invalid_backbones_are_rejected_before_the_upload(
     kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], backbones: str, complaint: str
 ) -> None:
     assert submit(kubeflow, "--preset", "fossil", "--set", "volumes=v", "--set", f"backbones={backbones}") == 2
@@ -167,13 +165,13 @@ def test_backbones_that_cannot_be_placed_are_refused_before_anything_is_uploaded
     assert not kubeflow.uploads()
 
 
-def test_a_preset_with_phantoms_runs_the_pipeline_that_makes_them(kubeflow: FakeKubeflow) -> None:
+def test_a_preset_with_phantoms_runs_phantom_training(kubeflow: FakeKubeflow) -> None:
     assert submit(kubeflow, "--preset", "smoke") == 0
     assert kubeflow.pipelines[0]["display_name"] == "taxonflow-phantom-training"
     assert kubeflow.runs[0]["runtime_config"]["parameters"]["specimens_per_species"] == 4
 
 
-def test_submitting_again_uploads_nothing_new(kubeflow: FakeKubeflow) -> None:
+def test_a_second_submission_uploads_nothing(kubeflow: FakeKubeflow) -> None:
     submit(kubeflow, "--preset", "smoke")
     uploads = len(kubeflow.uploads())
     submit(kubeflow, "--preset", "smoke", "--set", "seed=1")
@@ -183,7 +181,7 @@ def test_submitting_again_uploads_nothing_new(kubeflow: FakeKubeflow) -> None:
     assert references[0] == references[1]
 
 
-def test_experiment_namespace_and_service_account_are_passed_on(kubeflow: FakeKubeflow) -> None:
+def test_experiment_namespace_and_service_account_are_sent(kubeflow: FakeKubeflow) -> None:
     options = ["--experiment", "nightly", "--namespace", "lab", "--service-account", "taxonflow-deployer"]
     submit(kubeflow, "--preset", "smoke", *options)
     assert kubeflow.experiments[0]["display_name"] == "nightly"
@@ -191,7 +189,7 @@ def test_experiment_namespace_and_service_account_are_passed_on(kubeflow: FakeKu
     assert kubeflow.runs[0]["service_account"] == "taxonflow-deployer"
 
 
-def test_the_token_comes_from_the_environment_and_goes_with_every_request(
+def test_the_token_of_the_environment_is_in_every_request(
     kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KUBEFLOW_TOKEN", "from-the-environment")
@@ -200,7 +198,7 @@ def test_the_token_comes_from_the_environment_and_goes_with_every_request(
     assert "from-the-environment" not in "".join(capsys.readouterr())
 
 
-def test_a_token_file_goes_before_the_environment(
+def test_a_token_file_overrides_the_environment(
     kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KUBEFLOW_TOKEN", "from-the-environment")
@@ -209,7 +207,7 @@ def test_a_token_file_goes_before_the_environment(
     assert {request.authorization for request in kubeflow.requests} == {"Bearer from-the-file"}
 
 
-def test_a_missing_token_file_is_one_sentence(
+def test_a_missing_token_file_is_bad_input(
     kubeflow: FakeKubeflow, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert submit(kubeflow, "--preset", "smoke", "--token-file", str(tmp_path / "none")) == 2
@@ -218,35 +216,35 @@ def test_a_missing_token_file_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "said"),
+    ("path", "answer", "message"),
     [
         ("/healthz", (401, "application/json", "{}"), "valid token"),
         ("/healthz", (302, "text/html", "/dex/auth"), "login page"),
-        ("/healthz", (200, "text/html", "<html>"), "not as Kubeflow Pipelines"),
+        ("/healthz", (200, "text/html", "<html>"), "like Kubeflow Pipelines"),
         ("/pipelines", (403, "application/json", '{"error": "forbidden"}'), "forbidden"),
         ("/runs", (500, "application/json", '{"error": "quota"}'), "quota"),
     ],
 )
-def test_a_server_that_refuses_is_one_sentence(
+def test_an_error_of_the_server_is_printed_in_one_line(
     kubeflow: FakeKubeflow,
     capsys: pytest.CaptureFixture[str],
     path: str,
     answer: tuple[int, str, str],
-    said: str,
+    message: str,
 ) -> None:
     kubeflow.instead[path] = answer
     assert submit(kubeflow, "--preset", "smoke") == 1
-    assert said in sentence(capsys)
+    assert message in sentence(capsys)
     assert kubeflow.runs == []
 
 
-def test_an_unreachable_host_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_host_is_printed_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--host", "http://127.0.0.1:9", "--preset", "smoke"]) == 1
     assert "cannot be reached" in sentence(capsys)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--preset", "smoke", "--set", "epoch=3"], "parameter epoch"),
         (["--preset", "smoke", "--set", "seed=one"], "seed='one'"),
@@ -258,23 +256,23 @@ def test_an_unreachable_host_is_one_sentence(capsys: pytest.CaptureFixture[str])
         (["--preset", "nothing"], "preset 'nothing'"),
     ],
 )
-def test_wrong_parameters_are_refused_before_anything_is_sent(
-    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+def test_wrong_parameters_are_rejected_before_the_first_request(
+    kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert submit(kubeflow, *arguments) == 2
-    assert said in sentence(capsys)
+    assert message in sentence(capsys)
     assert kubeflow.requests == []
 
 
 @pytest.mark.parametrize(
     "host", ["", "kubeflow.example.org", "file:///kubeflow", "https://kubeflow:port", "http://[::1", "http://a\nb"]
 )
-def test_a_host_that_is_no_address_is_refused(capsys: pytest.CaptureFixture[str], host: str) -> None:
+def test_a_host_that_is_not_a_url_is_rejected(capsys: pytest.CaptureFixture[str], host: str) -> None:
     assert main(["--host", host, "--preset", "smoke"]) == 2
     assert "https://" in sentence(capsys)
 
 
-def test_the_drift_check_becomes_a_recurring_run_that_replaces_the_one_before(
+def test_the_drift_check_replaces_its_previous_recurring_run(
     kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"name": "forams", "retrain": True, "volumes": "s3://scans"}
@@ -303,7 +301,7 @@ def test_the_drift_check_can_be_run_once(kubeflow: FakeKubeflow) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["daily", "0 4 * * *", "@never"])
-def test_a_schedule_that_kubeflow_would_not_read_is_refused(
+def test_a_schedule_that_kubeflow_cannot_read_is_rejected(
     kubeflow: FakeKubeflow, capsys: pytest.CaptureFixture[str], schedule: str
 ) -> None:
     assert submit(kubeflow, "--pipeline", "drift", "--every", schedule) == 2

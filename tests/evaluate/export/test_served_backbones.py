@@ -17,6 +17,7 @@ from components.shared.contracts import BackboneCard
 from components.shared.images.crops import decode_and_crop
 from components.shared.slices import iterate_split, read_info
 from components.train.backbones.build import build_backbone
+from components.train.backbones.registry import InputSpec
 
 SIZES = {"cnn_small": 48, "efficientnetb0": 64, "dinov2_small": 28}
 

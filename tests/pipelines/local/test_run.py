@@ -1,4 +1,4 @@
-"""`make run`, whole: real volumes in, a served answer out; and every other way that it can end."""
+"""`make run` from volumes to a served answer, and every other outcome."""
 
 import fcntl
 import json
@@ -19,12 +19,12 @@ import pytest
 from serving.client import Client
 
 NAME = "foraminifera"
-SHARED = Path(__file__).parents[3] / "shared"
+SHARED = Path(__file__).parents[4] / "shared"
 
 
 def command(volumes: Path | None, out: Path, **options: object) -> list[str]:
-    given = {"preset": "smoke", "volumes": volumes or "", "out": out, **options}
-    return [sys.executable, "-m", "pipelines.run", *(f"--{key}={value}" for key, value in given.items())]
+    values = {"preset": "smoke", "volumes": volumes or "", "out": out, **options}
+    return [sys.executable, "-m", "pipelines.run", *(f"--{key}={value}" for key, value in values.items())]
 
 
 def run(volumes: Path | None, out: Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -36,17 +36,19 @@ def summary_of(out: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def deployed(volumes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def deployed_run(
+    volumes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[subprocess.CompletedProcess[str], Path]:
     out = tmp_path_factory.mktemp("runs")
     return run(volumes, out), out
 
 
-def test_a_run_ends_deployed_with_a_whole_summary(
-    deployed: tuple[subprocess.CompletedProcess[str], Path],
+def test_a_run_ends_deployed_with_a_complete_summary(
+    deployed_run: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
-    ended, out = deployed
+    result, out = deployed_run
     summary = summary_of(out)
-    assert (ended.returncode, summary["outcome"]) == (0, "deployed"), ended.stdout
+    assert (result.returncode, summary["outcome"]) == (0, "deployed"), result.stdout
     assert summary["gate"]["passed"] is True
     assert set(summary["backbones"]) == {"cnn_small", "resnet_small"}
     assert {"rule", "accuracy", "accuracy_interval", "macro_f1", "top3", "auc", "ece", "specimen_accuracy"} <= set(
@@ -60,27 +62,27 @@ def test_a_run_ends_deployed_with_a_whole_summary(
     assert summary["answer"]["difference"] <= 1e-5
 
 
-def test_what_is_printed_tells_progress_result_and_what_to_do_next(
-    deployed: tuple[subprocess.CompletedProcess[str], Path],
+def test_the_output_has_progress_results_and_next_commands(
+    deployed_run: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
-    ended, _ = deployed
+    result, _ = deployed_run
     for part in ("ingest 1 of 2", "9/9", "train cnn_small", "Deployed", "ensemble", "over HTTP", "make serve"):
-        assert part in ended.stdout
+        assert part in result.stdout
     for noise in ("Traceback", "oneDNN", "absl", "KFP Executor", "Warning"):
-        assert noise not in ended.stdout + ended.stderr
+        assert noise not in result.stdout + result.stderr
 
 
-def test_the_answer_left_a_drift_event(deployed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    _, out = deployed
+def test_the_first_request_writes_a_drift_event(deployed_run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    _, out = deployed_run
     lines = [line for path in (out / "events").glob("events-*.jsonl") for line in path.read_text().splitlines()]
     assert [json.loads(line)["model"] for line in lines] == [NAME]
 
 
-def test_a_model_below_the_threshold_is_refused_and_the_old_one_goes_on_being_served(
-    deployed: tuple[subprocess.CompletedProcess[str], Path], volumes: Path
+def test_a_model_below_the_threshold_leaves_the_old_one_served(
+    deployed_run: tuple[subprocess.CompletedProcess[str], Path], volumes: Path
 ) -> None:
-    _, out = deployed
-    known = next((out / "models" / NAME / "1" / "examples").glob("*.png")).read_bytes()
+    _, out = deployed_run
+    slice_png = next((out / "models" / NAME / "1" / "examples").glob("*.png")).read_bytes()
     port = free_port()
     folders = (f"--repository={out / 'models'}", f"--events={out / 'events'}")
     serve = [sys.executable, "-m", "serving", *folders, f"--port={port}"]
@@ -88,13 +90,13 @@ def test_a_model_below_the_threshold_is_refused_and_the_old_one_goes_on_being_se
     try:
         client = Client(f"http://127.0.0.1:{port}", timeout_s=30)
         client.wait_until_ready(NAME, 120)
-        before = client.predict(NAME, [known])[0]
-        ended = run(volumes, out, threshold=1.0, seed=5, backbones="cnn_small")
+        before = client.predict(NAME, [slice_png])[0]
+        result = run(volumes, out, threshold=1.0, seed=5, backbones="cnn_small")
         summary = summary_of(out)
-        assert (ended.returncode, summary["outcome"]) == (3, "refused"), ended.stdout
-        assert "1.0000 slice accuracy required" in ended.stdout.replace("\n", " ")
+        assert (result.returncode, summary["outcome"]) == (3, "refused"), result.stdout
+        assert "1.0000 slice accuracy required" in result.stdout.replace("\n", " ")
         assert summary["model"] is None
-        assert client.predict(NAME, [known])[0] == before
+        assert client.predict(NAME, [slice_png])[0] == before
     finally:
         server.terminate()
         server.wait(30)
@@ -107,32 +109,32 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_too_few_specimens_end_in_one_sentence_and_exit_code_two(volumes: Path, tmp_path: Path) -> None:
+def test_too_few_specimens_end_with_one_sentence_and_exit_code_two(volumes: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(volumes, tmp_path / "own"))
     rows = (own / "manifest.csv").read_text().splitlines()
-    damaged = next(row.split(",")[0] for row in rows if "Fallotia" in row)
-    (own / damaged).write_bytes(b"")
-    kept = [row for row in rows if "Fallotia" not in row or damaged in row or row.endswith(("-001", "-002"))]
-    (own / "manifest.csv").write_text("\n".join(kept))
-    ended = run(own, tmp_path / "runs")
+    damaged_path = next(row.split(",")[0] for row in rows if "Fallotia" in row)
+    (own / damaged_path).write_bytes(b"")
+    rows_left = [row for row in rows if "Fallotia" not in row or damaged_path in row or row.endswith(("-001", "-002"))]
+    (own / "manifest.csv").write_text("\n".join(rows_left))
+    result = run(own, tmp_path / "runs")
     summary = summary_of(tmp_path / "runs")
-    assert (ended.returncode, summary["outcome"]) == (2, "bad_input"), ended.stdout
+    assert (result.returncode, summary["outcome"]) == (2, "bad_input"), result.stdout
     assert "Fallotia" in summary["message"]
-    assert f"refused {damaged}" in ended.stdout.replace("\n", " ")
-    assert "Traceback" not in ended.stdout + ended.stderr
+    assert f"refused {damaged_path}" in result.stdout.replace("\n", " ")
+    assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "runs" / "models").exists()
 
 
-def test_a_bad_volume_is_refused_by_name_and_the_rest_goes_on(volumes: Path, tmp_path: Path) -> None:
+def test_a_bad_volume_is_listed_and_the_others_are_used(volumes: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(volumes, tmp_path / "own"))
     rows = (own / "manifest.csv").read_text().splitlines()
     nib.save(nib.Nifti1Image(np.full((8, 8, 8), np.nan, np.float32), np.eye(4)), own / "nan.nii.gz")
     (own / "manifest.csv").write_text("\n".join([*rows, "nan.nii.gz,Fallotia,hollow", "gone.nii.gz,Fallotia,gone"]))
-    ended = run(own, tmp_path / "runs", backbones="cnn_small")
-    refused = {item["path"]: item["reason"] for item in summary_of(tmp_path / "runs")["dataset"]["refused"]}
-    assert ended.returncode == 0, ended.stdout
-    assert set(refused) == {"nan.nii.gz", "gone.nii.gz"}
-    assert all(refused.values())
+    result = run(own, tmp_path / "runs", backbones="cnn_small")
+    reasons = {item["path"]: item["reason"] for item in summary_of(tmp_path / "runs")["dataset"]["refused"]}
+    assert result.returncode == 0, result.stdout
+    assert set(reasons) == {"nan.nii.gz", "gone.nii.gz"}
+    assert all(reasons.values())
 
 
 @pytest.mark.parametrize(
@@ -147,18 +149,16 @@ def test_a_bad_volume_is_refused_by_name_and_the_rest_goes_on(volumes: Path, tmp
         ({"seed": "-1"}, "seed -1: expected a whole number from 0"),
     ],
 )
-def test_an_order_that_cannot_be_carried_out_is_bad_input(
-    options: dict[str, str], words: str, volumes: Path, tmp_path: Path
-) -> None:
-    given = {"volumes": volumes if "backbones" in options else None, **options}
-    ended = run(given.pop("volumes"), tmp_path / "runs", **given)
-    assert (ended.returncode, summary_of(tmp_path / "runs")["outcome"]) == (2, "bad_input"), ended.stdout
-    assert words in ended.stdout.replace("\n", " ")
-    assert "Traceback" not in ended.stdout + ended.stderr
+def test_an_invalid_option_is_bad_input(options: dict[str, str], words: str, volumes: Path, tmp_path: Path) -> None:
+    values = {"volumes": volumes if "backbones" in options else None, **options}
+    result = run(values.pop("volumes"), tmp_path / "runs", **values)
+    assert (result.returncode, summary_of(tmp_path / "runs")["outcome"]) == (2, "bad_input"), result.stdout
+    assert words in result.stdout.replace("\n", " ")
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
-def test_a_run_that_was_ended_in_the_middle_leaves_no_process_and_does_not_trip_the_next(
+def test_a_terminated_run_leaves_no_process_and_the_next_run_works(
     how: signal.Signals, volumes: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "runs"
@@ -180,7 +180,7 @@ def test_a_run_that_was_ended_in_the_middle_leaves_no_process_and_does_not_trip_
 
 
 def running_under(out: Path) -> list[str]:
-    """Lists the command lines of live processes that name a folder."""
+    """Return the command lines of live processes that contain a folder."""
     lines = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -192,22 +192,22 @@ def running_under(out: Path) -> list[str]:
     return lines
 
 
-def test_a_second_run_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
+def test_a_second_run_in_the_same_folder_is_rejected(tmp_path: Path) -> None:
     out = tmp_path / "runs"
     out.mkdir()
     with (out / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ended = run(None, out)
-    assert ended.returncode == 2
-    assert "another run is under way" in ended.stdout
+        result = run(None, out)
+    assert result.returncode == 2
+    assert "another run uses" in result.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real volumes are not beside the repository")
-def test_real_scans_go_through_the_whole_pipeline(tmp_path: Path) -> None:
-    ended = run(SHARED / "real_volumes" / "manifest.csv", tmp_path / "runs")
+def test_real_scans_pass_through_the_whole_pipeline(tmp_path: Path) -> None:
+    result = run(SHARED / "real_volumes" / "manifest.csv", tmp_path / "runs")
     summary = summary_of(tmp_path / "runs")
-    assert summary["outcome"] in ("deployed", "refused"), ended.stdout
+    assert summary["outcome"] in ("deployed", "refused"), result.stdout
     assert set(summary["dataset"]["by_class"]) == {"bone", "cement", "fibers", "fly", "shell"}
     assert min(summary["dataset"]["by_class"].values()) > 0
     assert summary["synthetic"] is False

@@ -1,4 +1,4 @@
-"""What the demonstration refuses; `tests/test_readme.py` types it to its end."""
+"""Input that the demonstration rejects; `tests/test_readme.py` runs the whole demonstration."""
 
 from pathlib import Path
 
@@ -6,28 +6,28 @@ import pytest
 
 from components.shared.errors import EXIT_BAD_INPUT
 from pipelines.local.demo import main
-from pipelines.local.demo_traffic import ACTS
+from pipelines.local.demo_traffic import PHASES
 from tests.serving.conftest import card_of
 
-ROOT = Path(__file__).parents[2]
-WINDOWS = sum(act.windows for act in ACTS)
+ROOT = Path(__file__).parents[3]
+WINDOWS = sum(phase.windows for phase in PHASES)
 
 
-def test_a_model_of_other_species_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_of_other_species_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish(tmp_path, ("quartz", "feldspar"))
-    assert main(["--out", str(tmp_path), "--no-stay"]) == EXIT_BAD_INPUT
-    said = " ".join(capsys.readouterr().out.split())
-    assert "forams knows feldspar, quartz" in said
-    assert "Give another OUT." in said
+    assert main(["--out", str(tmp_path), "--no-keep-running"]) == EXIT_BAD_INPUT
+    output = " ".join(capsys.readouterr().out.split())
+    assert "species feldspar, quartz" in output
+    assert "Set OUT to another folder." in output
 
 
 @pytest.mark.parametrize("slices", ["100", "6"])
-def test_windows_that_cannot_be_filled_evenly_are_refused(
+def test_windows_that_cannot_be_filled_evenly_are_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], slices: str
 ) -> None:
     publish(tmp_path, ("Fallotia", "Orbitoides"))
     sizes = ["--window-slices", slices, "--window-specimens", "12"]
-    assert main([*sizes, "--out", str(tmp_path), "--no-stay"]) == EXIT_BAD_INPUT
+    assert main([*sizes, "--out", str(tmp_path), "--no-keep-running"]) == EXIT_BAD_INPUT
     assert "a multiple of 12" in " ".join(capsys.readouterr().out.split())
 
 

@@ -1,4 +1,4 @@
-"""The recurring check: the very pipeline for the cluster, run on this machine and compiled."""
+"""The recurring drift check, run on this machine and compiled for the cluster."""
 
 import csv
 import json
@@ -13,15 +13,16 @@ import pytest
 import yaml
 from kfp import local
 
+from components.evaluate.gate import GateConditions
 from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
 from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.images.decoding import encode_png
 from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.reference_profile import write_reference
 from pipelines.compile import compile_pipeline
-from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM, drift
-from pipelines.resources import Placement, TrainingResources, cluster_pipelines
-from pipelines.training import GATE
+from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM
+from pipelines.resources import TaskResources, TrainingResources
+from pipelines.training import build_pipelines
 from tests.model_cards import model_score
 from tests.monitoring.drift_traffic import append_events, events_of
 
@@ -29,7 +30,7 @@ SPECIES = ("Alveolina", "Fallotia")
 Rows = list[dict[str, Any]]
 
 
-def answered(specimens: range, shift: float) -> Rows:
+def answer_rows(specimens: range, shift: float) -> Rows:
     """Ten described slices of each specimen; `shift` standard deviations darker than usual."""
     rows: Rows = []
     for specimen in specimens:
@@ -55,7 +56,7 @@ def answered(specimens: range, shift: float) -> Rows:
 def models(tmp_path: Path) -> Path:
     folder = tmp_path / "models" / "forams" / "3"
     folder.mkdir(parents=True)
-    write_reference(folder / "reference.parquet", pd.DataFrame(answered(range(40), 0)))
+    write_reference(folder / "reference.parquet", pd.DataFrame(answer_rows(range(40), 0)))
     ModelCard(
         name="forams", classes=SPECIES, channels=1, segmented=True, members=(), rule="",
         metrics=model_score(), thresholds={},
@@ -64,26 +65,27 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def store(folder: Path, rows: Rows, kept: Path | None = None) -> None:
-    """Appends events as the server does, and keeps their slices where a folder is given."""
+def store(folder: Path, rows: Rows, slice_folder: Path | None = None) -> None:
+    """Append events as the server does, and write their slices if a folder is given."""
     events = events_of(pd.DataFrame(rows), version=3, start=1e9)
     append_events(folder / "events-1.jsonl", events)
-    if kept:
-        kept.mkdir(parents=True)
+    if slice_folder:
+        slice_folder.mkdir(parents=True)
         for number, event in enumerate(events):
             image = np.full((4, 4), number % 255, np.uint8)
-            (kept / f"{number:015d}-{event.id}.png").write_bytes(encode_png(image))
+            (slice_folder / f"{number:015d}-{event.id}.png").write_bytes(encode_png(image))
 
 
 @pytest.fixture
 def run(tmp_path: Path, models: Path) -> Callable[..., Path]:
-    """Runs the pipeline on the stored traffic; returns the folder of its tasks."""
+    """Return a function that runs the pipeline on the stored traffic and returns the folder of its tasks."""
 
     def run_pipeline(**parameters: Any) -> Path:
         root = tmp_path / "root"
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
         folders = {"events": tmp_path / "events", "models": models, "kept_slices": tmp_path / "kept"}
         sizes = {"window_slices": 100, "window_specimens": 10}
+        drift = build_pipelines(None)["drift"]
         drift(name="forams", **{name: str(folder) for name, folder in folders.items()}, **sizes, **parameters)
         return root
 
@@ -96,14 +98,14 @@ def outputs(root: Path, task: str) -> dict[str, Any]:
 
 
 def state(root: Path) -> str:
-    """The state that the check left with its data set."""
+    """Return the state in the metadata of the data set that the check wrote."""
     (path,) = root.glob("**/check-drift/executor_output.json")
     return str(json.loads(path.read_text())["artifacts"]["drifted"]["artifacts"][0]["metadata"]["state"])
 
 
-def test_sustained_drift_leaves_the_slices_to_label_and_a_proposal(tmp_path: Path, run: Callable[..., Path]) -> None:
-    store(tmp_path / "events", answered(range(100, 110), 0))
-    store(tmp_path / "events", answered(range(200, 220), 4), tmp_path / "kept")
+def test_sustained_drift_writes_slices_to_label_and_a_proposal(tmp_path: Path, run: Callable[..., Path]) -> None:
+    store(tmp_path / "events", answer_rows(range(100, 110), 0))
+    store(tmp_path / "events", answer_rows(range(200, 220), 4), tmp_path / "kept")
     root = run(most_slices=30, most_of_specimen=3)
     assert (state(root), outputs(root, "check-drift")["Output"]) == ("sustained_drift", True)
     (folder,) = root.glob("**/collect-for-labelling/to_label")
@@ -111,8 +113,8 @@ def test_sustained_drift_leaves_the_slices_to_label_and_a_proposal(tmp_path: Pat
         rows = list(csv.DictReader(file))
     assert len(rows) == outputs(root, "collect-for-labelling")["Output"] == 30
     assert [row["unknown"] for row in rows] == sorted((row["unknown"] for row in rows), reverse=True)
-    known = [float(row["confidence"]) for row in rows if row["unknown"] == "0"]
-    assert known == sorted(known)
+    confidences = [float(row["confidence"]) for row in rows if row["unknown"] == "0"]
+    assert confidences == sorted(confidences)
     specimens = [row["specimen"] for row in rows]
     assert max(map(specimens.count, specimens)) <= 3
     assert min(int(name.removeprefix("specimen-")) for name in specimens) >= 200
@@ -124,11 +126,11 @@ def test_sustained_drift_leaves_the_slices_to_label_and_a_proposal(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_with_retrain_sustained_drift_ends_with_a_new_version_where_the_old_one_was(
+def test_sustained_drift_with_retrain_deploys_a_new_version(
     tmp_path: Path, run: Callable[..., Path], volumes: Path
 ) -> None:
-    store(tmp_path / "events", answered(range(200, 220), 4))
-    lenient = {"threshold": 0.0, "gate": {**GATE, "smallest_recall": 0.0}}
+    store(tmp_path / "events", answer_rows(range(200, 220), 4))
+    lenient = {"threshold": 0.0, "gate": {**GateConditions().model_dump(), "smallest_recall": 0.0}}
     small: dict[str, Any] = {"image_size": 32, "slices_per_species": 40, "planes": "random", **lenient}
     target = f"file://{tmp_path / 'models'}"
     recipe = {"epochs": 2, "batch_size": 16, "ema_momentum": 0.9}
@@ -140,15 +142,15 @@ def test_with_retrain_sustained_drift_ends_with_a_new_version_where_the_old_one_
     assert (card.name, card.classes) == ("forams", ("Baculogypsina", "Coskinolina", "Fallotia"))
 
 
-def test_clean_traffic_ends_with_the_check(tmp_path: Path, run: Callable[..., Path]) -> None:
-    store(tmp_path / "events", answered(range(100, 120), 0))
+def test_clean_traffic_ends_after_the_check(tmp_path: Path, run: Callable[..., Path]) -> None:
+    store(tmp_path / "events", answer_rows(range(100, 120), 0))
     root = run()
     assert (state(root), outputs(root, "check-drift")["Output"]) == ("no_drift", False)
     assert not list(root.glob("**/collect-for-labelling"))
 
 
-def test_too_little_traffic_is_a_state_of_its_own(tmp_path: Path, run: Callable[..., Path]) -> None:
-    store(tmp_path / "events", answered(range(100, 103), 4))
+def test_too_little_traffic_has_its_own_state(tmp_path: Path, run: Callable[..., Path]) -> None:
+    store(tmp_path / "events", answer_rows(range(100, 103), 4))
     root = run()
     assert (state(root), outputs(root, "check-drift")["Output"]) == ("insufficient_data", False)
     (report,) = root.glob("**/check-drift/report")
@@ -156,25 +158,25 @@ def test_too_little_traffic_is_a_state_of_its_own(tmp_path: Path, run: Callable[
 
 
 @cache
-def compiled() -> tuple[dict[str, Any], dict[str, Any]]:
-    resources = TrainingResources(standard=Placement(accelerator="example.org/gpu"))
-    specification, platform = yaml.safe_load_all(compile_pipeline(cluster_pipelines(resources)["drift"]))
+def compiled_drift() -> tuple[dict[str, Any], dict[str, Any]]:
+    resources = TrainingResources(standard=TaskResources(accelerator="example.org/gpu"))
+    specification, platform = yaml.safe_load_all(compile_pipeline(build_pipelines(resources)["drift"]))
     return specification, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
-def test_on_the_cluster_the_check_reads_the_claims_of_the_endpoint_and_is_never_cached() -> None:
-    specification, pods = compiled()
-    mounted = {name: {mount["constant"] for mount in pod.get("pvcMount", [])} for name, pod in pods.items()}
+def test_the_check_mounts_the_claims_of_the_endpoint_uncached() -> None:
+    specification, pods = compiled_drift()
+    claims_by_pod = {name: {mount["constant"] for mount in pod.get("pvcMount", [])} for name, pod in pods.items()}
     claims = {EVENTS_CLAIM, MODELS_CLAIM}
-    assert {name for name, found in mounted.items() if found == claims} == {
+    assert {name for name, pod_claims in claims_by_pod.items() if pod_claims == claims} == {
         "exec-check-drift",
         "exec-collect-for-labelling",
     }
     assert specification["root"]["dag"]["tasks"]["check-drift"]["cachingOptions"] == {}
 
 
-def test_retraining_is_nested_behind_its_parameter_and_asks_for_the_presets_gpus() -> None:
-    specification, _ = compiled()
+def test_retraining_is_conditional_and_has_the_resources_of_the_preset() -> None:
+    specification, _ = compiled_drift()
     conditions = [
         task["triggerPolicy"]["condition"]
         for component in (specification["root"], *specification["components"].values())

@@ -1,4 +1,4 @@
-"""Whatever ends a run ends what it has started."""
+"""The child processes of a run end with it."""
 
 import os
 import signal
@@ -11,15 +11,15 @@ import pytest
 
 from components.shared.contracts import Example
 from components.shared.files import write_atomically
-from pipelines.local.process import _child
+from pipelines.local.process import python_process
 from tests.deploy.slices import write_slices
 from tests.serving.conftest import card_of
 
 LEAVE = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)']).pid)"
 
 
-def runs(process: int) -> bool:
-    """Whether a process is there and is no zombie."""
+def is_running(process: int) -> bool:
+    """Return True if a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -28,25 +28,25 @@ def runs(process: int) -> bool:
 
 def wait_until_gone(process: int) -> None:
     for _ in range(600):
-        if not runs(process):
+        if not is_running(process):
             return
         time.sleep(0.05)
     raise AssertionError(f"process {process} was left")
 
 
-def test_what_a_run_that_was_killed_has_started_ends_with_it() -> None:
-    with _child(["-u", "-c", LEAVE], os.environ) as process:
+def test_the_child_processes_of_a_run_end_with_it() -> None:
+    with python_process(["-u", "-c", LEAVE], os.environ) as process:
         assert process.stdout is not None
-        left = int(process.stdout.readline())
+        pid = int(process.stdout.readline())
         assert process.wait() == 0
-        assert runs(left)
-    wait_until_gone(left)
+        assert is_running(pid)
+    wait_until_gone(pid)
 
 
 @pytest.mark.slow
-def test_a_first_request_that_is_ended_ends_its_server(tmp_path: Path) -> None:
-    known = Example(id="x/0", file="x.png", species="alveolina", scores=(1.0,))
-    card = card_of("forams", examples=(known,))
+def test_a_terminated_first_request_ends_its_server(tmp_path: Path) -> None:
+    example = Example(id="x/0", file="x.png", species="alveolina", scores=(1.0,))
+    card = card_of("forams", examples=(example,))
     write_atomically(tmp_path / "models" / "forams" / "1" / "model.json", card.to_json().encode())
     folders = {"models": tmp_path / "models", "events": tmp_path / "events", "log": tmp_path / "log"}
     options = {**folders, "raw": write_slices(tmp_path / "slices", 1), "name": "forams", "version": 1}
@@ -56,10 +56,10 @@ def test_a_first_request_that_is_ended_ends_its_server(tmp_path: Path) -> None:
         "pipelines.local.first_request",
         *(f"--{key}={value}" for key, value in options.items()),
     ]
-    with subprocess.Popen(command) as asking:
+    with subprocess.Popen(command) as request_process:
         while not (folders["log"].is_file() and "loading" in folders["log"].read_text()):
             time.sleep(0.05)
-        children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children").read_text().split()
-        asking.send_signal(signal.SIGTERM)
+        children = Path(f"/proc/{request_process.pid}/task/{request_process.pid}/children").read_text().split()
+        request_process.send_signal(signal.SIGTERM)
     assert len(children) == 1
     wait_until_gone(int(children[0]))
