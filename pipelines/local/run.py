@@ -145,7 +145,7 @@ def _summarise(options: RunOptions, name: str, log: RunLog, artifacts: Artifacts
         outcome="deployed" if card.gate.passed else "refused",
         message=" ".join(card.gate.reasons),
         gate=card.gate.model_dump(),
-        backbones={name: score.model_dump() for name, score in card.backbones.items()},
+        backbones={backbone: score.model_dump() for backbone, score in card.backbones.items()},
         ensemble={"rule": card.rule, **card.metrics.model_dump(mode="json")},
         model=model,
         report=str(findings / "report.html") if findings else None,
