@@ -1,4 +1,4 @@
-"""Specimens as NIfTI files, with the same bytes for the same specimen."""
+"""Writing of specimens as NIfTI files and of manifests; equal specimens give equal bytes."""
 
 import csv
 import gzip
@@ -20,7 +20,7 @@ _FASTEST = 1
 
 
 def check_folder(folder: Path, names: Sequence[str]) -> None:
-    """Check that a folder is missing, empty, or an older set of phantoms, which has files of these names.
+    """Check that a folder is missing, empty, or contains an older set of phantoms with files of these names.
 
     Raises:
         BadConfigError: The path is a file, or the folder holds other files.

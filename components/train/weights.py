@@ -1,4 +1,7 @@
-"""Pretrained weights: downloaded by Keras, or from a file or URI on clusters without a network. Never random ones."""
+"""Pretrained weights: published ones that Keras downloads, or a file or URI for clusters without Internet access.
+
+If they cannot be loaded, an error is raised; random weights are never used instead.
+"""
 
 import shutil
 import socket
@@ -154,7 +157,7 @@ def _load_without_warnings(features: keras.Model, file: Path) -> None:
 
 
 def _describe(error: Exception) -> str:
-    """Return an error's class and its message on one line, truncated."""
+    """Return the class of an error and its message on one line, truncated to 200 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:_MAX_REASON]}"
 
 

@@ -1,11 +1,11 @@
 """Canary in KServe's Knative mode: `canaryTrafficPercent` divides the requests between two revisions.
 
 The predictor's spec has the new model from the start. With 0 percent all users stay on the revision that was rolled out
-last; None sends them all to the newest one. Knative's route also divides the requests that the transformer sends to the
-predictor. Tags give each revision its own URL (`serving.kserve.io/enable-tag-routing`).
+last; without a percentage all users reach the newest one. Knative's route also divides the requests that the
+transformer sends to the predictor. Tags give each revision its own URL (`serving.kserve.io/enable-tag-routing`).
 
-A change of the model makes a new revision; a change of the share does not. The status names the newest revision without
-its model, so an annotation beside the model records the revision before it.
+A change of the model makes a new revision; a change of the percentage does not. The status contains the newest
+revision but not its model, so an annotation beside the model records the revision before it.
 """
 
 # ruff: noqa: ARG002 the signatures are those of Mode

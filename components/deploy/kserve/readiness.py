@@ -1,6 +1,6 @@
-"""Checks of a deployed model: readiness, read from the cluster's objects, and its answers to known slices.
+"""Checks of a deployed model: its readiness according to the cluster's objects, and its scores for known slices.
 
-In Standard mode an InferenceService's `observedGeneration` is that of its last reconciled Deployment (KServe,
+In Standard mode an InferenceService's `observedGeneration` is the generation of its last reconciled Deployment (KServe,
 `PropagateRawStatus`), not its own, and its Ready condition stays True until the controller has observed a change.
 Therefore a new model is ready when the predictor's Deployment is complete by the rule of `kubectl rollout status`, and
 the Ready condition is True in addition.

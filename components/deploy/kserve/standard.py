@@ -1,11 +1,12 @@
 """Canary in KServe's Standard mode: `spec.canary` beside the predictor, and a transformer that divides the users.
 
 KServe's weights for `spec.canary` are in the routes to predictors. With a transformer, users' requests take the route
-to the transformer, which asks the Service `<name>-predictor` whatever the weights are (KServe, `Transformer.Reconcile`
-and `applyCanaryWeights`). Therefore options of the transformer name the canary, and it divides the requests.
+to the transformer, which calls the Service `<name>-predictor` regardless of the weights (KServe,
+`Transformer.Reconcile` and `applyCanaryWeights`). Therefore the transformer divides the requests; its command-line
+options set the canary's host, percentage and version.
 
 KServe can promote without a restart by renaming the predictor to the canary's name, but it then deletes the Service
-`<name>-predictor` that the transformer asks. Therefore a promotion changes the stable predictor's storageUri: its old
+`<name>-predictor` that the transformer calls. Therefore a promotion changes the stable predictor's storageUri: its old
 pods answer until the new ones are ready, and no URL changes.
 """
 
@@ -168,7 +169,7 @@ def _with_canary(
         service: Current InferenceService.
         patch: Patch of the stable predictor.
         entry: Entry of the canary; None removes it.
-        canary_host: Host of the canary if the transformer shall send users to it.
+        canary_host: Host of the canary; empty if the transformer must not send users to it.
         stable: New stable model if the patch changes it.
     """
     spec = {**patch["spec"], "canary": [entry] if entry else None}

@@ -1,4 +1,4 @@
-"""Construction of the networks of the registry.
+"""Construction of the networks in the registry.
 
 Each network takes float32 [N, S, S, C] in 0..255 and normalizes it inside. It has a layer `features`, which holds all
 weights that can be pretrained, and a layer `embedding`, and returns logits [N, K].
