@@ -115,7 +115,7 @@ class ModelMeasurement:
 
     Attributes:
         scores: Scores of the ensemble, float32 [N, K].
-        confusion: Confusion matrix of the ensemble, int64 [K, K]; rows are true species, columns answers.
+        confusion: Confusion matrix of the ensemble, int64 [K, K]; rows are true species, columns predicted species.
         score: Metrics of the ensemble, as the model card and the report contain them.
         models: Results of the ensemble and then of each backbone.
         reliability: Bins of confidence with at least one slice.
@@ -135,7 +135,7 @@ class ModelMeasurement:
 
     @property
     def backbones(self) -> dict[str, BackboneScore]:
-        """Scores of each backbone alone, by name."""
+        """Return the scores of each backbone alone, by name."""
         return {model.name: model.score for model in self.models[1:]}
 
 

@@ -43,7 +43,7 @@ class PredictedSplit:
 
     @property
     def logits(self) -> dict[str, NDArray[np.float32]]:
-        """Logits float32 [N, K] by backbone."""
+        """Return the logits float32 [N, K] by backbone."""
         return {name: prediction.logits for name, prediction in self.predictions.items()}
 
     def embedding(self, ensemble: Ensemble, rows: NDArray[np.int64]) -> NDArray[np.float32]:

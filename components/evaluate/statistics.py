@@ -27,7 +27,7 @@ Hits = NDArray[np.bool_]
 
 
 def confusion_by_specimen(scores: Scores, labels: Labels, specimens: Specimens) -> ConfusionMatrices:
-    """Return a confusion matrix for each specimen, int64 [specimens, K, K]: rows are true species, columns answers."""
+    """Return the confusion matrix of each specimen, int64 [specimens, K, K], as `components.shared.metrics.confusion`."""
     names, owner = np.unique(specimens, return_inverse=True)
     classes = scores.shape[1]
     cell = (owner * classes + labels) * classes + scores.argmax(axis=1)
@@ -130,7 +130,7 @@ class Comparison:
         second: Name of the other model.
         difference: Accuracy of the first model minus that of the second.
         mcnemar: Two-sided exact p-value by slice (McNemar 1947); too small where slices are correlated.
-        by_specimen: Two-sided p-value of a permutation test that swaps the models' answers for whole specimens.
+        by_specimen: Two-sided p-value of a permutation test that swaps the models' predictions for whole specimens.
         mcnemar_corrected: `mcnemar` after Holm's correction for the number of comparisons (Holm 1979).
         by_specimen_corrected: `by_specimen` after the same correction; the valid p-value of the four.
     """

@@ -56,7 +56,7 @@ class IngestPlan(Document):
 
     @property
     def source_kind(self) -> SourceKind:
-        """Functions that process the files of this plan."""
+        """Kind of the files, with the functions that process them."""
         return SOURCE_KINDS[self.kind]
 
     def shard_numbers(self) -> list[int]:

@@ -1,6 +1,6 @@
 """The job of a worker on one source file, its result, and the Arrow file of slices that it writes.
 
-A slice file holds the slices of one volume or photograph until the merge puts all slices in order.
+A slice file contains the slices of one volume or photograph until the merge puts all slices in order.
 """
 
 from collections.abc import Iterable, Iterator

@@ -64,14 +64,14 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int = 0) -> 
     Args:
         folder: Folder to write.
         config: Settings of the set.
-        workers: Number of processes; 0 for one on each core, 1 for this process alone.
+        workers: Number of processes; 0 for one on each core, 1 for this process only.
 
     Returns:
         The path of ``manifest.csv``, with columns path (relative), species, specimen, and if there are unseen species
         also split, which is ``unseen`` for them.
 
     Raises:
-        BadConfigError: A species is unknown, a number is out of range, or the folder holds other files.
+        BadConfigError: A species is unknown, a number is out of range, or the folder contains other files.
     """
     check_config(config)
     check_folder(folder, (MANIFEST, UNSEEN_MANIFEST))

@@ -65,7 +65,9 @@ def require_models(root: Path) -> dict[str, list[int]]:
     """
     models = find_models(root)
     if not models:
-        raise BadInputError(f"{root} holds no served model", f"<model>/<version>/{CARD_FILE}", "Publish one: make run.")
+        raise BadInputError(
+            f"{root} contains no served model", f"<model>/<version>/{CARD_FILE}", "Publish one: make run."
+        )
     return models
 
 

@@ -66,7 +66,7 @@ class CheckpointCallback(keras.callbacks.Callback):
     Args:
         store: Checkpoints of this training.
         state: State at the start.
-        early_stopping: Early stopping, which also holds the best weights.
+        early_stopping: Early stopping, which also contains the best weights.
         plateau: Learning rate schedule that depends on validation, or None.
     """
 

@@ -68,7 +68,7 @@ class CheckpointStore:
     """The checkpoints of one training.
 
     Args:
-        folder: Folder of this training alone, created with the first checkpoint.
+        folder: Folder that only this training uses, created with the first checkpoint.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -79,7 +79,7 @@ def training_batches(
         Batches of float32 [N, image_size, image_size, channels] in 0..255 and float32 [N, classes] with rows of sum 1.
 
     Raises:
-        TrainingError: A shard is damaged or holds a label outside the classes (see `reading_slices`).
+        TrainingError: A shard is damaged or contains a label outside the classes (see `reading_slices`).
     """
     epoch_size = _epoch_size(slices, recipe)
     if slices * spec.slice_bytes <= recipe.cache_gigabytes * 2**30:
@@ -172,7 +172,7 @@ def _read_into_memory(folder: Path, spec: InputSpec, slices: int) -> tuple[Image
         Images, uint8 [slices, S, S, C], and labels, int64 [slices].
 
     Raises:
-        TrainingError: The shards hold another number of slices, or one is damaged.
+        TrainingError: The shards contain another number of slices, or one is damaged.
     """
     images = np.empty((slices, spec.image_size, spec.image_size, spec.channels), np.uint8)
     labels = np.empty(slices, np.int64)
@@ -183,7 +183,7 @@ def _read_into_memory(folder: Path, spec: InputSpec, slices: int) -> tuple[Image
             images[count:end], labels[count:end] = batch[:space], batch_labels[:space]
             count = end
     if count != slices:
-        raise TrainingError(f"{folder} holds {count} training slices", str(slices), _REBUILD)
+        raise TrainingError(f"{folder} contains {count} training slices", str(slices), _REBUILD)
     return images, labels
 
 
@@ -237,7 +237,7 @@ def _batches_from_shards(
 
 
 def _records_of_epoch(shards: tf.Tensor, epoch_size: EpochSize, seed: tf.Tensor) -> tf.data.Dataset:
-    """Read shards in a random order and shuffle their records, with the padding of the last batch among them."""
+    """Read shards in a random order and shuffle their records, including the slices that fill the last batch."""
     order = tf.random.experimental.stateless_shuffle(shards, seed)
     records = tf.data.Dataset.from_tensor_slices(order).interleave(
         tf.data.TFRecordDataset,

@@ -244,7 +244,7 @@ def _callbacks(training: Training, checkpoint: CheckpointCallback, is_resumed: b
 
 
 def _convert_to_float32(model: keras.Model, training: Training) -> keras.Model:
-    """Return the network with the same weights that computes in float32, whatever its training precision was."""
+    """Return the network with the same weights that computes in float32, independent of the training precision."""
     if training.recipe.precision == "float32":
         return model
     converted_model = _build(training, "float32")

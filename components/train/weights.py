@@ -39,7 +39,7 @@ def load_pretrained(model: keras.Model, source: str) -> str:
         The SHA-256 of the file; empty for `none` and `imagenet`.
 
     Raises:
-        BadConfigError: The file does not exist, is too large, or holds another architecture.
+        BadConfigError: The file does not exist, is too large, or contains another architecture.
         TrainingError: The published weights cannot be downloaded.
     """
     if source == NONE:
@@ -124,10 +124,10 @@ def _copy(source: str, copy: Path) -> None:
 
 
 def _load_file(model: keras.Model, file: Path) -> None:
-    """Load the features from a file of the features alone or of a whole backbone.
+    """Load the features from a file of the features only, or of a whole backbone.
 
     Raises:
-        BadConfigError: The file holds another architecture, or no weights.
+        BadConfigError: The file contains another architecture, or no weights.
     """
     features = model.get_layer("features")
     _fill_with_nan(features)

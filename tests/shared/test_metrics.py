@@ -12,7 +12,7 @@ SPECIMENS = np.array(["a", "b", "b", "c"])
 
 
 def test_accuracies_and_confusion_equal_counts_by_hand() -> None:
-    assert metrics.accuracy(SCORES, LABELS) == 0.75
+    assert metrics.accuracy(metrics.confusion(SCORES, LABELS)) == 0.75
     assert metrics.top_accuracy(SCORES, LABELS, k=2) == 1.0
     assert metrics.confusion(SCORES, LABELS).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
 

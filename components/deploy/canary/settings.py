@@ -49,7 +49,7 @@ class CanarySettings(Frozen):
     @field_validator("prometheus")
     @classmethod
     def check_prometheus(cls, url: str) -> str:
-        """Reject an invalid URL before the canary answers users."""
+        """Reject an invalid URL before the canary serves users."""
         if url and not _is_url(url):
             raise ValueError(f"{url!r} is not a URL like http://prometheus.monitoring:9090")
         return url

@@ -119,7 +119,7 @@ class Rollout:
         self.log.add(f"{self.name} was created with version {self.version.version}")
 
     def _start(self, mode: Mode, service: Service, situation: Situation) -> None:
-        """Start the canary, or serve the model at once if no model answers users."""
+        """Start the canary, or serve the model at once if no model serves users."""
         if self._rejection is not None:
             raise self._rolled_back_error(mode, service)
         if self._has_started:
@@ -129,7 +129,7 @@ class Rollout:
             self.log.add(f"version {self.version.version} was started as a canary without users")
         else:
             self._patch(service, mode.serve(service, self.version))
-            self.log.add(f"version {self.version.version} was set without a trial, as no model answered users")
+            self.log.add(f"version {self.version.version} was set without a trial, because no model served users")
 
     def _try_canary(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Advance the canary by one situation, or record why it is rejected."""
@@ -197,7 +197,7 @@ class Rollout:
         self.log.add(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
 
     def _finish(self, mode: Mode, service: Service) -> RolloutResult | None:
-        """Wait until the model answers all users; restore the previous model if it does not."""
+        """Wait until the model serves all users; restore the previous model if it does not."""
         try:
             if self._rejection is None:
                 service = self._wait(

@@ -25,7 +25,14 @@ from components.deploy.kserve.inference_service import (
     transformer_patch,
 )
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import is_complete, is_ready, predict_url, readiness_problems, runs_version
+from components.deploy.kserve.readiness import (
+    is_complete,
+    is_ready,
+    model_predict_url,
+    predict_url,
+    readiness_problems,
+    runs_version,
+)
 
 CANARY = "canary"
 _CANARY_OPTIONS = ("--canary_host", "--canary_percent", "--canary_version")
@@ -107,7 +114,7 @@ class StandardMode(Mode):
         return f"{name} does not divide the requests yet"
 
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
-        """Return the reason why the model does not answer all users yet, "" if every replica serves it."""
+        """Return the reason why the model does not serve all users yet, "" if every replica serves it."""
         name = _predictor_name(service)
         deployment = cluster.deployment(name)
         if deployment is None or not runs_version(deployment, model.version):
@@ -116,10 +123,9 @@ class StandardMode(Mode):
 
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the two predictors' Services, which bypass the transformer."""
-        path = f"/v1/models/{service['metadata']['name']}:predict"
-        namespace = service["metadata"]["namespace"]
+        model, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         stable, canary = (
-            settings.predictor.format(service=name, namespace=namespace).rstrip("/") + path
+            model_predict_url(settings.predictor.format(service=name, namespace=namespace), model)
             for name in (_predictor_name(service), _predictor_name(service, CANARY))
         )
         return stable, canary

@@ -25,7 +25,7 @@ class SoftVote:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Backbones that vote, in the order of their embeddings."""
+        """Return the backbones that vote, in the order of their embeddings."""
         return tuple(self.weights)
 
     @property
@@ -73,7 +73,7 @@ class ConfidenceSwitch:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Backbones that vote, in the order of their embeddings."""
+        """Return the backbones that vote, in the order of their embeddings."""
         return self.main, self.patch
 
     @property

@@ -41,7 +41,7 @@ class Ensemble:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Backbones that vote."""
+        """Return the backbones that vote."""
         return self.rule.members
 
     def scores(self, logits: Mapping[str, Logits]) -> Scores:

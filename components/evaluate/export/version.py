@@ -120,7 +120,7 @@ def _write_examples(version: Path, source: EvaluationSource, measurement: ModelM
 def _write_reference_profile(
     version: Path, source: EvaluationSource, selection: Selection, test: PredictedSplit
 ) -> None:
-    """Write descriptors and answers of slices that training did not use, in the form of drift events.
+    """Write descriptors and predictions of slices that training did not use, with the fields of drift events.
 
     A large data set is sampled: the same share of every specimen's slices, since the monitor's thresholds are resampled
     from specimens.

@@ -129,7 +129,7 @@ class Findings:
 
     @property
     def score(self) -> ModelScore:
-        """Metrics of the ensemble on the test set."""
+        """Return the metrics of the ensemble on the test set."""
         return self.card.metrics
 
 

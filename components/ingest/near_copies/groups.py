@@ -149,7 +149,7 @@ def describe_treatment(group: NearCopies) -> str:
     if len(group.species) == 1:
         return f"they count as one specimen, {group.specimens[0]}"
     names = " and ".join(group.species)
-    return f"they are labelled {names}: a label is wrong, or they are merely alike; they share a split"
+    return f"they are labelled {names}: a label is wrong, or the specimens only look alike; they share a split"
 
 
 def _connected_groups(pairs: Sequence[tuple[int, int, float]], count: int) -> list[tuple[list[int], float]]:
@@ -189,7 +189,7 @@ def _common_split(group: NearCopies, members: Sequence[Scan]) -> str:
         raise BadManifestError(
             f"a leak: {where} show one individual (distance {group.distance:g})",
             "near-copies in one split",
-            "Give them the same split. This is also safe if they are two individuals that are merely alike.",
+            "Give them the same split. This is also safe if they are two individuals that only look alike.",
         )
     return next(iter(by_split), "" if len(group.species) == 1 else SPLIT_OF_CONTRADICTIONS)
 

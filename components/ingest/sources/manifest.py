@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.ingest.sources import open_source
 from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
 from components.shared.contracts import Refusal
@@ -31,7 +30,7 @@ _SPLIT_OF_CELL = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "valid
 _PLACEHOLDERS = frozenset(
     {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
 )
-"""Cells that stand for a missing name."""
+"""Cells that are read as a missing name."""
 _REPEAT_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)
 
 
@@ -76,11 +75,6 @@ class Manifest:
     scans: list[Scan] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     kind: str = VOLUMES
-
-
-def read_manifest(address: str | Path) -> Manifest:
-    """Read the list of scans at an address, see `list_scans`."""
-    return list_scans(open_source(address))
 
 
 def list_scans(source: Source) -> Manifest:

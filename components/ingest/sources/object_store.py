@@ -98,7 +98,7 @@ class ObjectStoreSource:
         """Return the content of the manifest, or None if there is none.
 
         Raises:
-            BadManifestError: The store cannot be reached, denies access, or the address names a missing manifest.
+            BadManifestError: The store cannot be reached, denies access, or the address is that of a missing manifest.
         """
         info = self._request_source(_info_or_none, self._store, self._manifest)
         if info is not None:

@@ -81,7 +81,7 @@ def generate_photographs(folder: Path, config: PhotoConfig, workers: int = 0) ->
         The path of ``manifest.csv``, with columns path (relative), species, specimen, split (``unseen`` or empty).
 
     Raises:
-        BadConfigError: A number is out of range, or the folder holds other files.
+        BadConfigError: A number is out of range, or the folder contains other files.
     """
     check_config(config)
     check_folder(folder, (MANIFEST, PHOTOGRAPHS))

@@ -221,7 +221,7 @@ class Example(Frozen):
         """
         if len(scores) != len(self.scores):
             return math.inf
-        differences = [abs(served - score) for served, score in zip(scores, self.scores, strict=True)]
+        differences = [abs(served_score - score) for served_score, score in zip(scores, self.scores, strict=True)]
         return max(differences, default=0.0) if all(map(math.isfinite, differences)) else math.inf
 
 

@@ -42,7 +42,7 @@ class Family(ABC):
     def finish_weights(self, features: keras.Model) -> None:
         """Set ImageNet's mean and variance in normalization layers that store them as weights, after loading.
 
-        EfficientNetB0's published file holds the deviation where the layer expects the variance. Keras corrects this
+        EfficientNetB0's published file contains the deviation where the layer expects the variance. Keras corrects this
         with an additional layer, but only in a network built with `weights="imagenet"`, so its weights do not fit a
         network built without.
         """

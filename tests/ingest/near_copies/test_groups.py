@@ -115,7 +115,7 @@ def test_a_rescan_under_another_species_is_reported_and_in_training(own_phantoms
     assert result.info.near_copies[0].species == ("Orbitoides", "Lockhartia")
     index = read_index(tmp_path / "slices").set_index("specimen")
     assert set(index.loc[["orbitoides-001", "Lockhartia-again"], "split"]) == {"train"}
-    assert "a label is wrong, or they are merely alike" in result.html
+    assert "a label is wrong, or the specimens only look alike" in result.html
 
 
 def test_a_later_run_with_the_saved_split_makes_the_same_slices(own_phantoms: Path, tmp_path: Path) -> None:
