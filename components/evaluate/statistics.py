@@ -27,7 +27,7 @@ Hits = NDArray[np.bool_]
 
 
 def confusion_by_specimen(scores: Scores, labels: Labels, specimens: Specimens) -> ConfusionMatrices:
-    """Return the confusion matrix of each specimen, int64 [specimens, K, K], as `components.shared.metrics.confusion`."""
+    """Return the confusion matrix of each specimen, int64 [specimens, K, K]; see `metrics.confusion`."""
     names, owner = np.unique(specimens, return_inverse=True)
     classes = scores.shape[1]
     cell = (owner * classes + labels) * classes + scores.argmax(axis=1)

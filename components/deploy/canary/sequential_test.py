@@ -11,8 +11,8 @@ Each pair gives one sign per criterion: +1 if the canary did worse, -1 if the st
 Rule: for a bet b in 0..1 the product of (1 + b (sign - tolerance)) over the pairs is a supermartingale while the mean
 sign is at most `tolerance`; so is its average over a grid of bets. By Ville's inequality it ever exceeds 1/p with a
 probability of at most p, however often it is evaluated. The canary is worse as soon as the average of one criterion,
-its evidence, exceeds CRITERIA/FALSE_ROLLBACKS = 300. An equal model is therefore rolled back in at most 1 % of the
-rollouts; this bound is proved, not calibrated.
+its evidence, exceeds BOUND, the number of criteria divided by FALSE_ROLLBACKS: 3 / 0.01 = 300. An equal model is
+therefore rolled back in at most 1 % of the rollouts; this bound is proved, not calibrated.
 
 Sample size: PAIRS pairs of two requests each detect, with a probability of at least 95 %, a canary that fails in 5 % of
 its requests where the stable model fails in 1 %, and a canary that predicts 90 % of the known slices correctly where
