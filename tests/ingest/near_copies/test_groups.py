@@ -171,7 +171,7 @@ def test_near_copies_get_the_split_of_the_one_that_has_one() -> None:
 
 def test_too_few_individuals_are_refused_with_the_near_copies() -> None:
     few = [scan for scan in SCANS if scan.specimen != "a0"]
-    with pytest.raises(BadManifestError, match=r"'a' has 2, where near-copies count as one \(a1, a3"):
+    with pytest.raises(BadManifestError, match=r"'a' has 2, if near-copies count as one specimen \(a1, a3"):
         join_near_copies(few, [TWINS])
 
 
