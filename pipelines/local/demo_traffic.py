@@ -11,7 +11,7 @@ from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
 from components.phantoms.writer import volume_path, write_specimen
 from components.shared.config import Frozen
-from components.shared.volumes.planes import Schedule
+from components.shared.volumes.plane_schedules import Schedule
 from components.shared.workers import map_in_order
 
 FIRST_INDEX = 100_000
