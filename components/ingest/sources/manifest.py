@@ -164,7 +164,9 @@ def _check_header(header: Sequence[str], address: str) -> None:
     missing_names = [name for name in _REQUIRED_COLUMNS if name not in header]
     if missing_names:
         raise BadManifestError(
-            f"{address} has the columns {', '.join(map(repr, header[:8]))}" if header else f"{address} is an empty file",
+            f"{address} has the columns {', '.join(map(repr, header[:8]))}"
+            if header
+            else f"{address} is an empty file",
             f"path,species,specimen[,split]; {', '.join(missing_names)} missing",
         )
     repeated_names = [
