@@ -124,7 +124,7 @@ def main() -> None:
         members = make_members(Path(scratch) / "members", edge)
         config, start = EvaluationConfig(name="made-up"), time.perf_counter()
         evaluation = evaluate_models(Path(scratch) / "slices", members, Path(scratch) / "served", config)
-        write_report(Path(scratch) / "report", evaluation.findings, evaluation.pictures)
+        write_report(Path(scratch) / "report", evaluation.findings, evaluation.images)
         seconds = time.perf_counter() - start
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cost = {"seconds": seconds, "network_seconds": evaluation.network_seconds, "peak_mib": peak_mib}
