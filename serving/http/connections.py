@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.protocol import Limits, RequestError, encode_answer
 
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_REASON_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -57,7 +57,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._start_timer()
 
     def on_headers_complete(self) -> None:
-        """Stop the timer of the head; `serving.http.bodies` limits the time of the body."""
+        """Stop the timer of the head; `serving.http.bodies` has the timeout of the body."""
         self._head_is_arriving = self._body_is_complete = False
         self._stop_timer()
         super().on_headers_complete()
@@ -146,7 +146,7 @@ class BoundedConnection(HttpToolsProtocol):
             return
         content = encode_answer({"error": str(error)})
         head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (error.status, _PHRASES[error.status], len(content)) + content)
+        self.transport.write(head % (error.status, _REASON_PHRASES[error.status], len(content)) + content)
         self.transport.close()
 
 

@@ -67,7 +67,7 @@ def test_ctrl_c_during_loading_exits_without_a_traceback(tmp_path: Path) -> None
 def test_the_log_has_the_address_and_the_next_command(server: Any) -> None:
     lines = server.log.read_text().splitlines()
     assert all(line.startswith("[serve] ") for line in lines)
-    assert f"[serve] ask it: python -m serving.client SLICE.png --url {server.url}" in lines
+    assert f"[serve] classify a slice: python -m serving.client SLICE.png --url {server.url}" in lines
     assert "[serve] forams version 1 is being served" in lines
 
 
