@@ -62,6 +62,6 @@ class MonitorState(Document):
 
 
 def has_earlier_schema(path: Path) -> bool:
-    """Return whether a state file was written by a monitor before schema 2, which named its features differently."""
+    """Return whether a state file has schema 1, which names the features differently."""
     with path.open("rb") as file:
         return _EARLIER_SCHEMA in file.read(_SCHEMA_BYTES)
