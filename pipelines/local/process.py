@@ -95,5 +95,5 @@ def python_process(arguments: list[str], environment: Mapping[str, str]) -> Iter
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Handle SIGTERM like Ctrl-C, so that child processes are ended, too."""
+    """Handle SIGTERM like Ctrl-C, so that child processes are stopped as well."""
     raise KeyboardInterrupt
