@@ -40,7 +40,7 @@ class TaskResources(Frozen):
         node_selector: Labels that the node must have.
         tolerations: Taints of GPU nodes that the pod tolerates.
         hours: Number of hours after which the pod is stopped.
-        retries: Number of retries after a failure or preemption. With checkpoints, a retry resumes after the last epoch.
+        retries: Number of retries after a failure or preemption. With checkpoints, it resumes after the last epoch.
         checkpoint_claim: PersistentVolumeClaim for the state of unfinished trainings; empty for none.
     """
 

@@ -105,8 +105,8 @@ def familywise_thresholds(scores: Floats, false_alarm_rate: float) -> Floats:
     sorted_scores = np.sort(scores, axis=0)
     rows = len(scores)
     ranks = np.column_stack([rows - np.searchsorted(sorted_scores[:, f], scores[:, f]) for f in range(scores.shape[1])])
-    rarest = np.sort(ranks.min(axis=1))
-    above = int(rarest[int(false_alarm_rate * rows)]) - 1
-    thresholds = sorted_scores[-1] * (1 + _TIE) if above == 0 else sorted_scores[rows - above]
-    ties = thresholds * (1 - _TIE) <= sorted_scores[rows - above - 1]
+    extreme_ranks = np.sort(ranks.min(axis=1))
+    rank = int(extreme_ranks[int(false_alarm_rate * rows)]) - 1
+    thresholds = sorted_scores[-1] * (1 + _TIE) if rank == 0 else sorted_scores[rows - rank]
+    ties = thresholds * (1 - _TIE) <= sorted_scores[rows - rank - 1]
     return np.where(ties, thresholds * (1 + _TIE), thresholds)

@@ -94,7 +94,7 @@ def _charts(windows: list[WindowResult]) -> str:
     points = windows * 2 if len(windows) == 1 else windows
     if not points:
         return ""
-    largest = [max(feature.ratio for feature in each.features) for each in points]
+    largest_ratios = [max(feature.ratio for feature in each.features) for each in points]
     confidence = {
         "window": [each.confidence for each in points],
         "reference": [each.reference_confidence for each in points],
@@ -105,7 +105,7 @@ def _charts(windows: list[WindowResult]) -> str:
     }
     return (
         heading("Windows over time")
-        + line_chart("Largest score relative to threshold", {"score": largest, "threshold": [1.0] * len(points)})
+        + line_chart("Largest score relative to threshold", {"score": largest_ratios, "threshold": [1.0] * len(points)})
         + line_chart("Mean confidence", confidence)
         + line_chart("Share of slices predicted as unknown", unknown)
     )

@@ -1,6 +1,6 @@
 """The persistent state of the monitor: a restart loses no event and counts none twice.
 
-A module of its own, because `window_store` imports Evidently, which a monitor without a complete window does not need.
+It is separate from `window_store`, which imports Evidently: a monitor without a complete window does not need that.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The first request to a deployed model: a raw slice over HTTP, compared with the evaluation's scores.
 
-It runs in a process of its own, `python -m pipelines.local.first_request`, so that the process with the progress bars
+It runs in a separate process, `python -m pipelines.local.first_request`, so that the process with the progress bars
 does not load the data and the client.
 """
 

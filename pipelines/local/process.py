@@ -75,7 +75,7 @@ def _environment(backbones: int) -> dict[str, str]:
 
 @contextmanager
 def python_process(arguments: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Run Python in a process group of its own; kill the whole group when the block ends."""
+    """Run Python in its own process group; kill the whole group when the block ends."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,

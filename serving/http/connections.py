@@ -39,8 +39,8 @@ class BoundedConnection(HttpToolsProtocol):
         """Parse received bytes; answer 431 if a head, or the trailer of a chunked body, is too large."""
         self._body_is_arriving = False
         super().data_received(data)
-        counts = (self._head_is_arriving or not self._body_is_complete) and not self._body_is_arriving
-        self._bytes_outside_bodies = self._bytes_outside_bodies + len(data) if counts else 0
+        is_outside_body = (self._head_is_arriving or not self._body_is_complete) and not self._body_is_arriving
+        self._bytes_outside_bodies = self._bytes_outside_bodies + len(data) if is_outside_body else 0
         limit = self.limits.max_head_bytes
         if self._bytes_outside_bodies > limit:
             problem = f"a request's head of more than {limit} bytes"

@@ -80,7 +80,7 @@ def test_an_occupied_port_exits_with_one_sentence(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         process = run_serving("--repository", str(tmp_path), "--port", str(port))
     assert process.returncode == EXIT_BAD_INPUT
-    assert f"127.0.0.1:{port} cannot be listened to" in process.stderr
+    assert f"cannot listen on 127.0.0.1:{port}" in process.stderr
     assert len(process.stderr.splitlines()) == 1
 
 
