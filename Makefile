@@ -53,7 +53,7 @@ dashboards: $(READY) ## generate Grafana dashboards, alert rules and the table o
 	@$(BIN)/python -m monitoring.alerting.generate
 
 docs: $(READY) ## generate the reference pages of presets and keys in docs/reference
-	@$(BIN)/python -m pipelines.reference
+	@$(BIN)/python -m pipelines.reference_pages
 
 pictures: $(READY) ## generate the console output in README.md and docs/images from the latest run: [OUT=runs]
 	@$(BIN)/python -m tests.pictures --out "$(OUT)"

@@ -12,7 +12,7 @@ from components.shared.signing import VERIFICATION_KEY, key_path
 from components.shared.workers import cores
 from serving.command import bounded_number, listen, report, run_command, suppressed_stderr
 from serving.drift_events import add_event_options, start_recorder
-from serving.protocol import Limits
+from serving.limits import Limits
 
 POLL_S = 1.0
 WORKERS_PER_CORE = 2

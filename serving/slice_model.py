@@ -16,10 +16,11 @@ import kserve
 
 from components.shared.contracts import DriftEvent
 from serving.drift_events import EventRecorder, PendingEvent
+from serving.limits import Limits
 from serving.metrics import SLICES
 from serving.predictors.base import Predictor, PredictorVersion
 from serving.preparation import PreparedSlice, prepare_slices
-from serving.protocol import Limits, Outputs, PredictRequest, SignatureInput, predict_answer
+from serving.protocol import Outputs, PredictRequest, SignatureInput, predict_answer
 from serving.votes import specimen_votes
 
 

@@ -18,9 +18,9 @@ from components.shared.workers import cores
 from serving.command import listen, report, run_command
 from serving.drift_events import add_event_options, start_recorder
 from serving.http.server import HttpServer, TransformerRegistry
+from serving.limits import Limits
 from serving.predictors.base import Expectation
 from serving.predictors.tensorflow_serving import CanaryPredictor, RemotePredictor
-from serving.protocol import Limits
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - kubelet and gateway connect to a pod's address, which is assigned at its start
 

@@ -28,7 +28,8 @@ NOT_A_PARTICIPLE = frozenset(
     "padding spring nothing something everything anything during morning building training logging warning timing "
     "testing finding meaning serving sampling mapping listing offering labelling reading".split()
 )
-SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ""}
+SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".sh"}
+OTHER_TEXT = {"Makefile", ".ci/run", "manifests/images/Dockerfile"}
 LEFT_OUT = {"LICENSE", "requirements.lock", "tests/style_counts.py"}
 
 
@@ -46,7 +47,8 @@ def tracked(*folders: str) -> list[Path]:
         ["git", "ls-files", "-co", "--exclude-standard", *folders], cwd=ROOT, capture_output=True, text=True, check=True
     )
     paths = [Path(line) for line in listed.stdout.splitlines()]
-    return [path for path in paths if path.suffix in SUFFIXES and str(path) not in LEFT_OUT and (ROOT / path).is_file()]
+    texts = [path for path in paths if path.suffix in SUFFIXES or str(path) in OTHER_TEXT]
+    return [path for path in texts if str(path) not in LEFT_OUT and (ROOT / path).is_file()]
 
 
 def documented(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int]]:

@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from components.shared.config import Frozen, checked
-from components.shared.volumes.planes import Schedule
+from components.shared.volumes.plane_schedules import Schedule
 
 
 class IngestConfig(Frozen):

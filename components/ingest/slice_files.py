@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.shared.arrow import record_batch
-from components.shared.volumes.planes import Schedule
+from components.shared.volumes.plane_schedules import Schedule
 
 BATCH_SLICES = 16
 _SCHEMA = pa.schema(

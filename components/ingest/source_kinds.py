@@ -6,13 +6,9 @@ from pathlib import Path
 
 from components.ingest.config import IngestConfig
 from components.ingest.near_copies.groups import PairFinder, exclude_from_training, exclude_none
+from components.ingest.near_copies.photograph_fingerprint import LARGEST_DISTANCE, near_photographs
 from components.ingest.near_copies.volume_fingerprint import near_volumes
-from components.ingest.photograph_slices import (
-    LARGEST_DISTANCE,
-    near_photographs,
-    photograph_memory,
-    scale_photograph,
-)
+from components.ingest.photograph_slices import photograph_memory, scale_photograph
 from components.ingest.slice_files import SliceJob, SliceResult
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan

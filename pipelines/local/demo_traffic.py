@@ -12,7 +12,7 @@ from components.phantoms.specimen import Phantom, make_specimen
 from components.phantoms.writer import volume_path, write_specimen
 from components.shared.config import Frozen
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.planes import Schedule
+from components.shared.volumes.plane_schedules import Schedule
 from components.shared.workers import map_in_order
 
 FIRST_INDEX = 100_000

@@ -31,7 +31,7 @@ from serving.protocol import CROPS
 from serving.votes import classes_of
 
 if TYPE_CHECKING:
-    from components.shared.volumes.planes import Schedule
+    from components.shared.volumes.plane_schedules import Schedule
 
 LARGEST_FILE_BYTES = 11 * 2**20  # base64 adds a third, and a server accepts 16 MiB
 
@@ -67,7 +67,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def parse_schedule(text: str) -> "Schedule":
     """Parse the name of a schedule of planes; raises ArgumentTypeError for any other text."""
-    from components.shared.volumes.planes import CUTS
+    from components.shared.volumes.plane_schedules import CUTS
 
     for schedule in CUTS:
         if schedule == text:

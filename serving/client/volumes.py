@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from components.shared.errors import BadSourceFileError
 
 if TYPE_CHECKING:
-    from components.shared.volumes.planes import Schedule
+    from components.shared.volumes.plane_schedules import Schedule
 
 LARGEST_VOLUME_BYTES = 8 * 2**30
 MOST_SLICES, DEFAULT_SLICES, DEFAULT_EDGE = 1000, 32, 224

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
-from serving.protocol import Limits, RequestError
+from serving.limits import Limits
+from serving.protocol import RequestError
 
 _CONTENT_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain", "text/json"})
 

@@ -8,7 +8,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.protocol import Limits, RequestError, encode_answer
+from serving.limits import Limits
+from serving.protocol import RequestError, encode_answer
 
 _REASON_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 

@@ -17,9 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from components.shared.errors import TaxonflowError
 from serving.http.bodies import BodyReader
+from serving.limits import Limits
 from serving.metrics import IN_FLIGHT, LATENCY, REQUESTS
 from serving.predictors.base import Predictor
-from serving.protocol import Limits, PredictRequest, RequestError, encode_answer, parse_predict
+from serving.protocol import PredictRequest, RequestError, encode_answer, parse_predict
 
 Handler = Callable[[Request], Awaitable[Any]]
 

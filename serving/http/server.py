@@ -15,8 +15,8 @@ from kserve.protocol.rest.server import RESTServer
 from serving.drift_events import EventRecorder
 from serving.http.connections import connection_class
 from serving.http.routes import RequestHandlers
+from serving.limits import Limits
 from serving.predictors.base import Predictor
-from serving.protocol import Limits
 from serving.slice_model import SliceTransformer
 
 GRACE_S = 30

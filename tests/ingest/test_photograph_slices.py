@@ -14,7 +14,8 @@ from PIL import Image
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import IngestResult, make_dataset
 from components.ingest.near_copies.fingerprints import near_pairs
-from components.ingest.photograph_slices import fingerprint_photograph, photograph_memory
+from components.ingest.near_copies.photograph_fingerprint import fingerprint_photograph
+from components.ingest.photograph_slices import photograph_memory
 from components.ingest.sources.file_kinds import kind_of
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError, BadSourceFileError

@@ -12,7 +12,7 @@ import yaml
 
 from components.shared.errors import BadConfigError, DeployError
 from pipelines.image_digests import COMPONENT, pin_images, push
-from serving.protocol import Limits
+from serving.limits import Limits
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 DIGEST = "sha256:" + "ab" * 32

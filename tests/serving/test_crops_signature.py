@@ -8,7 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from serving.protocol import Limits, RequestError, parse_predict
+from serving.limits import Limits
+from serving.protocol import RequestError, parse_predict
 
 Body = Callable[..., dict[str, Any]]
 

@@ -3,9 +3,9 @@
 from urllib.parse import SplitResult, urlsplit
 
 from components.deploy.canary.settings import CanaryTrial
+from components.deploy.kserve.canary_rollout import Rollout
 from components.deploy.kserve.client import Cluster, retry_conflicts
 from components.deploy.kserve.report import RolloutResult
-from components.deploy.kserve.rollout import Rollout
 from components.deploy.kserve.version_registry import register
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import BadConfigError, DeployError

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from components.shared.images.decoding import Pixels, encode_png
-from components.shared.volumes.planes import CUTS, Frame, Schedule, frame_of, max_attempts
-from components.shared.volumes.sampling import Vector, mask_coverage, sample_plane
+from components.shared.volumes.plane_sampling import Vector, mask_coverage, sample_plane
+from components.shared.volumes.plane_schedules import CUTS, Frame, Schedule, frame_of, max_attempts
 from components.shared.volumes.specimen import Specimen
 
 SMALLEST_COVERAGE = 0.02

@@ -94,7 +94,7 @@ def test_a_model_below_the_threshold_leaves_the_old_one_served(
         result = run(volumes, out, threshold=1.0, seed=5, backbones="cnn_small")
         summary = summary_of(out)
         assert (result.returncode, summary["outcome"]) == (3, "refused"), result.stdout
-        assert "1.0000 slice accuracy required" in result.stdout.replace("\n", " ")
+        assert "1.0000 is required" in result.stdout.replace("\n", " ")
         assert summary["model"] is None
         assert client.predict(NAME, [slice_png])[0] == before
     finally:

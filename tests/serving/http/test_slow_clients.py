@@ -19,7 +19,8 @@ from starlette.routing import Router
 from serving.http.bodies import BodyReader
 from serving.http.connections import connection_class
 from serving.http.routes import json_response
-from serving.protocol import Limits, RequestError
+from serving.limits import Limits
+from serving.protocol import RequestError
 
 LIMITS = Limits(head_timeout_s=1.5, read_timeout_s=1.0, max_head_bytes=2_000, max_body_bytes=10_000)
 HEAD = b"POST /v1/models/forams:predict HTTP/1.1\r\nHost: here\r\n"

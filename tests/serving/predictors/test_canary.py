@@ -12,9 +12,10 @@ import pytest
 from components.shared.errors import BadConfigError
 from components.shared.images.decoding import encode_png
 from serving.drift_events import PendingEvent
+from serving.limits import Limits
 from serving.predictors.base import Expectation
 from serving.predictors.tensorflow_serving import CanaryPredictor, RemotePredictor
-from serving.protocol import SIGNATURE, Instance, Limits, PredictRequest, RequestError
+from serving.protocol import SIGNATURE, Instance, PredictRequest, RequestError
 from serving.slice_model import SliceTransformer
 from serving.transformer import parse_arguments, predictor_of
 from tests.http_server import Request, Response, http_server

@@ -33,7 +33,7 @@ _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the pages and return 0."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.reference", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.reference_pages", description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the pages (default: docs/reference)")
     out: Path = parser.parse_args(arguments).out
     for name, text in pages().items():

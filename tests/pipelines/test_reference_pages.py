@@ -7,7 +7,7 @@ from components.evaluate.gate import GateConditions
 from components.shared.config import Frozen
 from components.train.recipe import Recipe
 from pipelines.presets import PhantomParameters
-from pipelines.reference import FOLDER, field_meanings, pages, range_text, type_text
+from pipelines.reference_pages import FOLDER, field_meanings, pages, range_text, type_text
 from pipelines.resources import TaskResources
 
 

@@ -6,8 +6,15 @@ from scipy.ndimage import affine_transform, map_coordinates, rotate
 from scipy.spatial.transform import Rotation
 
 from components.shared.volumes.nifti import Volume
-from components.shared.volumes.planes import MARGIN, ROTATIONS_DEGREES, Cut, frame_of, published_cuts, random_cuts
-from components.shared.volumes.sampling import mask_coverage, sample_plane
+from components.shared.volumes.plane_sampling import mask_coverage, sample_plane
+from components.shared.volumes.plane_schedules import (
+    MARGIN,
+    ROTATIONS_DEGREES,
+    Cut,
+    frame_of,
+    published_cuts,
+    random_cuts,
+)
 from components.shared.volumes.specimen import Specimen, find_specimen
 
 

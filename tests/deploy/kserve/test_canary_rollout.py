@@ -8,9 +8,9 @@ import pytest
 
 from components.deploy.canary.settings import CanarySettings
 from components.deploy.kserve import client
+from components.deploy.kserve.canary_rollout import SupersededError
 from components.deploy.kserve.inference_service import ModelVersion
 from components.deploy.kserve.report import RolledBackError
-from components.deploy.kserve.rollout import SupersededError
 from components.deploy.kserve.standard import StandardMode
 from components.shared.errors import DeployError
 from tests.deploy.revisions import (
