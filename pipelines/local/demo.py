@@ -21,6 +21,7 @@ from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, T
 from components.shared.model_repository import find_models, read_card, version_folder
 from components.shared.subprocesses import HOST, background_process, free_port
 from monitoring.drift.results import WindowResult, read_result, window_name
+from monitoring.drift.windows import Stream
 from pipelines.local.demo_traffic import Phase, TrafficConfig, traffic
 from pipelines.local.process import interrupt
 from pipelines.local.run import EVENTS, MODELS
@@ -117,14 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        model, version = served_model(options, console)
+        model, version = find_or_train_model(options, console)
         species = read_card(version_folder(options.out / MODELS, model, version)).classes
         config = traffic_config(options, species)
         folder = options.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
         with ExitStack() as stack:
             client, monitor = start_server_and_monitor(options, folder, model, version, stack, console)
-            results = list(run_phases(config, client, monitor, (model, version), folder, console))
+            results = list(run_phases(config, client, monitor, Stream(model, version), folder, console))
             _print_results(results, console)
             _wait_for_interrupt(options, console)
     except TaxonflowError as error:
@@ -160,7 +161,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def served_model(options: argparse.Namespace, console: Console) -> tuple[str, int]:
+def find_or_train_model(options: argparse.Namespace, console: Console) -> tuple[str, int]:
     """Return name and version of the newest model in the repository; train one if there is none.
 
     Raises:
@@ -259,7 +260,7 @@ def run_phases(
     config: TrafficConfig,
     client: Client,
     monitor: MonitorClient,
-    version: tuple[str, int],
+    stream: Stream,
     folder: Path,
     console: Console,
 ) -> Iterator[PhaseResult]:
@@ -268,13 +269,13 @@ def run_phases(
         if number == 1:
             console.rule(f"[bold]{phase.name}[/bold]: {phase.text}", align="left")
         for name, slices in specimens:
-            client.predict(version[0], slices, specimen=name)
-        monitor.wait_for_windows(version[0], window)
-        result = read_result(folder / "monitoring", window_name(*version, window))
+            client.predict(stream.model, slices, specimen=name)
+        monitor.wait_for_windows(stream.model, window)
+        result = read_result(folder / "monitoring", window_name(stream.model, stream.version, window))
         if result:
             console.print(_window_text(result), highlight=False)
         if number == phase.windows:
-            yield _phase_result(phase, monitor, version[0])
+            yield _phase_result(phase, monitor, stream.model)
 
 
 def _phase_result(phase: Phase, monitor: MonitorClient, model: str) -> PhaseResult:

@@ -21,8 +21,8 @@ from serving.client.volumes import (
     DEFAULT_SLICES,
     MOST_SLICES,
     SlicingOptions,
-    cut_volume,
     is_volume,
+    iterate_slices,
     specimen_of,
     volume_suffixes,
 )
@@ -140,7 +140,7 @@ class FilePredictor:
 
     def _predict_volume(self, file: Path) -> Iterator[list[SliceResult]]:
         """Yield the results of a volume in batches, so that only one batch is in memory."""
-        specimen, slices = self.specimen or specimen_of(file), cut_volume(file, self.options)
+        specimen, slices = self.specimen or specimen_of(file), iterate_slices(file, self.options)
         is_empty = True
         try:
             while batch := list(islice(slices, MAX_BATCH_SLICES)):

@@ -17,6 +17,7 @@ import numpy as np
 
 from tests.benchmarks.measurement import Measurement
 from tests.http_server import Response, http_server
+from tests.waiting import wait_until
 
 EDGE, SPECIES = 224, 12
 ROUNDS, THROUGHPUT_ROUNDS, CLIENTS, REQUESTS = 40, 4, 8, 40
@@ -78,11 +79,11 @@ def _publish(export: Path, repository: Path, version: int, **card: Any) -> Path:
 @contextmanager
 def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
     """Start one of the servers as a process; yield its URL and process id."""
-    from tests.serving.conftest import is_ready, start_process, wait_for
+    from tests.serving.conftest import is_ready, start_process
 
     process, url = start_process(list(arguments), log, START_TIMEOUT_S)
     try:
-        wait_for(lambda: is_ready(url), START_TIMEOUT_S)
+        wait_until(lambda: is_ready(url), START_TIMEOUT_S)
         yield url, process.pid
     finally:
         process.terminate()

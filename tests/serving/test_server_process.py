@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from components.shared.errors import EXIT_BAD_INPUT
+from tests.waiting import wait_until
 
 Body = Callable[..., dict[str, Any]]
 
@@ -31,10 +32,7 @@ def test_an_empty_repository_is_polled_and_sigterm_finishes_requests(
     assert httpx.get(f"{server.url}/readyz").status_code == 503
     assert httpx.post(url, json=instances_of(raw_slices[:1])).status_code in (404, 503)
     publish(server.repository, "late", 1)
-    deadline = time.monotonic() + 60
-    while httpx.get(f"{server.url}/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, pause_s=0.1)
     answers: list[int] = []
     body = instances_of(raw_slices * 40, "last-words")
     thread = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=60).status_code))
