@@ -1,8 +1,9 @@
 """Local model repository as a target: `<models>/<name>/<version>/`, polled by TensorFlow Serving.
 
 A version is copied completely and then renamed into place on the same file system, so a reader never sees a partial
-one. Publishers of one model hold a lock that the kernel releases with the process; an unfinished copy found under the
-lock was left by a killed publisher and is removed. TensorFlow Serving ignores names that are not numbers.
+one. A publisher holds the lock of its model, which the kernel releases when the process ends; an unfinished copy that
+exists while the lock is held was left by a killed publisher and is removed. TensorFlow Serving ignores names that are
+not numbers.
 """
 
 import fcntl
@@ -72,7 +73,7 @@ def _remove_unfinished(versions: Path) -> None:
 
 def _copy_version(source: Path, versions: Path) -> Path:
     """Copy a version folder to the next free number and return the copy."""
-    version = max(version_numbers(versions), default=0) + 1  # incomplete versions count, too
+    version = max(version_numbers(versions), default=0) + 1  # incomplete versions count as well
     copy = versions / f"{_UNFINISHED_PREFIX}{version}"
     try:
         shutil.copytree(source, copy)

@@ -12,12 +12,12 @@ from components.deploy.verified_model import VerifiedModel, verify_model
 from components.shared.errors import BadConfigError
 
 
-def _to_folder(model: VerifiedModel, target: SplitResult, _: CanaryTrial) -> RolloutResult:
+def _deploy_to_folder(model: VerifiedModel, target: SplitResult, _: CanaryTrial) -> RolloutResult:
     version, uri = local.publish(model, target)
     return RolloutResult(version, uri, RolloutLog([f"{model.name} version {version} is at {uri}"]))
 
 
-def _to_cluster(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> RolloutResult:
+def _deploy_to_cluster(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> RolloutResult:
     from components.deploy.kserve.target import roll_out  # importing kserve's client takes two seconds
 
     try:
@@ -27,8 +27,8 @@ def _to_cluster(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -
 
 
 TARGETS: dict[str, Callable[[VerifiedModel, SplitResult, CanaryTrial], RolloutResult]] = {
-    "file": _to_folder,
-    "kserve": _to_cluster,
+    "file": _deploy_to_folder,
+    "kserve": _deploy_to_cluster,
 }
 
 

@@ -1,4 +1,4 @@
-"""The champion: the served model, measured on the same test slices through its own signature."""
+"""The champion: the served model, measured on the same test slices by calling its `serving_default` signature."""
 
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ _SCHEME = "file://"
 def measure_champion(
     source: str, folder: Path, classes: tuple[str, ...], test: SplitSlices, correct: NDArray[np.bool_], seed: int
 ) -> Champion:
-    """Measure the served model; a problem is a part of the result, never an error.
+    """Measure the served model on the test slices; a failure is reported in the result and not raised.
 
     Slices of species that the served model does not have count as wrong.
 
@@ -31,20 +31,20 @@ def measure_champion(
         folder: Folder of the data set with the test slices.
         classes: Species of the data set in the order of its labels.
         test: Labels and specimens of the test slices.
-        correct: Whether the new model names each of them correctly, bool [N].
+        correct: Whether the new model classifies each of them correctly, bool [N].
         seed: Seed of the permutations of the paired test.
     """
     try:
-        names = _predict_species(_version_folder(source), folder)
+        species = _predict_species(_version_folder(source), folder)
     except (ContractError, OSError, ValueError, tf.errors.OpError) as error:
         return Champion(source, float("nan"), str(error).split("\n")[0].rstrip("."))
-    hits = names == np.asarray(classes)[test.labels]
+    hits = species == np.asarray(classes)[test.labels]
     return Champion(source, float(hits.mean()), p=specimen_permutation_p(correct, hits, test.specimens, seed))
 
 
 def _version_folder(source: str) -> Path:
     if "://" in source and not source.startswith(_SCHEME):
-        raise ContractError(f"champion {source}", "a folder or file:// address", "Mount it as a folder")
+        raise ContractError(f"champion {source}", "a folder or file:// address", "Mount it as a folder.")
     return latest_version_folder(Path(source.removeprefix(_SCHEME)))
 
 
@@ -54,9 +54,9 @@ def _predict_species(version: Path, folder: Path) -> NDArray[np.str_]:
     inputs, outputs = (signature.structured_input_signature[1], signature.structured_outputs) if signature else ({}, {})
     if "image_bytes" not in inputs or "species" not in outputs:
         problem = f"{version} has inputs {sorted(inputs)} and outputs {sorted(outputs)}"
-        raise ContractError(problem, "image_bytes and species", "Set champion to a served model of Taxonflow")
+        raise ContractError(problem, "image_bytes and species", "Set champion to a served model of Taxonflow.")
     images = (image for _, _, image in iterate_split(folder, "test"))
-    names = []
+    species = []
     while batch := list(islice(images, _BATCH)):
-        names.append(signature(image_bytes=tf.constant(batch))["species"].numpy())
-    return np.char.decode(np.concatenate(names).astype(bytes), "utf-8")
+        species.append(signature(image_bytes=tf.constant(batch))["species"].numpy())
+    return np.char.decode(np.concatenate(species).astype(bytes), "utf-8")

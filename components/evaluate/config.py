@@ -29,6 +29,6 @@ class EvaluationConfig(Frozen):
         """Check the pipelines' parameters and return the configuration.
 
         Raises:
-            BadConfigError: The threshold is not in 0..1, or the gate has an unknown key or an impossible value.
+            BadConfigError: The threshold is not in 0..1, or the gate has an unknown key or an invalid value.
         """
         return cls(gate=GateConfig.parse(threshold, gate), **others)

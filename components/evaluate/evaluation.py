@@ -43,13 +43,13 @@ class Evaluation:
 
     @property
     def network_seconds(self) -> float:
-        """Return the time that the networks took, in seconds."""
+        """Time that the networks took, in seconds."""
         splits = self.selection.validation, self.measurement.test
         predictions = chain.from_iterable(split.predictions.values() for split in splits)
         return self.selection.seconds + sum(prediction.seconds for prediction in predictions)
 
     def numbers(self) -> dict[str, float]:
-        """Return the metrics of the ensemble that are numbers, for the Kubeflow UI."""
+        """Return the numeric metrics of the ensemble, for the Kubeflow UI."""
         return {name: value for name, value in self.card.metrics if isinstance(value, float)}
 
 

@@ -49,7 +49,7 @@ class GateConfig(GateConditions):
         """Check the pipelines' parameters `threshold` and `gate` and return the conditions.
 
         Raises:
-            BadConfigError: A key is unknown or a value is impossible.
+            BadConfigError: A key is unknown or a value is invalid.
         """
         others = checked(GateConditions, conditions, "gate key")
         return checked(cls, {"threshold": threshold, **others.model_dump()}, "parameter")
@@ -60,7 +60,7 @@ class Champion:
     """Result of the served model on the same test slices.
 
     Attributes:
-        source: Folder of the model, as the user named it.
+        source: Folder of the model, as in the gate's key `champion`.
         accuracy: Slice accuracy of the model; NaN if it could not be measured.
         problem: Reason why it could not be measured.
         p: P-value by specimen of the difference from the new model.
@@ -77,7 +77,7 @@ class Evidence:
     """Measurements that the gate checks; missing values count against the model.
 
     Attributes:
-        species: All species that the model can name.
+        species: All species of the model.
         accuracy: Slice accuracy of the ensemble on the test specimens, 0..1.
         lower_bound: Lower end of the accuracy's 95 % interval.
         recall: Recall of each species on its test slices.
@@ -125,13 +125,19 @@ def _untested_species(evidence: Evidence) -> Iterator[str]:
 
 
 def _low_accuracy(evidence: Evidence, config: GateConfig) -> Iterator[str]:
-    value = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
+    subject, value = _gated_accuracy(evidence, config)
     name = "lower bound of the accuracy" if config.use_lower_bound else "accuracy"
     if not math.isfinite(evidence.accuracy) or not math.isfinite(value):
         yield f"The {name} is not a number."
     elif not value >= config.threshold:
-        subject = "The lower bound of the 95 % interval of the" if config.use_lower_bound else "The"
-        yield f"{subject} slice accuracy is {_digits(value, config.threshold)}; {config.threshold:.4f} is required."
+        yield f"{subject} is {_format_below(value, config.threshold)}; {config.threshold:.4f} is required."
+
+
+def _gated_accuracy(evidence: Evidence, config: GateConfig) -> tuple[str, float]:
+    """Return the name and the value of the accuracy that has to reach the threshold."""
+    if config.use_lower_bound:
+        return "The lower bound of the 95 % interval of the slice accuracy", evidence.lower_bound
+    return "The slice accuracy", evidence.accuracy
 
 
 def _low_recall(evidence: Evidence, config: GateConfig) -> Iterator[str]:
@@ -142,7 +148,7 @@ def _low_recall(evidence: Evidence, config: GateConfig) -> Iterator[str]:
         recall = evidence.recall.get(name, math.nan)
         smallest = config.recall_by_species.get(name, config.smallest_recall)
         if math.isfinite(recall) and not recall >= smallest:
-            yield f"The recall of {name} is {_digits(recall, smallest)}; {smallest:.4f} is required."
+            yield f"The recall of {name} is {_format_below(recall, smallest)}; {smallest:.4f} is required."
 
 
 def _few_specimens(evidence: Evidence, config: GateConfig) -> Iterator[str]:
@@ -167,14 +173,13 @@ def _worse_than_champion(evidence: Evidence, config: GateConfig) -> Iterator[str
 
 
 def _reasons_to_pass(evidence: Evidence, config: GateConfig) -> Iterator[str]:
-    value = evidence.lower_bound if config.use_lower_bound else evidence.accuracy
-    subject = "The lower bound of the 95 % interval of the" if config.use_lower_bound else "The"
-    yield f"{subject} slice accuracy is {value:.4f}; {config.threshold:.4f} is required."
+    subject, value = _gated_accuracy(evidence, config)
+    yield f"{subject} is {value:.4f}; {config.threshold:.4f} is required."
     if evidence.champion:
         yield f"The served model has an accuracy of {evidence.champion.accuracy:.4f} on the same test set."
 
 
-def _digits(value: float, minimum: float) -> str:
+def _format_below(value: float, minimum: float) -> str:
     """Return a value that is too low with enough digits to differ from the minimum."""
     digits = next((d for d in range(4, 17) if round(value, d) < round(minimum, d)), 17)
     return f"{value:.{digits}f}"

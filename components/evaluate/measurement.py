@@ -1,4 +1,4 @@
-"""Measurement on the test slices: they are read here, once, and nothing is selected or fitted with them."""
+"""Measurement on the test slices, which are read only here; nothing is selected or fitted with them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class ReliabilityBin:
         high: Upper limit of the confidence.
         slices: Number of slices in the bin.
         confidence: Mean confidence of these slices.
-        accuracy: Share of these slices that are named correctly.
+        accuracy: Share of these slices that are classified correctly.
     """
 
     low: float
@@ -73,7 +73,7 @@ class OpenSetResult:
         threshold: Score above which a slice is flagged as unknown.
         test_scores: Score of each test slice, float64 [N].
         unseen_scores: Score of each slice of species outside the model, float64 [M]; empty where the data set has none.
-        species: Species of each slice of `unseen_scores`, [M].
+        species: Unseen species of each of these slices, [M].
     """
 
     name: str
@@ -83,7 +83,7 @@ class OpenSetResult:
     species: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=str))
 
     def scores(self) -> dict[str, Any]:
-        """Return the fields of `ModelScore` on unseen species."""
+        """Return the fields of `ModelScore` that concern unseen species."""
         by_species = {str(name): self.unseen_scores[self.species == name] for name in np.unique(self.species)}
         return {
             "unknown_auroc": metrics.separation(self.test_scores, self.unseen_scores)
@@ -92,9 +92,9 @@ class OpenSetResult:
             "unknown_auroc_by_species": {
                 name: metrics.separation(self.test_scores, values) for name, values in by_species.items()
             },
-            "unknown_flagged_by_species": {name: self._flagged(values) for name, values in by_species.items()},
-            "unknown_flagged_known": self._flagged(self.test_scores),
-            "unknown_flagged_unseen": self._flagged(self.unseen_scores) if len(self.unseen_scores) else None,
+            "unknown_flagged_by_species": {name: self._flagged_share(values) for name, values in by_species.items()},
+            "unknown_flagged_known": self._flagged_share(self.test_scores),
+            "unknown_flagged_unseen": self._flagged_share(self.unseen_scores) if len(self.unseen_scores) else None,
             "unknown_score": self.name,
         }
 
@@ -105,7 +105,7 @@ class OpenSetResult:
         points = np.unique(np.linspace(0, len(known_shares) - 1, _CURVE_POINTS).astype(int))
         return known_shares[points], unseen_shares[points]
 
-    def _flagged(self, values: Values) -> float:
+    def _flagged_share(self, values: Values) -> float:
         return float((values > self.threshold).mean())
 
 
@@ -115,7 +115,7 @@ class ModelMeasurement:
 
     Attributes:
         scores: Scores of the ensemble, float32 [N, K].
-        confusion: Confusion matrix of the ensemble, int64 [K, K]; rows are true species, columns answers.
+        confusion: Confusion matrix of the ensemble, int64 [K, K]; rows are true species, columns predicted species.
         score: Metrics of the ensemble, as the model card and the report contain them.
         models: Results of the ensemble and then of each backbone.
         reliability: Bins of confidence with at least one slice.
@@ -135,7 +135,7 @@ class ModelMeasurement:
 
     @property
     def backbones(self) -> dict[str, BackboneScore]:
-        """Return the scores of each backbone alone, by its name."""
+        """Return the scores of each backbone alone, by name."""
         return {model.name: model.score for model in self.models[1:]}
 
 
@@ -214,9 +214,9 @@ def _measure_backbone(
 ) -> ModelResult:
     confusion = metrics.confusion(logits, labels)
     score = BackboneScore(
-        accuracy=accuracy_of(confusion),
+        accuracy=metrics.accuracy(confusion),
         top3=metrics.top_accuracy(logits, labels),
-        macro_f1=metrics.macro_f1_of(confusion),
+        macro_f1=metrics.macro_f1(confusion),
     )
     return _model_result(name, score, confusion, seconds)
 
@@ -237,13 +237,13 @@ def _model_score(
     target_accuracy: float,
 ) -> ModelScore:
     confusion = matrices.sum(axis=0)
-    vote = vote_by_specimen(metrics.right_specimens(scores, slices.labels, slices.specimens), target_accuracy)
+    vote = vote_by_specimen(metrics.correct_specimens(scores, slices.labels, slices.specimens), target_accuracy)
     return ModelScore(
-        accuracy=accuracy_of(confusion),
-        accuracy_interval=metric_interval(accuracy_of, matrices),
+        accuracy=metrics.accuracy(confusion),
+        accuracy_interval=metric_interval(metrics.accuracy, matrices),
         top3=metrics.top_accuracy(scores, slices.labels),
         **metrics.averages(confusion),
-        macro_f1_interval=metric_interval(metrics.macro_f1_of, matrices),
+        macro_f1_interval=metric_interval(metrics.macro_f1, matrices),
         auc=metrics.area_under_curve(scores, slices.labels),
         ece=metrics.calibration_error(scores, slices.labels),
         brier=metrics.brier_score(scores, slices.labels),
@@ -254,11 +254,6 @@ def _model_score(
         species=_species_scores(confusion, scores, slices, classes),
         **open_set.scores(),
     )
-
-
-def accuracy_of(confusion: ConfusionMatrix) -> float:
-    """Return the accuracy of a confusion matrix, NaN for an empty one."""
-    return float(np.trace(confusion) / confusion.sum()) if confusion.any() else float("nan")
 
 
 def _species_scores(
@@ -281,7 +276,7 @@ def _species_scores(
 
 
 def reliability(scores: Scores, labels: Labels) -> tuple[ReliabilityBin, ...]:
-    """Group slices by confidence (Guo et al. 2017, figure 1) in the bins of the calibration error, without empty ones.
+    """Group slices by confidence in the bins of the calibration error (Guo et al. 2017, figure 1); omit empty bins.
 
     Args:
         scores: Scores of the ensemble, float32 [N, K].

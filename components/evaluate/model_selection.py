@@ -1,4 +1,4 @@
-"""Model selection: everything is fitted on training and validation slices; no test slice is read."""
+"""Model selection: rule and open-set score are fitted on training and validation slices, never on test slices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ from components.shared.errors import ContractError
 from components.shared.slices import spread_rows
 
 MOST_TRAINING_SLICES = 2048
-"""Size of the feature bank, which is a part of the served model."""
+"""Largest size of the feature bank, which is a part of the served model."""
 
 MOST_SWAPPED_SLICES = 512
+"""Largest number of validation slices whose halves are swapped to select the open-set score."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class EvaluationSource:
         """
         slices = read_split(self.folder, self.info, split)
         if not len(slices.ids):
-            raise ContractError(f"the data set has no {split} slices", "some of every split", "Add specimens.")
+            raise ContractError(f"the data set has no {split} slices", "slices in every split", "Add specimens.")
         return slices
 
     def predict(self, split: str) -> PredictedSplit:
@@ -92,7 +93,7 @@ class Selection:
         open_set: Selected open-set score with its threshold.
         candidates: Rules that were compared, the simplest first.
         validation: Validation slices with the predictions of every member.
-        seconds: Time that the networks took for other slices than the validation split.
+        seconds: Time that the networks took for the feature bank and the swapped slices.
     """
 
     ensemble: Ensemble

@@ -1,8 +1,8 @@
 """Open-set recognition: the score that flags slices of species outside the training data.
 
 Several scores, of the votes and of the embeddings, are compared on validation slices and on the same slices with their
-halves swapped: these keep a specimen's material and outline but have no species' anatomy. No unseen species takes part.
-The score that separates the two best is used, alone or as the sum of two, since no score is best on every network
+halves swapped: these keep a specimen's material and outline but have no species' anatomy. No unseen species is used.
+The score that separates the two best is selected, alone or as the sum of two, since no score is best on every network
 (Yang et al. 2022, OpenOOD). All scores are higher for slices less like the training data.
 """
 
@@ -24,6 +24,7 @@ from components.shared.metrics import Labels
 FLAGGED_SHARE = 0.05
 """Share of the validation slices above the threshold, which leaves room for less typical test specimens."""
 
+SMALLEST_NORM = 1e-12
 _BLOCK = 2048
 Values = NDArray[np.float64]
 
@@ -49,8 +50,8 @@ class FeatureBank:
         species, owner = np.unique(labels, return_inverse=True)
         centres = np.stack([bank[owner == number].mean(axis=0) for number in range(len(species))])
         scatter, _ = ledoit_wolf(bank - centres[owner], assume_centered=True)
-        smallest = 1e-9 * max(np.trace(scatter) / len(scatter), 1e-12)
-        matrix = np.linalg.cholesky(np.linalg.inv(scatter + smallest * np.eye(len(scatter))))
+        ridge = 1e-9 * max(np.trace(scatter) / len(scatter), 1e-12)
+        matrix = np.linalg.cholesky(np.linalg.inv(scatter + ridge * np.eye(len(scatter))))
         return cls(*(array.astype(np.float32) for array in (bank, matrix, centres @ matrix)))
 
 
@@ -74,7 +75,7 @@ ScoreFunction = Callable[[EnsembleOutputs, Sequence[FeatureBank]], Values]
 
 def unit_rows(embedding: NDArray[Any]) -> NDArray[Any]:
     """Scale the rows of a matrix [N, D] to unit length; rows of zeros stay zero."""
-    return np.asarray(embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12))
+    return np.asarray(embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), SMALLEST_NORM))
 
 
 def max_softmax(outputs: EnsembleOutputs, _: Sequence[FeatureBank]) -> Values:
@@ -161,7 +162,7 @@ class OpenSetScore:
         return " + ".join(term.name for term in self.terms)
 
     def score_split(self, ensemble: Ensemble, predictions: Mapping[str, MemberPrediction]) -> Values:
-        """Return the score of each slice of a split, float64 [N], read in blocks since embeddings are in files."""
+        """Return the score of each slice of a split, float64 [N]; embeddings are read from files in blocks."""
         return np.concatenate([self.score(outputs) for outputs in iterate_outputs(ensemble, predictions)])
 
     def score(self, outputs: EnsembleOutputs) -> Values:
@@ -202,19 +203,19 @@ def fit_open_set_score(
         swapped_halves: Predictions for a sample of the validation slices with swapped halves, by backbone.
     """
     banks = tuple(FeatureBank.fit(np.asarray(training[name].embedding), labels) for name in ensemble.members)
-    upright_scores, swapped_scores = (
+    validation_scores, swapped_scores = (
         _all_scores(ensemble, predictions, banks) for predictions in (validation, swapped_halves)
     )
-    scales = {name: _scale(name, values) for name, values in upright_scores.items()}
+    scales = {name: _scale(name, values) for name, values in validation_scores.items()}
     options = {names: tuple(scales[name] for name in names) for names in _combinations()}
     separation = {
-        names: metrics.separation(_sum_of_terms(terms, upright_scores), _sum_of_terms(terms, swapped_scores))
+        names: metrics.separation(_sum_of_terms(terms, validation_scores), _sum_of_terms(terms, swapped_scores))
         for names, terms in options.items()
     }
     best = max(separation, key=lambda names: (separation[names], -len(names)))
-    threshold = float(np.quantile(_sum_of_terms(options[best], upright_scores), 1 - FLAGGED_SHARE))
-    by_name = {" + ".join(names): area for names, area in separation.items()}
-    return OpenSetScore(options[best], threshold, banks, by_name)
+    threshold = float(np.quantile(_sum_of_terms(options[best], validation_scores), 1 - FLAGGED_SHARE))
+    separation_by_name = {" + ".join(names): area for names, area in separation.items()}
+    return OpenSetScore(options[best], threshold, banks, separation_by_name)
 
 
 def _all_scores(

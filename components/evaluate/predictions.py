@@ -45,7 +45,7 @@ class Member:
 
     @cached_property
     def run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Return the network as a graph, traced once for all splits."""
+        """Network as a graph, traced once for all splits."""
         return tf.function(self.network, reduce_retracing=True)
 
 
@@ -67,7 +67,7 @@ class SplitSlices:
 class FileMatrix:
     """A matrix float32 [N, D] in a file, of which only the requested rows are read into memory.
 
-    A memory map would count every page that was ever read as memory of this process.
+    It is not a memory map, since the system counts every page that was read as memory of the process.
 
     Args:
         path: Path of the file, which contains the rows one after the other.
@@ -84,9 +84,9 @@ class FileMatrix:
         numbers = np.arange(len(self))[rows]
         matrix = np.empty((len(numbers), self.shape[1]), np.float32)
         with self.path.open("rb", buffering=0) as file:
-            for place, number in enumerate(numbers.tolist()):
+            for row, number in enumerate(numbers.tolist()):
                 file.seek(number * matrix.itemsize * self.shape[1])
-                file.readinto(matrix[place])
+                file.readinto(matrix[row])
         return matrix
 
     def __array__(self, dtype: type | None = None, copy: bool | None = None) -> NDArray[np.float32]:
@@ -145,7 +145,7 @@ def read_split(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
 
 
 class _PredictionWriter:
-    """Collects the outputs of one member batch by batch: logits in memory, embeddings in a file."""
+    """Writer of the outputs of one member, batch by batch: logits in memory, embeddings in a file."""
 
     def __init__(self, member: Member, slices: int, file: Path) -> None:
         self._run, self._name = member.run, member.card.backbone
@@ -155,18 +155,16 @@ class _PredictionWriter:
         self._seconds = 0.0
 
     def add(self, begin: int, crops: tf.Tensor) -> None:
-        """Run the member over uint8 [N, S, S, C], which are the slices from row `begin` on.
+        """Run the member over crops uint8 [N, S, S, C] of the slices from row `begin`.
 
         Raises:
-            ContractError: An output is NaN or infinite; the largest of such outputs would still name a species.
+            ContractError: An output is NaN or infinite; such outputs would still give a predicted species.
         """
         start = time.perf_counter()
         logits, embedding = (output.numpy() for output in self._run(tf.cast(crops, tf.float32), training=False))
         self._seconds += time.perf_counter() - start
         if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
-            raise ContractError(
-                f"{self._name} answers slices with NaN or infinity", "finite numbers", "Train it again."
-            )
+            raise ContractError(f"{self._name} returns NaN or infinity", "finite numbers", "Train it again.")
         self._logits[begin : begin + len(crops)] = logits
         self._file.write(embedding.tobytes())
 
@@ -199,7 +197,7 @@ def predict_split(
 def predict_rows(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
 ) -> dict[str, MemberPrediction]:
-    """Run all members over some slices of a split, as `predict_split`; rows int64 [N], ascending."""
+    """Run all members over some slices of a split, like `predict_split`; rows are int64 [N], ascending."""
     batches = _batches_of_rows(folder, split, rows, members)
     return _predict_batches(f"sampled {split}", batches, members, len(rows), scratch)
 
@@ -207,7 +205,7 @@ def predict_rows(
 def predict_swapped(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
 ) -> dict[str, MemberPrediction]:
-    """Run all members over some slices of a split with their halves swapped, as `predict_rows`."""
+    """Run all members over some slices of a split with their halves swapped, like `predict_rows`."""
     batches = _batches_of_rows(folder, split, rows, members).map(swap_halves)
     return _predict_batches(f"swapped {split}", batches, members, len(rows), scratch)
 
@@ -217,8 +215,8 @@ def swap_halves(crops: Crops) -> Crops:
     result = {}
     for key, images in crops.items():
         count, edge = tf.shape(images)[0] // 2, images.shape[1]
-        upright, across = tf.roll(images[:count], edge // 2, 1), tf.roll(images[count:], edge // 2, 2)
-        result[key] = tf.concat([upright, across], axis=0)
+        vertical, horizontal = tf.roll(images[:count], edge // 2, 1), tf.roll(images[count:], edge // 2, 2)
+        result[key] = tf.concat([vertical, horizontal], axis=0)
     return result
 
 

@@ -19,7 +19,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from components.shared.metrics import Labels, Scores, Specimens
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 _RESAMPLES = 9999
 Interval = tuple[float, float]
 ConfusionMatrices = NDArray[np.int64]
@@ -27,7 +27,7 @@ Hits = NDArray[np.bool_]
 
 
 def confusion_by_specimen(scores: Scores, labels: Labels, specimens: Specimens) -> ConfusionMatrices:
-    """Return a confusion matrix for each specimen, int64 [specimens, K, K]: rows are true species, columns answers."""
+    """Return the confusion matrix of each specimen, int64 [specimens, K, K]; see `metrics.confusion`."""
     names, owner = np.unique(specimens, return_inverse=True)
     classes = scores.shape[1]
     cell = (owner * classes + labels) * classes + scores.argmax(axis=1)
@@ -39,8 +39,8 @@ def metric_interval(metric: Callable[[NDArray[np.int64]], float], matrices: Conf
 
     The jackknife's variance gives the effective number of independent slices, and Student's t accounts for the
     uncertainty of this number: its degrees of freedom match the variance of the squared pseudo-values (Satterthwaite
-    1946), which are few where a few specimens make all the errors. Wilson's interval for the effective number keeps its
-    coverage close to 1, where a percentile bootstrap loses it. Without an error the correlation within specimens cannot
+    1946) and are few if a few specimens cause all errors. Wilson's interval for the effective number keeps its
+    coverage close to 1; a percentile bootstrap does not. Without an error the correlation within specimens cannot
     be estimated, and each specimen counts as one slice.
 
     Args:
@@ -51,8 +51,8 @@ def metric_interval(metric: Callable[[NDArray[np.int64]], float], matrices: Conf
     value = metric(total)
     if count < 2 or not math.isfinite(value):
         return 0.0, 1.0
-    without_one = np.array([metric(total - matrix) for matrix in matrices])
-    residuals = count * value - (count - 1) * without_one - value
+    leave_one_out = np.array([metric(total - matrix) for matrix in matrices])
+    residuals = count * value - (count - 1) * leave_one_out - value
     residuals -= residuals.mean()
     squares = float((residuals**2).sum())
     if squares <= 1e-12:
@@ -71,21 +71,21 @@ def _wilson(value: float, independent: float, freedom: float) -> Interval:
         independent: Effective number of independent slices.
         freedom: Degrees of freedom of Student's t.
     """
-    tail = (1 - LEVEL) / 2
+    tail = (1 - CONFIDENCE_LEVEL) / 2
     slices = independent * (stats.norm.ppf(tail) / stats.t.ppf(tail, freedom)) ** 2
-    low, high = proportion_confint(value * slices, slices, alpha=1 - LEVEL, method="wilson")
+    low, high = proportion_confint(value * slices, slices, alpha=1 - CONFIDENCE_LEVEL, method="wilson")
     return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class SpecimenVote:
-    """Number of specimens that the vote of their slices names correctly.
+    """Number of specimens that the vote of their slices classifies correctly.
 
     Attributes:
-        correct: Number of specimens named correctly.
+        correct: Number of specimens classified correctly.
         specimens: Number of specimens.
         lower: One-sided exact 95 % lower bound of the accuracy by specimen (Clopper and Pearson 1934).
-        further_specimens: Number of further specimens, all named correctly, with which the bound would reach the
+        further_specimens: Number of further specimens, all classified correctly, with which the bound would reach the
             target accuracy; None if it never would.
     """
 
@@ -96,10 +96,10 @@ class SpecimenVote:
 
 
 def vote_by_specimen(correct: Hits, target_accuracy: float) -> SpecimenVote:
-    """Count the specimens named correctly and compare the lower bound of their share with a target.
+    """Count the specimens classified correctly and compare the lower bound of their share with a target.
 
     Args:
-        correct: Whether each specimen is named correctly, bool [specimens].
+        correct: Whether each specimen is classified correctly, bool [specimens].
         target_accuracy: Accuracy by specimen that the lower bound has to reach, 0..1.
     """
     hits, count = int(correct.sum()), len(correct)
@@ -108,7 +108,7 @@ def vote_by_specimen(correct: Hits, target_accuracy: float) -> SpecimenVote:
 
 def lower_bound(correct: int, specimens: int) -> float:
     """Return the one-sided exact 95 % lower bound of the proportion `correct` of `specimens`."""
-    return float(stats.beta.ppf(1 - LEVEL, correct, specimens - correct + 1)) if correct else 0.0
+    return float(stats.beta.ppf(1 - CONFIDENCE_LEVEL, correct, specimens - correct + 1)) if correct else 0.0
 
 
 def specimens_needed(correct: int, specimens: int, target_accuracy: float) -> int | None:
@@ -130,7 +130,7 @@ class Comparison:
         second: Name of the other model.
         difference: Accuracy of the first model minus that of the second.
         mcnemar: Two-sided exact p-value by slice (McNemar 1947); too small where slices are correlated.
-        by_specimen: Two-sided p-value of a permutation test that swaps the models' answers for whole specimens.
+        by_specimen: Two-sided p-value of a permutation test that swaps the models' predictions for whole specimens.
         mcnemar_corrected: `mcnemar` after Holm's correction for the number of comparisons (Holm 1979).
         by_specimen_corrected: `by_specimen` after the same correction; the valid p-value of the four.
     """
@@ -148,7 +148,7 @@ def compare_models(correct: Mapping[str, Hits], specimens: Specimens, seed: int)
     """Compare every pair of models.
 
     Args:
-        correct: Whether each model names each slice correctly, bool [N] by model.
+        correct: Whether each model classifies each slice correctly, bool [N] by model.
         specimens: Specimen of each slice, [N].
         seed: Seed of the permutations.
     """
@@ -172,9 +172,9 @@ def mcnemar_p(first: Hits, second: Hits) -> float:
 
 
 def specimen_permutation_p(first: Hits, second: Hits, specimens: Specimens, seed: int) -> float:
-    """Return the two-sided p-value of the difference of two accuracies when models are swapped specimen by specimen.
+    """Return the two-sided p-value of a permutation test that swaps the predictions of two models by specimen.
 
-    All swaps are tried where there are few specimens, and 9,999 random ones otherwise.
+    All swaps are tried if there are few specimens, otherwise 9,999 random ones.
     """
     _, owner = np.unique(specimens, return_inverse=True)
     hits = [np.bincount(owner, weights=correct) for correct in (first, second)]

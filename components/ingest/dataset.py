@@ -1,4 +1,4 @@
-"""The data set of slices: source files are planned, cut in shards, merged, split, and written in one order.
+"""Creation of the data set of slices: plan, shards, merge, split, and the slices written in one order.
 
 The same files and the same seed give the same bytes, with any number of workers or shards.
 """
@@ -36,7 +36,12 @@ SPLIT_FILE, SHARDS_FOLDER = "split.csv", "shards"
 
 @dataclass(frozen=True)
 class IngestResult:
-    """A finished data set: its `dataset.json` and its HTML page."""
+    """A finished data set.
+
+    Attributes:
+        info: Content of `dataset.json`.
+        html: HTML page of the data set.
+    """
 
     info: SlicesInfo
     html: str
@@ -92,7 +97,7 @@ def merge_dataset(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Ing
 
 
 def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResult:
-    recut_folder = folder / SHARDS_FOLDER / "again"
+    recut_folder = folder / SHARDS_FOLDER / "recut"
     recut_folder.mkdir(parents=True)
     state = merge_shards(plan, shards, recut_folder)
     manifest_scans, near_copies = _join_near_copies(state)
@@ -105,7 +110,7 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
 
 
 def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, ...]]:
-    """Give each individual one name; return the scans under their names in the manifest, and the near-copies."""
+    """Give each individual one name; return the scans with the manifest's names, and the groups of near-copies."""
     near_copies = _find_near_copies(state)
     exclusions = state.plan.source_kind.exclude(state.scans, near_copies)
     for scan, reason in exclusions:
@@ -134,11 +139,11 @@ def _write_slices(
     with SlicesWriter(folder, classes) as writer:
         for file, number, row in interleave(scan_of):
             scan = scan_of[file]
-            id_ = f"{scan.specimen}-{numbers[scan.path]:02d}-{number:05d}"
-            item = _to_slice(id_, scan, splits[scan.specimen], row)
-            writer.add(item)
+            slice_id = f"{scan.specimen}-{numbers[scan.path]:02d}-{number:05d}"
+            new_slice = _to_slice(slice_id, scan, splits[scan.specimen], row)
+            writer.add(new_slice)
             progress.advance()
-            thumbnails.add(item.species, item.split, item.specimen, item.png)
+            thumbnails.add(new_slice.species, new_slice.split, new_slice.specimen, new_slice.png)
         info = _slices_info(state, classes, writer.counts(), near_copies)
         writer.finish(info)
     return info, thumbnails
@@ -161,9 +166,9 @@ def _slices_info(
     )
 
 
-def _to_slice(id_: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice:
+def _to_slice(slice_id: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice:
     return Slice(
-        id=id_,
+        id=slice_id,
         species=scan.species,
         specimen=scan.specimen,
         split=split,

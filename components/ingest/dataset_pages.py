@@ -1,4 +1,4 @@
-"""HTML pages of a data set: balance, near-copies, refused files; grey values of volumes or sizes of photographs."""
+"""HTML page of a data set: balance, near-copies, refused files, and grey values of volumes or sizes of photographs."""
 
 import html
 from collections import Counter, defaultdict
@@ -183,8 +183,8 @@ def _imbalance_text(info: SlicesInfo) -> str:
         if count.species in info.classes:
             counts[count.species] += count.slices
     by_count = counts.most_common()
-    (richest, most), (poorest, fewest) = by_count[0], by_count[-1]
-    return f"Imbalance {most / fewest:.1f} : 1, {most:,} of {richest} and {fewest:,} of {poorest}."
+    (largest_species, most), (smallest_species, fewest) = by_count[0], by_count[-1]
+    return f"Imbalance {most / fewest:.1f} : 1, {most:,} of {largest_species} and {fewest:,} of {smallest_species}."
 
 
 def _long_and_short_side(size: tuple[int, int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Download of volumes from an object store while others are cut; each is deleted as soon as it is cut."""
+"""Download of source files from an object store while others are processed; each is deleted after processing."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ PRELOAD = "components.ingest.preload"
 
 
 class ScratchFolder:
-    """A folder whose files never take more than a number of bytes together.
+    """A folder whose files never occupy more than `max_bytes` together.
 
     Args:
         folder: Existing, empty folder.
@@ -103,12 +103,12 @@ def process_downloads(
         workers: Number of worker processes.
         work: Function of the worker processes, `SourceKind.make_slices`.
     """
-    at_once = downloads + workers
+    parallel_files = downloads + workers
     modules = (work.__module__, PRELOAD)
-    with worker_pool(modules, workers) as pool, ThreadPoolExecutor(at_once) as threads:
+    with worker_pool(modules, workers) as pool, ThreadPoolExecutor(parallel_files) as threads:
         processor = DownloadProcessor(source, scratch, pool, threading.Semaphore(downloads), work)
         try:
-            for _, result in bounded_map(threads, processor.process, tasks, at_once):
+            for _, result in bounded_map(threads, processor.process, tasks, parallel_files):
                 yield result
         finally:
             threads.shutdown(wait=False, cancel_futures=True)

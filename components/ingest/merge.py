@@ -1,8 +1,8 @@
-"""The merge of a plan's shards into one set of usable scans that meet their quotas.
+"""Merge of the shards of a plan into one set of usable scans with their quotas of slices.
 
 Decisions that need all scans are made here and not in a shard: copies are refused, and the quota of a volume that was
-refused while it was cut is spread over the other specimens of its species. Those are cut again in this step with the
-same seeds, so the result does not depend on the assignment of scans to shards.
+refused in its shard is spread over the other specimens of its species. These are cut again in this step with the same
+seeds, so the result does not depend on the assignment of scans to shards.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ class MergeState:
         shards: Folders of the shards.
         scans: Usable scans, in the order of the manifest.
         quotas: Quota with which each scan was cut, by path.
-        reasons: Reason of each scan of the plan that is refused, by number.
+        reasons: Reason for each refused scan of the plan, by number.
         results: Result of each scan without its histogram, by path.
         slice_files: Slice file of each scan, by path.
         identical: Pairs of specimens that share a file, so that they are one individual.
@@ -119,18 +119,18 @@ def _refuse_copies(state: MergeState) -> None:
 
     A file that the manifest puts into the test split is kept in preference to one in validation or training.
     """
-    copies: defaultdict[str, list[Scan]] = defaultdict(list)
+    scans_by_digest: defaultdict[str, list[Scan]] = defaultdict(list)
     for scan in state.scans:
-        copies[state.results[scan.path].digest].append(scan)
-    for twins in copies.values():
-        original = max(twins, key=lambda scan: SPLITS.index(scan.split) if scan.split in SPLITS else -1)
-        contradictory = len({scan.species for scan in twins}) > 1
-        for scan in twins:
+        scans_by_digest[state.results[scan.path].digest].append(scan)
+    for copies in scans_by_digest.values():
+        original = max(copies, key=lambda scan: SPLITS.index(scan.split) if scan.split in SPLITS else -1)
+        contradictory = len({scan.species for scan in copies}) > 1
+        for scan in copies:
             if scan is not original:
                 state.identical.append((original.specimen, scan.specimen))
             elif not contradictory:
                 continue
-            other = original if scan is not original else next(twin for twin in twins if twin is not scan)
+            other = original if scan is not original else next(copy for copy in copies if copy is not scan)
             reason = f"the same file as {other.path}"
             reason = f"{reason}, which is of another species" if contradictory else reason
             state.refuse(scan, reason)

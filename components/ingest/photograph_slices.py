@@ -38,7 +38,7 @@ def photograph_memory(file: Path) -> int:
 def scale_photograph(job: SliceJob) -> SliceResult:
     """Read a photograph, scale it to the size of a slice, and write it to the slice file.
 
-    No exception is raised for a bad photograph: the result holds the reason of its refusal.
+    No exception is raised for a bad photograph: the result contains the reason for its refusal.
     """
     try:
         content = job.file.read_bytes()

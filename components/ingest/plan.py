@@ -1,4 +1,4 @@
-"""The plan of a data set: every source file with its shard and its quota, made once for all shards and the merge.
+"""The plan of a data set: every source file with its shard and its quota. All shards and the merge use the same plan.
 
 Files with a bad header are refused here, before the quotas of the others are assigned.
 """
@@ -26,7 +26,7 @@ from components.shared.progress import Progress, log
 PLAN_FILE = "plan.json"
 MAX_SHARDS = 1000
 PARALLEL_HEADERS = 16
-"""Headers that are read at the same time: in an object store each is a request."""
+"""Number of headers that are read in parallel: in an object store each is a request."""
 
 
 class IngestPlan(Document):
@@ -56,7 +56,7 @@ class IngestPlan(Document):
 
     @property
     def source_kind(self) -> SourceKind:
-        """Processing of the files of this plan."""
+        """Kind of the files, with the functions that process them."""
         return SOURCE_KINDS[self.kind]
 
     def shard_numbers(self) -> list[int]:
@@ -131,8 +131,8 @@ def assign_quotas(kind: SourceKind, scans: Sequence[Scan], slices_per_species: i
 def spread_quotas(scans: Sequence[Scan], slices_per_species: int) -> dict[str, int]:
     """Spread the quota of each species evenly over its specimens, and that of each specimen over its scans.
 
-    Each specimen gets at least one slice. A specimen of an unseen species gets at most as many slices as one of the
-    model's species with the most specimens.
+    Each specimen gets at least one slice. A specimen of an unseen species gets at most as many slices as a specimen of
+    the model's largest species.
 
     Returns:
         The number of slices of each scan, by path.

@@ -1,7 +1,7 @@
-"""Load the compiled functions of ingest by calling each of them once on a tiny specimen.
+"""Module that loads the compiled functions of ingest when it is imported, by calling each once on a tiny specimen.
 
-The server process from which workers are forked imports this module, so that no worker has to load them: that takes
-half a second.
+The server process from which workers are forked imports it, so that no worker has to load them, which takes half a
+second.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ def call_compiled_functions() -> None:
     grey[3:9, 3:9, 3:9] = np.arange(150, 156, dtype=np.uint8)
     specimen = find_specimen(Volume(grey, np.ones(3), 0.0, 155.0, ""))
     frame = frame_of(next(CUTS["random"](specimen, np.random.default_rng(0))), specimen, 16)
-    place = (frame.corner, frame.down, frame.across, 16)
-    mask_coverage(specimen.mask, *place)
-    sample_plane(specimen.grey, *place, float(specimen.background))
+    pixels = (frame.corner, frame.down, frame.across, 16)
+    mask_coverage(specimen.mask, *pixels)
+    sample_plane(specimen.grey, *pixels, float(specimen.background))
     fingerprint_volume(specimen)
 
 

@@ -1,4 +1,4 @@
-"""Shards of a data set: the files of a shard become slice files and a results file, on all cores."""
+"""Shards of a data set: slice files and a results file, made from the source files of a shard on all cores."""
 
 import json
 import shutil
@@ -67,8 +67,8 @@ def cut_scans(
     Args:
         plan: Plan of the data set.
         quotas: Quotas of the scans to process, by their numbers in the plan; the order is kept.
-        folder: Folder of the slice files; downloaded files are in a subfolder of it for a while.
-        step: Name of the work in progress lines.
+        folder: Folder of the slice files; downloaded files are temporarily in a subfolder.
+        step: Name of the step in progress lines.
 
     Raises:
         TaxonflowError: An object store does not answer.
@@ -146,7 +146,7 @@ def _parse_result(line: str) -> tuple[int, SliceResult]:
 
 
 def _damaged_results(folder: Path, read_lines: int, expected_lines: int) -> ContractError:
-    problem = f"{folder / RESULTS_FILE} ends or is damaged at line {read_lines}"
+    problem = f"{folder / RESULTS_FILE} is truncated or damaged at line {read_lines}"
     return ContractError(problem, f"{expected_lines} complete lines", "Run the step ingest-cut of this shard again.")
 
 
@@ -154,7 +154,7 @@ def check_shards(plan: IngestPlan, folders: Sequence[Path]) -> None:
     """Check that the folders are all shards of this plan and of no other.
 
     Raises:
-        ContractError: A shard is missing, is given twice, or belongs to another plan.
+        ContractError: A shard is missing, occurs twice, or belongs to another plan.
     """
     infos, digest = [ShardInfo.read(folder / SHARD_FILE) for folder in folders], plan.digest()
     foreign = [str(folder) for folder, info in zip(folders, infos, strict=True) if info.plan != digest]
@@ -162,5 +162,5 @@ def check_shards(plan: IngestPlan, folders: Sequence[Path]) -> None:
         raise ContractError(f"{foreign[0]} was cut by another plan", remedy="Run all shards of one plan again.")
     numbers = sorted(info.shard for info in infos)
     if numbers != plan.shard_numbers():
-        problem = f"the shards {', '.join(map(str, numbers)) or 'of none'}"
+        problem = f"the shards {', '.join(map(str, numbers))}" if numbers else "no shards"
         raise ContractError(problem, f"each of 0 to {len(plan.shard_numbers()) - 1} once")

@@ -1,6 +1,6 @@
-"""The work on one source file: the job of a worker, its result, and the Arrow file of slices that it writes.
+"""The job of a worker on one source file, its result, and the Arrow file of slices that it writes.
 
-A slice file holds the slices of one volume or photograph until the merge puts all slices in order.
+A slice file contains the slices of one volume or photograph until the merge puts all slices in order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -96,7 +96,7 @@ def read_batch(file: Path, number: int) -> list[dict[str, Any]]:
 
 
 def interleave(files: Iterable[Path]) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """Yield (slice file, number of the slice in it, row): a batch of each file in turn, so that specimens are mixed.
+    """Yield (slice file, number of the slice in it, row), one batch of each file in turn, so that specimens are mixed.
 
     Only one file is open at a time.
     """

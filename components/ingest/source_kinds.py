@@ -1,4 +1,4 @@
-"""The processing of each kind of source file; besides this table, kinds differ only in the data set's page."""
+"""Functions and parameters for each kind of source file; only the pages in `dataset_pages` also differ by kind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -53,8 +53,8 @@ def assign_splits(scans: Sequence[Scan], seed: int) -> dict[str, str]:
         The split of each specimen.
 
     Raises:
-        BadManifestError: As in `check_specimen_counts`, or the splits in the manifest leave a species out of a split or
-            put a specimen into two.
+        BadManifestError: As in `check_specimen_counts`, or the manifest puts a specimen into two splits or leaves a
+            split without specimens of a species.
     """
     check_specimen_counts(scans)
     fixed_splits = _manifest_splits(scans)
@@ -101,7 +101,7 @@ def _check_unseen(scans: Sequence[Scan], model_specimens: Mapping[str, Sequence[
     contradictions = sorted({scan.species for scan in scans if scan.split == UNSEEN} & model_specimens.keys())
     if contradictions:
         raise BadManifestError(
-            f"species {contradictions[0]!r} is {UNSEEN} in some rows and in the model by others",
+            f"species {contradictions[0]!r} is {UNSEEN} in some rows and a species of the model in others",
             f"the split {UNSEEN} in all rows of a species or in none",
             "Correct the split column.",
         )

@@ -13,7 +13,7 @@ from components.shared.volumes.specimen import find_specimen
 def cut_volume(job: SliceJob) -> SliceResult:
     """Read a volume, find the specimen, and write its slices to the slice file.
 
-    No exception is raised for a bad volume: the result holds the reason of its refusal.
+    No exception is raised for a bad volume: the result contains the reason for its refusal.
     """
     try:
         status = _file_status(job.file)

@@ -1,4 +1,4 @@
-"""A picture of the twelve forms: an outside view, and oblique sections of four individuals each."""
+"""Contact sheet of the twelve forms: of each an outside view, and oblique sections of four individuals."""
 
 import io
 
@@ -8,14 +8,13 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from components.phantoms.anatomy.body import coverage, draw_body
+from components.phantoms.anatomy.body import Solid, coverage, draw_body
 from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.scanner import CLEAN, Artefacts
 from components.phantoms.specimen import make_specimen, specimen_rng
 from components.shared.pages import page, picture
 
 Picture = NDArray[np.uint8]
-Solid = NDArray[np.float32]
 
 VIEW = 176
 SECTION = 110

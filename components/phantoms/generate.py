@@ -1,4 +1,4 @@
-"""Generation of a set of synthetic specimens in parallel."""
+"""Generation of a set of synthetic volumes in parallel, with masks and manifests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ class PhantomConfig(Frozen):
 
     Attributes:
         specimens_per_species: Individuals of each species of the classifier.
-        unseen_per_species: Individuals of each of the seven grown species that are not trained; 0 for none.
+        unseen_per_species: Individuals of each of the seven unseen species; 0 for none.
         size: Edge of the scanned cube in voxels, 32 to 512.
         seed: Seed; the same seed gives the same bytes.
         artefacts: Strengths of the scanner's artefacts.
@@ -64,14 +64,14 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int = 0) -> 
     Args:
         folder: Folder to write.
         config: Settings of the set.
-        workers: Number of processes; 0 for one on each core, 1 for this process alone.
+        workers: Number of processes; 0 for one on each core, 1 for this process only.
 
     Returns:
         The path of ``manifest.csv``, with columns path (relative), species, specimen, and if there are unseen species
         also split, which is ``unseen`` for them.
 
     Raises:
-        BadConfigError: A species is unknown, a number is out of range, or the folder holds other files.
+        BadConfigError: A species is unknown, a number is out of range, or the folder contains other files.
     """
     check_config(config)
     check_folder(folder, (MANIFEST, UNSEEN_MANIFEST))
@@ -80,7 +80,7 @@ def generate_phantoms(folder: Path, config: PhantomConfig, workers: int = 0) -> 
         processes = affordable_workers(workers, len(tasks), _BYTES_PER_VOXEL * config.size**3)
         progress = Progress("phantoms", len(tasks), "specimens")
         rows: dict[str, list[tuple[str, str, str]]] = {"volumes": [], "unseen": []}
-        for _, (root, species, name) in map_in_order(_write_one, tasks, processes):
+        for _, (root, species, name) in map_in_order(_write_task, tasks, processes):
             rows[root].append((volume_path(name, species, root), species, name))
             progress.advance()
         _write_manifests(new_folder, rows["volumes"], rows["unseen"])
@@ -134,7 +134,7 @@ def _write_manifests(
     write_manifest(folder / UNSEEN_MANIFEST, unseen_rows)
 
 
-def _write_one(task: Task) -> tuple[str, str, str]:
+def _write_task(task: Task) -> tuple[str, str, str]:
     folder, config, species, index = task
     specimen = make_specimen(species, index, config.size, config.seed, config.artefacts)
     root = "volumes" if species in FORMS else "unseen"

@@ -1,4 +1,4 @@
-"""The kinds of synthetic data, by name."""
+"""The kinds of synthetic data, volumes and photographs, with a function that makes a set of each."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.phantoms.contact_sheet import contact_sheet, contact_sheet_html
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
-from components.phantoms.fishes.drawing import draw_individual, paint
+from components.phantoms.fishes.drawing import paint, sample_individual
 from components.phantoms.fishes.forms import ALL_FISHES, UNSEEN_FISHES
 from components.phantoms.fishes.scene import photograph
 from components.phantoms.generate import PhantomConfig, generate_phantoms
@@ -74,7 +74,7 @@ def photographs_html(seed: int) -> str:
 
 def _photograph_figure(species: str, seed: int, index: int) -> str:
     rng = specimen_rng(seed, species, index)
-    png = encode_png(photograph(paint(draw_individual(ALL_FISHES[species], rng)), _PHOTOGRAPH_PIXELS, rng))
+    png = encode_png(photograph(paint(sample_individual(ALL_FISHES[species], rng)), _PHOTOGRAPH_PIXELS, rng))
     return picture(png, f"{species.lower()}-{index:03d}", _PHOTOGRAPH_PIXELS)
 
 

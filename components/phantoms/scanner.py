@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field as Limits
+from pydantic import Field
 from scipy import ndimage
 
 from components.shared.config import Frozen
@@ -41,13 +41,13 @@ class Artefacts(Frozen):
         anisotropy: Slices that are thicker than the edge of their voxels.
     """
 
-    noise: float = Limits(default=1.0, ge=0, le=10)
-    blur: float = Limits(default=1.0, ge=0, le=10)
-    rings: float = Limits(default=1.0, ge=0, le=10)
-    beam_hardening: float = Limits(default=1.0, ge=0, le=5)
-    gradient: float = Limits(default=1.0, ge=0, le=5)
-    sediment: float = Limits(default=1.0, ge=0, le=5)
-    anisotropy: float = Limits(default=1.0, ge=0, le=5)
+    noise: float = Field(default=1.0, ge=0, le=10)
+    blur: float = Field(default=1.0, ge=0, le=10)
+    rings: float = Field(default=1.0, ge=0, le=10)
+    beam_hardening: float = Field(default=1.0, ge=0, le=5)
+    gradient: float = Field(default=1.0, ge=0, le=5)
+    sediment: float = Field(default=1.0, ge=0, le=5)
+    anisotropy: float = Field(default=1.0, ge=0, le=5)
 
 
 CLEAN = Artefacts(noise=0, blur=0, rings=0, beam_hardening=0, gradient=0, sediment=0, anisotropy=0)

@@ -39,7 +39,7 @@ class Phantom:
 
 
 def specimen_rng(seed: int, species: str, index: int) -> np.random.Generator:
-    """Return the random generator of one specimen, a function of these three values alone."""
+    """Return the random generator of one specimen, which depends only on these three values."""
     return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(species.encode()), index]))
 
 
@@ -51,7 +51,7 @@ def make_specimen(species: str, index: int, size: int, seed: int, artefacts: Art
         index: Number of the individual within the species.
         size: Edge of the scanned cube in voxels.
         seed: Seed of the whole set.
-        artefacts: Mean strengths of the artefacts; those of a specimen are from half to one and a half of them.
+        artefacts: Mean strengths of the artefacts; those of a specimen are 0.5 to 1.5 times these.
     """
     rng = specimen_rng(seed, species, index)
     body = draw_body(species, size, Rotation.random(rng=rng).as_matrix(), rng)
@@ -65,7 +65,7 @@ def make_specimen(species: str, index: int, size: int, seed: int, artefacts: Art
 
 
 def _draw_strengths(artefacts: Artefacts, rng: np.random.Generator) -> Artefacts:
-    """Draw the strengths of one specimen, from half to one and a half of the mean ones."""
+    """Draw the strengths of one specimen, 0.5 to 1.5 times the mean strengths."""
     factors = rng.uniform(0.5, 1.5, size=len(Artefacts.model_fields))
     strengths = {
         name: getattr(artefacts, name) * factor for name, factor in zip(Artefacts.model_fields, factors, strict=True)

@@ -1,4 +1,4 @@
-"""Specimens as NIfTI files, with the same bytes for the same specimen."""
+"""Writing of specimens as NIfTI files and of manifests; equal specimens give equal bytes."""
 
 import csv
 import gzip
@@ -20,14 +20,16 @@ _FASTEST = 1
 
 
 def check_folder(folder: Path, names: Sequence[str]) -> None:
-    """Check that a folder is missing, empty, or an older set of phantoms, which has files of these names.
+    """Check that a folder is missing, empty, or contains an older set of phantoms with files of these names.
 
     Raises:
-        BadConfigError: The path is a file, or the folder holds other files.
+        BadConfigError: The path is a file, or the folder contains other files.
     """
     older_set = all((folder / name).exists() for name in names)
     if folder.is_dir() and any(folder.iterdir()) and not older_set:
-        raise BadConfigError(f"{folder} holds other files", "an empty or new folder", "Choose an empty or new folder.")
+        raise BadConfigError(
+            f"{folder} contains other files", "an empty or new folder", "Choose an empty or new folder."
+        )
     if folder.exists() and not folder.is_dir():
         raise BadConfigError(f"{folder} is a file", "a folder", "Choose another path.")
 

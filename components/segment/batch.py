@@ -30,7 +30,7 @@ class SegmentedSlice:
 
     Attributes:
         png: Encoded image.
-        descriptors: Descriptors of the image, among them the ratio of the frame that the specimen covers.
+        descriptors: Descriptors of the image, including `foreground_ratio`.
     """
 
     png: bytes
@@ -47,7 +47,7 @@ def segment_batch(batch: Batch) -> list[SegmentedSlice | None]:
 
 
 def keep_batch(batch: Batch) -> list[SegmentedSlice | None]:
-    """Return slices or photographs unchanged, with their background and their descriptors."""
+    """Return slices or photographs unchanged, with their descriptors."""
     return [_describe(png, batch.channels) for png in batch.images]
 
 

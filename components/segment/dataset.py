@@ -1,4 +1,4 @@
-"""A data set of slices without background, made from raw slices: same ids, same order, same splits."""
+"""Segmentation of a data set: slices without background, with the same ids, order and splits as the raw slices."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def segment_dataset(source: Path, folder: Path, workers: int = 0, method: str = 
     with atomic_folder(folder) as temporary_folder, SlicesWriter(temporary_folder, info.classes) as writer:
         for batch, segmented_slices in map_in_order(METHODS[method], _batches(source, info.channels), workers):
             for row, raw_png, segmented_slice in zip(batch.rows, batch.images, segmented_slices, strict=True):
-                _add(result, writer, row, raw_png, segmented_slice)
+                _write_slice(result, writer, row, raw_png, segmented_slice)
             progress.advance(len(batch.rows))
         result.info = _segmented_info(info, writer, method, result.dropped_slices.total())
         writer.finish(result.info)
@@ -118,15 +118,15 @@ def _batches(source: Path, channels: int) -> Iterator[Batch]:
 def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     images = {split: iterate_split(source, split) for split in (*SPLITS, UNSEEN)}
     for row in index_rows(source):
-        id_, _, png = next(images[row["split"]], ("no more records", 0, b""))
-        if id_ != row["id"]:
+        slice_id, _, png = next(images[row["split"]], ("no more records", 0, b""))
+        if slice_id != row["id"]:
             raise ContractError(
-                f"{source}: record {id_!r}", f"{row['id']!r}, as in the index", "Run the step ingest again."
+                f"{source}: record {slice_id!r}", f"{row['id']!r}, as in the index", "Run the step ingest again."
             )
         yield row, png
 
 
-def _add(
+def _write_slice(
     result: SegmentResult,
     writer: SlicesWriter,
     row: dict[str, Any],

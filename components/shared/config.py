@@ -1,4 +1,4 @@
-"""Validation of user parameters: the result is a valid configuration, or one sentence about the first error."""
+"""Validation of user parameters, with an error message of one sentence, and the base class of all documents."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,10 +27,10 @@ def checked(kind: type[Configuration], fields: Mapping[str, Any], label: str) ->
     Args:
         kind: Class of the configuration.
         fields: Values by field name.
-        label: Word for a field in messages, for example "recipe key".
+        label: Term for a field in messages, for example "recipe key".
 
     Raises:
-        BadConfigError: For an unknown key, an invalid value, or values that contradict each other.
+        BadConfigError: A key is unknown, a value is invalid, or values contradict each other.
     """
     try:
         return kind.model_validate(fields)

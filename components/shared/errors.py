@@ -1,4 +1,4 @@
-"""Exceptions that Taxonflow raises deliberately.
+"""Exceptions of Taxonflow, and their exit codes.
 
     TaxonflowError
     |-- BadInputError             Unusable input from the user (exit code 2)
@@ -29,10 +29,10 @@ _DISK_ERRORS = frozenset(
 
 
 class TaxonflowError(Exception):
-    """Root of the hierarchy.
+    """Base class of all exceptions of Taxonflow.
 
     Args:
-        problem: The offending value or state, named so that the user recognises it.
+        problem: The invalid value or state, in words that the user recognizes.
         expectation: A description of valid values or states.
         remedy: What the user should do, as an imperative sentence.
     """

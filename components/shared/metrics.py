@@ -1,4 +1,7 @@
-"""Metrics of a classifier on arrays: scores [N, K] that sum to one, labels int [N], specimens [N]."""
+"""Metrics of a classifier: functions of scores [N, K] that sum to one and labels int [N], or of a confusion matrix.
+
+A confusion matrix is int64 [K, K]: rows are true species, columns are predicted species.
+"""
 
 from typing import Any
 
@@ -11,20 +14,10 @@ Labels = NDArray[np.int64]
 Specimens = NDArray[np.str_]
 
 
-def accuracy(scores: Scores, labels: Labels) -> float:
-    """Return the share of slices whose highest score is at their label."""
-    return float((scores.argmax(axis=1) == labels).mean())
-
-
-def top_accuracy(scores: Scores, labels: Labels, places: int = 3) -> float:
-    """Return the share of slices whose label is among the highest scores."""
-    best = np.argsort(-scores, axis=1)[:, :places]
+def top_accuracy(scores: Scores, labels: Labels, k: int = 3) -> float:
+    """Return the share of slices whose label is among the `k` highest scores."""
+    best = np.argsort(-scores, axis=1)[:, :k]
     return float((best == labels[:, None]).any(axis=1).mean())
-
-
-def macro_f1(scores: Scores, labels: Labels) -> float:
-    """Return the unweighted mean F1 of the species that have slices."""
-    return macro_f1_of(confusion(scores, labels))
 
 
 def area_under_curve(scores: Scores, labels: Labels) -> float | None:
@@ -59,25 +52,20 @@ def calibration_error(scores: Scores, labels: Labels) -> float:
 
 
 def confusion(scores: NDArray[np.floating[Any]], labels: Labels) -> NDArray[np.int64]:
-    """Return the confusion matrix, int64 [K, K]: rows are true species, columns are predicted species."""
+    """Return the confusion matrix of scores and labels."""
     classes = scores.shape[1]
     return np.bincount(labels * classes + scores.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
 
 
-def recall_by_species(scores: Scores, labels: Labels) -> NDArray[np.float64]:
-    """Return the recall of each species, float64 [K]; NaN for a species without slices."""
-    return species_table(confusion(scores, labels))["recall"]
-
-
 def votes_of_specimens(scores: Scores, labels: Labels, specimens: Specimens) -> tuple[NDArray[np.float64], Labels]:
-    """Sum the scores of each specimen's slices: float64 [specimens, K] in the order of names, and their labels."""
+    """Return the sum of each specimen's scores, float64 [specimens, K] in the order of names, and its label."""
     names, first, owner = np.unique(specimens, return_index=True, return_inverse=True)
     sums = np.zeros((len(names), scores.shape[1]))
     np.add.at(sums, owner, scores)
     return sums, labels[first]
 
 
-def right_specimens(scores: Scores, labels: Labels, specimens: Specimens) -> NDArray[np.bool_]:
+def correct_specimens(scores: Scores, labels: Labels, specimens: Specimens) -> NDArray[np.bool_]:
     """Return whether each specimen's mean score is highest at its label, bool [specimens] in the order of names."""
     votes, label = votes_of_specimens(scores, labels, specimens)
     return np.asarray(votes.argmax(axis=1) == label)
@@ -103,13 +91,18 @@ def species_table(matrix: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def macro_f1_of(matrix: NDArray[np.int64]) -> float:
+def accuracy(matrix: NDArray[np.int64]) -> float:
+    """Return the accuracy of a confusion matrix, NaN for an empty one."""
+    return float(np.trace(matrix) / matrix.sum()) if matrix.any() else float("nan")
+
+
+def macro_f1(matrix: NDArray[np.int64]) -> float:
     """Return the macro F1 of a confusion matrix, over the species that have slices."""
     return _mean_of_finite(species_table(matrix)["f1"])
 
 
 def averages(matrix: NDArray[np.int64]) -> dict[str, float]:
-    """Return means of precision, recall and F1: macro (every species weighs the same) and weighted by slices."""
+    """Return means of precision, recall and F1: macro (unweighted) and weighted by the slices of each species."""
     scores, slices = species_table(matrix), matrix.sum(axis=1)
     macro = {f"macro_{name}": _mean_of_finite(values) for name, values in scores.items()}
     by_slices = {

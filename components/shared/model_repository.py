@@ -1,7 +1,7 @@
 """The versioned model repository on disk: `<root>/<model>/<version>/model.json`, the layout of TensorFlow Serving.
 
-Publishing renames a complete folder into place, so names with a leading dot are unfinished copies and are skipped.
-A folder without digests counts only if it has a graph and a readable card. Signatures are verified on loading.
+Publishing renames a complete folder into place, so names with a leading dot are unfinished copies and are skipped. A
+folder without digests is a version only if it has a graph and a readable card. Signatures are verified on loading.
 """
 
 import re
@@ -24,7 +24,7 @@ def version_folder(root: Path, model: str, version: int) -> Path:
 
 
 def artifact_folder(artifact: Path) -> Path:
-    """Return the one version folder in the evaluation's artifact `served`, a repository entry without its number."""
+    """Return the version folder in the evaluation's artifact `served`, which has version 1 until it is deployed."""
     return artifact / _ARTIFACT_VERSION
 
 
@@ -65,7 +65,9 @@ def require_models(root: Path) -> dict[str, list[int]]:
     """
     models = find_models(root)
     if not models:
-        raise BadInputError(f"{root} holds no served model", f"<model>/<version>/{CARD_FILE}", "Publish one: make run.")
+        raise BadInputError(
+            f"{root} contains no served model", f"<model>/<version>/{CARD_FILE}", "Publish one: make run."
+        )
     return models
 
 
@@ -87,7 +89,11 @@ class StoredVersion:
     stamp: tuple[int, int]
 
     def card(self) -> ModelCard:
-        """Read the model card; raises ContractError as `read_card` does."""
+        """Read the model card.
+
+        Raises:
+            ContractError: See `read_card`.
+        """
         return read_card(self.folder)
 
 
@@ -140,7 +146,11 @@ def _stored_version(model: str, number: int, folder: Path) -> StoredVersion | No
 
 
 def _marker_file(folder: Path) -> str:
-    """Return the file that identifies the version; raises ContractError for an incomplete unsigned version."""
+    """Return the name of the file whose status identifies a version.
+
+    Raises:
+        ContractError: The version has no digests and is incomplete.
+    """
     if (folder / DIGESTS_FILE).is_file():
         return DIGESTS_FILE
     if not (folder / GRAPH_FILE).is_file():

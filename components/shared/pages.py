@@ -1,4 +1,4 @@
-"""Self-contained HTML pages that the steps show in the Kubeflow UI. No script, no external resource."""
+"""Self-contained HTML pages that the Kubeflow UI shows: layout, tables, charts, thumbnails. They have no scripts."""
 
 import base64
 import html
@@ -36,9 +36,9 @@ def heading(text: str) -> str:
     return f"<h2>{html.escape(text)}</h2>"
 
 
-def paragraph(text: str, tone: str = "") -> str:
-    """Return a paragraph of plain text; the tone is `good`, `bad` or empty."""
-    return f'<p class="{tone}">{html.escape(text)}</p>'
+def paragraph(text: str, css_class: str = "") -> str:
+    """Return a paragraph of plain text; `css_class` is `good`, `bad` or a class of the page's own style."""
+    return f'<p class="{css_class}">{html.escape(text)}</p>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

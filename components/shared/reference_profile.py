@@ -1,4 +1,4 @@
-"""The reference profile: predictions and descriptors of held-out slices, with which the monitor compares traffic.
+"""The reference profile: predictions and descriptors of held-out slices, with which the monitor compares served slices.
 
 A Parquet file with one row per slice: `specimen`, `species` (the predicted one), `confidence`, `unknown`, `embedding`
 (a list of floats), and the descriptors. The monitor compares the descriptors that the profile contains.
@@ -29,7 +29,7 @@ def read_reference(path: Path) -> pd.DataFrame:
     """Read a profile.
 
     Raises:
-        ContractError: If the file is missing, damaged, or of another schema version.
+        ContractError: The file is missing, damaged, or of another schema version.
     """
     try:
         table = pq.read_table(path)

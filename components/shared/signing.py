@@ -33,8 +33,8 @@ def sign_folder(folder: Path, private_key: Path | None) -> None:
         private_key: PEM file of a P-256, P-384 or P-521 key without a password; None writes the digests alone.
 
     Raises:
-        BadConfigError: If the key cannot be used.
-        ContractError: If the folder contains a link.
+        BadConfigError: The key cannot be used.
+        ContractError: The folder contains a link.
     """
     from model_signing import signing
 
@@ -60,8 +60,8 @@ def verify_folder(folder: Path, public_key: Path | None) -> str:
         The digest of the whole folder, SHA-256 in hexadecimal.
 
     Raises:
-        BadConfigError: If the key cannot be used.
-        ContractError: If a file was changed, added or removed, or the folder is not signed by this key.
+        BadConfigError: The key cannot be used.
+        ContractError: A file was changed, added or removed, or the folder is not signed by this key.
     """
     if not (folder / DIGESTS_FILE).is_file():
         raise ContractError(f"{folder} has no {DIGESTS_FILE}", "the digests that the evaluation step writes", _REMEDY)
@@ -130,7 +130,7 @@ def key_path(location: tuple[str, Path]) -> Path | None:
         location: SIGNING_KEY or VERIFICATION_KEY.
 
     Raises:
-        BadConfigError: If the environment variable names a file that does not exist.
+        BadConfigError: The environment variable names a file that does not exist.
     """
     variable, default = location
     path = os.environ.get(variable)

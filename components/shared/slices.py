@@ -2,7 +2,7 @@
 
 A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. The split `unseen` contains
 species outside the classes, labelled UNSEEN_LABEL; no model is trained, selected or gated on it. A shard contains
-SHARD_SLICES records of one split in the order of their addition: its bytes depend on the slices alone.
+SHARD_SLICES records of one split in the order in which they were added; its bytes depend only on the slices.
 """
 
 from bisect import bisect_left
@@ -142,7 +142,7 @@ def shards_of(folder: Path, split: str) -> list[Path]:
     """Return the shards of a split in order.
 
     Raises:
-        ContractError: If there are none.
+        ContractError: There are none.
     """
     shards = sorted(folder.glob(f"slices-{split}-*.tfrecord"))
     if not shards:
@@ -156,7 +156,7 @@ def read_info(folder: Path) -> SlicesInfo:
     """Read `dataset.json`.
 
     Raises:
-        ContractError: If the file is missing, damaged, or of another schema version.
+        ContractError: The file is missing, damaged, or of another schema version.
     """
     return SlicesInfo.read(folder / INFO_FILE)
 
@@ -170,7 +170,7 @@ def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | 
         columns: Columns to read; None reads all columns.
 
     Raises:
-        ContractError: If the index is missing or damaged.
+        ContractError: The index is missing or damaged.
     """
     import pandas as pd
 
@@ -183,7 +183,7 @@ def index_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of `index.parquet`, reading 1024 at a time.
 
     Raises:
-        ContractError: If the index is missing or damaged.
+        ContractError: The index is missing or damaged.
     """
     with _index(folder) as file, pq.ParquetFile(file) as index:
         for batch in index.iter_batches(batch_size=1024):
@@ -194,7 +194,7 @@ def index_columns(folder: Path) -> list[str]:
     """Return the names of the columns of `index.parquet`.
 
     Raises:
-        ContractError: If the index is missing or damaged.
+        ContractError: The index is missing or damaged.
     """
     with _index(folder) as file:
         return list(pq.read_schema(file).names)
@@ -256,7 +256,7 @@ def spread_rows(specimens: NDArray[np.str_], limit: int) -> NDArray[np.int64]:
 
     Args:
         specimens: Specimen of each row, [N].
-        limit: Largest number of rows. A specimen is left out only if there are more specimens than that.
+        limit: Largest number of rows. A specimen is omitted only if there are more specimens than rows.
 
     Returns:
         Indices of the rows, int64 [at most `limit`], ascending.

@@ -40,7 +40,7 @@ def free_port(preference: int = 0) -> int:
     """Return the preferred port of HOST, or another one if it is in use.
 
     Raises:
-        BadConfigError: If no port is free.
+        BadConfigError: No port is free.
     """
     for port in (preference, 0):
         with socket.socket() as probe:

@@ -92,20 +92,20 @@ def read_records(file: Path) -> Iterator[bytes]:
     """Yield the records of a TFRecord file.
 
     Raises:
-        ContractError: If the file is damaged or truncated.
+        ContractError: The file is damaged or truncated.
     """
     with file.open("rb") as source:
         while length := source.read(_LENGTH.size):
-            _check(length, source, file)
+            _verify_checksum(length, source, file)
             count = _LENGTH.unpack(length)[0]
             if count > _MAX_RECORD_BYTES:
                 raise _damaged(file)
             record = source.read(count)
-            _check(record, source, file)
+            _verify_checksum(record, source, file)
             yield record
 
 
-def _check(content: bytes, source: BinaryIO, file: Path) -> None:
+def _verify_checksum(content: bytes, source: BinaryIO, file: Path) -> None:
     if source.read(_CHECKSUM.size) != _checksum(content):
         raise _damaged(file)
 

@@ -1,4 +1,4 @@
-"""Parallel work in processes, with results in the order of the jobs.
+"""Parallel work in processes, with results in the order of the jobs, and the cores and memory available to it.
 
 Workers are forked from a clean server process, never from the caller: a process with TensorFlow's threads must not be
 forked, and workers must not load TensorFlow.

@@ -64,7 +64,7 @@ def _grey_values(view: Slices, contrast: np.float32, gain: np.float32) -> Slices
 
 
 def mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mix each slice and its label with another of its batch by MixUp or CutMix, with the recipe's probability.
+    """With the recipe's probability, mix each slice and label of a batch with another one by MixUp or CutMix.
 
     If the recipe enables both, each batch is mixed by one of them with equal probability.
 
@@ -78,12 +78,12 @@ def mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -
         Slices and labels of the same shapes.
     """
     methods = [
-        (blend, alpha) for blend, alpha in ((_mix_up, recipe.mixup_alpha), (_cut_mix, recipe.cutmix_alpha)) if alpha
+        (method, alpha) for method, alpha in ((_mix_up, recipe.mixup_alpha), (_cut_mix, recipe.cutmix_alpha)) if alpha
     ]
     if not methods or not recipe.mix_probability:
         return slices, labels
     coin_seed, method_seed, mixing_seed = tf.unstack(tf.random.split(seed, 3))
-    branches = [partial(blend, slices, labels, mixing_seed, alpha) for blend, alpha in methods]
+    branches = [partial(method, slices, labels, mixing_seed, alpha) for method, alpha in methods]
     branch = tf.random.stateless_uniform([], method_seed, maxval=len(branches), dtype=tf.int32)
     applies = tf.random.stateless_uniform([], coin_seed) < recipe.mix_probability
     return tuple(tf.cond(applies, lambda: tf.switch_case(branch, branches), lambda: (slices, labels)))
@@ -101,12 +101,12 @@ def _mix_up(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float)
 
 def _cut_mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Paste a rectangle of the neighbour into each slice; labels follow its area (Yun et al. 2019, 1905.04899)."""
-    share_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
+    share_seed, position_seed = tf.unstack(tf.random.split(seed, 2))
     count, edge = tf.shape(slices)[0], tf.shape(slices)[1]
     side = tf.sqrt(1 - _beta(count, share_seed, alpha)) * tf.cast(edge, tf.float32)
-    middle = tf.random.stateless_uniform([2, count], place_seed, maxval=tf.cast(edge, tf.float32))
-    places = tf.range(edge, dtype=tf.float32) + 0.5
-    rows, columns = (tf.abs(places[None] - centre[:, None]) < side[:, None] / 2 for centre in tf.unstack(middle))
+    middle = tf.random.stateless_uniform([2, count], position_seed, maxval=tf.cast(edge, tf.float32))
+    centres = tf.range(edge, dtype=tf.float32) + 0.5
+    rows, columns = (tf.abs(centres[None] - centre[:, None]) < side[:, None] / 2 for centre in tf.unstack(middle))
     inside = rows[:, :, None] & columns[:, None, :]
     share = 1 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=[1, 2])[:, None]
     return (

@@ -12,7 +12,7 @@ RANDOM_NUMBERS_PER_EPOCH = 2**20
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """Reports each epoch with the remaining time.
+    """Progress lines for each epoch, with the remaining time.
 
     Args:
         backbone: Name of the backbone.
@@ -36,7 +36,7 @@ class EpochProgress(keras.callbacks.Callback):
 
 
 class EpochSeed(keras.callbacks.Callback):
-    """Makes dropout a function of the epoch's number, so that a resumed run repeats it."""
+    """Seed of dropout for each epoch, which depends only on the epoch's number, so that a resumed run repeats it."""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Set the counters of the layers' random numbers."""
@@ -47,7 +47,7 @@ class EpochSeed(keras.callbacks.Callback):
 
 
 class ResumableAverage(keras.callbacks.SwapEMAWeights):
-    """Swaps in the moving average for validation and checkpoints, also in a resumed model that was saved swapped.
+    """Swap of weights and moving average for validation and checkpoints; a resumed model may be swapped already.
 
     Args:
         starts_swapped: True if the model starts with the average in place of its weights.
@@ -59,14 +59,14 @@ class ResumableAverage(keras.callbacks.SwapEMAWeights):
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Saves the state after each epoch, and restores the state of the other callbacks in a resumed training.
+    """Checkpoint after each epoch, from which a resumed training restores the state of the other callbacks.
 
-    It is the last callback, so that it saves the decisions of the others.
+    It must follow the callbacks whose decisions it saves.
 
     Args:
         store: Checkpoints of this training.
         state: State at the start.
-        early_stopping: Early stopping, which also holds the best weights.
+        early_stopping: Early stopping, which also contains the best weights.
         plateau: Learning rate schedule that depends on validation, or None.
     """
 

@@ -60,7 +60,7 @@ class TrainingState(Document):
 
 
 def checkpoint_key(inputs: dict[str, Any]) -> str:
-    """Return 16 hexadecimal digits that identify the inputs of a training, so that others cannot resume it."""
+    """Return 16 hexadecimal digits that identify the inputs of a training, so that only equal inputs resume it."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -68,7 +68,7 @@ class CheckpointStore:
     """The checkpoints of one training.
 
     Args:
-        folder: Folder of this training alone, created with the first checkpoint.
+        folder: Folder that only this training uses, created with the first checkpoint.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,7 +81,7 @@ class CheckpointStore:
 
     def latest(self) -> TrainingState | None:
         """Read the latest complete state; None if there is none of this schema."""
-        for epoch in reversed(self._epochs()):
+        for epoch in reversed(self._epoch_folders()):
             try:
                 return TrainingState.read(epoch / STATE_FILE)
             except ContractError:
@@ -91,17 +91,17 @@ class CheckpointStore:
     def save(self, state: TrainingState, model: keras.Model) -> None:
         """Write the state after an epoch, then remove the older ones.
 
-        The best weights are written before, so that those that a state refers to always exist.
+        `save_best` writes the best weights first, so that a state never refers to missing weights.
         """
-        latest = self._epoch(state.epoch)
+        latest = self._epoch_folder(state.epoch)
         with atomic_folder(latest) as new_folder:
             model.save_weights(new_folder / RUNNING_FILE)
             state.write(new_folder / STATE_FILE)
-        for older in self._epochs():
+        for older in self._epoch_folders():
             if older != latest:
                 shutil.rmtree(older)
         for best in self.folder.glob("best-*.npz"):
-            if best != self._best(state.best_epoch):
+            if best != self._best_file(state.best_epoch):
                 best.unlink()
 
     def save_best(self, epoch: int, weights: list[NDArray[np.float32]]) -> None:
@@ -109,31 +109,31 @@ class CheckpointStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         new_file = self.folder / ".best.npz"
         np.savez(new_file, *weights)
-        new_file.replace(self._best(epoch))
+        new_file.replace(self._best_file(epoch))
 
     def restore(self, state: TrainingState, model: keras.Model) -> None:
         """Load weights, optimizer and moving average of a state into a compiled model."""
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(self._epoch(state.epoch) / RUNNING_FILE)
+        model.load_weights(self._epoch_folder(state.epoch) / RUNNING_FILE)
 
     def load_best(self, state: TrainingState) -> list[NDArray[np.float32]] | None:
         """Read the weights of a state's best epoch; None before the first epoch."""
         if state.best_epoch is None:
             return None
-        with np.load(self._best(state.best_epoch), allow_pickle=False) as arrays:
+        with np.load(self._best_file(state.best_epoch), allow_pickle=False) as arrays:
             return [arrays[name] for name in arrays.files]
 
     def remove(self) -> None:
         """Remove the checkpoints of the finished training."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # it holds checkpoints of other trainings
+        with suppress(OSError):  # the folder contains checkpoints of other trainings
             self.folder.parent.rmdir()
 
-    def _epochs(self) -> list[Path]:
+    def _epoch_folders(self) -> list[Path]:
         return sorted(self.folder.glob("epoch-*"))
 
-    def _epoch(self, number: int) -> Path:
+    def _epoch_folder(self, number: int) -> Path:
         return self.folder / f"epoch-{number:05d}"
 
-    def _best(self, epoch: int | None) -> Path:
+    def _best_file(self, epoch: int | None) -> Path:
         return self.folder / f"best-{epoch or 0:05d}.npz"

@@ -62,10 +62,10 @@ def steps_per_epoch(slices: int, recipe: Recipe) -> int:
 def training_batches(
     folder: Path, spec: InputSpec, slices: int, recipe: Recipe, seed: int, first_epoch: int = 0
 ) -> tf.data.Dataset:
-    """Read the training split without end, each epoch in a new order and with new views.
+    """Return an endless data set of training batches, each epoch in a new order and with new views.
 
     Pass `steps_per_epoch` to `fit`. All batches have one shape; if the last batch of an epoch has to be filled, some
-    slices occur twice, other ones in each epoch.
+    slices occur twice, different ones in each epoch.
 
     Args:
         folder: Data set of slices.
@@ -79,7 +79,7 @@ def training_batches(
         Batches of float32 [N, image_size, image_size, channels] in 0..255 and float32 [N, classes] with rows of sum 1.
 
     Raises:
-        TrainingError: A shard is damaged or holds a label outside the classes (see `reading_slices`).
+        TrainingError: A shard is damaged or contains a label outside the classes (see `reading_slices`).
     """
     epoch_size = _epoch_size(slices, recipe)
     if slices * spec.slice_bytes <= recipe.cache_gigabytes * 2**30:
@@ -111,7 +111,7 @@ def held_out_batches(
         Batches of uint8-valued float32 [N, image_size, image_size, channels] and one-hot float32 [N, classes].
     """
     count = read_info(folder).slices(split)
-    # fit warns of a data set of unknown length
+    # without it, `fit` warns that the length is unknown
     batches = _decoded_slices(folder, split, spec).apply(tf.data.experimental.assert_cardinality(count))
     batches = batches.batch(batch_size)
     if count * spec.slice_bytes <= cache_gigabytes * 2**30:
@@ -122,7 +122,7 @@ def held_out_batches(
 
 @contextmanager
 def reading_slices(folder: Path) -> Iterator[None]:
-    """Convert TensorFlow's errors on reading slices inside the block, and name the damaged shard.
+    """Convert TensorFlow's errors on reading slices in the block to TrainingError, and name the damaged shard.
 
     Args:
         folder: Data set that is read in the block.
@@ -153,7 +153,7 @@ def _augment_and_mix(
 
 
 def _find_damage(folder: Path, error: Exception) -> str:
-    """Name the first shard with a wrong checksum, or else return TensorFlow's own message."""
+    """Return the name of the first shard with a wrong checksum, or otherwise TensorFlow's message."""
     for shard in sorted(folder.glob("slices-*.tfrecord")):
         try:
             for _ in tf.data.TFRecordDataset(str(shard)):
@@ -172,7 +172,7 @@ def _read_into_memory(folder: Path, spec: InputSpec, slices: int) -> tuple[Image
         Images, uint8 [slices, S, S, C], and labels, int64 [slices].
 
     Raises:
-        TrainingError: The shards hold another number of slices, or one is damaged.
+        TrainingError: The shards contain another number of slices, or one is damaged.
     """
     images = np.empty((slices, spec.image_size, spec.image_size, spec.channels), np.uint8)
     labels = np.empty(slices, np.int64)
@@ -183,7 +183,7 @@ def _read_into_memory(folder: Path, spec: InputSpec, slices: int) -> tuple[Image
             images[count:end], labels[count:end] = batch[:space], batch_labels[:space]
             count = end
     if count != slices:
-        raise TrainingError(f"{folder} holds {count} training slices", str(slices), _REBUILD)
+        raise TrainingError(f"{folder} contains {count} training slices", str(slices), _REBUILD)
     return images, labels
 
 
@@ -215,13 +215,13 @@ def _gather_rows(images: Images, labels: Labels, rows: tf.Tensor) -> tuple[tf.Te
 def _permuted_rows(step: tf.Tensor, epoch_size: EpochSize, seed: int) -> tf.Tensor:
     """Return the rows of a step's batch, int64 [batch]; those that fill the last batch are drawn separately."""
     slices, batch, steps = epoch_size.slices, epoch_size.batch, epoch_size.steps
-    epoch, place = step // steps, (step % steps) * batch + tf.range(batch, dtype=tf.int64)
+    epoch, position = step // steps, (step % steps) * batch + tf.range(batch, dtype=tf.int64)
     last = tf.constant(slices - 1, tf.int64)
     rows, filling_rows = (
-        tf.random.experimental.index_shuffle(place % slices, _stateless_seed(seed, 2 * epoch + draw), last)
+        tf.random.experimental.index_shuffle(position % slices, _stateless_seed(seed, 2 * epoch + draw), last)
         for draw in (0, 1)
     )
-    return tf.where(place < slices, rows, filling_rows)
+    return tf.where(position < slices, rows, filling_rows)
 
 
 def _batches_from_shards(
@@ -237,7 +237,7 @@ def _batches_from_shards(
 
 
 def _records_of_epoch(shards: tf.Tensor, epoch_size: EpochSize, seed: tf.Tensor) -> tf.data.Dataset:
-    """Read shards in a random order and shuffle their records, with the padding of the last batch among them."""
+    """Read shards in a random order and shuffle their records, including the slices that fill the last batch."""
     order = tf.random.experimental.stateless_shuffle(shards, seed)
     records = tf.data.Dataset.from_tensor_slices(order).interleave(
         tf.data.TFRecordDataset,
@@ -246,7 +246,9 @@ def _records_of_epoch(shards: tf.Tensor, epoch_size: EpochSize, seed: tf.Tensor)
         deterministic=True,
     )
     draw = tf.random.stateless_uniform([], seed, maxval=tf.int64.max, dtype=tf.int64)
-    tf.random.set_seed(_GRAPH_SEED)  # of the graph that is traced here: the program's own would change the order
+    tf.random.set_seed(
+        _GRAPH_SEED
+    )  # of the graph that is traced here; otherwise the program's seed would change the order
     return records.concatenate(records.take(epoch_size.padding)).shuffle(
         min(epoch_size.slices + epoch_size.padding, SHUFFLE_BUFFER), seed=draw, reshuffle_each_iteration=False
     )

@@ -52,8 +52,7 @@ def _unfrozen_layers(recipe: Recipe, backbone: str) -> int | None:
 def freeze(model: keras.Model, phase: Phase) -> None:
     """Make the layers of a phase trainable: the head and the last layers of the features.
 
-    A frozen batch normalization uses its moving statistics and does not change them, since Keras runs it in
-    inference mode.
+    Keras runs a frozen batch normalization in inference mode, so its moving statistics are used and do not change.
     """
     features = model.get_layer("features")
     first = 0 if phase.unfreeze is None else max(0, len(features.layers) - phase.unfreeze)

@@ -21,7 +21,7 @@ from components.train.recipe import Recipe
 Image = npt.NDArray[np.generic]
 
 _HISTORY_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-VIEWS_PER_SLICE, SLICES_OF_BATCH, TILE, READ_BATCH = 6, 24, 96, 64
+VIEWS_PER_SLICE, BATCH_FIGURES, TILE, READ_BATCH = 6, 24, 96, 64
 _MIN_SHARE, _FULL_SHARE = 0.005, 0.995
 
 
@@ -79,7 +79,10 @@ def curves_page(card: BackboneCard) -> str:
     if "learning_rate" in card.history[0]:
         rates = {"learning rate": [row["learning_rate"] for row in card.history]}
         charts.append(line_chart("Learning rate at the end of the epoch", rates, boundary))
-    return page(f"Training of {card.backbone}", [*charts, *_boundary_note(boundary), *_epochs(card), *_settings(card)])
+    return page(
+        f"Training of {card.backbone}",
+        [*charts, *_boundary_note(boundary), *_epochs_table(card), *_settings_table(card)],
+    )
 
 
 def phase_boundary(history: Sequence[dict[str, float]]) -> int | None:
@@ -95,13 +98,13 @@ def _boundary_note(boundary: int | None) -> list[str]:
     return [paragraph(f"The backbone was frozen up to epoch {boundary}, left of the dashed line.")]
 
 
-def _epochs(card: BackboneCard) -> list[str]:
+def _epochs_table(card: BackboneCard) -> list[str]:
     columns = [name for name in ("phase", *_HISTORY_COLUMNS) if name in card.history[0]]
     rows = [[number, *(row[name] for name in columns)] for number, row in enumerate(card.history, start=1)]
     return [heading("Epochs"), table(["epoch", *columns], rows)]
 
 
-def _settings(card: BackboneCard) -> list[str]:
+def _settings_table(card: BackboneCard) -> list[str]:
     recipe = [(key, str(value)) for key, value in card.recipe.items()]
     network = [("parameters", card.parameters), ("input", f"{card.image_size} px"), ("time", f"{card.seconds:.0f} s")]
     return [heading("Network and recipe"), table(("", ""), [*network, *recipe])]
@@ -124,7 +127,7 @@ def views_page(folder: Path, recipe: Recipe, image_size: int, seed: int) -> str:
     parts = [
         heading("A batch"),
         paragraph("Slices as the network receives them, with the shares of their labels."),
-        *_batch(folder, info, spec, recipe, seed),
+        *_batch_figures(folder, info, spec, recipe, seed),
         heading("Views of one slice"),
         paragraph(f"The slice without augmentation, then {VIEWS_PER_SLICE} augmented views, without mixing."),
     ]
@@ -135,14 +138,14 @@ def views_page(folder: Path, recipe: Recipe, image_size: int, seed: int) -> str:
     return page("Input of the network in training", parts)
 
 
-def _batch(folder: Path, info: SlicesInfo, spec: InputSpec, recipe: Recipe, seed: int) -> list[str]:
+def _batch_figures(folder: Path, info: SlicesInfo, spec: InputSpec, recipe: Recipe, seed: int) -> list[str]:
     """Return figures of the slices of a batch, which are read from the shards to need little memory."""
     disk_recipe = recipe.model_copy(update={"cache_gigabytes": 0.0})
     batches = training_batches(folder, spec, info.slices("train"), disk_recipe, seed)
     images, labels = next(iter(batches.take(1)))
     return [
         picture(_strip([image]), _describe_label(label, info.classes))
-        for image, label in zip(images.numpy()[:SLICES_OF_BATCH], labels.numpy(), strict=False)
+        for image, label in zip(images.numpy()[:BATCH_FIGURES], labels.numpy(), strict=False)
     ]
 
 

@@ -24,12 +24,12 @@ class Recipe(Frozen):
         image_size: Edge of the input, 8 to 1024 pixels; `slices` for the data set's, `native` for the network's own.
         frozen_epochs: Epochs of the first phase, which trains the head alone on frozen features; 0 skips it.
         frozen_learning_rate: Peak learning rate of the first phase.
-        epochs: Maximum epochs of the second phase; 0 skips it, which makes a linear probe.
+        epochs: Maximum epochs of the second phase; 0 skips it, so that only a linear probe is trained.
         learning_rate: Peak learning rate of the second phase.
-        unfreeze: Number of last layers that the second phase trains, at least 0; `all`, or `backbone` for the
-            registry's number. Without pretrained weights `backbone` means all.
+        unfreeze: Number of last layers that the second phase trains, at least 0; `all`; or `backbone` for the number in
+            the registry. Without pretrained weights `backbone` trains all layers.
         patience: Epochs without improvement of the monitored metric after which a phase stops.
-        monitor: Validation metric that selects the best epoch, whose weights the model gets.
+        monitor: Validation metric that selects the best epoch; the model has the weights of this epoch.
         batch_size: Slices per step, over all GPUs of the pod.
         schedule: Learning rate over the epochs: `cosine` decay to a hundredth, `constant`, or `plateau`, which reduces
             the rate when the monitored metric does not improve.
@@ -41,7 +41,7 @@ class Recipe(Frozen):
         clip_norm: Largest norm of a gradient; 0 turns clipping off.
         ema_momentum: Momentum of the weights' moving average, which is validated and saved; 0 turns averaging off.
         precision: Keras's dtype policy during training; the saved model is float32.
-        xla: Compile the training step with XLA.
+        xla: Whether the training step is compiled with XLA.
         label_smoothing: Share of each label spread over all species.
         focal_gamma: Focusing parameter of the focal loss (Lin et al. 2017); 0 is cross-entropy.
         class_weights: `balanced` weights a species by the inverse of its share of the training slices.
@@ -113,7 +113,7 @@ class Recipe(Frozen):
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any], backbone: str = "") -> Self:
-        """Build the recipe of a backbone from user input.
+        """Validate the pipeline parameter `recipe` and return the recipe of a backbone.
 
         Args:
             fields: Keys of this class, and under `backbones` the keys that differ for some backbones, for example

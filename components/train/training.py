@@ -1,4 +1,4 @@
-"""Training of one backbone, which writes the artifact `model.keras`, `model.json`, `history.csv`, `tensorboard/`."""
+"""Training of one backbone, and its artifact: `model.keras`, `model.json`, `history.csv`, `tensorboard/`."""
 
 import hashlib
 import math
@@ -157,7 +157,7 @@ def _build(training: Training, precision: str) -> keras.Model:
 
 
 def _fit(model: keras.Model, training: Training, store: CheckpointStore) -> TrainingState:
-    """Fit the model in place to its best epoch, from the latest checkpoint if there is one."""
+    """Fit the model from the latest checkpoint if there is one, and set the weights of the best epoch."""
     state = store.latest() or TrainingState()
     for phase in training_phases(training.recipe, training.backbone):
         if phase.number > state.phase or not state.epoch:
@@ -229,7 +229,7 @@ def _build_checkpoint(recipe: Recipe, store: CheckpointStore, state: TrainingSta
 
 
 def _callbacks(training: Training, checkpoint: CheckpointCallback, is_resumed: bool) -> list[keras.callbacks.Callback]:
-    """Return the callbacks in their order: the average is swapped in first, the checkpoint follows all decisions."""
+    """Return the callbacks in their order: the moving average before, the checkpoint after all decisions."""
     epochs = sum(phase.epochs for phase in training_phases(training.recipe, training.backbone))
     return [
         keras.callbacks.TerminateOnNaN(),
@@ -244,7 +244,7 @@ def _callbacks(training: Training, checkpoint: CheckpointCallback, is_resumed: b
 
 
 def _convert_to_float32(model: keras.Model, training: Training) -> keras.Model:
-    """Return the network with the same weights that computes in float32, whatever its training precision was."""
+    """Return the network with the same weights that computes in float32, independent of the training precision."""
     if training.recipe.precision == "float32":
         return model
     converted_model = _build(training, "float32")

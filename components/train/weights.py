@@ -1,4 +1,7 @@
-"""Pretrained weights: downloaded by Keras, or from a file or URI on clusters without a network. Never random ones."""
+"""Pretrained weights: published ones that Keras downloads, or a file or URI for clusters without Internet access.
+
+If they cannot be loaded, an error is raised; random weights are never used instead.
+"""
 
 import shutil
 import socket
@@ -36,7 +39,7 @@ def load_pretrained(model: keras.Model, source: str) -> str:
         The SHA-256 of the file; empty for `none` and `imagenet`.
 
     Raises:
-        BadConfigError: The file does not exist, is too large, or holds another architecture.
+        BadConfigError: The file does not exist, is too large, or contains another architecture.
         TrainingError: The published weights cannot be downloaded.
     """
     if source == NONE:
@@ -121,10 +124,10 @@ def _copy(source: str, copy: Path) -> None:
 
 
 def _load_file(model: keras.Model, file: Path) -> None:
-    """Load the features from a file of the features alone or of a whole backbone.
+    """Load the features from a file of the features only, or of a whole backbone.
 
     Raises:
-        BadConfigError: The file holds another architecture, or no weights.
+        BadConfigError: The file contains another architecture, or no weights.
     """
     features = model.get_layer("features")
     _fill_with_nan(features)
@@ -154,7 +157,7 @@ def _load_without_warnings(features: keras.Model, file: Path) -> None:
 
 
 def _describe(error: Exception) -> str:
-    """Return an error's class and its message on one line, truncated."""
+    """Return the class of an error and its message on one line, truncated to 200 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:_MAX_REASON]}"
 
 

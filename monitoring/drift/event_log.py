@@ -142,7 +142,7 @@ def _parse(content: bytes, source: str) -> DriftEvent | None:
     if len(content) > MAX_LINE_BYTES:
         return None
     try:
-        event = DriftEvent.of_line(content, source)
+        event = DriftEvent.from_line(content, source)
     except ContractError:
         return None
     in_range = 0 <= event.time < LATEST_TIME and 0 <= event.confidence <= 1 and event.version >= 0

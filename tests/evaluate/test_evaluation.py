@@ -17,9 +17,9 @@ from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import Evaluation, evaluate_models
 from components.evaluate.export.saved_model import WARMUP_FILE
 from components.evaluate.gate import GateConfig
-from components.evaluate.measurement import accuracy_of
 from components.evaluate.model_selection import EvaluationSource, Selection, select_on_validation
 from components.evaluate.predictions import load_member
+from components.shared import metrics
 from components.shared.contracts import ModelCard
 from components.shared.errors import ContractError
 from components.shared.images.decoding import decode_image, encode_png
@@ -83,7 +83,7 @@ def test_the_card_contains_known_slices_with_their_scores(
 def test_the_metrics_of_the_card_are_those_of_the_confusion_matrix(model_export: tuple[Evaluation, Path]) -> None:
     evaluation, _ = model_export
     score = evaluation.card.metrics
-    assert score.accuracy == accuracy_of(evaluation.measurement.confusion)
+    assert score.accuracy == metrics.accuracy(evaluation.measurement.confusion)
     low, high = score.accuracy_interval
     assert low <= score.accuracy <= high
     assert score.accuracy > 0.5  # three species; chance is a third

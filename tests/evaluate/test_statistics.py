@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-from components.evaluate.measurement import accuracy_of
 from components.evaluate.statistics import (
     compare_models,
     confusion_by_specimen,
@@ -18,7 +17,7 @@ from components.evaluate.statistics import (
     specimens_needed,
     vote_by_specimen,
 )
-from components.shared.metrics import macro_f1_of
+from components.shared.metrics import accuracy, macro_f1
 
 STUDIES, SPECIMENS, SLICES, CORRELATION = 500, 36, 30, 0.7
 
@@ -39,7 +38,7 @@ def interval_of(correct: np.ndarray) -> tuple[float, float]:
         np.repeat(np.arange(len(correct)).astype(str), correct.shape[1]),
     )
     scores = np.stack([correct, ~correct], axis=-1).reshape(-1, 2).astype(np.float32)
-    return metric_interval(accuracy_of, confusion_by_specimen(scores, labels, owner))
+    return metric_interval(accuracy, confusion_by_specimen(scores, labels, owner))
 
 
 @pytest.mark.parametrize("truth", [0.8, 0.9, 0.95, 0.98])
@@ -78,8 +77,8 @@ def test_the_interval_of_the_macro_f1_contains_it() -> None:
     labels = np.repeat(np.arange(3), 80)
     scores = (np.eye(3)[labels] * 2 + rng.normal(size=(240, 3))).astype(np.float32)
     tables = confusion_by_specimen(scores, labels, np.repeat(np.arange(24).astype(str), 10))
-    low, high = metric_interval(macro_f1_of, tables)
-    assert 0 < low < macro_f1_of(tables.sum(axis=0)) < high < 1
+    low, high = metric_interval(macro_f1, tables)
+    assert 0 < low < macro_f1(tables.sum(axis=0)) < high < 1
 
 
 @pytest.mark.parametrize(("specimens", "bound"), [(20, 0.86), (35, 0.92), (97, 0.97), (15, 0.82)])

@@ -76,7 +76,7 @@ def test_a_network_with_nan_outputs_is_rejected_by_name(segmented_slices: Path, 
     weights = model.get_weights()
     model.set_weights([*weights[:-1], np.full_like(weights[-1], np.nan)])
     model.save(nan_model / "model.keras")
-    with pytest.raises(ContractError, match="cnn_small answers slices with NaN"):
+    with pytest.raises(ContractError, match="cnn_small returns NaN"):
         evaluate_models(segmented_slices, [nan_model], tmp_path / "served", NO_CONDITIONS)
     assert not (tmp_path / "served").exists()
 

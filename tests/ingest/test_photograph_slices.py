@@ -121,7 +121,7 @@ def test_bad_files_are_refused_by_name_and_unusual_ones_are_used(photos: Path) -
         *(f"Alba/{name}" for name in ("zero.jpg", "truncated.jpg", "page.jpg", "wide.png", "moving.gif", "scan.tif")),
         *("Alba/link.jpg", "lonely.jpg"),
     }
-    texts = {"zero.jpg": "empty", "wide.png": "30000 x 2", "moving.gif": "animated", "link.jpg": "leads out"}
+    texts = {"zero.jpg": "empty", "wide.png": "30000 x 2", "moving.gif": "animated", "link.jpg": "outside"}
     assert all(text in reasons[f"Alba/{name}"] for name, text in texts.items())
     specimens = read_index(folder)["specimen"]
     assert len(specimens) == 13

@@ -171,7 +171,7 @@ def test_a_shard_with_incomplete_results_is_refused(tmp_path: Path) -> None:
     first_lines = b"".join(complete.splitlines(keepends=True)[:5])
     for damage in (complete[:-20], first_lines, b"[]\n" * 6, b"5\n" * 6, None):
         file.unlink() if damage is None else file.write_bytes(damage)
-        with pytest.raises(ContractError, match=r"results.jsonl ends or is damaged at line \d: expected 6"):
+        with pytest.raises(ContractError, match=r"results.jsonl is truncated or damaged at line \d: expected 6"):
             merge_shards(plan, [tmp_path / "shard"], tmp_path / "again")
 
 

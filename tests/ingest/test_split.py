@@ -170,5 +170,5 @@ def test_unseen_species_do_not_count_as_species_of_the_model() -> None:
 
 def test_a_species_that_is_unseen_in_some_rows_only_is_refused() -> None:
     scans = _scans({"a": 6, "b": 6})
-    with pytest.raises(BadManifestError, match="'a' is unseen in some rows and in the model by others"):
+    with pytest.raises(BadManifestError, match="'a' is unseen in some rows and a species of the model in others"):
         assign_splits([replace(scans[0], split=UNSEEN), *scans[1:]], 0)

@@ -111,7 +111,7 @@ def test_an_older_set_is_replaced(tmp_path: Path):
 def test_a_folder_with_other_files_is_rejected_and_kept(tmp_path: Path, small: PhantomConfig):
     (tmp_path / "manifest.csv").write_text("path,species,specimen\n")
     (tmp_path / "scan.nii.gz").write_bytes(b"precious")
-    with pytest.raises(BadConfigError, match="holds other files"):
+    with pytest.raises(BadConfigError, match="contains other files"):
         generate_phantoms(tmp_path, small, workers=1)
     assert (tmp_path / "scan.nii.gz").read_bytes() == b"precious"
 

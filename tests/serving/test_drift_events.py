@@ -25,7 +25,7 @@ Body = Callable[..., dict[str, Any]]
 
 def events_of(folder: Path) -> list[DriftEvent]:
     lines = [line for file in sorted(folder.glob("events-*.jsonl")) for line in file.read_text().splitlines()]
-    return [DriftEvent.of_line(line.encode(), "a test") for line in lines]
+    return [DriftEvent.from_line(line.encode(), "a test") for line in lines]
 
 
 def wait_for_events(folder: Path, specimen: str, count: int) -> list[DriftEvent]:

@@ -30,7 +30,7 @@ def record(recorder: EventRecorder, count: int) -> list[DriftEvent]:
         recorder.record(pending_event(seed))
     recorder.close()
     lines = [line for path in recorder.folder.glob("events-*.jsonl") for line in path.read_text().splitlines()]
-    return [DriftEvent.of_line(line.encode(), "test") for line in lines]
+    return [DriftEvent.from_line(line.encode(), "test") for line in lines]
 
 
 def test_the_archive_has_the_exact_slice_of_each_event(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_card_of_0_1_0_with_an_unknown_schema_is_rejected() -> None:
 
 def test_drift_events_of_0_1_0_are_read() -> None:
     lines = [line for path in OLD_EVENTS.glob("*.jsonl") for line in path.read_bytes().splitlines()]
-    events = [DriftEvent.of_line(line, "events") for line in lines]
+    events = [DriftEvent.from_line(line, "events") for line in lines]
     assert [event.time for event in events] == sorted(event.time for event in events)
     assert {event.model for event in events} == {"foraminifera"}
 
@@ -163,7 +163,7 @@ def test_a_drift_event_is_one_line() -> None:
     event = DOCUMENTS[-1]
     assert isinstance(event, DriftEvent)
     assert "\n" not in event.to_line()
-    assert DriftEvent.of_line(event.to_line().encode(), "line 1") == event
+    assert DriftEvent.from_line(event.to_line().encode(), "line 1") == event
 
 
 def test_any_changed_bit_of_a_drift_event_is_detected() -> None:
@@ -174,10 +174,10 @@ def test_any_changed_bit_of_a_drift_event_is_detected() -> None:
         for bit in range(8):
             damage = line[:position] + bytes([line[position] ^ 1 << bit]) + line[position + 1 :]
             with pytest.raises(ContractError, match="CRC-32"):
-                DriftEvent.of_line(damage, "line 1")
+                DriftEvent.from_line(damage, "line 1")
 
 
 @pytest.mark.parametrize("line", [b"", b"}", b'{"crc32":"00000000"}', b"x" * 1000])
 def test_a_line_without_a_checksum_is_rejected(line: bytes) -> None:
     with pytest.raises(ContractError, match="CRC-32"):
-        DriftEvent.of_line(line, "line 1")
+        DriftEvent.from_line(line, "line 1")

@@ -12,24 +12,24 @@ SPECIMENS = np.array(["a", "b", "b", "c"])
 
 
 def test_accuracies_and_confusion_equal_counts_by_hand() -> None:
-    assert metrics.accuracy(SCORES, LABELS) == 0.75
-    assert metrics.top_accuracy(SCORES, LABELS, places=2) == 1.0
+    assert metrics.accuracy(metrics.confusion(SCORES, LABELS)) == 0.75
+    assert metrics.top_accuracy(SCORES, LABELS, k=2) == 1.0
     assert metrics.confusion(SCORES, LABELS).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
 
 
 def test_macro_f1_weights_species_equally() -> None:
-    assert metrics.macro_f1(SCORES, LABELS) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+    assert metrics.macro_f1(metrics.confusion(SCORES, LABELS)) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
 
 
 def test_recall_of_a_species_without_slices_is_nan() -> None:
-    recall = metrics.recall_by_species(SCORES, np.array([0, 0, 0, 1]))
+    recall = metrics.species_table(metrics.confusion(SCORES, np.array([0, 0, 0, 1])))["recall"]
     assert recall[:2].tolist() == [1 / 3, 1.0]
     assert np.isnan(recall[2])
 
 
 def test_specimens_are_classified_by_their_mean_score() -> None:
-    assert metrics.right_specimens(SCORES, LABELS, SPECIMENS).tolist() == [True, True, True]
-    assert metrics.right_specimens(SCORES, np.array([2, 2, 2, 1]), SPECIMENS).tolist() == [False, True, True]
+    assert metrics.correct_specimens(SCORES, LABELS, SPECIMENS).tolist() == [True, True, True]
+    assert metrics.correct_specimens(SCORES, np.array([2, 2, 2, 1]), SPECIMENS).tolist() == [False, True, True]
 
 
 def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
@@ -60,12 +60,12 @@ def test_the_table_of_species_equals_scikit_learn() -> None:
     for average in ("macro", "weighted"):
         reference = precision_recall_fscore_support(labels, answers, average=average)[:3]
         assert [means[f"{average}_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(reference)
-    assert metrics.macro_f1(scores, labels) == pytest.approx(means["macro_f1"])
+    assert metrics.macro_f1(metrics.confusion(scores, labels)) == pytest.approx(means["macro_f1"])
 
 
 def test_means_exclude_a_species_without_slices() -> None:
     answers = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
-    assert metrics.macro_f1(answers, np.array([0, 1, 1, 0])) == pytest.approx((1 + 2 / 3) / 2)
+    assert metrics.macro_f1(metrics.confusion(answers, np.array([0, 1, 1, 0]))) == pytest.approx((1 + 2 / 3) / 2)
     table = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
     assert np.isnan(metrics.species_table(table)["recall"][2])
     assert metrics.averages(table)["macro_recall"] == pytest.approx((0.75 + 1) / 2)

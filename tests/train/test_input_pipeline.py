@@ -129,7 +129,7 @@ def test_a_label_outside_the_classes_is_reported(segmented_slices: Path, memory:
 def test_another_number_of_slices_than_described_is_reported(segmented_slices: Path) -> None:
     count = len(training_slices(segmented_slices))
     for described_count in (count - 1, count + 1):
-        with pytest.raises(TrainingError, match=f"holds {count} training slices"):
+        with pytest.raises(TrainingError, match=f"contains {count} training slices"):
             training_batches(segmented_slices, SPEC, described_count, Recipe(), 0)
 
 

@@ -89,17 +89,17 @@ def probe_models(
             no known slice.
     """
     progress, failures = Progress("deploy", settings.pairs, "pairs of known slices"), 0
-    for stable, canary, species in _answers(urls, slices, settings):
+    for stable, canary, species in _pairs_of_answers(urls, slices, settings):
         test.add(stable, canary, species)
         progress.advance(remark=canary.error[:120])
         if violations := test.violations():
             raise DeployError("; ".join(violations) + _last_error(canary))
         failures += canary.species is None
-    if 2 * failures > settings.pairs:  # a canary must not pass because the stable model is just as broken
+    if 2 * failures > settings.pairs:  # a canary must not pass only because the stable model fails as often
         raise DeployError(f"the canary answered only {settings.pairs - failures} of {settings.pairs} known slices")
 
 
-def _answers(
+def _pairs_of_answers(
     urls: tuple[str, str], slices: Sequence[KnownSlice], settings: CanarySettings
 ) -> Iterator[tuple[ProbeAnswer, ProbeAnswer, str | None]]:
     """Yield the answers of the stable model and the canary, and the species if the slice is sent for the first time."""
@@ -113,20 +113,20 @@ def _answers(
                     f"only {number} of {settings.pairs} pairs were answered within {settings.seconds:g} s"
                 )
             known_slice = slices[number % len(slices)]
-            answers = _ask_both(client, urls, known_slice.image, canary_first=bool(number % 2))
+            answers = _predict_with_both(client, urls, known_slice.image, canary_first=bool(number % 2))
             yield *answers, known_slice.species if number < len(slices) else None
 
 
-def _ask_both(
+def _predict_with_both(
     client: httpx.Client, urls: tuple[str, str], image: bytes, canary_first: bool
 ) -> tuple[ProbeAnswer, ProbeAnswer]:
     """Return the answers of the stable model and the canary, in this order."""
     order = reversed(urls) if canary_first else iter(urls)
-    first, second = (_ask(client, url, image) for url in order)
+    first, second = (_predict(client, url, image) for url in order)
     return (second, first) if canary_first else (first, second)
 
 
-def _ask(client: httpx.Client, url: str, image: bytes) -> ProbeAnswer:
+def _predict(client: httpx.Client, url: str, image: bytes) -> ProbeAnswer:
     body = {"instances": [{"image_bytes": {"b64": base64.b64encode(image).decode()}}]}
     start = time.perf_counter()
     try:

@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import numpy as np
 
-from components.deploy.canary.sequential_test import BOUND
+from components.deploy.canary.sequential_test import BOUND, MAX_EXPONENT
 from components.shared.errors import DeployError
 
-_COUNT = ":tensorflow:serving:request_count"
-_LATENCY = ":tensorflow:serving:request_latency_bucket"
-_RATIOS = np.linspace(1.5, 20.0, 38)
+_REQUEST_COUNT = ":tensorflow:serving:request_count"
+_LATENCY_BUCKETS = ":tensorflow:serving:request_latency_bucket"
+_ERROR_RATE_RATIOS = np.linspace(1.5, 20.0, 38)
 _MIN_REQUESTS = 100
 _TIMEOUT_S = 10.0
 
@@ -46,9 +46,11 @@ def read_traffic(prometheus: str, namespace: str, deployment: str, window_s: flo
     """
     pods = f'namespace="{namespace}",pod=~"{deployment}-[a-z0-9]+-[a-z0-9]+"'
     window = f"[{max(60, round(window_s))}s]"
-    count = f"sum(increase({_COUNT}{{{pods}}}{window}))"
-    errors = f'sum(increase({_COUNT}{{{pods},status!="OK"}}{window}))'
-    latency = f"histogram_quantile(0.95, sum by (le) (rate({_LATENCY}{{{pods}}}{window}))) / 1e6"  # microseconds
+    count = f"sum(increase({_REQUEST_COUNT}{{{pods}}}{window}))"
+    errors = f'sum(increase({_REQUEST_COUNT}{{{pods},status!="OK"}}{window}))'
+    latency = (
+        f"histogram_quantile(0.95, sum by (le) (rate({_LATENCY_BUCKETS}{{{pods}}}{window}))) / 1e6"  # microseconds
+    )
     return Traffic(
         _query_scalar(prometheus, count, 0.0),
         _query_scalar(prometheus, errors, 0.0),
@@ -57,9 +59,9 @@ def read_traffic(prometheus: str, namespace: str, deployment: str, window_s: flo
 
 
 def traffic_violations(stable: Traffic, canary: Traffic, slower: float) -> list[str]:
-    """Return one sentence for each criterion in which the canary served its users worse than the stable model.
+    """Return one sentence for each criterion, errors and latency, in which the canary is worse for its users.
 
-    Errors: if both models are alike, the canary causes a share of the failures equal to its share of the requests. The
+    Errors: if both models are equal, the canary causes a share of the failures equal to its share of the requests. The
     likelihood ratio for error rates of 1.5 to 20 times the stable model's is compared with the bound of
     `components.deploy.canary.sequential_test`. Latency is compared once both models have answered 100 requests.
 
@@ -69,7 +71,7 @@ def traffic_violations(stable: Traffic, canary: Traffic, slower: float) -> list[
         slower: Maximum ratio of the canary's 95th percentile to the stable model's.
     """
     violations = []
-    if _evidence(stable, canary) > BOUND:
+    if _evidence_of_errors(stable, canary) > BOUND:
         violations.append(
             f"users' errors: {canary.errors:.0f} of {canary.requests:.0f} requests to the canary failed, "
             f"{stable.errors:.0f} of {stable.requests:.0f} to the stable model"
@@ -83,14 +85,16 @@ def traffic_violations(stable: Traffic, canary: Traffic, slower: float) -> list[
     return violations
 
 
-def _evidence(stable: Traffic, canary: Traffic) -> float:
+def _evidence_of_errors(stable: Traffic, canary: Traffic) -> float:
+    """Return the likelihood ratio of a higher error rate of the canary against equal rates; 1 without requests."""
     requests = stable.requests + canary.requests
     if not requests or not canary.requests:
         return 1.0
     share = min(canary.requests / requests, 1 - 1e-6)
-    shares = _RATIOS * share / (_RATIOS * share + 1 - share)
-    gain = canary.errors * np.log(shares / share) + stable.errors * np.log((1 - shares) / (1 - share))
-    return float(np.exp(np.minimum(gain, 700.0)).mean())
+    failure_shares = _ERROR_RATE_RATIOS * share / (_ERROR_RATE_RATIOS * share + 1 - share)
+    log_ratios = canary.errors * np.log(failure_shares / share)
+    log_ratios += stable.errors * np.log((1 - failure_shares) / (1 - share))
+    return float(np.exp(np.minimum(log_ratios, MAX_EXPONENT)).mean())
 
 
 def _query_scalar(prometheus: str, query: str, default: float) -> float:

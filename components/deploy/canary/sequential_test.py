@@ -11,14 +11,14 @@ Each pair gives one sign per criterion: +1 if the canary did worse, -1 if the st
 Rule: for a bet b in 0..1 the product of (1 + b (sign - tolerance)) over the pairs is a supermartingale while the mean
 sign is at most `tolerance`; so is its average over a grid of bets. By Ville's inequality it ever exceeds 1/p with a
 probability of at most p, however often it is evaluated. The canary is worse as soon as the average of one criterion,
-its evidence, exceeds CRITERIA/FALSE_ROLLBACKS = 300. An equal model is therefore rolled back in at most 1 % of the
-rollouts; this bound is proved, not calibrated.
+its evidence, exceeds BOUND, the number of criteria divided by FALSE_ROLLBACKS: 3 / 0.01 = 300. An equal model is
+therefore rolled back in at most 1 % of the rollouts; this bound is proved, not calibrated.
 
 Sample size: PAIRS pairs of two requests each detect, with a probability of at least 95 %, a canary that fails in 5 % of
 its requests where the stable model fails in 1 %, and a canary that predicts 90 % of the known slices correctly where
 the stable model predicts 95 %, both erring independently (the hardest case). After PAIRS pairs without a violation the
-canary passes. Slices are drawn at random from the known ones, so the result holds for these; the gate measures how well
-they represent new specimens.
+canary passes. Slices are drawn at random from the known ones, so the result is valid for these; the gate measures how
+well they represent new specimens.
 
 Sources: J. Ville 1939, Etude critique de la notion de collectif; H. Robbins 1970, Ann. Math. Stat. 41:1397 (mixtures);
 I. Waudby-Smith and A. Ramdas 2024, J. R. Stat. Soc. B 86:1 (bets on bounded means).
@@ -34,7 +34,7 @@ FALSE_ROLLBACKS = 0.01
 TOLERANCES = {"errors": 0.0, "agreement": 0.005, "latency": 0.0}
 BOUND = len(TOLERANCES) / FALSE_ROLLBACKS
 _BETS = np.linspace(0.05, 0.95, 10)
-_MAX_EXPONENT = 700.0  # float64 overflows at 709
+MAX_EXPONENT = 700.0  # float64 overflows at 709
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Tally:
     Attributes:
         worse: Pairs in which the canary did worse.
         better: Pairs in which the canary did better.
-        alike: Pairs in which both models did alike.
+        alike: Pairs in which neither model did worse.
     """
 
     worse: int = 0
@@ -82,7 +82,7 @@ def evidence(worse: ArrayLike, better: ArrayLike, alike: ArrayLike, tolerance: f
     Args:
         worse: Number of pairs in which the canary did worse [...], of any shape.
         better: Number of pairs in which the canary did better [...].
-        alike: Number of pairs in which both did alike [...].
+        alike: Number of pairs in which neither model did worse [...].
         tolerance: Mean sign that an acceptable canary may have.
 
     Returns:
@@ -90,7 +90,7 @@ def evidence(worse: ArrayLike, better: ArrayLike, alike: ArrayLike, tolerance: f
     """
     counts = np.stack([np.asarray(count, np.float64) for count in (worse, better, alike)], axis=-1)
     gains = np.log1p(np.outer((1.0 - tolerance, -1.0 - tolerance, -tolerance), _BETS))
-    return np.asarray(np.exp(np.minimum(counts @ gains, _MAX_EXPONENT)).mean(axis=-1))
+    return np.asarray(np.exp(np.minimum(counts @ gains, MAX_EXPONENT)).mean(axis=-1))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Settings of a canary trial."""
+"""Settings of a canary trial: the pipeline parameter `canary`, the data set of the probe and waiting times."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class CanarySettings(Frozen):
     @field_validator("prometheus")
     @classmethod
     def check_prometheus(cls, url: str) -> str:
-        """Reject an unusable URL now rather than when the canary has users."""
+        """Reject an invalid URL before the canary serves users."""
         if url and not _is_url(url):
             raise ValueError(f"{url!r} is not a URL like http://prometheus.monitoring:9090")
         return url

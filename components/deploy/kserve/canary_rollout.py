@@ -5,7 +5,8 @@
       +------roll back-------+----------roll back-----------+--restore, if never ready----+
 
 The situation is read from the InferenceService before each write, and a write carries the resource version of that
-read. So after a lost connection, a kill or a concurrent change the next read decides, and no step is executed twice.
+read. After a lost connection, a kill or a concurrent change, the next step depends on the situation that is read then,
+so no step is executed twice.
 """
 
 import time
@@ -80,7 +81,7 @@ class Rollout:
         self.cluster, self.name, self.version, self.model = cluster, name, version, model
         self.settings, self.retries, self.trial = trial.settings, trial.retries, trial
         self.log = RolloutLog()
-        self._started = self._passed = False
+        self._has_started = self._has_passed = False
         self._rejection: TaxonflowError | None = None
 
     def run(self) -> RolloutResult:
@@ -101,47 +102,47 @@ class Rollout:
         if situation in (Situation.NO_MODEL, Situation.OTHER_MODEL):
             self._start(mode, service, situation)
             return None
-        self._started = True
+        self._has_started = True
         if situation is Situation.PROMOTED:
             return self._finish(mode, service)
         if self._rejection is not None:
             self._patch(service, mode.roll_back(service))
-            raise self._rolled_back(mode, service)
+            raise self._rolled_back_error(mode, service)
         self._try_canary(mode, service, situation)
         return None
 
     def _create(self) -> None:
-        if self._started:
+        if self._has_started:
             raise SupersededError(f"{self.name} was deleted during the rollout of version {self.version.version}")
         service = inference_service(self.name, transformer_options(self.model.card))
         self.cluster.create_service(with_model(service, self.version))
         self.log.add(f"{self.name} was created with version {self.version.version}")
 
     def _start(self, mode: Mode, service: Service, situation: Situation) -> None:
-        """Start the canary, or serve the model at once if no model answers users."""
+        """Start the canary, or serve the model at once if no model serves users."""
         if self._rejection is not None:
-            raise self._rolled_back(mode, service)
-        if self._started:
-            raise self._superseded()
+            raise self._rolled_back_error(mode, service)
+        if self._has_started:
+            raise self._superseded_error()
         if situation is Situation.OTHER_MODEL and mode.has_ready_pods(self.cluster, service):
             self._patch(service, mode.start_canary(service, self.version))
             self.log.add(f"version {self.version.version} was started as a canary without users")
         else:
             self._patch(service, mode.serve(service, self.version))
-            self.log.add(f"version {self.version.version} was set without a trial, as no model answered users")
+            self.log.add(f"version {self.version.version} was set without a trial, because no model served users")
 
     def _try_canary(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Advance the canary by one situation, or record why it is rejected."""
-        if self._passed:
+        if self._has_passed:
             self._patch(service, mode.promote(service, self.version))
             self.log.add(f"version {self.version.version} was promoted")
             return
         try:
             if situation is Situation.CANARY_IDLE:
-                self._check_canary(mode, service)
+                self._check_canary_answers(mode, service)
             if situation is Situation.CANARY_SERVING or not self.settings.percent:
                 self._compare(mode, service)
-                self._passed = True
+                self._has_passed = True
                 return
         except (SupersededError, ConflictError, UnreachableError):
             raise
@@ -151,7 +152,7 @@ class Rollout:
         self._patch(service, mode.route_traffic(service, self.settings))
         self.log.add(f"the canary answers {self.settings.percent} % of the users' requests")
 
-    def _check_canary(self, mode: Mode, service: Service) -> None:
+    def _check_canary_answers(self, mode: Mode, service: Service) -> None:
         """Wait for the canary and compare its answers with the evaluation's."""
         service = self._wait(service, lambda latest: mode.canary_blocker(self.cluster, latest, self.version), mode)
         url = mode.predict_urls(service, self.settings)[1]
@@ -174,7 +175,11 @@ class Rollout:
             self._watch_users(mode, service, start)
 
     def _watch_users(self, mode: Mode, service: Service, start: float) -> None:
-        """Raise DeployError if the canary serves its users worse than the stable model."""
+        """Compare the users' requests to both models in Prometheus for `watch_s` seconds.
+
+        Raises:
+            DeployError: The canary is worse for its users than the stable model, or Prometheus does not answer.
+        """
         deployments = mode.deployments(service)
         if deployments is None:
             raise DeployError("Knative reports no revisions whose users could be watched")
@@ -192,7 +197,7 @@ class Rollout:
         self.log.add(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
 
     def _finish(self, mode: Mode, service: Service) -> RolloutResult | None:
-        """Wait until the model answers all users; restore the previous model if it does not."""
+        """Wait until the model serves all users; restore the previous model if it does not."""
         try:
             if self._rejection is None:
                 service = self._wait(
@@ -216,13 +221,13 @@ class Rollout:
         self._patch(service, patch)
         self.log.add("the previous model was restored")
 
-    def _rolled_back(self, mode: Mode, service: Service) -> RolledBackError:
+    def _rolled_back_error(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
         self.log.add(f"version {self.version.version} was rolled back: {self._rejection}")
         result = RolloutResult(stable.version if stable else 0, predict_url(service), self.log, "rolled_back")
         return RolledBackError(str(self._rejection), result)
 
-    def _superseded(self) -> SupersededError:
+    def _superseded_error(self) -> SupersededError:
         return SupersededError(
             f"{self.name} was deleted or has another model than {self.version.uri}; the rollout stopped without changes"
         )
@@ -260,4 +265,4 @@ class Rollout:
 
     def _check_situation(self, mode: Mode, before: Service, latest: Service | None) -> None:
         if latest is None or mode.situation(latest, self.version) is not mode.situation(before, self.version):
-            raise self._superseded()
+            raise self._superseded_error()

@@ -1,4 +1,4 @@
-"""Calls of the Kubernetes API that a rollout needs, with errors that name a remedy."""
+"""Client of the Kubernetes API for rollouts; its errors name a remedy."""
 
 import os
 import time
@@ -60,7 +60,7 @@ def _final_error(name: str, error: DeployError) -> DeployError:
 
 
 class Cluster:
-    """InferenceServices of one namespace, their Deployments and ConfigMaps.
+    """Access to the InferenceServices, Deployments and ConfigMaps of one namespace.
 
     Authenticates with the service account inside a pod, elsewhere with the file in KUBECONFIG or the user's kubeconfig.
 
@@ -172,7 +172,7 @@ class Cluster:
             401: "Give the step a valid token.",
             403: "Bind the role taxonflow-deployer to the run's service account.",
         }
-        remedy = remedies.get(error.status, "Correct the request's cause and run the step again.")
+        remedy = remedies.get(error.status, "Correct the cause and run the step again.")
         return DeployError(f"{status}: {_message(error)}", remedy=remedy)
 
 

@@ -27,7 +27,7 @@ _HTTP_PORT = 8080
 _EVENTS_FOLDER = "/var/taxonflow/events"
 _PRE_STOP_SLEEP_S = 10
 _GRACE_PERIOD_S = 60
-"""Longer than the preStop sleep and the 30 s that the transformer grants to requests in flight."""
+"""Longer than the preStop sleep and the 30 s within which the transformer finishes requests in flight."""
 
 _POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
@@ -47,12 +47,12 @@ _CONTAINER_SECURITY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """Version of a model and the folder in object storage that holds it; each version has its own folder.
+    """Version of a model and the folder in object storage that contains it; each version has its own folder.
 
     Attributes:
-        version: Number of the version; 0 for a model that was set by hand.
+        version: Number of the version; 0 for a model that was set manually.
         uri: URI of the folder.
-        digest: Digest of the files as verified by the deploy step; "" for a model that was set by hand.
+        digest: Digest of the files as verified by the deploy step; "" for a model that was set manually.
     """
 
     version: int
@@ -123,7 +123,7 @@ def with_model(service: dict[str, Any], model: ModelVersion) -> dict[str, Any]:
 
 
 def requested_model(service: dict[str, Any]) -> ModelVersion | None:
-    """Return the model in the predictor's spec; version 0 if it was set by hand."""
+    """Return the model in the predictor's spec; version 0 if it was set manually."""
     predictor = service.get("spec", {}).get("predictor", {})
     annotations = predictor.get("annotations", {})
     uri = predictor.get("model", {}).get("storageUri")

@@ -1,11 +1,11 @@
 """Canary in KServe's Knative mode: `canaryTrafficPercent` divides the requests between two revisions.
 
 The predictor's spec has the new model from the start. With 0 percent all users stay on the revision that was rolled out
-last; None sends them all to the newest one. Knative's route also divides the requests that the transformer sends to the
-predictor. Tags give each revision its own URL (`serving.kserve.io/enable-tag-routing`).
+last; without a percentage all users reach the newest one. Knative's route also divides the requests that the
+transformer sends to the predictor. Tags give each revision its own URL (`serving.kserve.io/enable-tag-routing`).
 
-A change of the model makes a new revision; a change of the share does not. The status names the newest revision without
-its model, so an annotation beside the model records the revision before it.
+A change of the model makes a new revision; a change of the percentage does not. The status contains the newest
+revision but not its model, so an annotation beside the model records the revision before it.
 """
 
 # ruff: noqa: ARG002 the signatures are those of Mode
@@ -16,7 +16,7 @@ from components.deploy.canary.settings import CanarySettings
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import ModelVersion, model_patch, previous_model, requested_model
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import is_ready, predict_url, readiness_problems
+from components.deploy.kserve.readiness import is_ready, model_predict_url, predict_url, readiness_problems
 
 TAG_ROUTING_ANNOTATION = "serving.kserve.io/enable-tag-routing"
 _PREVIOUS_REVISION_ANNOTATION = "taxonflow.dev/previous-revision"
@@ -89,7 +89,7 @@ class KnativeMode(Mode):
         return "" if percent in shares else f"the route does not send {percent} % of the users to the canary yet"
 
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
-        """Return the reason why the model does not answer all users yet, "" if its revision is rolled out."""
+        """Return the reason why the model does not serve all users yet, "" if its revision is rolled out."""
         status = _predictor_status(service)
         newest = status.get("latestCreatedRevision")
         is_new = bool(newest) and newest != _previous_revision(service)
@@ -101,8 +101,7 @@ class KnativeMode(Mode):
 
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the revision that was rolled out last and of the newest one."""
-        path = f"/v1/models/{service['metadata']['name']}:predict"
-        stable, canary = (url.rstrip("/") + path for url in _revision_urls(service))
+        stable, canary = (model_predict_url(url, service["metadata"]["name"]) for url in _revision_urls(service))
         return stable, canary
 
     def deployments(self, service: Service) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """Interface of a KServe deployment mode to a rollout; implemented by `StandardMode` and `KnativeMode`.
 
-The InferenceService holds the entire state of a rollout, so a killed step resumes when it is run again.
+The InferenceService contains the entire state of a rollout, so a killed step resumes when it is run again.
 """
 
 from abc import ABC, abstractmethod
@@ -65,7 +65,7 @@ class Mode(ABC):
 
     @abstractmethod
     def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
-        """Return whether any model answers users now."""
+        """Return whether any model serves users now."""
 
     @abstractmethod
     def canary_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
@@ -77,7 +77,7 @@ class Mode(ABC):
 
     @abstractmethod
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
-        """Return the reason why the model does not answer all users yet, "" if it does."""
+        """Return the reason why the model does not serve all users yet, "" if it does."""
 
     @abstractmethod
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:

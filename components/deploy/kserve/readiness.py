@@ -1,6 +1,6 @@
-"""Checks of a deployed model: readiness, read from the cluster's objects, and its answers to known slices.
+"""Checks of a deployed model: its readiness according to the cluster's objects, and its scores for known slices.
 
-In Standard mode an InferenceService's `observedGeneration` is that of its last reconciled Deployment (KServe,
+In Standard mode an InferenceService's `observedGeneration` is the generation of its last reconciled Deployment (KServe,
 `PropagateRawStatus`), not its own, and its Ready condition stays True until the controller has observed a change.
 Therefore a new model is ready when the predictor's Deployment is complete by the rule of `kubectl rollout status`, and
 the Ready condition is True in addition.
@@ -61,17 +61,18 @@ def readiness_problems(service: dict[str, Any]) -> str:
 def predict_url(service: dict[str, Any]) -> str:
     """Return the public predict URL, "" until the cluster has assigned one."""
     status = service.get("status", {})
-    return _predict_url(status.get("url") or status.get("address", {}).get("url"), service["metadata"]["name"])
+    return model_predict_url(status.get("url") or status.get("address", {}).get("url"), service["metadata"]["name"])
 
 
 def internal_predict_url(service: dict[str, Any]) -> str:
     """Return the predict URL for clients in the cluster, which bypasses the gateway; the public one without it."""
     address = urlsplit(service.get("status", {}).get("address", {}).get("url") or "")
     base = f"{address.scheme}://{address.netloc}" if address.netloc else ""  # some KServe versions include the path
-    return _predict_url(base, service["metadata"]["name"]) or predict_url(service)
+    return model_predict_url(base, service["metadata"]["name"]) or predict_url(service)
 
 
-def _predict_url(base: str | None, name: str) -> str:
+def model_predict_url(base: str | None, name: str) -> str:
+    """Return the predict URL of a model below a base URL, "" without a base URL."""
     return f"{base.rstrip('/')}/v1/models/{name}:predict" if base else ""
 
 
@@ -152,5 +153,5 @@ def _describe_difference(example: Example, prediction: Any) -> str:
         return f"slice {example.id} has {len(scores)} scores instead of {len(example.scores)}"
     difference = example.difference(scores)
     if difference > SERVED_TOLERANCE:
-        return f"slice {example.id} has scores {difference:.2g} off"
+        return f"slice {example.id} has scores that differ by up to {difference:.2g}"
     return ""

@@ -7,6 +7,8 @@ from components.deploy.canary.sequential_test import BOUND, SequentialTest, Tall
 from components.shared.errors import DeployError
 from components.shared.progress import log
 
+_COUNTS = ("worse", "better", "alike")
+
 
 @dataclass
 class RolloutLog:
@@ -57,7 +59,7 @@ class RolloutLog:
 
 @dataclass(frozen=True)
 class RolloutResult:
-    """Version that users reach after a rollout.
+    """Result of a rollout: the version that users reach, and the log.
 
     Attributes:
         version: Number of the version.
@@ -91,6 +93,3 @@ class RolledBackError(DeployError):
     def __init__(self, reason: str, result: RolloutResult) -> None:
         super().__init__(f"{reason.rstrip('.')}. Version {result.version} is still served")
         self.result = result
-
-
-_COUNTS = ("worse", "better", "alike")

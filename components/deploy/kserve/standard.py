@@ -1,11 +1,12 @@
 """Canary in KServe's Standard mode: `spec.canary` beside the predictor, and a transformer that divides the users.
 
 KServe's weights for `spec.canary` are in the routes to predictors. With a transformer, users' requests take the route
-to the transformer, which asks the Service `<name>-predictor` whatever the weights are (KServe, `Transformer.Reconcile`
-and `applyCanaryWeights`). Therefore options of the transformer name the canary, and it divides the requests.
+to the transformer, which calls the Service `<name>-predictor` regardless of the weights (KServe,
+`Transformer.Reconcile` and `applyCanaryWeights`). Therefore the transformer divides the requests; its command-line
+options set the canary's host, percentage and version.
 
 KServe can promote without a restart by renaming the predictor to the canary's name, but it then deletes the Service
-`<name>-predictor` that the transformer asks. Therefore a promotion changes the stable predictor's storageUri: its old
+`<name>-predictor` that the transformer calls. Therefore a promotion changes the stable predictor's storageUri: its old
 pods answer until the new ones are ready, and no URL changes.
 """
 
@@ -24,7 +25,14 @@ from components.deploy.kserve.inference_service import (
     transformer_patch,
 )
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import is_complete, is_ready, predict_url, readiness_problems, runs_version
+from components.deploy.kserve.readiness import (
+    is_complete,
+    is_ready,
+    model_predict_url,
+    predict_url,
+    readiness_problems,
+    runs_version,
+)
 
 CANARY = "canary"
 _CANARY_OPTIONS = ("--canary_host", "--canary_percent", "--canary_version")
@@ -106,7 +114,7 @@ class StandardMode(Mode):
         return f"{name} does not divide the requests yet"
 
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
-        """Return the reason why the model does not answer all users yet, "" if every replica serves it."""
+        """Return the reason why the model does not serve all users yet, "" if every replica serves it."""
         name = _predictor_name(service)
         deployment = cluster.deployment(name)
         if deployment is None or not runs_version(deployment, model.version):
@@ -115,10 +123,9 @@ class StandardMode(Mode):
 
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the two predictors' Services, which bypass the transformer."""
-        path = f"/v1/models/{service['metadata']['name']}:predict"
-        namespace = service["metadata"]["namespace"]
+        model, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         stable, canary = (
-            settings.predictor.format(service=name, namespace=namespace).rstrip("/") + path
+            model_predict_url(settings.predictor.format(service=name, namespace=namespace), model)
             for name in (_predictor_name(service), _predictor_name(service, CANARY))
         )
         return stable, canary
@@ -168,7 +175,7 @@ def _with_canary(
         service: Current InferenceService.
         patch: Patch of the stable predictor.
         entry: Entry of the canary; None removes it.
-        canary_host: Host of the canary if the transformer shall send users to it.
+        canary_host: Host of the canary; empty if the transformer must not send users to it.
         stable: New stable model if the patch changes it.
     """
     spec = {**patch["spec"], "canary": [entry] if entry else None}

@@ -23,5 +23,5 @@ exec "$0" "$@"
 """
 START_COMMAND = ("/bin/sh", "-c", _SCRIPT, "/usr/bin/tensorflow_model_server")
 """Command of the container; KServe's runtime appends the server's arguments. Without a digest, as for a model that was
-set by hand, the server starts at once. The script must contain neither `$(NAME)`, which Kubernetes replaces, nor two
+set manually, the server starts at once. The script must contain neither `$(NAME)`, which Kubernetes replaces, nor two
 opening braces, which KServe replaces."""

@@ -1,6 +1,6 @@
 """Version registry: a ConfigMap beside the InferenceService that maps each version number to an artifact.
 
-A number is never reused, and its URI and files never change. Annotations of the InferenceService cannot hold the
+A number is never reused, and its URI and files never change. Annotations of the InferenceService cannot contain the
 registry: KServe copies them to the pod templates, so each new entry would restart all pods.
 """
 

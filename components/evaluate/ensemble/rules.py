@@ -1,4 +1,4 @@
-"""The ensemble rules: data that both NumPy and TensorFlow evaluate."""
+"""The ensemble rules, evaluated here with NumPy and in `components.evaluate.export.tf_rules` with TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class SoftVote:
 
     @property
     def leader(self) -> str:
-        """Return the member with the largest weight, the first one if several have it."""
+        """Member with the largest weight, the first one if several have it."""
         return max(self.weights, key=lambda name: self.weights[name])
 
     @property
     def complexity(self) -> tuple[int, int]:
-        """Return the number of members and the number of fitted parameters."""
+        """Number of members and number of fitted parameters."""
         equal = len(set(self.weights.values())) == 1
         return len(self.weights), 0 if equal else len(self.weights) - 1
 
@@ -56,15 +56,15 @@ class SoftVote:
 
 @dataclass(frozen=True)
 class ConfidenceSwitch:
-    """Answer of a main network, corrected by a second one (arXiv 2512.00912).
+    """Predictions of a main network, replaced in some cases by those of a second one (arXiv 2512.00912).
 
-    Where the main network names one of its weak species with less confidence than the patch network has in its own
-    answer, the answer of the patch network is used.
+    The prediction of the patch network is used if the main network predicts one of its weak species, and the patch
+    network has the higher confidence.
 
     Attributes:
-        main: Backbone whose answer is used by default.
-        patch: Backbone whose answer replaces it.
-        weak: Labels of the species in which the main network is weak.
+        main: Backbone whose prediction is used by default.
+        patch: Backbone whose prediction replaces it.
+        weak: Labels of the species for which the prediction of the main network may be replaced.
     """
 
     main: str
@@ -78,12 +78,12 @@ class ConfidenceSwitch:
 
     @property
     def leader(self) -> str:
-        """Return the member that answers most slices."""
+        """Member whose prediction is used by default."""
         return self.main
 
     @property
     def complexity(self) -> tuple[int, int]:
-        """Return the number of members and the number of fitted parameters."""
+        """Number of members and number of fitted parameters."""
         return 2, len(self.weak)
 
     def describe(self, classes: Sequence[str]) -> str:

@@ -55,7 +55,7 @@ class Candidate:
 
     Attributes:
         rule: The rule.
-        accuracy: Share of the validation slices that the rule names correctly.
+        accuracy: Share of the validation slices that the rule classifies correctly.
         log_loss: Mean of minus the logarithm of the true species' probability.
         gap: Difference of its accuracy from that of the best candidate.
         gap_error: Standard error of `gap` over specimens.
@@ -145,6 +145,7 @@ def fit_temperature(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def _fit_rules(logits: Mapping[str, Logits], labels: Labels) -> list[Rule]:
+    """Return equal votes of the best one, two, ... members, the weighted vote and the best switch."""
     names = sorted(logits, key=lambda name: _accuracy_and_loss(logits[name], labels), reverse=True)
     rules: list[Rule] = [_equal_vote(names[:count]) for count in range(1, len(names) + 1)]
     if len(names) > 1:
@@ -165,14 +166,15 @@ def _weighted_vote(logits: Mapping[str, Logits], labels: Labels) -> SoftVote:
     """Return the weights of lowest log loss on the simplex.
 
     The loss is convex in the weights, and expectation maximisation for the weights of a mixture (Dempster et al.
-    1977) reaches its minimum for any number of members, where a grid would explode. Small weights are dropped.
+    1977) reaches its minimum for any number of members; the size of a grid would grow exponentially with this number.
+    Weights below SMALLEST_WEIGHT are set to zero.
     """
     names, rows = list(logits), np.arange(len(labels))
-    of_truth = np.stack([member_probabilities(logits[name])[rows, labels] for name in names], axis=1)
-    of_truth = np.maximum(of_truth, SMALLEST_PROBABILITY)
+    true_probabilities = np.stack([member_probabilities(logits[name])[rows, labels] for name in names], axis=1)
+    true_probabilities = np.maximum(true_probabilities, SMALLEST_PROBABILITY)
     weights = np.full(len(names), 1 / len(names))
     for _ in range(_ITERATIONS):
-        terms = of_truth * weights
+        terms = true_probabilities * weights
         weights = (terms / terms.sum(axis=1, keepdims=True)).mean(axis=0)
     weights = np.where(weights < SMALLEST_WEIGHT, 0.0, weights)
     weights /= weights.sum()
@@ -180,15 +182,15 @@ def _weighted_vote(logits: Mapping[str, Logits], labels: Labels) -> SoftVote:
 
 
 def _best_switch(logits: Mapping[str, Logits], labels: Labels) -> list[ConfidenceSwitch]:
-    """Return the switch that names most slices correctly, as a list; an empty one if no pair of networks gains.
+    """Return a list of the switch that classifies most slices correctly; an empty list if no switch improves a network.
 
-    The gain from treating a species as weak does not depend on the other species, since the main network names one
-    species of each slice; the best set is therefore that of all species with a gain.
+    The gain from treating a species as weak does not depend on the other species, since the main network predicts one
+    species for each slice; the best set is therefore that of all species with a gain.
     """
     probabilities = {name: member_probabilities(values) for name, values in logits.items()}
     options: list[tuple[float, ConfidenceSwitch]] = []
     for main, patch in permutations(probabilities, 2):
-        gains = _gains_of_switching(probabilities[main], probabilities[patch], labels)
+        gains = _switch_gains(probabilities[main], probabilities[patch], labels)
         weak = tuple(np.flatnonzero(gains > 0).tolist())
         correct = (probabilities[main].argmax(axis=1) == labels).sum() + gains[list(weak)].sum()
         options += [(float(correct), ConfidenceSwitch(main, patch, weak))] if weak else []
@@ -196,7 +198,7 @@ def _best_switch(logits: Mapping[str, Logits], labels: Labels) -> list[Confidenc
     return [rule for correct, rule in options if correct == best][:1]
 
 
-def _gains_of_switching(main: Probabilities, patch: Probabilities, labels: Labels) -> NDArray[np.float64]:
+def _switch_gains(main: Probabilities, patch: Probabilities, labels: Labels) -> NDArray[np.float64]:
     """Return how many more slices are correct if the main network is weak in each species, float64 [K]."""
     answers = main.argmax(axis=1)
     less_confident = patch.max(axis=1) > main.max(axis=1)
@@ -207,5 +209,5 @@ def _gains_of_switching(main: Probabilities, patch: Probabilities, labels: Label
 
 
 def _log_loss(probabilities: Probabilities, labels: Labels) -> float:
-    of_truth = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)).mean())
+    true_probabilities = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(true_probabilities, SMALLEST_PROBABILITY)).mean())

@@ -1,4 +1,4 @@
-"""The served model: decoding, cropping, every member, the rule, the calibration and the names in one SavedModel.
+"""The served model as one SavedModel: decoding, cropping, all members, ensemble rule, temperature and species names.
 
 It has two signatures with the same outputs, those of the contract of the served model:
 
@@ -7,8 +7,8 @@ It has two signatures with the same outputs, those of the contract of the served
   `components.shared.images.crops.decode_and_crop`. S is the largest input size of the members; a member of another
   size receives them images, so its outputs may differ from those for the encoded slice by rounding.
 
-The species are also in the signatures, since TensorFlow Serving's metadata contain nothing else about a model: the
-name of the second dimension of `scores`, which no computation uses, is the list of species as JSON for `serving.votes`.
+The signatures also contain the species, since TensorFlow Serving's metadata describe nothing but signatures: the name
+of the second dimension of `scores`, which no computation uses, is the list of species as JSON for `serving.votes`.
 """
 
 import json
@@ -54,7 +54,7 @@ class ServedGraph(tf.Module):
         super().__init__(name="taxonflow")
         self.networks = [members[name].network for name in ensemble.members]
         self._sizes = [members[name].card.image_size for name in ensemble.members]
-        self._ensemble, self.unknown = ensemble, ServedOpenSetScore(open_set)
+        self._ensemble, self.open_set = ensemble, ServedOpenSetScore(open_set)
         self.classes, self._names, self.channels = tuple(classes), tf.constant(list(classes)), channels
         self.crop_size = max(self._sizes)
         self.crops = tf.function(self._predict_crops, input_signature=[self._crop_spec()])
@@ -94,12 +94,12 @@ class ServedGraph(tf.Module):
             "species": tf.gather(self._names, tf.argmax(scores, axis=1)),
             "confidence": tf.reduce_max(scores, axis=1),
             "scores": scores,
-            "unknown": self.unknown.flags(probabilities, logits, embeddings),
+            "unknown": self.open_set.flags(probabilities, logits, embeddings),
             "embedding": tf.concat(embeddings, axis=1),
         }
 
     def _decode(self, image_bytes: tf.Tensor, size: int) -> tf.Tensor:
-        """Decode on the CPU, the only device with these kernels: uint8 [N, size, size, C]."""
+        """Decode and crop encoded slices on the CPU, the only device with these kernels: uint8 [N, size, size, C]."""
         with tf.device("/CPU:0"):
             return tf.map_fn(
                 lambda image: decode_and_crop(image, size, self.channels),
@@ -117,7 +117,7 @@ def _resize(crops: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _pad_if_empty(crops: tf.Tensor) -> tf.Tensor:
-    """Return float32 [max(N, 1), S, S, C]: depthwise convolutions reject an empty batch."""
+    """Return crops as float32 [max(N, 1), S, S, C]; an empty batch is padded, as depthwise convolutions reject it."""
     padding = tf.maximum(1 - tf.shape(crops)[0], 0)
     return tf.cast(tf.pad(crops, [[0, padding], [0, 0], [0, 0], [0, 0]]), tf.float32)
 

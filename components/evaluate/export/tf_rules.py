@@ -1,6 +1,6 @@
 """The ensemble rules and the open-set scores in TensorFlow, for the served model.
 
-Each function computes the same as its counterpart in `ensemble.rules` and `open_set` does with NumPy, in float32.
+Each function computes in float32 the same as its counterpart with NumPy in `ensemble.rules` and `open_set`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,19 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from components.evaluate.ensemble.rules import ConfidenceSwitch, Rule
-from components.evaluate.open_set import OpenSetScore
-
-_TINY = 1e-12
+from components.evaluate.open_set import SMALLEST_NORM, OpenSetScore
 
 
 def combined_probabilities(rule: Rule, logits: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Combine the members' logits [N, K] by a rule: float32 [N, K] that sum to one."""
     if isinstance(rule, ConfidenceSwitch):
-        return _switch(rule, tf.nn.softmax(logits[rule.main]), tf.nn.softmax(logits[rule.patch]))
+        return _confidence_switch(rule, tf.nn.softmax(logits[rule.main]), tf.nn.softmax(logits[rule.patch]))
     return tf.add_n([weight * tf.nn.softmax(logits[name]) for name, weight in rule.weights.items()])
 
 
-def _switch(rule: ConfidenceSwitch, main: tf.Tensor, patch: tf.Tensor) -> tf.Tensor:
+def _confidence_switch(rule: ConfidenceSwitch, main: tf.Tensor, patch: tf.Tensor) -> tf.Tensor:
     weak = tf.reduce_any(tf.argmax(main, axis=1)[:, None] == tf.constant(rule.weak, tf.int64), axis=1)
     less_confident = tf.reduce_max(patch, axis=1) > tf.reduce_max(main, axis=1)
     return tf.where((weak & less_confident)[:, None], patch, main)
@@ -68,7 +66,9 @@ class ServedOpenSetScore(tf.Module):
             logits: Logits of each member, float32 [N, K].
             embeddings: Embeddings of each member, float32 [N, D].
         """
-        units = [embedding / tf.maximum(tf.norm(embedding, axis=1, keepdims=True), _TINY) for embedding in embeddings]
+        units = [
+            embedding / tf.maximum(tf.norm(embedding, axis=1, keepdims=True), SMALLEST_NORM) for embedding in embeddings
+        ]
         scores: dict[str, Callable[[], tf.Tensor]] = {
             "max_softmax": lambda: 1 - tf.reduce_max(probabilities, axis=1),
             "entropy": lambda: -tf.reduce_sum(tf.math.xlogy(probabilities, probabilities), axis=1),

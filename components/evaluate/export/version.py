@@ -26,10 +26,11 @@ from components.shared.slices import index_columns, read_index, spread_rows
 REFERENCE_FILE, EXAMPLES_FOLDER = "reference.parquet", "examples"
 MOST_EXAMPLES, WARMUP_SLICES = 32, 4
 MOST_REFERENCE_SLICES = 5000
-"""More than twice the slices that the monitor compares with (`MonitorConfig.reference_slices`)."""
+"""More than twice the slices that the monitor compares with (`MonitorConfig.max_reference_slices`)."""
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "scikit-learn", "opencv-python-headless")
 Rows = dict[str, NDArray[np.int64]]
+"""Rows of slices, ascending, by split."""
 
 
 def write_version(
@@ -120,7 +121,7 @@ def _write_examples(version: Path, source: EvaluationSource, measurement: ModelM
 def _write_reference_profile(
     version: Path, source: EvaluationSource, selection: Selection, test: PredictedSplit
 ) -> None:
-    """Write descriptors and answers of slices that training did not use, in the form of drift events.
+    """Write descriptors and predictions of slices that training did not use, with the fields of drift events.
 
     A large data set is sampled: the same share of every specimen's slices, since the monitor's thresholds are resampled
     from specimens.
@@ -171,7 +172,7 @@ def library_versions() -> dict[str, str]:
 
 
 def code_digest() -> str:
-    """Return a SHA-256 over the source files of all steps, which changes with every one of them."""
+    """Return a SHA-256 over the source files of all steps."""
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

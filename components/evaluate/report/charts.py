@@ -1,10 +1,11 @@
 """Charts and coloured tables of a report: SVG and HTML without scripts; each chart has an alternative text."""
 
 import html
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 from components.evaluate.measurement import ReliabilityBin
-from components.evaluate.report.tables import Table, percent
+from components.evaluate.report.tables import Cell, Table, percent
 from components.shared.contracts.model_score import ModelScore
 
 _SIDE, _LEFT, _BOTTOM, _TOP = 300, 46, 40, 10
@@ -46,13 +47,13 @@ def unknown_chart(points: Iterable[tuple[float, float]], score: ModelScore) -> s
     return _chart(lines + dot, "known slices flagged as unknown", "unseen slices flagged as unknown", text)
 
 
-def _chart(shapes: str, across: str, up: str, text: str) -> str:
+def _chart(shapes: str, x_title: str, y_title: str, text: str) -> str:
     """Return a drawing over the unit square with axes in per cent.
 
     Args:
         shapes: SVG elements.
-        across: Title of the horizontal axis.
-        up: Title of the vertical axis.
+        x_title: Title of the horizontal axis.
+        y_title: Title of the vertical axis.
         text: Alternative text.
     """
     ticks = "".join(
@@ -66,8 +67,9 @@ def _chart(shapes: str, across: str, up: str, text: str) -> str:
         f'<svg class="chart" role="img" aria-label="{html.escape(text)}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" font-size="11" fill="{_INK}"><title>{html.escape(text)}</title>'
         f"{ticks}{shapes}"
-        f'<text x="{_x(0.5):.1f}" y="{_y(0) + 33:.1f}" text-anchor="middle">{html.escape(across)}</text>'
-        f'<text transform="translate(11 {_y(0.5):.1f}) rotate(-90)" text-anchor="middle">{html.escape(up)}</text></svg>'
+        f'<text x="{_x(0.5):.1f}" y="{_y(0) + 33:.1f}" text-anchor="middle">{html.escape(x_title)}</text>'
+        f'<text transform="translate(11 {_y(0.5):.1f}) rotate(-90)" text-anchor="middle">{html.escape(y_title)}</text>'
+        "</svg>"
     )
 
 
@@ -86,36 +88,31 @@ def _y(share: float) -> float:
 
 def plain_table(table: Table) -> str:
     """Return a table as HTML with numbers aligned to the right."""
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{' class=number' * (not isinstance(raw, str))}>{html.escape(cell)}</td>"
-            for raw, cell in zip(values, cells, strict=True)
-        )
-        + "</tr>"
-        for values, cells in zip(table.rows, table.texts(), strict=True)
-    )
-    return _table(table.header, rows)
+    return _table(table, _plain_cell)
 
 
 def shares_table(table: Table) -> str:
     """Return a table as HTML with shares coloured by their size: the lower, the more orange."""
+    return _table(table, _share_cell)
+
+
+def _plain_cell(value: Cell, text: str) -> str:
+    return f"<td{' class=number' * (not isinstance(value, str))}>{html.escape(text)}</td>"
+
+
+def _share_cell(value: Cell, text: str) -> str:
+    if not isinstance(value, float):
+        return _plain_cell(value, text)
+    opacity = 0.0 if math.isnan(value) else min(1.0, 2 * (1 - value))
+    return f'<td class="number" style="background:rgba(255,106,0,{0.6 * opacity:.2f})">{html.escape(text)}</td>'
+
+
+def _table(table: Table, cell: Callable[[Cell, str], str]) -> str:
+    """Return a table as HTML; `cell` formats a raw value and its text."""
     rows = "".join(
-        "<tr>" + "".join(_share_cell(raw, cell) for raw, cell in zip(values, cells, strict=True)) + "</tr>"
-        for values, cells in zip(table.rows, table.texts(), strict=True)
+        f"<tr>{''.join(map(cell, values, texts))}</tr>" for values, texts in zip(table.rows, table.texts(), strict=True)
     )
-    return _table(table.header, rows)
-
-
-def _share_cell(raw: object, cell: str) -> str:
-    if not isinstance(raw, float):
-        return f"<td{' class=number' * (not isinstance(raw, str))}>{html.escape(cell)}</td>"
-    opacity = min(1.0, 2 * (1 - raw)) if raw == raw else 0.0
-    return f'<td class="number" style="background:rgba(255,106,0,{0.6 * opacity:.2f})">{html.escape(cell)}</td>'
-
-
-def _table(header: Sequence[str], rows: str) -> str:
-    head = "".join(f"<th>{html.escape(name.removesuffix(' %'))}</th>" for name in header)
+    head = "".join(f"<th>{html.escape(name.removesuffix(' %'))}</th>" for name in table.header)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
@@ -124,8 +121,8 @@ def confusion_matrix(table: Table) -> str:
     names = table.header[1:]
     head = "".join(f'<th class="tall"><span>{html.escape(name)}</span></th>' for name in names)
     rows = "".join(
-        f"<tr><th>{html.escape(str(truth))}</th>{_matrix_cells(counts, place)}</tr>"
-        for place, (truth, *counts) in enumerate(table.rows)
+        f"<tr><th>{html.escape(str(truth))}</th>{_matrix_cells(counts, label)}</tr>"
+        for label, (truth, *counts) in enumerate(table.rows)
     )
     return (
         f'<div class="wide"><table class="matrix"><thead><tr><th>true / predicted</th>{head}</tr></thead>'
@@ -137,9 +134,9 @@ def _matrix_cells(counts: Sequence[object], diagonal: int) -> str:
     numbers = [int(str(count)) for count in counts]
     total = max(1, sum(numbers))
     return "".join(
-        f'<td style="background:rgba({"31,95,153" if place == diagonal else "255,106,0"},'
-        f'{min(1.0, (0.35 if place == diagonal else 3.0) * count / total):.2f})">{count or ""}</td>'
-        for place, count in enumerate(numbers)
+        f'<td style="background:rgba({"31,95,153" if column == diagonal else "255,106,0"},'
+        f'{min(1.0, (0.35 if column == diagonal else 3.0) * count / total):.2f})">{count or ""}</td>'
+        for column, count in enumerate(numbers)
     )
 
 

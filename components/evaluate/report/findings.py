@@ -18,7 +18,7 @@ MOST_MISTAKES, MOST_PAIRS, MISTAKES_PER_SPECIMEN = 12, 6, 2
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two species of which one is identified as the other.
+    """Two species, of which slices of the first are identified as the second.
 
     Attributes:
         truth: True species.
@@ -42,7 +42,17 @@ class ConfusedPair:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test slice that is identified wrongly: its row, id, specimen, both species and their scores."""
+    """A test slice that is identified wrongly.
+
+    Attributes:
+        row: Row of the slice in the test split.
+        id: Id of the slice.
+        specimen: Specimen of the slice.
+        truth: True species.
+        answer: Predicted species.
+        confidence: Score of the predicted species.
+        truth_score: Score of the true species.
+    """
 
     row: int
     id: str

@@ -50,7 +50,7 @@ def activation_maps(network: keras.Model, crops: NDArray[np.uint8], labels: NDAr
 
 
 def feature_map(network: keras.Model) -> keras.KerasTensor | None:
-    """Return the last tensor with positions, [N, H, W, D] or tokens [N, T, D]; None if only the input has positions."""
+    """Return the last feature map [N, H, W, D] or tokens [N, T, D]; None if only the network's input has positions."""
     slices = network.inputs[0]
     for layer in reversed(network.layers):
         if isinstance(layer, keras.layers.InputLayer | keras.Model) or layer.input is slices:
@@ -64,7 +64,7 @@ def feature_map(network: keras.Model) -> keras.KerasTensor | None:
 
 
 def _grad_cam(model: keras.Model, slices: tf.Tensor, labels: NDArray[np.int64]) -> tf.Tensor | None:
-    """Return float32 [N, H, W], or None if the logits do not depend on the feature map."""
+    """Return Grad-CAM maps float32 [N, H, W], or None if the logits do not depend on the feature map."""
     with tf.GradientTape() as tape:
         tape.watch(slices)
         logits, features = model(slices, training=False)
@@ -78,7 +78,7 @@ def _grad_cam(model: keras.Model, slices: tf.Tensor, labels: NDArray[np.int64]) 
 
 
 def _as_grid(features: tf.Tensor) -> tf.Tensor:
-    """Return [N, H, W, D]; of tokens the last square number, since class and register tokens come first."""
+    """Return features as [N, H, W, D]; of tokens the last square number, since class and register tokens come first."""
     if len(features.shape) == 4:
         return features
     edge = math.isqrt(features.shape[1])
@@ -89,9 +89,9 @@ def _input_gradient(network: keras.Model, slices: tf.Tensor, labels: NDArray[np.
     with tf.GradientTape() as tape:
         tape.watch(slices)
         logit = tf.gather(network(slices, training=False)[0], labels, axis=1, batch_dims=1)
-    steep = tf.reduce_max(tf.abs(tape.gradient(logit, slices)), axis=-1)
-    width = max(1, round(steep.shape[1] * _BLUR_SHARE))
-    return np.asarray(tf.nn.avg_pool2d(steep[..., tf.newaxis], width, 1, "SAME")[..., 0])
+    magnitudes = tf.reduce_max(tf.abs(tape.gradient(logit, slices)), axis=-1)
+    width = max(1, round(magnitudes.shape[1] * _BLUR_SHARE))
+    return np.asarray(tf.nn.avg_pool2d(magnitudes[..., tf.newaxis], width, 1, "SAME")[..., 0])
 
 
 def _enlarge(maps: tf.Tensor, size: int) -> NDArray[np.float32]:

@@ -86,13 +86,13 @@ def _models(findings: Findings, _: ReportImages) -> Iterator[str]:
         "specimens unless stated otherwise."
     )
     yield charts.plain_table(tables.models_table(findings))
-    yield from (paragraph(sentence) for sentence in text.comparison(findings))
+    yield from (paragraph(sentence) for sentence in text.network_comparison(findings))
     yield paragraph("All metrics of the ensemble on the test specimens:")
     yield charts.plain_table(tables.metrics_table(findings))
     yield paragraph("Recall of each species by each model; the lower, the more orange:")
     yield charts.shares_table(tables.recall_table(findings))
     if findings.measurement.comparisons:
-        yield paragraph(text.comparison_text())
+        yield paragraph(text.significance_text())
         yield charts.plain_table(tables.comparisons_table(findings))
     yield paragraph(text.STAGES)
     yield charts.plain_table(tables.stages_table(findings))
@@ -125,13 +125,13 @@ def _pair(pair: ConfusedPair, images: ReportImages) -> str:
     )
     names = f"<b>{html.escape(pair.truth)}</b> identified as <b>{html.escape(pair.answer)}</b>"
     share = paragraph(f"{slices}, {tables.percent(pair.share)} of the slices of {pair.truth}")
-    figures = _slice(images, pair.row, f"{pair.truth}, identified wrongly")
+    figures = _slice_figure(images, pair.row, f"{pair.truth}, identified wrongly")
     if pair.correct_row is not None:
-        figures += _slice(images, pair.correct_row, f"{pair.answer}, identified correctly")
+        figures += _slice_figure(images, pair.correct_row, f"{pair.answer}, identified correctly")
     return f"<div class=case><p>{names}</p>{share}{figures}</div>"
 
 
-def _slice(images: ReportImages, row: int, caption: str) -> str:
+def _slice_figure(images: ReportImages, row: int, caption: str) -> str:
     return picture(images.slices[row], caption) if row in images.slices else ""
 
 
@@ -151,7 +151,7 @@ def _mistakes(findings: Findings, images: ReportImages) -> Iterator[str]:
 
 
 def _mistake(mistake: Mistake, images: ReportImages) -> str:
-    figures = _slice(images, mistake.row, f"slice {mistake.id}")
+    figures = _slice_figure(images, mistake.row, f"slice {mistake.id}")
     if mistake.row in images.maps:
         figures += picture(images.maps[mistake.row].answer, f"support for {mistake.answer}")
         figures += picture(images.maps[mistake.row].truth, f"support for {mistake.truth}")

@@ -21,7 +21,7 @@ _LARGEST_OPACITY = 0.75
 
 @dataclass(frozen=True)
 class MistakeMaps:
-    """A wrongly identified slice with activation maps of the predicted and the true species, PNG each."""
+    """Activation maps of a wrongly identified slice, one for the predicted and one for the true species, as PNG."""
 
     answer: bytes
     truth: bytes
@@ -67,8 +67,8 @@ def render_images(
     answer = activation_maps(member.network, batch, np.array([label[mistake.answer] for mistake in mistakes]))
     truth = activation_maps(member.network, batch, np.array([label[mistake.truth] for mistake in mistakes]))
     maps = {
-        mistake.row: MistakeMaps(_overlay(batch[place], answer.maps[place]), _overlay(batch[place], truth.maps[place]))
-        for place, mistake in enumerate(mistakes)
+        mistake.row: MistakeMaps(_overlay(batch[index], answer.maps[index]), _overlay(batch[index], truth.maps[index]))
+        for index, mistake in enumerate(mistakes)
     }
     return ReportImages(slices, maps, member.card.backbone, answer.method)
 

@@ -71,12 +71,12 @@ class Table:
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
     def texts(self) -> list[list[str]]:
-        """Return the cells as text for a reader."""
+        """Return the cells as display text."""
         return [[cell_text(name, value) for name, value in zip(self.header, row, strict=True)] for row in self.rows]
 
 
 def cell_text(column: str, value: Cell) -> str:
-    """Return a value as text for a reader."""
+    """Return a value as display text."""
     if isinstance(value, str):
         return value
     if isinstance(value, int):
@@ -128,7 +128,7 @@ def all_tables(findings: Findings) -> tuple[Table, ...]:
         origin_table(findings),
     ]
     if findings.score.unknown_auroc is not None:
-        tables += [unknown_table(findings), unseen_species_table(findings)]
+        tables += [unknown_curve_table(findings), unseen_species_table(findings)]
     return tuple(tables)
 
 
@@ -259,7 +259,7 @@ def confusion_table(findings: Findings) -> Table:
     return Table("confusion", ("true species", *classes), tuple(rows))
 
 
-def unknown_table(findings: Findings) -> Table:
+def unknown_curve_table(findings: Findings) -> Table:
     """Return the points of the ROC curve of unseen species."""
     known_shares, unseen_shares = findings.measurement.open_set.curve()
     points = zip(known_shares.tolist(), unseen_shares.tolist(), strict=True)
@@ -312,7 +312,7 @@ def stages_table(findings: Findings) -> Table:
 
 
 def origin_table(findings: Findings) -> Table:
-    """Return the data and code that a model was made with."""
+    """Return the data and code from which a model was built."""
     card, provenance = findings.card, findings.provenance
     info = provenance.info
     properties = {

@@ -81,7 +81,7 @@ def weakest(species: dict[str, SpeciesScore], most: int = _WEAKEST) -> list[tupl
     return [(name, row) for name, _, row in sorted(rows, key=lambda entry: entry[1])[:most]]
 
 
-def comparison(findings: Findings) -> list[str]:
+def network_comparison(findings: Findings) -> list[str]:
     """Return the difference of the ensemble from its best network, and the best and worst species of each network."""
     ensemble, *networks = findings.measurement.models
     best = max(networks, key=lambda model: model.score.accuracy)
@@ -114,7 +114,7 @@ def _strengths(network: ModelResult, networks: Sequence[ModelResult], findings: 
     )
 
 
-def comparison_text() -> str:
+def significance_text() -> str:
     """Return the explanation of the table of comparisons."""
     return (
         "p is the probability of a difference at least this large between two equally accurate models, corrected for "

@@ -46,10 +46,10 @@ def report_markdown(findings: Findings) -> str:
         "Comparison of the models": [
             f"Selected ensemble: {findings.card.rule}.",
             tables.models_table(findings),
-            " ".join(text.comparison(findings)),
+            " ".join(text.network_comparison(findings)),
             tables.metrics_table(findings),
             tables.recall_table(findings),
-            text.comparison_text(),
+            text.significance_text(),
             tables.comparisons_table(findings),
             text.STAGES,
             tables.stages_table(findings),

@@ -2,7 +2,7 @@
 
 Near-copies of one species count as one specimen under the first of their names: they share a split, and are one in all
 statistics over specimens. Near-copies with different species keep their names, since it is unknown which one is right;
-they share a split, `train` unless the manifest sets another, so that no metric is computed on them.
+they share a split: `train`, on which no metric is computed, unless the manifest sets another.
 """
 
 from collections import defaultdict
@@ -72,7 +72,7 @@ def join_near_copies(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -
     """
     name_of: dict[str, str] = {}
     split_of: dict[str, str] = {}
-    for group, members in zip(near_copies, _members(scans, near_copies), strict=True):
+    for group, members in zip(near_copies, _scans_of_groups(scans, near_copies), strict=True):
         split = _common_split(group, members)
         for species in group.species:
             names = [scan.specimen for scan in members if scan.species == species]
@@ -113,7 +113,7 @@ def check_near_copies(scans: Sequence[Scan], near_copies: Sequence[NearCopies], 
 
 
 def exclude_none(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[tuple[Scan, str]]:
-    """Return no scan: a volume is too valuable to drop unasked, so near-copies in different splits end the step."""
+    """Return no scan: volumes are never excluded, so near-copies in different splits end the step with an error."""
     del scans, near_copies
     return []
 
@@ -125,7 +125,7 @@ def exclude_from_training(scans: Sequence[Scan], near_copies: Sequence[NearCopie
     then those in the validation split; the copies in the other splits are excluded.
     """
     excluded_scans = []
-    for members in _members(scans, near_copies):
+    for members in _scans_of_groups(scans, near_copies):
         by_split = {scan.split: scan for scan in members if scan.split}
         if len(by_split) > 1 and UNSEEN not in by_split:
             original = by_split[next(split for split in reversed(SPLITS) if split in by_split)]
@@ -149,7 +149,7 @@ def describe_treatment(group: NearCopies) -> str:
     if len(group.species) == 1:
         return f"they count as one specimen, {group.specimens[0]}"
     names = " and ".join(group.species)
-    return f"they are labelled {names}: a label is wrong, or they are merely alike; they share a split"
+    return f"they are labelled {names}: a label is wrong, or the specimens only look alike; they share a split"
 
 
 def _connected_groups(pairs: Sequence[tuple[int, int, float]], count: int) -> list[tuple[list[int], float]]:
@@ -165,7 +165,7 @@ def _connected_groups(pairs: Sequence[tuple[int, int, float]], count: int) -> li
     return [(group, distances[label]) for label, group in members.items()]
 
 
-def _members(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[list[Scan]]:
+def _scans_of_groups(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[list[Scan]]:
     """Return the scans of each group, in the order of the scans."""
     group_of = {specimen: number for number, group in enumerate(near_copies) for specimen in group.specimens}
     members: list[list[Scan]] = [[] for _ in near_copies]
@@ -176,7 +176,11 @@ def _members(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[l
 
 
 def _common_split(group: NearCopies, members: Sequence[Scan]) -> str:
-    """Return the split of a group in the manifest, or that of contradictions, or an empty string."""
+    """Return the split that the manifest sets for a group; without one, `train` if its species differ, or "".
+
+    Raises:
+        BadManifestError: The manifest puts the group into different splits.
+    """
     by_split = {scan.split: scan for scan in members if scan.split}
     if UNSEEN in by_split:  # a specimen without a split is of a species in the model, so it cannot join this group
         by_split = {scan.split or "the model": scan for scan in members}
@@ -185,7 +189,7 @@ def _common_split(group: NearCopies, members: Sequence[Scan]) -> str:
         raise BadManifestError(
             f"a leak: {where} show one individual (distance {group.distance:g})",
             "near-copies in one split",
-            "Give them the same split. This is also safe if they are two individuals that are merely alike.",
+            "Give them the same split. This is also safe if they are two individuals that only look alike.",
         )
     return next(iter(by_split), "" if len(group.species) == 1 else SPLIT_OF_CONTRADICTIONS)
 
@@ -198,7 +202,7 @@ def _check_specimen_counts(individuals: Sequence[Scan], near_copies: Sequence[Ne
             raise
         descriptions = "; ".join(_describe(group) for group in near_copies)
         raise BadManifestError(
-            f"{error.problem}, where near-copies count as one ({descriptions})",
+            f"{error.problem}, if near-copies count as one specimen ({descriptions})",
             "at least three individuals of each species",
             "Add specimens, or remove the species.",
         ) from error

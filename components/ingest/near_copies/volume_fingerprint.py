@@ -1,14 +1,14 @@
-"""A small fingerprint of a specimen's form, by which other scans of the same individual are detected.
+"""Fingerprint of a specimen's form, by which other scans of the same individual are detected.
 
 The mask is averaged into blocks and sampled on twelve spheres about its centre of mass, whose radii divide the mass
 into equal shares: the result does not depend on grey values, position, size or voxel size. Of each sphere only the
 spherical harmonics of degrees 7 to 20 are used (their use for forms: Kazhdan et al. 2003,
 doi:10.2312/SGP/SGP03/156-165): the lower degrees are common to all specimens of a species. The distance of two
-specimens is the largest of the distances of the inner, middle and outer third of the spheres: a common outline alone
-is not a near-copy.
+specimens is the largest of the distances of the inner, middle and outer third of the spheres: specimens that have only
+the outline in common are not near-copies.
 
-The form is compared upright: a specimen that was mounted again at another angle is not detected. With all rotations
-allowed, different phantoms of a species come as near to each other as rescans do.
+Forms are compared without rotation: a rescan of a specimen that was mounted at another angle is not detected. If all
+rotations were compared, different phantoms of a species would be as near to each other as rescans.
 """
 
 import math
@@ -44,7 +44,7 @@ _SHELLS = 4096
 def fingerprint_volume(specimen: Specimen) -> str:
     """Return the fingerprint of a specimen's form: int8 [THIRDS, values] in base64, about 6 kB.
 
-    It costs some milliseconds besides one pass over the mask.
+    It takes some milliseconds and one pass over the mask.
     """
     share, zooms_mm = _block_shares(specimen)
     positions = [np.arange(length) * zoom for length, zoom in zip(share.shape, zooms_mm, strict=True)]

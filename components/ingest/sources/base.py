@@ -1,4 +1,4 @@
-"""The interface of all sources: the manifest, the paths of the files, and the location of a file."""
+"""The interface of all sources, with checks that they share."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -67,5 +67,7 @@ def check_manifest_size(address: str, size: int) -> None:
 
 
 def outside_folder_error() -> BadSourceFileError:
-    """Return the error of a path that leads out of the source's folder."""
-    return BadSourceFileError("leads out of the manifest's folder", "a file below it", "Move or mount it there.")
+    """Return the error of a path outside the source's folder."""
+    return BadSourceFileError(
+        "a path outside the manifest's folder", "a file inside it", "Move or mount the file there."
+    )

@@ -2,9 +2,9 @@
 
 In a folder, `train|val|test/<species>/<specimen>.<suffix>` also sets the split. A manifest has the columns
 `path,species,specimen` and optionally `split`; other columns are ignored. The split `unseen` marks species outside the
-model, with which the evaluation measures the detection of unknown species. Paths are relative to the manifest and stay
-below its folder. Rows with the same species and specimen are repeated scans of one individual; in a folder, these are
-named `<specimen>_scan2.nii.gz` or `<specimen>_view2.jpg`.
+model, on which the evaluation measures the detection of unknown species. Paths are relative to the manifest and must
+be inside its folder. Rows with the same species and specimen are repeated scans of one individual; in a folder, these
+are named `<specimen>_scan2.nii.gz` or `<specimen>_view2.jpg`.
 """
 
 import csv
@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.ingest.sources import open_source
 from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
 from components.shared.contracts import Refusal
@@ -31,7 +30,7 @@ _SPLIT_OF_CELL = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "valid
 _PLACEHOLDERS = frozenset(
     {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
 )
-"""Cells that stand for a missing name."""
+"""Cells that are read as a missing name."""
 _REPEAT_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)
 
 
@@ -78,11 +77,6 @@ class Manifest:
     kind: str = VOLUMES
 
 
-def read_manifest(address: str | Path) -> Manifest:
-    """Read the list of scans at an address, see `list_scans`."""
-    return list_scans(open_source(address))
-
-
 def list_scans(source: Source) -> Manifest:
     """Read the list of scans of a source and check every row.
 
@@ -121,7 +115,7 @@ def _rows_of_folder(source: Source) -> list[dict[str, str]]:
 
 
 def _row_of_file(path: str, suffix: str) -> dict[str, str]:
-    """Return species, specimen and split by the folders of a file; outside a species' folder, the species is empty."""
+    """Return the row of a file by its folders; the species is empty if the file is not in a species' folder."""
     *folders, name = path.split("/")
     split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in _SPLIT_OF_CELL else ""
     specimen = _shorten(_REPEAT_SUFFIX.sub("", name[: -len(suffix)]))
@@ -132,7 +126,7 @@ def _row_of_file(path: str, suffix: str) -> dict[str, str]:
 
 
 def _shorten(stem: str) -> str:
-    """Return a file's stem short enough for a specimen's name, and still unique."""
+    """Return a file's stem, with a hash in place of its end if it is too long for a specimen's name."""
     if len(stem) <= _MAX_FILE_STEM_LENGTH:
         return stem
     return f"{stem[: _MAX_FILE_STEM_LENGTH - 9]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
@@ -161,7 +155,7 @@ def _decode(content: bytes, address: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """Return the most frequent delimiter of the header: spreadsheets of many countries write semicolons."""
+    """Return the most frequent delimiter in the header: in many countries, spreadsheets write semicolons."""
     first_line = text.split("\n", 1)[0]
     return max(",;\t", key=first_line.count)
 
@@ -170,7 +164,9 @@ def _check_header(header: Sequence[str], address: str) -> None:
     missing_names = [name for name in _REQUIRED_COLUMNS if name not in header]
     if missing_names:
         raise BadManifestError(
-            f"{address} has the columns {', '.join(map(repr, header[:8])) or 'of an empty file'}",
+            f"{address} has the columns {', '.join(map(repr, header[:8]))}"
+            if header
+            else f"{address} is an empty file",
             f"path,species,specimen[,split]; {', '.join(missing_names)} missing",
         )
     repeated_names = [

@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 def _s3_options() -> dict[str, Any]:
-    """Return options with which an object is streamed in one request; a custom endpoint gets path-style addresses."""
+    """Return options to stream an object in one request, with path-style addresses for a custom endpoint."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     client: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
     if endpoint:
@@ -50,13 +50,13 @@ class Store:
     Attributes:
         protocol: Name of the file system in fsspec.
         options: Function that returns the options of that file system.
-        first_attempts: Attempts to open a source, where a wrong address is likelier than an outage.
+        opening_attempts: Attempts to open a source, where a wrong address is likelier than an outage.
         attempts: Attempts of any other request; nine attempts take about a minute. gcsfs itself tries six times.
     """
 
     protocol: str
     options: Callable[[], dict[str, Any]]
-    first_attempts: int = 3
+    opening_attempts: int = 3
     attempts: int = 9
 
 
@@ -84,7 +84,7 @@ class ObjectStoreSource:
             )
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that are reported here
         store = STORES[self.scheme]
-        self._first_attempts, self._attempts = store.first_attempts, store.attempts
+        self._opening_attempts, self._attempts = store.opening_attempts, store.attempts
         self._store = fsspec.filesystem(
             store.protocol, skip_instance_cache=True, use_listings_cache=False, **store.options()
         )
@@ -98,7 +98,7 @@ class ObjectStoreSource:
         """Return the content of the manifest, or None if there is none.
 
         Raises:
-            BadManifestError: The store cannot be reached, denies access, or the address names a missing manifest.
+            BadManifestError: The store cannot be reached, denies access, or the address is that of a missing manifest.
         """
         info = self._request_source(_info_or_none, self._store, self._manifest)
         if info is not None:
@@ -214,7 +214,7 @@ class ObjectStoreSource:
     def _request_source(self, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
         """Send a request for the source itself; any failure means that the source cannot be used."""
         try:
-            return retry(call, *arguments, attempts=self._first_attempts, **options)
+            return retry(call, *arguments, attempts=self._opening_attempts, **options)
         except Exception as error:
             raise self._translate(error, access_error(error, self.address, self.scheme)) from error
 
@@ -224,7 +224,7 @@ class ObjectStoreSource:
 
 
 def _info_or_none(store: Any, name: str) -> Mapping[str, Any] | None:
-    """Return the metadata of an object or None; unlike the stores' own `exists`, only a missing object is no error."""
+    """Return the metadata of an object, or None if it is missing; unlike fsspec's `exists`, raise all other errors."""
     try:
         info: Mapping[str, Any] = store.info(name)
     except FileNotFoundError:

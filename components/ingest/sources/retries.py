@@ -48,7 +48,7 @@ def retry(call: Callable[..., Result], *arguments: Any, attempts: int, **options
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether a retry can succeed: not for a missing object, missing permissions, or a full disk."""
+    """Return whether a retry can succeed; False for a missing object, denied access or missing credentials."""
     if isinstance(error, FileNotFoundError | PermissionError) or type(error).__name__ in _CREDENTIAL_ERRORS:
         return False
     code = getattr(error, "code", None) or getattr(error, "status", None)
@@ -70,7 +70,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_request_error(error: BaseException) -> bool:
-    """Return whether an error comes from a request and not from a defect of this program."""
+    """Return whether a request caused an error, and not a defect of this program."""
     return isinstance(error, OSError | TimeoutError | ValueError) or _is_from_library(error)
 
 

@@ -1,4 +1,4 @@
-"""The body of one individual: drawn at random, fitted into the scanned cube, weathered."""
+"""The body of one individual: random parameters, rasterization in the scanned cube, weathering."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ MAX_WEAR_VOXELS = 1.5
 BROKEN_SHARE = 1 / 4
 _TRIAL_EDGE = 40
 _TRIAL_WIDTH = 2.3
-_USUAL_SCALE = 0.47
+_TYPICAL_SCALE = 0.47
 _FAR_OUTSIDE = np.float32(-1.0)
 
 Matrix = NDArray[np.float64]
@@ -83,11 +83,11 @@ def draw_body(species: str, size: int, rotation: Matrix, rng: np.random.Generato
 
 
 def _rasterize(individual: Individual, size: int) -> Body:
-    """Evaluate the form near the body, which a coarse trial has located, centred by its bounding box."""
+    """Rasterize a body: find and centre it on a coarse grid, then evaluate its form in this region of the fine grid."""
     trial_scale = _TRIAL_EDGE / _TRIAL_WIDTH
     axis = np.arange(_TRIAL_EDGE, dtype=np.float32) - np.float32((_TRIAL_EDGE - 1) / 2)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
-    wall = individual.wall_voxels / (_USUAL_SCALE * size)
+    wall = individual.wall_voxels / (_TYPICAL_SCALE * size)
     points = _body_points(individual, (grid / trial_scale).astype(np.float32))
     inside = individual.form(points, wall, np.random.default_rng(individual.form_seed)).outline > 0
     spans = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {side}))) for side in range(3)]
@@ -99,15 +99,15 @@ def _rasterize(individual: Individual, size: int) -> Body:
     cells = [np.clip(np.round(step), 0, _TRIAL_EDGE - 1).astype(np.intp) for step in steps]
     region = np.nonzero(near[np.ix_(*cells)])
     trial_middle = (_TRIAL_EDGE - 1) / 2
-    places = [(steps[side][region[side]] - trial_middle) / trial_scale for side in range(3)]
-    return _evaluate(individual, np.stack(places).astype(np.float32), region, trial_scale * magnification, size)
+    positions = [(steps[side][region[side]] - trial_middle) / trial_scale for side in range(3)]
+    return _evaluate(individual, np.stack(positions).astype(np.float32), region, trial_scale * magnification, size)
 
 
 def _evaluate(
-    individual: Individual, places: Solid, region: tuple[NDArray[np.intp], ...], scale: float, size: int
+    individual: Individual, positions: Solid, region: tuple[NDArray[np.intp], ...], scale: float, size: int
 ) -> Body:
-    """Evaluate the form at `places`, float32 (3, n) in body units, the positions of the voxels `region` of the cube."""
-    points = _body_points(individual, places)
+    """Evaluate the form at `positions`, float32 (3, n) in body units, of the voxels `region` of the cube."""
+    points = _body_points(individual, positions)
     rng = np.random.default_rng(individual.form_seed)
     anatomy = individual.form(points, individual.wall_voxels / scale, rng)
     return Body(_fill_cube(anatomy.shell, region, scale, size), _fill_cube(anatomy.outline, region, scale, size))
@@ -120,10 +120,10 @@ def _fill_cube(field: Field, region: tuple[NDArray[np.intp], ...], scale: float,
     return cube
 
 
-def _body_points(individual: Individual, places: Solid) -> Points:
-    """Return the body coordinates of places, float32 (3, ...), slightly bent and stretched for each individual."""
+def _body_points(individual: Individual, positions: Solid) -> Points:
+    """Return the body coordinates of positions float32 (3, ...), bent and stretched slightly for each individual."""
     turn = individual.rotation.astype(np.float32)
-    straight = [row[0] * places[0] + row[1] * places[1] + row[2] * places[2] for row in turn]
+    straight = [row[0] * positions[0] + row[1] * positions[1] + row[2] * positions[2] for row in turn]
     stretch, amplitude, wave, phase = individual.warp.astype(np.float32)
     bent = [
         straight[i] * (np.float32(0.96) + np.float32(0.08) * stretch[i])

@@ -15,7 +15,7 @@ from components.phantoms.anatomy.fields import Anatomy, Points, stacked_chambers
 from components.phantoms.anatomy.spheres import Vector, enclosing_ball, sphere_fields
 
 RELATIVE_WALL = 0.05
-_TOUCH = 1e-9
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -87,33 +87,33 @@ def grow(gf: float, tf: float, phi: float, beta: float, chambers: int) -> Shell:
     """
     centres, radii = [np.zeros(3)], [1.0]
     directions = [np.array([1.0, 0.0, 0.0])]
-    trail = [np.zeros(3), np.array([1.0, 0.0, 0.0])]
+    apertures = [np.zeros(3), np.array([1.0, 0.0, 0.0])]
     for _ in range(chambers - 1):
-        old = _unit(trail[-1] - trail[-2])
-        direction = rotate(rotate(old, _plane_normal(trail, old), phi), old, beta)
-        centre = trail[-1] + tf * radii[-1] * direction
-        aperture = _next_aperture(centre, gf * radii[-1], trail[-1], np.array(centres), np.array(radii))
+        old = _unit(apertures[-1] - apertures[-2])
+        direction = rotate(rotate(old, _plane_normal(apertures, old), phi), old, beta)
+        centre = apertures[-1] + tf * radii[-1] * direction
+        aperture = _next_aperture(centre, gf * radii[-1], apertures[-1], np.array(centres), np.array(radii))
         if aperture is None:
             break
         centres.append(centre)
         radii.append(gf * radii[-1])
         directions.append(direction)
-        trail.append(aperture)
-    return Shell(np.array(centres), np.array(radii), np.array(trail[1:]), np.array(directions))
+        apertures.append(aperture)
+    return Shell(np.array(centres), np.array(radii), np.array(apertures[1:]), np.array(directions))
 
 
 def _unit(vector: Vector) -> Vector:
     return vector / float(np.linalg.norm(vector))
 
 
-def _plane_normal(trail: list[Vector], old: Vector) -> Vector:
+def _plane_normal(apertures: list[Vector], old: Vector) -> Vector:
     """Return the unit normal of the plane of the last three apertures, or another normal if they are collinear.
 
     Its sense, last step times the one before, makes Heterohelix biserial and Pelagica planispiral, as in nature.
     """
-    if len(trail) >= 3:
-        normal = np.cross(trail[-1] - trail[-2], trail[-2] - trail[-3])
-        if float(np.linalg.norm(normal)) > _TOUCH:
+    if len(apertures) >= 3:
+        normal = np.cross(apertures[-1] - apertures[-2], apertures[-2] - apertures[-3])
+        if float(np.linalg.norm(normal)) > _TOLERANCE:
             return _unit(normal)
     return _any_normal(old)
 
@@ -130,12 +130,14 @@ def _next_aperture(centre: Vector, radius: float, last: Vector, centres: Vector,
     for one, other in combinations(cuts, 2):
         candidates += _meeting_points(centre, radius, one, other)
     gaps = np.linalg.norm(np.array(candidates)[:, None, :] - centres[None, :, :], axis=2)
-    free = [point for point, outside in zip(candidates, np.all(gaps >= radii - _TOUCH, axis=1), strict=True) if outside]
+    free = [
+        point for point, outside in zip(candidates, np.all(gaps >= radii - _TOLERANCE, axis=1), strict=True) if outside
+    ]
     return min(free, key=lambda point: float(np.linalg.norm(point - last)), default=None)
 
 
 def _cut(centre: Vector, radius: float, other: Vector, other_radius: float) -> tuple[Vector, float] | None:
-    """Return the plane where two spheres intersect: unit normal towards the other, distance from the first's centre."""
+    """Return the plane in which two spheres intersect, or None: its unit normal and its distance from `centre`."""
     distance = float(np.linalg.norm(other - centre))
     if not abs(radius - other_radius) < distance < radius + other_radius:
         return None
@@ -146,7 +148,7 @@ def _nearest_on_circle(point: Vector, centre: Vector, radius: float, normal: Vec
     """Return the point nearest to `point` on the circle that a plane cuts from a sphere."""
     beside = (point - centre) - normal * float((point - centre) @ normal)
     width = float(np.sqrt(max(radius**2 - height**2, 0.0)))
-    direction = _unit(beside) if float(np.linalg.norm(beside)) > _TOUCH else _any_normal(normal)
+    direction = _unit(beside) if float(np.linalg.norm(beside)) > _TOLERANCE else _any_normal(normal)
     return centre + height * normal + width * direction
 
 
@@ -156,7 +158,7 @@ def _meeting_points(
     """Return the intersections of two circles on a sphere: none, or two points."""
     (n, a), (m, b) = one, other
     cosine = float(n @ m)
-    if 1.0 - cosine**2 < _TOUCH:
+    if 1.0 - cosine**2 < _TOLERANCE:
         return []
     foot = ((a - b * cosine) * n + (b - a * cosine) * m) / (1.0 - cosine**2)
     rest = radius**2 - float(foot @ foot)
@@ -170,7 +172,7 @@ def _any_normal(vector: Vector) -> Vector:
     """Return a unit vector perpendicular to `vector`, the one nearest the z axis unless they are parallel."""
     upright = np.array([0.0, 0.0, 1.0])
     across = upright - vector * float(vector @ upright)
-    return _unit(across) if float(np.linalg.norm(across)) > _TOUCH else np.array([0.0, 1.0, 0.0])
+    return _unit(across) if float(np.linalg.norm(across)) > _TOLERANCE else np.array([0.0, 1.0, 0.0])
 
 
 def grown_form(rule: GrowthRule, points: Points, wall: float, rng: np.random.Generator) -> Anatomy:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.phantoms.abundance import abundances
-from components.phantoms.fishes.drawing import draw_individual, paint
+from components.phantoms.fishes.drawing import paint, sample_individual
 from components.phantoms.fishes.forms import ALL_FISHES, FISHES, UNSEEN_FISHES
 from components.phantoms.fishes.scene import photograph
 from components.phantoms.specimen import specimen_rng
@@ -37,7 +37,7 @@ class PhotoConfig(Frozen):
     Attributes:
         specimens_per_species: Individuals of the most frequent species.
         imbalance: Ratio of the individuals of the most frequent species to those of the rarest.
-        unseen_per_species: Individuals of each species that is not trained.
+        unseen_per_species: Individuals of each unseen species.
         size: Typical long side of a photograph in pixels; actual ones are from 0.5 to 1.6 times as long.
         seed: Seed; the same seed gives the same bytes.
     """
@@ -81,7 +81,7 @@ def generate_photographs(folder: Path, config: PhotoConfig, workers: int = 0) ->
         The path of ``manifest.csv``, with columns path (relative), species, specimen, split (``unseen`` or empty).
 
     Raises:
-        BadConfigError: A number is out of range, or the folder holds other files.
+        BadConfigError: A number is out of range, or the folder contains other files.
     """
     check_config(config)
     check_folder(folder, (MANIFEST, PHOTOGRAPHS))
@@ -99,17 +99,17 @@ def generate_photographs(folder: Path, config: PhotoConfig, workers: int = 0) ->
 
 
 def write_photographs(task: PhotoTask) -> list[Row]:
-    """Write the photographs of one specimen: two views of some, and smaller copies of some as another specimen."""
+    """Write the photographs of one specimen: of some a second view, and of some a smaller copy under another name."""
     config, species = task.config, task.species
     rng = specimen_rng(config.seed, species, task.index)
-    canvas = paint(draw_individual(ALL_FISHES[species], rng))
+    canvas = paint(sample_individual(ALL_FISHES[species], rng))
     name = f"{species.lower()}-{task.index:03d}"
     (task.folder / PHOTOGRAPHS / species).mkdir(parents=True, exist_ok=True)
     rows = []
     for view in range(1, 3 if task.index % SECOND_VIEW_EVERY == 1 else 2):
         picture = photograph(canvas, round(config.size * rng.uniform(*_SIDE_RANGE)), rng)
-        format_ = _FORMAT_CHOICES[int(rng.integers(len(_FORMAT_CHOICES)))]
-        rows.append(_write_photograph(task, picture, f"{name}_view{view}", name, format_, rng))
+        image_format = _FORMAT_CHOICES[int(rng.integers(len(_FORMAT_CHOICES)))]
+        rows.append(_write_photograph(task, picture, f"{name}_view{view}", name, image_format, rng))
     if task.index % COPY_EVERY == 2:
         smaller = Image.fromarray(picture).resize((picture.shape[1] * 3 // 4, picture.shape[0] * 3 // 4))
         rows.append(_write_photograph(task, np.asarray(smaller), f"{name}-again", f"{name}-again", "JPEG", rng))
@@ -137,19 +137,19 @@ def _tasks(folder: Path, config: PhotoConfig) -> list[PhotoTask]:
 
 
 def _write_photograph(
-    task: PhotoTask, picture: Pixels, file: str, specimen: str, format_: str, rng: np.random.Generator
+    task: PhotoTask, picture: Pixels, file: str, specimen: str, image_format: str, rng: np.random.Generator
 ) -> Row:
-    path = f"{PHOTOGRAPHS}/{task.species}/{file}{FORMATS[format_][0]}"
-    (task.folder / path).write_bytes(_encode(picture, format_, rng))
+    path = f"{PHOTOGRAPHS}/{task.species}/{file}{FORMATS[image_format][0]}"
+    (task.folder / path).write_bytes(_encode(picture, image_format, rng))
     return path, task.species, specimen
 
 
-def _encode(picture: Pixels, format_: str, rng: np.random.Generator) -> bytes:
-    """Encode a photograph as a camera does: in a random quality, some JPEG files rotated with an orientation tag."""
+def _encode(picture: Pixels, image_format: str, rng: np.random.Generator) -> bytes:
+    """Encode a photograph with random quality; some JPEG files are rotated and have an EXIF orientation tag."""
     sink, exif = io.BytesIO(), Image.Exif()
-    is_rotated = format_ == "JPEG" and rng.random() < 0.1
+    is_rotated = image_format == "JPEG" and rng.random() < 0.1
     exif[_ORIENTATION] = _ROTATED_RIGHT if is_rotated else 1
     image = Image.fromarray(np.ascontiguousarray(np.rot90(picture)) if is_rotated else picture)
     quality = int(rng.integers(60, 96))
-    image.save(sink, format_, **({"quality": quality, "exif": exif} if format_ == "JPEG" else {}))
+    image.save(sink, image_format, **({"quality": quality, "exif": exif} if image_format == "JPEG" else {}))
     return sink.getvalue()

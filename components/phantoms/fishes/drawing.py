@@ -1,4 +1,4 @@
-"""Drawing of one fish in profile on an empty canvas: outline, fins, colours, pattern, eye."""
+"""Random individuals of a species of fish, and their drawing in profile: outline, fins, colours, pattern, eye."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,17 +25,17 @@ class Individual:
 
     Attributes:
         form: Form of the species with the measures and colours of the individual.
-        places: Positions of bars, spots and the like along and across the flank, float64 [count, 2], 0..1 and -1..1.
+        positions: Positions of bars, spots and the like along and across the flank, float64 [count, 2], 0..1 and -1..1.
         bend: Offset of the body's middle from the line between snout and tail, as a share of its length.
     """
 
     form: FishForm
-    places: Points
+    positions: Points
     bend: float
 
 
-def draw_individual(form: FishForm, rng: np.random.Generator) -> Individual:
-    """Draw the measures of an individual at random about those of its species."""
+def sample_individual(form: FishForm, rng: np.random.Generator) -> Individual:
+    """Sample the measures of an individual at random about those of its species."""
     tint = rng.normal(0, 9, 3)
     count = max(0, form.count + (int(rng.integers(-1, 2)) if form.count > 2 else 0))
     individual_form = replace(
@@ -48,7 +48,7 @@ def draw_individual(form: FishForm, rng: np.random.Generator) -> Individual:
         fins=_tint_colour(form.fins, tint, rng),
         marks=_tint_colour(form.marks, tint, rng),
     )
-    return Individual(individual_form, _PLACES[form.pattern](count, rng), rng.uniform(-0.05, 0.05))
+    return Individual(individual_form, _MARK_POSITIONS[form.pattern](count, rng), rng.uniform(-0.05, 0.05))
 
 
 def paint(fish: Individual) -> Canvas:
@@ -77,22 +77,30 @@ def _tint_colour(colour: Colour, tint: NDArray[np.float64], rng: np.random.Gener
 
 
 def _half_depth(form: FishForm, along: Points) -> Points:
-    """Return half the body's height along it, as a share of its length: two quarter waves and a peduncle."""
+    """Return half the height of the body at positions along it, as a share of its length.
+
+    It consists of two quarter waves and a peduncle.
+    """
     front = np.sin(np.clip(along / form.deepest, 0, 1) * np.pi / 2) ** 0.7
     back = np.cos(np.clip((along - form.deepest) / (1 - form.deepest), 0, 1) * np.pi / 2)
     share = np.where(along < form.deepest, front, _PEDUNCLE + (1 - _PEDUNCLE) * back**1.3)
     return form.depth / 2 * share
 
 
-def _to_pixels(fish: Individual, places: Points) -> Points:
+def _to_pixels(fish: Individual, positions: Points) -> Points:
     """Map (along, across) in body lengths to pixels, with the fish's bend."""
-    along, across = places[:, 0], places[:, 1]
-    offset = fish.bend * 4 * along * (1 - np.clip(along, 0, 1))
+    along, across = positions[:, 0], positions[:, 1]
+    offset = _bend_offset(fish, along)
     return np.stack([_SNOUT + along * _LENGTH, HEIGHT / 2 + (across + offset) * _LENGTH], axis=1)
 
 
-def _pixel(place: Points) -> tuple[int, int]:
-    return round(float(place[0])), round(float(place[1]))
+def _bend_offset(fish: Individual, along: Points) -> Points:
+    """Return the offset of the bent body's axis from a straight one, in body lengths; `along` is 0..1 on the body."""
+    return fish.bend * 4 * along * (1 - np.clip(along, 0, 1))
+
+
+def _pixel(position: Points) -> tuple[int, int]:
+    return round(float(position[0])), round(float(position[1]))
 
 
 def _fill(canvas: Canvas, outline: Points, colour: Colour, opacity: float) -> None:
@@ -120,84 +128,86 @@ def _paint_flank(canvas: Canvas, fish: Individual) -> None:
     )
     rows, columns = np.nonzero(mask)
     share = mask[rows, columns, None]
-    colours = _flank_colours(form, fish.places, *_flank_places(fish, rows, columns))
+    colours = _flank_colours(form, fish.positions, *_flank_coordinates(fish, rows, columns))
     canvas[rows, columns, :3] = canvas[rows, columns, :3] * (1 - share) + colours * share
     canvas[..., 3] = np.maximum(canvas[..., 3], mask)
 
 
-def _flank_colours(form: FishForm, places: Points, along: Points, across: Points) -> NDArray[np.float32]:
-    """Return the colours at N places of the flank, float32 [N, 3]."""
+def _flank_colours(form: FishForm, positions: Points, along: Points, across: Points) -> NDArray[np.float32]:
+    """Return the colours at N positions of the flank, float32 [N, 3]."""
     lightness = np.clip((across + 0.5) / 1.1, 0, 1)[:, None]
     colour = (1 - lightness) * np.array(form.back) + lightness * np.array(form.belly)
-    mark_share = 0.8 * _MARKS[form.pattern](along, across, places)[:, None]
+    mark_share = 0.8 * _MARKS[form.pattern](along, across, positions)[:, None]
     colour = colour * (1 - mark_share) + mark_share * np.array(form.marks)
     shade = (1.08 - 0.35 * np.abs(across) ** 3)[:, None]
     return np.clip(colour * shade, 0, 255).astype(np.float32)
 
 
-def _flank_places(fish: Individual, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Points, Points]:
+def _flank_coordinates(fish: Individual, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Points, Points]:
     """Return positions of N pixels along the body, 0..1, and across it, -1..1 from back to belly, float64 [N]."""
     along = np.clip((columns - _SNOUT) / _LENGTH, 0, 1)
-    offset = fish.bend * 4 * along * (1 - along)
+    offset = _bend_offset(fish, along)
     across = ((rows - HEIGHT / 2) / _LENGTH - offset) / np.maximum(_half_depth(fish.form, along), 0.01)
     return along, np.clip(across, -1.2, 1.2)
 
 
-def _no_places(count: int, rng: np.random.Generator) -> Points:
+def _no_positions(count: int, rng: np.random.Generator) -> Points:
     del count, rng
     return np.zeros((0, 2))
 
 
-def _places_in_a_row(count: int, rng: np.random.Generator) -> Points:
+def _positions_in_a_row(count: int, rng: np.random.Generator) -> Points:
     along = np.linspace(0.24, 0.9, count) + rng.normal(0, 0.012, count)
     return np.stack([along, np.zeros(count)], axis=1)
 
 
-def _places_in_a_column(count: int, rng: np.random.Generator) -> Points:
+def _positions_in_a_column(count: int, rng: np.random.Generator) -> Points:
     return np.stack([np.zeros(count), np.linspace(-0.4, 0.4, count) + rng.normal(0, 0.03, count)], axis=1)
 
 
-def _scattered_places(count: int, rng: np.random.Generator) -> Points:
+def _scattered_positions(count: int, rng: np.random.Generator) -> Points:
     return np.stack([rng.uniform(0.2, 0.94, count), rng.uniform(-0.75, 0.45, count)], axis=1)
 
 
-def _one_place(count: int, rng: np.random.Generator) -> Points:
+def _one_position(count: int, rng: np.random.Generator) -> Points:
     return np.stack([rng.normal(0.52, 0.03, count), rng.normal(-0.1, 0.05, count)], axis=1)
 
 
-def _no_marks(along: Points, across: Points, places: Points) -> Points:
-    del across, places
+def _no_marks(along: Points, across: Points, positions: Points) -> Points:
+    del across, positions
     return np.zeros_like(along)
 
 
-def _bars(along: Points, across: Points, places: Points) -> Points:
-    return np.max([np.exp(-(((along - place) / 0.022) ** 4)) for place in places[:, 0]], axis=0) * (across < 0.75)
+def _bars(along: Points, across: Points, positions: Points) -> Points:
+    return np.max([np.exp(-(((along - centre) / 0.022) ** 4)) for centre in positions[:, 0]], axis=0) * (across < 0.75)
 
 
-def _stripes(along: Points, across: Points, places: Points) -> Points:
-    return np.max([np.exp(-(((across - place) / 0.1) ** 4)) for place in places[:, 1]], axis=0) * (along > 0.16)
+def _stripes(along: Points, across: Points, positions: Points) -> Points:
+    return np.max([np.exp(-(((across - centre) / 0.1) ** 4)) for centre in positions[:, 1]], axis=0) * (along > 0.16)
 
 
-def _spots(along: Points, across: Points, places: Points) -> Points:
-    spots = [np.exp(-((((along - x) / 0.017) ** 2 + ((across - y) / 0.12) ** 2) ** 2)) for x, y in places]
+def _spots(along: Points, across: Points, positions: Points) -> Points:
+    spots = [np.exp(-((((along - x) / 0.017) ** 2 + ((across - y) / 0.12) ** 2) ** 2)) for x, y in positions]
     return np.max(spots, axis=0)
 
 
-def _saddles(along: Points, across: Points, places: Points) -> Points:
-    return np.max([np.exp(-(((along - place) / 0.05) ** 4)) for place in places[:, 0]], axis=0) * (across < -0.1)
+def _saddles(along: Points, across: Points, positions: Points) -> Points:
+    return np.max([np.exp(-(((along - centre) / 0.05) ** 4)) for centre in positions[:, 0]], axis=0) * (across < -0.1)
 
 
-def _blotch(along: Points, across: Points, places: Points) -> Points:
-    return np.max([np.exp(-((((along - x) / 0.09) ** 2 + ((across - y) / 0.4) ** 2) ** 2)) for x, y in places], axis=0)
+def _blotch(along: Points, across: Points, positions: Points) -> Points:
+    return np.max(
+        [np.exp(-((((along - x) / 0.09) ** 2 + ((across - y) / 0.4) ** 2) ** 2)) for x, y in positions], axis=0
+    )
 
 
-_PLACES: dict[Pattern, Callable[[int, np.random.Generator], Points]] = {
-    "plain": _no_places,
-    "bars": _places_in_a_row,
-    "stripes": _places_in_a_column,
-    "spots": _scattered_places,
-    "saddles": _places_in_a_row,
-    "blotch": _one_place,
+_MARK_POSITIONS: dict[Pattern, Callable[[int, np.random.Generator], Points]] = {
+    "plain": _no_positions,
+    "bars": _positions_in_a_row,
+    "stripes": _positions_in_a_column,
+    "spots": _scattered_positions,
+    "saddles": _positions_in_a_row,
+    "blotch": _one_position,
 }
 _MARKS: dict[Pattern, Callable[[Points, Points, Points], Points]] = {
     "plain": _no_marks,

@@ -1,6 +1,6 @@
 """Parametric fishes: twelve species for a classifier and two unseen ones, which differ in form, fins and pattern.
 
-They are invented and do not represent real species. Colours overlap on purpose: three species are silver, three are
+They are invented and do not represent real species. Colours overlap intentionally: three species are silver, three are
 golden, and the light varies, so that species are identified by outline, fins and pattern.
 """
 
@@ -21,7 +21,7 @@ class Fin:
 
     Attributes:
         begin: Position of its front end, as a share of the body's length from the snout.
-        end: Position of its rear end, likewise.
+        end: Position of its rear end, as a share of the body's length from the snout.
         height: Height as a share of the body's length.
         lean: Position of its highest point between begin and end, 0..1.
     """

@@ -22,7 +22,7 @@ def photograph(canvas: Canvas, long_side: int, rng: np.random.Generator) -> NDAr
     """
     width, height = _frame_size(long_side, rng)
     scene = _BACKGROUNDS[int(rng.integers(len(_BACKGROUNDS)))](height, width, rng)
-    warp = _draw_pose(width, height, rng)
+    warp = _sample_pose(width, height, rng)
     fish = cv2.warpAffine(canvas, warp, (width, height), flags=cv2.INTER_LINEAR)
     share = fish[..., 3:] * rng.uniform(0.9, 1.0)
     shadow = cv2.GaussianBlur(np.roll(fish[..., 3], (height // 40, width // 60), (0, 1)), (0, 0), long_side / 60)
@@ -37,8 +37,8 @@ def _frame_size(long_side: int, rng: np.random.Generator) -> tuple[int, int]:
     return max(16, round(width)), max(16, round(height))
 
 
-def _draw_pose(width: int, height: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw the pose of the fish, an affine map from the canvas to the frame, float64 [2, 3]."""
+def _sample_pose(width: int, height: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Sample the pose of the fish, an affine map from the canvas to the frame, float64 [2, 3]."""
     angle = np.deg2rad(rng.normal(0, 12))
     scale = rng.uniform(0.8, 1.0) * min(width / (0.84 * WIDTH), height / (0.62 * HEIGHT))
     across, down = scale * rng.uniform(0.85, 1.0), scale

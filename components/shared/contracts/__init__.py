@@ -1,4 +1,4 @@
-"""Contracts between the packages: one frozen document with one reader and one writer for each artifact.
+"""Contracts between the packages: for each artifact a frozen document with its schema, reader and writer.
 
 Artifacts with more than a document have their own module: `components.shared.slices` for the data set of slices,
 `components.shared.reference_profile` for the reference profile.
@@ -25,7 +25,8 @@ DIGESTS_FILE = "digests.json"
 class Document(Frozen):
     """A versioned JSON document: the base class of every contract.
 
-    A subclass sets its `SCHEMA`, and functions that convert the fields of `OLDER_SCHEMAS`; readers reject any other.
+    A subclass sets its `SCHEMA`, and in `OLDER_SCHEMAS` a function for each older schema that converts its fields.
+    Readers reject any other schema.
     """
 
     SCHEMA: ClassVar[str]
@@ -39,7 +40,7 @@ class Document(Frozen):
         """Write the document atomically.
 
         Raises:
-            ContractError: If the document is larger than MAX_DOCUMENT_BYTES, which readers reject.
+            ContractError: The document is larger than MAX_DOCUMENT_BYTES, which readers reject.
         """
         content = self.to_json().encode()
         if len(content) > MAX_DOCUMENT_BYTES:
@@ -56,7 +57,7 @@ class Document(Frozen):
             source: Origin of the text, for messages.
 
         Raises:
-            ContractError: If the text is not JSON, has another schema version, or has invalid fields.
+            ContractError: The text is not JSON, has another schema version, or has invalid fields.
         """
         try:
             fields: Any = json.loads(text)
@@ -79,7 +80,7 @@ class Document(Frozen):
         """Read a document from a file.
 
         Raises:
-            ContractError: If the file is missing, larger than MAX_DOCUMENT_BYTES, or not such a document.
+            ContractError: The file is missing, larger than MAX_DOCUMENT_BYTES, or not such a document.
         """
         if not path.is_file():
             raise ContractError(f"{path} does not exist", f"a {cls.SCHEMA} document", "Check the path.")
@@ -89,7 +90,7 @@ class Document(Frozen):
 
 
 class Refusal(Frozen):
-    """A source file that was rejected, and the reason."""
+    """A source file that was rejected, and the reason for it."""
 
     path: str
     reason: str
@@ -189,7 +190,7 @@ class BackboneCard(Document):
 
 
 class GateVerdict(Frozen):
-    """The decision whether a model may be published, with its reasons in sentences."""
+    """Decision of the gate whether a model may be deployed, with its reasons as sentences."""
 
     passed: bool
     accuracy: float
@@ -198,7 +199,7 @@ class GateVerdict(Frozen):
 
 
 class Example(Frozen):
-    """A slice with a known answer: its file inside the version folder, and the scores of the evaluation.
+    """A test slice in the version folder with the scores of the evaluation, with which served scores are compared.
 
     Attributes:
         id: Id of the slice in the data set.
@@ -220,7 +221,7 @@ class Example(Frozen):
         """
         if len(scores) != len(self.scores):
             return math.inf
-        differences = [abs(score - answer) for score, answer in zip(scores, self.scores, strict=True)]
+        differences = [abs(served_score - score) for served_score, score in zip(scores, self.scores, strict=True)]
         return max(differences, default=0.0) if all(map(math.isfinite, differences)) else math.inf
 
 
@@ -232,7 +233,7 @@ class ModelCard(Document):
     """`model.json` of a served model, inside its version folder.
 
     Attributes:
-        name: Name of the model in the address of the endpoint.
+        name: Name of the model in the endpoint's URL.
         classes: Species in the order of `scores`.
         channels: 1 for grey, 3 for colour.
         segmented: Whether the model expects segmented slices, so that raw slices are segmented first.
@@ -248,7 +249,7 @@ class ModelCard(Document):
         reference: Path of the reference profile, relative to the version folder.
         signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
         versions: Versions of the libraries that produced the model.
-        examples: Test slices with known answers.
+        examples: Test slices with the scores of the evaluation.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
@@ -320,7 +321,7 @@ class DriftEvent(Document):
         return body + _crc_field(body.encode()).decode()
 
     @classmethod
-    def of_line(cls, line: bytes, source: str) -> Self:
+    def from_line(cls, line: bytes, source: str) -> Self:
         """Parse a line written by `to_line`.
 
         Args:
@@ -328,7 +329,7 @@ class DriftEvent(Document):
             source: Origin of the line, for messages.
 
         Raises:
-            ContractError: If a byte of the line has changed, or the line is not such an event.
+            ContractError: A byte of the line has changed, or the line is not such an event.
         """
         body, crc_field = line[:-CRC_FIELD_BYTES], line[-CRC_FIELD_BYTES:]
         if crc_field != _crc_field(body):

@@ -11,15 +11,15 @@ class SpeciesScore(Frozen):
     """Scores of a served model on the test slices of one species.
 
     Attributes:
-        precision: Share of the slices named as this species that belong to it, 0..1; 0 if no slice is named so.
-        recall: Share of the species' slices that are named as this species, 0..1; None without test slices.
+        precision: Share of the slices classified as this species that belong to it, 0..1; 0 if there are none.
+        recall: Share of the species' slices that are classified as this species, 0..1; None without test slices.
         f1: Harmonic mean of precision and recall, 0..1; None without test slices.
         slices: Number of test slices of the species.
         specimens: Number of test specimens of the species.
-        specimens_correct: Number of these specimens named correctly by the vote of their slices; None in cards of
+        specimens_correct: Number of these specimens classified correctly by the vote of their slices; None in cards of
             schema taxonflow.served-model/1.
-        confused_with: Species that most of its wrongly named slices are named as; empty if there is none.
-        confused_slices: Number of these slices.
+        confused_with: Most frequent wrong prediction for its slices; empty if there is none.
+        confused_slices: Number of its slices with this prediction.
     """
 
     precision: float | None
@@ -36,7 +36,7 @@ class BackboneScore(Frozen):
     """Scores of one backbone on the test slices.
 
     Attributes:
-        accuracy: Share of the slices named correctly, 0..1.
+        accuracy: Share of the slices classified correctly, 0..1.
         top3: Share of the slices whose species is among the three highest scores, 0..1.
         macro_f1: Unweighted mean of the F1 of the species, 0..1.
     """
@@ -61,9 +61,9 @@ class ModelScore(BackboneScore):
         ece: Expected calibration error over 15 bins of confidence, 0..1.
         brier: Brier score, 0..2.
         specimens: Number of test specimens.
-        specimen_accuracy: Share of the specimens named correctly by the vote of their slices.
+        specimen_accuracy: Share of the specimens classified correctly by the vote of their slices.
         specimen_accuracy_lower: One-sided exact 95 % lower bound of `specimen_accuracy`.
-        specimens_needed: Number of further specimens, all named correctly, with which this bound would reach the
+        specimens_needed: Number of further specimens, all classified correctly, with which this bound would reach the
             gate's threshold; None if it never would.
         species: Scores by species, in the order of the labels.
         unknown_auroc: Area under the ROC curve of known against unseen species; None without unseen species.

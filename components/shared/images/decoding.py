@@ -49,7 +49,7 @@ def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Imag
         max_side: Largest side in pixels.
 
     Raises:
-        BadImageError: If the image has another format or is too large, animated, or damaged; also inside the block.
+        BadImageError: The image has another format or is too large, animated, or damaged; also inside the block.
     """
     if not contents:
         raise BadImageError("an empty image", "a complete image file", "Copy or export it again.")
@@ -57,10 +57,10 @@ def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Imag
         image = Image.open(io.BytesIO(contents), formats=tuple(FORMATS))
         _check_header(image, max_pixels, max_side)
         yield image
-    except (BadImageError, MemoryError):  # lack of memory is no defect of the image
+    except (BadImageError, MemoryError):  # a lack of memory is not a defect of the image
         raise
     except Image.DecompressionBombError as error:
-        size = str(error).partition(" exceeds")[0]  # Pillow continues with a warning about an attack
+        size = str(error).partition(" exceeds")[0]  # the rest of Pillow's message warns of an attack
         raise BadImageError(f"an image that is too large ({size})", f"at most {max_pixels} pixels") from error
     except Exception as error:  # Pillow's decoders raise any exception on damaged files, IndexError for example
         formats = f"a complete {', '.join(FORMATS)} file"
@@ -107,7 +107,7 @@ def encode_png(image: Pixels) -> bytes:
     """Encode uint8 [H, W] or [H, W, 3] as PNG, compression level 1.
 
     Run-length encoding of row differences takes half of the time of OpenCV's defaults, at about the same size. Images
-    with few black pixels have few runs, and are encoded in another fifth less time with Huffman coding alone.
+    with few black pixels have few runs and are encoded in 20 % less time with Huffman coding alone.
     """
     mostly_black = 2 * np.count_nonzero(image) < image.size
     strategy = cv2.IMWRITE_PNG_STRATEGY_RLE if mostly_black else cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY

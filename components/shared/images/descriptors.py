@@ -1,6 +1,7 @@
-"""Descriptors of a slice: the numbers in which the monitor detects drift.
+"""Descriptors of a slice: the features in which the monitor detects drift.
 
-`segment` computes them for the data set and so for the reference profile, the transformer for each classified slice.
+The segment step computes them for the data set, from which the reference profile takes them; the transformer computes
+them for each classified slice.
 """
 
 import math
@@ -86,18 +87,18 @@ def _describe_grey(grey: Pixels) -> dict[str, float]:
     if not counts.any():
         return dict.fromkeys(DESCRIPTORS, 0.0)
     inside = cv2.erode(foreground, _NEIGHBOURS)
-    mean, contrast = _mean_and_deviation(counts)
+    mean, contrast = _histogram_mean_and_deviation(counts)
     values = (
         counts.sum() / grey.size,
         mean,
         contrast,
         _percentile(counts, 0.05),
         _percentile(counts, 0.95),
-        _laplacian_energy(grey, inside),
+        _laplacian_deviation(grey, inside),
         _noise_level(grey, inside),
         _entropy(counts),
         _box_aspect(foreground),
-        _gradient_energy(grey, inside),
+        _mean_gradient(grey, inside),
     )
     return {name: float(value) for name, value in zip(DESCRIPTORS, values, strict=True)}
 
@@ -108,21 +109,21 @@ def _describe_colour(image: Pixels) -> dict[str, float]:
     foreground = (planes[0] | planes[1] | planes[2] > 0).view(np.uint8)  # a tenth of the time of max(axis=2)
     if not foreground.any():
         return dict.fromkeys(COLOUR_DESCRIPTORS, 0.0)
-    saturation = _mean_and_spread(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1], foreground)
+    saturation = _masked_mean_and_deviation(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1], foreground)
     red, green, blue = (plane.astype(np.int16) for plane in planes)
-    red_green = _mean_and_spread(red - green, foreground)
-    yellow_blue = _mean_and_spread((red + green) // 2 - blue, foreground)
+    red_green = _masked_mean_and_deviation(red - green, foreground)
+    yellow_blue = _masked_mean_and_deviation((red + green) // 2 - blue, foreground)
     colourfulness = math.hypot(red_green[1], yellow_blue[1]) + 0.3 * math.hypot(red_green[0], yellow_blue[0])
     values = (*saturation, red_green[0], yellow_blue[0], colourfulness)
     return {name: float(value) for name, value in zip(COLOUR_DESCRIPTORS, values, strict=True)}
 
 
-def _mean_and_spread(values: NDArray[np.generic], mask: Bits) -> tuple[float, float]:
+def _masked_mean_and_deviation(values: NDArray[np.generic], mask: Bits) -> tuple[float, float]:
     mean, deviation = cv2.meanStdDev(values, mask=mask)
     return float(mean[0, 0]), float(deviation[0, 0])
 
 
-def _mean_and_deviation(counts: Counts) -> tuple[float, float]:
+def _histogram_mean_and_deviation(counts: Counts) -> tuple[float, float]:
     levels = np.arange(_LEVELS)
     mean = float(counts @ levels) / float(counts.sum())
     return mean, float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
@@ -142,7 +143,7 @@ def _entropy(counts: Counts) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def _laplacian_energy(grey: Pixels, inside: Bits) -> float:
+def _laplacian_deviation(grey: Pixels, inside: Bits) -> float:
     return float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S), mask=inside)[1][0, 0])
 
 
@@ -158,7 +159,7 @@ def _box_aspect(foreground: Bits) -> float:
     return min(height, width) / max(height, width)
 
 
-def _gradient_energy(grey: Pixels, inside: Bits) -> float:
+def _mean_gradient(grey: Pixels, inside: Bits) -> float:
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     # not cv2.magnitude, whose last digit depends on the memory address of the image; these squares are exact
     return float(cv2.mean(np.sqrt(across * across + down * down), mask=inside)[0])

@@ -17,7 +17,7 @@ MAX_FILE_BYTES = 128 * 2**20
 MAX_PIXELS = 64 * 2**20
 MAX_SIDE = 16384
 _OVERSAMPLING = 2
-"""A JPEG is decoded at a fraction of its size, at least this many times the frame; area averaging does the rest."""
+"""A JPEG is decoded at a fraction of its size, at least this many times the frame, then reduced by area averaging."""
 _ORIENTATION = 0x0112
 
 Transform = Callable[[Pixels], Pixels]
@@ -101,7 +101,7 @@ def _exif_transform(image: Image.Image) -> Transform:
     """Return the transform that makes a photograph upright; the identity if its EXIF is damaged."""
     try:
         return _TRANSFORMS.get(int(image.getexif().get(_ORIENTATION, 1)), _identity)
-    except Exception:  # EXIF is a TIFF file with its own kinds of damage
+    except Exception:  # Pillow raises exceptions of many classes on damaged EXIF
         return _identity
 
 

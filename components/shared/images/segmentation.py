@@ -152,7 +152,7 @@ class _Outlines:
     pixels: NDArray[np.float64]
 
     @classmethod
-    def of(cls, mask: Bits) -> Self:
+    def from_mask(cls, mask: Bits) -> Self:
         """Trace a mask and count pixels by Pick's theorem: interior = area - border / 2 + 1."""
         points, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         if tree is None:
@@ -174,14 +174,14 @@ class _Outlines:
         selection[indices] = True
         owner = self.tree[0, :, 3]
         selection |= (owner >= 0) & selection[owner]
-        # drawn together, borders are filled by the even-odd rule, which leaves holes and objects in holes unchanged
+        # in one call, borders are filled by the even-odd rule, which leaves holes and objects in holes unchanged
         borders = [self.points[int(index)] for index in np.flatnonzero(selection)]
         cv2.drawContours(mask, borders, -1, value, cv2.FILLED)
 
 
 def remove_small_objects(mask: Bits, smallest: int) -> Bits:
-    """Clear objects with fewer pixels, in place; pixels inside the holes of an object do not count."""
-    outlines = _Outlines.of(mask)
+    """Clear objects of fewer than `smallest` pixels, in place; pixels inside the holes of an object do not count."""
+    outlines = _Outlines.from_mask(mask)
     objects = outlines.objects()
     small = objects[outlines.pixels[objects] < smallest]
     if small.size:
@@ -190,7 +190,7 @@ def remove_small_objects(mask: Bits, smallest: int) -> Bits:
 
 
 def _fill_small_holes(mask: Bits, largest: int) -> Bits:
-    outlines = _Outlines.of(mask)
+    outlines = _Outlines.from_mask(mask)
     holes = np.flatnonzero((outlines.tree[0, :, 3] >= 0) & (outlines.pixels < largest))
     if holes.size:
         cv2.drawContours(mask, [outlines.points[int(index)] for index in holes], -1, 1, cv2.FILLED)
@@ -199,7 +199,7 @@ def _fill_small_holes(mask: Bits, largest: int) -> Bits:
 
 def largest_component(mask: Bits) -> Bits:
     """Return the object of a mask with the most pixels, without its holes."""
-    outlines = _Outlines.of(mask)
+    outlines = _Outlines.from_mask(mask)
     objects = outlines.objects()
     if len(objects) < 2:
         return mask

@@ -23,7 +23,7 @@ class GzipStream:
         """Return up to `size` bytes; fewer only at the end.
 
         Raises:
-            EOFError: If the file is truncated.
+            EOFError: The file is truncated.
             zlib.error: If the file is damaged.
         """
         pieces: list[bytes] = []
@@ -36,7 +36,7 @@ class GzipStream:
         """Read up to `size` more bytes of the current member; its checksum is compared at its end.
 
         Raises:
-            EOFError: If the file is truncated.
+            EOFError: The file is truncated.
             zlib.error: If the file is damaged.
         """
         while size > 0 and not self._member.eof:
@@ -55,7 +55,7 @@ class GzipStream:
         return piece
 
     def _next_member(self) -> bool:
-        """Continue with the next member of the file; False if there is none."""
+        """Open the next member of the file and return whether there is one."""
         self._input = self._member.unused_data
         if len(self._input) < len(GZIP_MAGIC):
             self._input += self._source.read(_CHUNK_BYTES)

@@ -1,4 +1,4 @@
-"""Compiled passes over the voxels of a volume, without temporary arrays."""
+"""Compiled grey value statistics and voxel-wise operations, without temporary arrays."""
 
 from typing import Any
 

@@ -86,7 +86,7 @@ def read_header(file: Path) -> VolumeHeader:
     """Read a NIfTI header and check it against the size of the file, without reading voxels.
 
     Raises:
-        BadSourceFileError: If the file is no NIfTI volume or not three-dimensional, or has invalid zooms or too many
+        BadSourceFileError: The file is no NIfTI volume or not three-dimensional, or has invalid zooms or too many
             voxels.
     """
     try:
@@ -112,13 +112,13 @@ def read_volume(file: Path) -> Volume:
     """
     header = read_header(file)
     try:
-        flat, digest = _decompress(file, header) if header.is_gzip else _map(file, header)
+        flat, digest = _decompress(file, header) if header.is_gzip else _memory_map(file, header)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
     except MemoryError as error:
         problem = f"its {header.nbytes} bytes do not fit into memory"
         raise BadSourceFileError(problem, remedy="Use a larger machine.") from error
-    grey = _in_native_order(flat, header).reshape(header.shape[::-1])
+    grey = _to_native_grey(flat, header).reshape(header.shape[::-1])
     darkest, brightest = _check_grey(grey)
     return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest)
 
@@ -137,7 +137,7 @@ def _parse_header(block: bytes, is_gzip: bool) -> VolumeHeader:
         raise BadSourceFileError("the file is empty", "a NIfTI volume", "Copy it again.")
     kind, order = _version_and_byte_order(block)
     header = kind(block[: kind.template_dtype.itemsize], endianness=order, check=False)
-    shape = _three_dimensions(header)
+    shape = _spatial_shape(header)
     return VolumeHeader(
         shape=shape,
         dtype=_grey_type(header),
@@ -160,23 +160,27 @@ def _version_and_byte_order(block: bytes) -> tuple[Any, str]:
     raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz volume", "Export the scan as NIfTI.")
 
 
-def _three_dimensions(header: Any) -> tuple[int, int, int]:
+def _spatial_shape(header: Any) -> tuple[int, int, int]:
     dim = [int(length) for length in header["dim"]]
     shape = dim[1 : dim[0] + 1] if 1 <= dim[0] <= 7 else []
     if not shape or min(shape) < 1:
         raise BadSourceFileError(f"dimensions {dim}", "three positive lengths", "Export the scan again.")
     if any(length > 1 for length in shape[3:]):
         raise BadSourceFileError(
-            f"several frames or components ({_times(shape)})", "a single frame", "Export a single volume."
+            f"several frames or components ({_format_shape(shape)})", "a single frame", "Export a single volume."
         )
     if len(shape) < 3 or min(shape[:3]) == 1:
-        raise BadSourceFileError(f"a flat image ({_times(shape)})", "three dimensions", "Export the whole volume.")
+        raise BadSourceFileError(
+            f"a flat image ({_format_shape(shape)})", "three dimensions", "Export the whole volume."
+        )
     if min(shape[:3]) < MIN_VOXELS_PER_AXIS:
-        raise BadSourceFileError(f"{_times(shape[:3])} voxels", f"at least {MIN_VOXELS_PER_AXIS} along each axis")
+        raise BadSourceFileError(
+            f"{_format_shape(shape[:3])} voxels", f"at least {MIN_VOXELS_PER_AXIS} along each axis"
+        )
     return shape[0], shape[1], shape[2]
 
 
-def _times(shape: list[int]) -> str:
+def _format_shape(shape: list[int]) -> str:
     return " x ".join(map(str, shape))
 
 
@@ -225,7 +229,7 @@ def _check_size(header: VolumeHeader, file_size: int) -> None:
         )
     if math.prod(header.shape) > MAX_VOXELS:
         raise BadSourceFileError(
-            f"{_times(list(header.shape))} voxels", f"at most {MAX_VOXELS}", "Crop or bin the volume."
+            f"{_format_shape(list(header.shape))} voxels", f"at most {MAX_VOXELS}", "Crop or bin the volume."
         )
 
 
@@ -249,18 +253,19 @@ def _fill(target: memoryview, source: GzipStream) -> None:
         position += len(piece)
 
 
-def _map(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
+def _memory_map(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
     with _HashedFile(file) as raw:
         digest = raw.digest()
     try:
         # copy-on-write: modified voxels are in memory only, and the file does not change
         voxels = np.memmap(file, header.dtype, "c", offset=header.offset, shape=(math.prod(header.shape),))
-    except ValueError as error:  # it was large enough when its header was read
+    except ValueError as error:  # the file was large enough when its header was read
         raise BadSourceFileError("the file shrank while it was read", remedy="Copy it again.") from error
     return np.asarray(voxels), digest
 
 
-def _in_native_order(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
+def _to_native_grey(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
+    """Convert voxels to native byte order, and invert them if the grey scaling has a negative slope."""
     native = header.dtype.newbyteorder("=")
     if header.dtype != native:
         flat = flat.byteswap(inplace=True).view(native)

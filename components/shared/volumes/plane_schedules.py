@@ -56,7 +56,7 @@ class Frame:
 
 
 def random_cuts(_specimen: Specimen, rng: np.random.Generator) -> Iterator[Cut]:
-    """Yield planes of uniformly random direction through the middle of the specimen, without end.
+    """Yield an endless sequence of planes of uniformly random direction through the middle of the specimen.
 
     The outermost fifth at either side is excluded: a section that grazes the wall shows too little anatomy.
     """
@@ -153,5 +153,5 @@ CUTS: dict[Schedule, Callable[[Specimen, np.random.Generator], Iterator[Cut]]] =
 
 
 def max_attempts(schedule: Schedule, quota: int) -> float:
-    """Return the number of planes to try for a quota; the published schedule is finite by itself."""
+    """Return the maximum number of planes to try for a quota; no limit for the published schedule, which is finite."""
     return math.inf if schedule == "published" else 64 + 8 * quota

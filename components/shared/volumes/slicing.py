@@ -15,7 +15,7 @@ SMALLEST_COVERAGE = 0.02
 
 
 def planes_rng(path: str, seed: int) -> np.random.Generator:
-    """Return the random generator of a volume's planes, seeded by its path so that other volumes have no influence."""
+    """Return the random generator of a volume's planes; seeded by its path, it does not depend on other volumes."""
     digest = hashlib.sha256(f"{seed}\0{path}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 

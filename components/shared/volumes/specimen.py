@@ -65,7 +65,7 @@ def find_specimen(volume: Volume) -> Specimen:
     The memory beside the volume is one byte per voxel for the mask, and another for the grey values of larger types.
 
     Raises:
-        BadSourceFileError: If the volume contains no specimen, or the specimen's grey values do not differ.
+        BadSourceFileError: The volume contains no specimen, or the specimen's grey values do not differ.
     """
     mask = np.empty(volume.grey.shape, np.bool_)
     mark_largest_object(volume, specimen_threshold(volume), mask)
@@ -131,7 +131,7 @@ def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_
     """Write the mask of the largest face-connected object brighter than a threshold to `mask`, bool [Z, Y, X].
 
     Raises:
-        BadSourceFileError: If the object has fewer than MIN_SPECIMEN_VOXELS voxels.
+        BadSourceFileError: The object has fewer than MIN_SPECIMEN_VOXELS voxels.
     """
     mark_brighter(volume.grey, threshold, mask)
     voxels = keep_largest_component(mask)
@@ -155,7 +155,7 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     """Return the grey values at the 1st and the 99th percentile inside the box.
 
     Raises:
-        BadSourceFileError: If they are equal.
+        BadSourceFileError: They are equal.
     """
     counts = histogram(volume.grey, box, volume.darkest, volume.brightest, BINS)
     voxels = int(np.prod(box[1] - box[0]))
@@ -175,7 +175,7 @@ def _apply_window(grey: NDArray[Any], window: tuple[float, float]) -> NDArray[np
 
 
 def _background_level(counts: NDArray[np.int64]) -> int:
-    """Return the median grey level outside the specimen, so that the end of the volume does not look like an edge.
+    """Return the median grey level outside the specimen, with which planes are filled outside the volume.
 
     Only the darker half of these levels is used: a specimen that fills its volume has no background, only gaps.
     """

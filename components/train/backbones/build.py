@@ -1,7 +1,7 @@
-"""Construction of the networks of the registry.
+"""Construction of the networks in the registry.
 
-Each network takes float32 [N, S, S, C] in 0..255 and normalizes it inside. It has a layer `features`, which holds all
-weights that can be pretrained, and a layer `embedding`, and returns logits [N, K].
+Each network takes float32 [N, S, S, C] in 0..255, normalizes it and returns logits [N, K]. Its layer `features`
+contains all weights that can be pretrained; it also has a layer `embedding`.
 """
 
 import keras

@@ -1,7 +1,7 @@
 """DINOv2 with registers (Oquab et al. 2023, Darcet et al. 2023) from keras-hub.
 
-Trained by self-supervision on LVD-142M: a linear probe on its frozen features rivals fine-tuning on small sets of
-fossils.
+It was trained by self-supervision on LVD-142M. On small sets of fossils, a linear probe on its frozen features is about
+as accurate as fine-tuning.
 """
 
 import keras
@@ -12,7 +12,7 @@ PATCH, REGISTERS = 14, 4
 
 
 class Dinov2Family(Family):
-    """The small network of DINOv2 with registers. keras-hub is imported only when it is built."""
+    """The small network of DINOv2 with registers; keras-hub is imported only when the network is built."""
 
     def features(self, network: str, image_size: int, channels: int) -> keras.Model:
         """Build the network with random weights: float32 [N, S, S, 3] to tokens [N, T, 384]."""

@@ -1,4 +1,4 @@
-"""The interface between the registry and the libraries that the networks come from."""
+"""The interface of a family of networks: Keras, keras-hub, and the networks of this repository."""
 
 from abc import ABC, abstractmethod
 
@@ -42,9 +42,9 @@ class Family(ABC):
     def finish_weights(self, features: keras.Model) -> None:
         """Set ImageNet's mean and variance in normalization layers that store them as weights, after loading.
 
-        EfficientNetB0's published file holds the deviation where the layer expects the variance. Keras corrects this
-        with an additional layer, but only in a network built with `imagenet`, so its weights do not fit one built
-        without.
+        EfficientNetB0's published file contains the deviation where the layer expects the variance. Keras corrects this
+        with an additional layer, but only in a network built with `weights="imagenet"`, so its weights do not fit a
+        network built without.
         """
         for layer in features.layers:
             if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:

@@ -1,6 +1,6 @@
 """The backbones and their requirements, as plain data without heavy imports.
 
-Depths, input sizes and heads are those of the two systems that Taxonflow replaces; the rest follows Keras.
+Unfrozen layers, input sizes and heads are those of the two systems that Taxonflow replaces; other values are Keras's.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class InputSpec:
 
 
 class Gpu(Frozen):
-    """Resources that a training of the backbone requests from the cluster.
+    """Resources that the training of a backbone requests from the cluster.
 
     Attributes:
         count: Number of GPUs.

@@ -78,7 +78,7 @@ def test_no_user_reaches_a_canary_that_fails_the_known_answers(
     served_artifact: Path, cluster: Any, deploy: Any
 ) -> None:
     cluster.wrong_answers.add(NEW)
-    with rollback_to(1, r"slice x/0 has scores 0\.8 off"):
+    with rollback_to(1, r"slice x/0 has scores that differ by up to 0\.8"):
         deploy(served_artifact, NEW)
     check_one_stable_revision(cluster, OLD)
     assert set(cluster.users) == {OLD}

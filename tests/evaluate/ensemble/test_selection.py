@@ -13,7 +13,7 @@ from components.evaluate.ensemble.selection import (
     compare_rules,
     fit_temperature,
 )
-from components.shared.metrics import accuracy, calibration_error
+from components.shared.metrics import accuracy, calibration_error, confusion
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -56,7 +56,7 @@ def test_two_good_members_vote_and_a_bad_one_is_left_out() -> None:
     candidate = selected_of(compare_rules(logits, labels, one_specimen_per_slice(labels)))
     assert set(candidate.rule.members) == {"good", "also_good"}
     assert candidate.rule.describe(CLASSES).startswith("mean of the best 2: ")
-    assert candidate.accuracy > max(accuracy(values, labels) for values in logits.values())
+    assert candidate.accuracy > max(accuracy(confusion(values, labels)) for values in logits.values())
 
 
 def test_one_member_alone_is_the_best_single() -> None:
@@ -85,7 +85,7 @@ def test_eleven_members_are_weighted_without_a_grid() -> None:
     labels = synthetic_logits(1, 0)[1]
     candidates = compare_rules(logits, labels, one_specimen_per_slice(labels))
     assert len([c for c in candidates if c.rule.describe(CLASSES).startswith("mean of the best")]) == 10
-    assert selected_of(candidates).accuracy >= max(accuracy(values, labels) for values in logits.values())
+    assert selected_of(candidates).accuracy >= max(accuracy(confusion(values, labels)) for values in logits.values())
 
 
 def test_the_switch_finds_the_weak_species_and_the_patch_network() -> None:

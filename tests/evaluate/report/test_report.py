@@ -163,7 +163,7 @@ def test_species_are_measured_by_slice_and_by_specimen(findings: Findings) -> No
 def test_the_vote_of_a_specimen_is_the_same_in_every_figure() -> None:
     scores = np.array([[1, 0], [0, 1], [0, 2e-8]], np.float32)
     slices = SplitSlices(np.array(["0", "1", "2"]), np.zeros(3, np.int64), np.array(["a"] * 3))
-    correct = metrics.right_specimens(scores, slices.labels, slices.specimens).sum()
+    correct = metrics.correct_specimens(scores, slices.labels, slices.specimens).sum()
     score = measure_synthetic(scores, slices).score
     assert score.species["Alveolina"].specimens_correct == score.specimen_accuracy == correct == 0
 

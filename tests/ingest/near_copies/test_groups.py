@@ -115,7 +115,7 @@ def test_a_rescan_under_another_species_is_reported_and_in_training(own_phantoms
     assert result.info.near_copies[0].species == ("Orbitoides", "Lockhartia")
     index = read_index(tmp_path / "slices").set_index("specimen")
     assert set(index.loc[["orbitoides-001", "Lockhartia-again"], "split"]) == {"train"}
-    assert "a label is wrong, or they are merely alike" in result.html
+    assert "a label is wrong, or the specimens only look alike" in result.html
 
 
 def test_a_later_run_with_the_saved_split_makes_the_same_slices(own_phantoms: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_near_copies_get_the_split_of_the_one_that_has_one() -> None:
 
 def test_too_few_individuals_are_refused_with_the_near_copies() -> None:
     few = [scan for scan in SCANS if scan.specimen != "a0"]
-    with pytest.raises(BadManifestError, match=r"'a' has 2, where near-copies count as one \(a1, a3"):
+    with pytest.raises(BadManifestError, match=r"'a' has 2, if near-copies count as one specimen \(a1, a3"):
         join_near_copies(few, [TWINS])
 
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 
 from components.ingest.sources import open_source
-from components.ingest.sources.manifest import read_manifest
+from components.ingest.sources.manifest import list_scans
 from components.shared.errors import BadManifestError, BadSourceFileError
 from tests.http_server import Request, Response, http_server
 
@@ -55,7 +55,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_manifest_is_read_and_its_volumes_are_downloaded(tmp_path: Path) -> None:
-    manifest = read_manifest("gs://lab/set")
+    manifest = list_scans(open_source("gs://lab/set"))
     (scan,) = manifest.scans
     assert (scan.path, scan.size, scan.version) == ("volumes/one.nii", 30_000, "17")
     assert [(refusal.path, refusal.reason) for refusal in manifest.refusals] == [
@@ -77,4 +77,4 @@ def test_a_folder_is_listed() -> None:
 
 def test_a_missing_bucket_is_reported_by_name() -> None:
     with pytest.raises(BadManifestError, match="a bucket 'nowhere'"):
-        read_manifest("gs://nowhere/set")
+        list_scans(open_source("gs://nowhere/set"))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.ingest.sources.manifest import read_manifest
+from components.ingest.sources import open_source
+from components.ingest.sources.manifest import list_scans
 from components.shared.errors import BadManifestError
 
 
@@ -22,18 +23,18 @@ def _manifest(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def test_a_folder_of_species_is_a_manifest(tmp_path: Path) -> None:
     _touch(tmp_path, "Alba/one.nii.gz", "Alba/two.nii", "Nigra/three.NII.GZ", "Nigra/notes.txt", "Nigra/.hidden.nii")
-    scans = read_manifest(tmp_path).scans
+    scans = list_scans(open_source(tmp_path)).scans
     assert [(scan.species, scan.specimen) for scan in scans] == [("Alba", "one"), ("Alba", "two"), ("Nigra", "three")]
 
 
 def test_scan_suffixes_are_repeated_scans_of_one_specimen(tmp_path: Path) -> None:
     _touch(tmp_path, "Alba/one_scan1.nii.gz", "Alba/one-scan2.nii.gz", "Alba/two_2.nii.gz", "Alba/scan3.nii")
-    assert {scan.specimen for scan in read_manifest(tmp_path).scans} == {"one", "two_2", "scan3"}
+    assert {scan.specimen for scan in list_scans(open_source(tmp_path)).scans} == {"one", "two_2", "scan3"}
 
 
 def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "loose.nii", "Alba/deep/er.nii", "Alba/one.nii")
-    manifest = read_manifest(tmp_path)
+    manifest = list_scans(open_source(tmp_path))
     assert [scan.path for scan in manifest.scans] == ["Alba/one.nii"]
     assert {refusal.path for refusal in manifest.refusals} == {"loose.nii", "Alba/deep/er.nii"}
 
@@ -50,14 +51,14 @@ def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
 )
 def test_tables_of_common_spreadsheet_programs_are_read(tmp_path: Path, text: str) -> None:
     _touch(tmp_path, "a.nii")
-    (scan,) = read_manifest(_manifest(tmp_path, text)).scans
+    (scan,) = list_scans(open_source(_manifest(tmp_path, text))).scans
     assert (scan.path, scan.species, scan.specimen, scan.split) == ("a.nii", "Alba", "1", "")
 
 
 def test_two_encodings_of_an_accent_are_one_species(tmp_path: Path) -> None:
     _touch(tmp_path, "a.nii", "b.nii")
     rows = "path,species,specimen\na.nii,Am\u00e9lie \u6709\u5b54\u866b,1\nb.nii,Ame\u0301lie \u6709\u5b54\u866b,2\n"
-    assert len({scan.species for scan in read_manifest(_manifest(tmp_path, rows)).scans}) == 1
+    assert len({scan.species for scan in list_scans(open_source(_manifest(tmp_path, rows))).scans}) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,9 +73,9 @@ def test_two_encodings_of_an_accent_are_one_species(tmp_path: Path) -> None:
         ("a.nii,Alba/Nigra,1", "slashes"),
         ("a.nii,Alba,", "specimen ''"),
         ("a.nii,Alba,1,tset", "split 'tset'"),
-        ("../outside.nii,Alba,1", "leads out"),
-        ("/etc/passwd,Alba,1", "leads out"),
-        ("link.nii,Alba,1", "leads out"),
+        ("../outside.nii,Alba,1", "outside"),
+        ("/etc/passwd,Alba,1", "outside"),
+        ("link.nii,Alba,1", "outside"),
         ("folder.nii,Alba,1", "not a regular file"),
         ("pipe.nii,Alba,1", "not a regular file"),
         ("loop.nii,Alba,1", "cannot be read (a link that leads to itself)"),
@@ -88,7 +89,7 @@ def test_a_bad_row_is_refused_and_the_others_are_used(tmp_path: Path, row: str, 
     os.mkfifo(folder / "pipe.nii")
     (folder / "link.nii").symlink_to(tmp_path / "outside.nii")
     (folder / "loop.nii").symlink_to("loop.nii")
-    manifest = read_manifest(_manifest(folder, f"path,species,specimen,split\n{row}\ngood.nii,Alba,2,val\n"))
+    manifest = list_scans(open_source(_manifest(folder, f"path,species,specimen,split\n{row}\ngood.nii,Alba,2,val\n")))
     assert [(scan.path, scan.split) for scan in manifest.scans] == [("good.nii", "validation")]
     assert len(manifest.refusals) == 1
     assert reason in manifest.refusals[0].reason
@@ -98,7 +99,7 @@ def test_a_bad_row_is_refused_and_the_others_are_used(tmp_path: Path, row: str, 
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
     _touch(tmp_path, "store/x1.nii")
     (tmp_path / "one.nii").symlink_to("store/x1.nii")
-    manifest = read_manifest(_manifest(tmp_path, "path,species,specimen\none.nii,Alba,1\n"))
+    manifest = list_scans(open_source(_manifest(tmp_path, "path,species,specimen\none.nii,Alba,1\n")))
     assert [scan.path for scan in manifest.scans] == ["one.nii"]
 
 
@@ -107,16 +108,16 @@ def test_volumes_of_a_linked_folder_elsewhere_are_refused_one_by_one(tmp_path: P
     (tmp_path / "set" / "Nigra").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "Again").symlink_to("Alba")
     (tmp_path / "set" / "Alba" / "up").symlink_to("..")
-    manifest = read_manifest(tmp_path / "set")
+    manifest = list_scans(open_source(tmp_path / "set"))
     assert [scan.path for scan in manifest.scans] == ["Alba/three.nii"]
     assert [refusal.path for refusal in manifest.refusals] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
-    assert all("leads out" in refusal.reason for refusal in manifest.refusals)
+    assert all("outside" in refusal.reason for refusal in manifest.refusals)
 
 
 @pytest.mark.parametrize(("name", "text"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
 def test_an_unprintable_file_name_is_refused_in_one_printable_line(tmp_path: Path, name: bytes, text: str) -> None:
     _touch(tmp_path, "Alba/one.nii", f"Alba/{os.fsdecode(name)}")
-    (refusal,) = read_manifest(tmp_path).refusals
+    (refusal,) = list_scans(open_source(tmp_path)).refusals
     assert refusal.path == f"Alba/{text}"
     assert (refusal.path + refusal.reason).isprintable()
 
@@ -124,14 +125,14 @@ def test_an_unprintable_file_name_is_refused_in_one_printable_line(tmp_path: Pat
 def test_a_duplicate_row_and_all_contradictory_rows_are_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "a.nii", "b.nii")
     text = "path,species,specimen\na.nii,Alba,1\n./a.nii,Alba,1\nb.nii,Alba,2\nb.nii,Nigra,2\n"
-    manifest = read_manifest(_manifest(tmp_path, text))
+    manifest = list_scans(open_source(_manifest(tmp_path, text)))
     assert [scan.path for scan in manifest.scans] == ["a.nii"]
     assert [refusal.path for refusal in manifest.refusals] == ["./a.nii", "b.nii", "b.nii"]
 
 
 def test_specimen_names_used_by_two_species_get_the_species_as_prefix(tmp_path: Path) -> None:
     _touch(tmp_path, "Alba/01.nii", "Nigra/01.nii", "Nigra/02.nii")
-    assert [scan.specimen for scan in read_manifest(tmp_path).scans] == ["Alba 01", "Nigra 01", "02"]
+    assert [scan.specimen for scan in list_scans(open_source(tmp_path)).scans] == ["Alba 01", "Nigra 01", "02"]
 
 
 @pytest.mark.parametrize(
@@ -150,14 +151,14 @@ def test_specimen_names_used_by_two_species_get_the_species_as_prefix(tmp_path: 
 def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "manifest.csv").write_bytes(content)
     with pytest.raises(BadManifestError, match=reason):
-        read_manifest(tmp_path)
+        list_scans(open_source(tmp_path))
 
 
 def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "manifest.csv").open("wb") as file:
         file.truncate(10**10)
     with pytest.raises(BadManifestError, match="at most"):
-        read_manifest(tmp_path)
+        list_scans(open_source(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -173,4 +174,4 @@ def test_a_source_without_volumes_is_refused(tmp_path: Path, name: str, reason: 
     (tmp_path / "empty").mkdir()
     _touch(tmp_path, "volume.nii.gz")
     with pytest.raises(BadManifestError, match=reason):
-        read_manifest(tmp_path / name)
+        list_scans(open_source(tmp_path / name))

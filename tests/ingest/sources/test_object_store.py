@@ -20,7 +20,7 @@ from components.ingest.downloads import ScratchFolder
 from components.ingest.plan import make_plan
 from components.ingest.shards import cut_shard, read_results
 from components.ingest.sources import object_store, open_source, retries
-from components.ingest.sources.manifest import read_manifest
+from components.ingest.sources.manifest import list_scans
 from components.ingest.sources.object_store import ObjectStoreSource, Store
 from components.shared.errors import BadManifestError, BadSourceFileError, TaxonflowError
 
@@ -59,11 +59,11 @@ def test_a_bucket_gives_the_same_bytes_as_the_folder(local: dict[str, bytes], tm
 
 
 def test_the_store_of_kubeflow_is_read_through_the_same_endpoint() -> None:
-    assert read_manifest("minio://lab/set/manifest.csv") == read_manifest("s3://lab/set")
+    assert list_scans(open_source("minio://lab/set/manifest.csv")) == list_scans(open_source("s3://lab/set"))
 
 
 def test_a_bucket_without_a_manifest_is_listed_as_a_folder_is(phantoms: Path) -> None:
-    here, there = read_manifest(phantoms / "volumes"), read_manifest("s3://lab/set/volumes/")
+    here, there = list_scans(open_source(phantoms / "volumes")), list_scans(open_source("s3://lab/set/volumes/"))
     assert [(s.path, s.species, s.specimen, s.size) for s in there.scans] == [
         (s.path, s.species, s.specimen, s.size) for s in here.scans
     ]
@@ -111,7 +111,7 @@ def test_an_unusable_source_is_reported_in_one_line_without_secrets(
     for name, value in variables.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(BadManifestError, match=text) as caught:
-        read_manifest(address)
+        list_scans(open_source(address))
     assert store.secret not in str(caught.value)
     assert "secret@" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -214,7 +214,7 @@ def test_an_incomplete_download_is_not_used_as_the_volume(
 ) -> None:
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
     monkeypatch.setitem(object_store.STORES, "s3", replace(object_store.STORES["s3"], attempts=2))
-    scan = read_manifest("s3://lab/set").scans[0]
+    scan = list_scans(open_source("s3://lab/set")).scans[0]
     proxy = BreakingProxy(store.endpoint, breaks=10**6, after=3000)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
     source = open_source("s3://lab/set")

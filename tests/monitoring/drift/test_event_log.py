@@ -25,7 +25,7 @@ def ids(log: EventLog) -> list[str]:
 
 
 def id_of(line: bytes) -> str:
-    return DriftEvent.of_line(line.rstrip(), "a test").id
+    return DriftEvent.from_line(line.rstrip(), "a test").id
 
 
 def with_checksum(line: bytes, pattern: bytes, replacement: bytes) -> bytes:

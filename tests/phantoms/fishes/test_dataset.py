@@ -32,7 +32,7 @@ def test_the_bytes_depend_only_on_the_settings(photos: Path, tmp_path: Path) -> 
 
 def test_only_an_older_set_is_replaced(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("my own")
-    with pytest.raises(BadConfigError, match="holds other files"):
+    with pytest.raises(BadConfigError, match="contains other files"):
         generate_photographs(tmp_path, SMALL, workers=1)
     assert (tmp_path / "manifest.csv").read_text() == "my own"
     (tmp_path / "photographs").mkdir()
