@@ -70,10 +70,10 @@ submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://
 test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)
 
-test-all: $(READY) ## run all tests, also the slow ones
+test-all: $(READY) ## run all tests, including the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster" $(PYTEST_OPTIONS)
 
-benchmark: $(READY) ## run benchmarks, each with its reference: [ONLY=prefix-of-a-name] [OUT=runs]
+benchmark: $(READY) ## run benchmarks and compare each with its reference: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
 
 figures: $(READY) ## run all benchmarks and generate tests/benchmarks/FIGURES.md: [OUT=runs]

@@ -118,15 +118,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _monitor_command(options: argparse.Namespace, services: Sequence[Service]) -> list[str]:
     folders = ["--events", str(options.events), "--repository", str(options.repository), "--out", str(options.out)]
-    links = [part for each in services for part in ("--link", f"{each.name}={each.url}")]
+    links = [argument for each in services for argument in ("--link", f"{each.name}={each.url}")]
     return [sys.executable, "-m", "monitoring", *folders, "--port", str(options.port), *links, *options.monitor_options]
 
 
 def _evidently(out: Path, port: int) -> Service:
     (out / WORKSPACE).mkdir(exist_ok=True)
-    serve = ("ui", "--workspace", str(out / WORKSPACE), "--host", HOST, "--port", str(port))
-    start = "import sys; from evidently.cli.main import app; sys.argv[0] = 'evidently'; app()"
-    return Service("Evidently", (sys.executable, "-c", start, *serve), f"http://{HOST}:{port}", out / "evidently.log")
+    arguments = ("ui", "--workspace", str(out / WORKSPACE), "--host", HOST, "--port", str(port))
+    launcher = "import sys; from evidently.cli.main import app; sys.argv[0] = 'evidently'; app()"
+    return Service(
+        "Evidently", (sys.executable, "-c", launcher, *arguments), f"http://{HOST}:{port}", out / "evidently.log"
+    )
 
 
 def _prometheus(program: str, options: argparse.Namespace, port: int) -> Service:

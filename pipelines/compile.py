@@ -68,7 +68,7 @@ def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
         Paths of the files for the UI.
 
     Raises:
-        ContractError: A pipeline is not fit to be uploaded; nothing is written for it.
+        ContractError: A pipeline fails a check of `compile_pipeline`; no file is written for it.
     """
     paths = []
     for pipeline in build_pipelines(resources).values():
@@ -81,7 +81,7 @@ def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
 
 
 def compile_pipeline(pipeline: BaseComponent) -> str:
-    """Compile a pipeline and check that it is fit to be uploaded.
+    """Compile a pipeline and check its descriptions, images and paths.
 
     Returns:
         The pipeline's intermediate representation as YAML. The same pipeline gives the same text.
@@ -149,10 +149,10 @@ def _sort_keys(default: re.Match[str]) -> str:
 def _check_parameters(specification: dict[str, Any]) -> None:
     name = specification["pipelineInfo"]["name"]
     parameters = specification["root"].get("inputDefinitions", {}).get("parameters", {})
-    bare_names = sorted(key for key, parameter in parameters.items() if not parameter.get("description"))
-    if bare_names:
+    undocumented_names = sorted(key for key, parameter in parameters.items() if not parameter.get("description"))
+    if undocumented_names:
         raise ContractError(
-            f"pipeline {name}: no description of {', '.join(bare_names)}",
+            f"pipeline {name}: no description of {', '.join(undocumented_names)}",
             "a description of every parameter",
             "Add a line to Args: of the pipeline's docstring.",
         )
@@ -160,10 +160,10 @@ def _check_parameters(specification: dict[str, Any]) -> None:
 
 def _check_images(specification: dict[str, Any]) -> None:
     executors = specification["deploymentSpec"]["executors"].values()
-    foreign = {executor["container"]["image"] for executor in executors if "container" in executor} - _IMAGES
-    if foreign:
+    unknown_images = {executor["container"]["image"] for executor in executors if "container" in executor} - _IMAGES
+    if unknown_images:
         raise ContractError(
-            f"pipeline {specification['pipelineInfo']['name']}: image {', '.join(sorted(foreign))}",
+            f"pipeline {specification['pipelineInfo']['name']}: image {', '.join(sorted(unknown_images))}",
             f"one of {', '.join(sorted(_IMAGES))}",
             "Add the image to components/shared/container_images.py.",
         )

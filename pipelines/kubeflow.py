@@ -63,7 +63,7 @@ class RunRequest:
 
 
 class Kubeflow:
-    """Client of one server. The constructor checks that the server answers, before anything is sent.
+    """Client of one server. The constructor requests the server's health before anything is uploaded.
 
     Args:
         host: URL of the server, such as `https://kubeflow.example.org/pipeline`.
@@ -171,11 +171,11 @@ class Kubeflow:
                 f"{self.host}/apis/v2beta1/healthz", headers=headers, timeout=_TIMEOUT_S, trust_env=False
             )
         except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise self._connection_error(error) from error
         if response.is_redirect:
             raise TaxonflowError(f"{self.host} redirects to a login page", "a valid token", _REMEDIES[401])
         if response.status_code != httpx.codes.OK:
-            raise self._rejected(response.status_code, response.reason_phrase, response.text)
+            raise self._rejection_error(response.status_code, response.reason_phrase, response.text)
         if "json" not in response.headers.get("content-type", ""):
             raise TaxonflowError(
                 f"{self.host} does not answer like Kubeflow Pipelines",
@@ -190,18 +190,18 @@ class Kubeflow:
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
         except ApiException as error:
-            raise self._rejected(error.status, error.reason, str(error.body or "")) from error
+            raise self._rejection_error(error.status, error.reason, str(error.body or "")) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unreachable(error) from error
+            raise self._connection_error(error) from error
         except ValueError as error:  # the client's own checks, for example of two pipelines of one name
             raise TaxonflowError(f"{self.host}: {error}", remedy="Remove the conflict in the Kubeflow UI.") from error
 
-    def _rejected(self, status: int, reason: str, body: str) -> TaxonflowError:
+    def _rejection_error(self, status: int, reason: str, body: str) -> TaxonflowError:
         message = " ".join(body.split())[:300] or "no message"
         remedy = _REMEDIES.get(status, "See the log of the ml-pipeline service.")
         return TaxonflowError(f"{self.host} responded {status} {reason}: {message}", remedy=remedy)
 
-    def _unreachable(self, error: Exception) -> TaxonflowError:
+    def _connection_error(self, error: Exception) -> TaxonflowError:
         return TaxonflowError(f"{self.host} cannot be reached ({error})", remedy="Check HOST and the network.")
 
 

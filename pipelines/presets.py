@@ -23,7 +23,7 @@ class PhantomParameters(Frozen):
     """Parameters of the synthetic specimens of a run without volumes or photographs.
 
     Attributes:
-        specimens_per_species: Specimens of each form, of the most frequent one if imbalanced.
+        specimens_per_species: Number of specimens of each form, or of the most frequent form if imbalanced.
         phantom_size: Edge of a volume in voxels, or long side of the larger photographs in pixels.
         phantom_kind: Kind of the specimens, volumes or photographs.
         phantom_imbalance: Ratio of the specimens of the most frequent form to those of the rarest.
@@ -70,7 +70,7 @@ def load_preset(name: str) -> Preset:
 
 
 def check_training(parameters: Mapping[str, Any]) -> None:
-    """Check the parameters of training and deployment before the steps in front of them take hours.
+    """Check the parameters of training and deployment at the start, before the ingest takes hours.
 
     Args:
         parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults.

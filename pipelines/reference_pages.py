@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def pages() -> dict[str, str]:
     """Return the text of every page by its file name."""
-    return {"presets.md": _join(_preset_page()), "recipe.md": _join(_key_page())}
+    return {"presets.md": _join(_presets_page()), "recipe.md": _join(_keys_page())}
 
 
-def _key_page() -> Iterator[str]:
+def _keys_page() -> Iterator[str]:
     yield "# Recipe, gate and canary keys"
     yield _HEADER
     yield _paragraph(
@@ -68,7 +68,7 @@ def _key_page() -> Iterator[str]:
     yield _field_table(CanarySettings)
 
 
-def _preset_page() -> Iterator[str]:
+def _presets_page() -> Iterator[str]:
     yield "# Presets"
     yield _HEADER
     yield _paragraph(

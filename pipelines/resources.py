@@ -1,7 +1,7 @@
 """Cluster resources of training tasks: accelerators, CPU, memory, nodes, retries and time-outs.
 
-They are constants of a compiled pipeline, because Kubeflow cannot resolve node selectors and accelerator types from a
-loop's item. Backbones are therefore of two sizes, standard and large, each with a loop of its own, and a preset may set
+They are constants of a compiled pipeline, because Kubeflow cannot read node selectors and accelerator types from the
+item of a loop. Backbones are therefore of two sizes, standard and large, each with its own loop, and a preset may set
 the resources of each size.
 """
 
@@ -33,14 +33,14 @@ class TaskResources(Frozen):
 
     Attributes:
         accelerator: Name of the accelerator's resource, such as nvidia.com/gpu, nvidia.com/mig-3g.40gb or amd.com/gpu.
-        count: Accelerators of the pod. With several, each batch is divided among them; 0 trains on CPUs.
+        count: Number of accelerators of the pod. With several, each batch is divided among them; 0 trains on CPUs.
         gpu_memory_gb: Memory of one accelerator in GB. A backbone whose registry entry needs more is of the large size.
         cpu: CPU request and limit of the pod, as a Kubernetes quantity.
         memory: Memory request and limit of the pod, as a Kubernetes quantity.
         node_selector: Labels that the node must have.
         tolerations: Taints of GPU nodes that the pod tolerates.
-        hours: Hours after which the pod is stopped.
-        retries: Retries after a failure or a preemption. With checkpoints, training resumes after its last epoch.
+        hours: Number of hours after which the pod is stopped.
+        retries: Number of retries after a failure or preemption. With checkpoints, it resumes after the last epoch.
         checkpoint_claim: PersistentVolumeClaim for the state of unfinished trainings; empty for none.
     """
 
@@ -92,7 +92,7 @@ def request_resources(task: PipelineTask, resources: TaskResources | None) -> No
 
 
 def checkpoint_folder(resources: TaskResources | None) -> str:
-    """Return the folder that outlives the task's pod, or an empty string."""
+    """Return the folder for checkpoints, which outlive the task's pod; empty without a claim for it."""
     return CHECKPOINTS if resources and resources.checkpoint_claim else ""
 
 

@@ -178,7 +178,7 @@ def check_parameters(parameters: Mapping[str, Any], definitions: Mapping[str, Ma
         kind = definition["parameterType"]
         if name in parameters and not _has_type(parameters[name], kind):
             text = f"parameter {name}={parameters[name]!r}"
-            raise BadConfigError(text, f"a value of type {kind.lower()}", f"Set --set {name}=<{kind.lower()}>.")
+            raise BadConfigError(text, f"a value of type {kind.lower()}", f"Use --set {name}=<{kind.lower()}>.")
 
 
 def _has_type(value: Any, kind: str) -> bool:

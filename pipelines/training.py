@@ -99,7 +99,7 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
 
 
 def build_phantom_training(training: BaseComponent) -> BaseComponent:
-    """Build the pipeline that makes synthetic specimens and nests the training pipeline."""
+    """Build the pipeline that generates synthetic specimens and nests the training pipeline."""
 
     @dsl.pipeline(name="taxonflow-phantom-training", description="The training pipeline on synthetic specimens.")
     def phantom_training(

@@ -16,7 +16,7 @@ from serving.limits import Limits
 
 POLL_S = 1.0
 WORKERS_PER_CORE = 2
-"""One waits for its graph, which runs on TensorFlow's threads, while the other prepares: 7 % more answers a second."""
+"""One worker prepares slices while the other waits for TensorFlow's threads: 7 % more answers per second than one."""
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -37,7 +37,7 @@ def announce(options: argparse.Namespace, host: str, port: int) -> None:
     """Print the server's address and the next commands."""
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     report(f"listening on {url}; {url}/readyz reports when it is ready")
-    report(f"ask it: python -m serving.client SLICE.png --url {url}")
+    report(f"classify a slice: python -m serving.client SLICE.png --url {url}")
     if not Repository(options.repository).models():
         report(f"{options.repository} holds no model yet: waiting for one. `make run` publishes one.")
 
@@ -60,12 +60,12 @@ def serve(options: argparse.Namespace) -> None:
     with ThreadPoolExecutor(WORKERS_PER_CORE * cores(), "worker") as workers:
         report(f"loading TensorFlow and the models of {options.repository}")
         with suppressed_stderr():  # TensorFlow and kserve take seconds to import: bind the address first
-            from serving.http.server import LocalServer, TransformerRegistry
+            from serving.http.server import HttpServer, TransformerRegistry
             from serving.predictors.local import LocalPredictor, RepositoryWatcher
 
         predictor = LocalPredictor(Repository(options.repository), workers, report, public_key)
         watcher = RepositoryWatcher(predictor.refresh, report, options.poll)
-        server = LocalServer(listener, TransformerRegistry(predictor, workers, Limits(), recorder))
+        server = HttpServer(listener, TransformerRegistry(predictor, workers, Limits(), recorder))
         announce(options, *listener.getsockname()[:2])
         watcher.start()
         try:

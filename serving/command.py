@@ -1,4 +1,4 @@
-"""Process functions that the serving commands share: options, messages, sockets, signals and exit codes.
+"""Functions of both server commands: options, messages, sockets, signals and exit codes.
 
 No slow module is imported here, so that signals and occupied ports are handled before TensorFlow is loaded.
 """
@@ -25,7 +25,7 @@ report = partial(log, "serve")
 
 
 def bounded_number(text: str, kind: type[int] | type[float], least: float, most: float) -> float:
-    """Parse a number of the command line; raises ArgumentTypeError for an invalid or too small or large number."""
+    """Parse a number of the command line; raises ArgumentTypeError if it is invalid or out of range."""
     try:
         value = kind(text)
     except ValueError:
@@ -81,9 +81,9 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         number = getattr(error, "errno", None) or 0
         raise BadConfigError(
-            f"{host}:{port} cannot be listened to ({os.strerror(number) if number > 0 else error})",
+            f"cannot listen on {host}:{port} ({os.strerror(number) if number > 0 else error})",
             "a free port",
-            "Stop the program that uses it, or set --port to another one.",
+            "Stop the program that uses the port, or set --port to another one.",
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""The recorder of drift events: one JSON line per answered slice, written by a thread that no answer waits for.
+"""The recorder of drift events: one JSON line per answered slice, written by a background thread.
 
 The queue is bounded in events and in bytes; events that do not fit are dropped and counted. Pixels stay in memory until
-their descriptors are computed, and are written only to `serving.slice_archive`. A file ends at MAX_FILE_BYTES. Each new
-file removes the oldest ones, so that the folder holds at most MAX_FOLDER_BYTES plus one file.
+their descriptors are computed; only `serving.slice_archive` writes them to disk. A file ends at MAX_FILE_BYTES. Each
+new file removes the oldest ones, so that the folder holds at most MAX_FOLDER_BYTES plus one file.
 """
 
 import argparse
@@ -27,8 +27,8 @@ MAX_QUEUED_EVENTS = 4096
 MAX_QUEUED_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 64 * 2**20
 MAX_FOLDER_BYTES = 2 * 2**30
-_BATCH = 64
-_LONGEST_PAUSE_S = 0.2
+_MAX_BATCH_EVENTS = 64
+_MAX_BATCH_DELAY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class EventRecorder:
 
     def _next_batch(self) -> list[PendingEvent | None]:
         batch = [self._queue.get()]
-        deadline = time.monotonic() + _LONGEST_PAUSE_S
-        while batch[-1] is not None and len(batch) < _BATCH:
+        deadline = time.monotonic() + _MAX_BATCH_DELAY_S
+        while batch[-1] is not None and len(batch) < _MAX_BATCH_EVENTS:
             try:
                 batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
             except queue.Empty:
@@ -237,11 +237,11 @@ def start_recorder(options: argparse.Namespace, report: Callable[[str], None]) -
     """Start the recorder of drift events; return None without the option `--events`.
 
     Raises:
-        BadConfigError: A folder cannot be created, or an option of the archive is invalid or lacks `--events`.
+        BadConfigError: A folder cannot be created, or an option of the archive is invalid or set without `--events`.
     """
     if options.events is None:
         if options.keep_slices:
-            raise BadConfigError("--keep_slices without --events", "both", "Add --events DIR, which labels the slices.")
+            raise BadConfigError("--keep_slices without --events", "both options", "Add --events DIR.")
         return None
     if options.keep_slices_mb < 1:
         raise BadConfigError(f"--keep_slices_mb {options.keep_slices_mb}", "1 or more")

@@ -1,4 +1,4 @@
-"""Limits of a request: sizes, counts and times, of the whole server."""
+"""The server's limits for requests: sizes, counts and timeouts."""
 
 from components.shared.config import Frozen
 

@@ -10,8 +10,8 @@ from components.shared.images.segmentation import segment_slice
 from serving.predictors.base import Expectation
 from serving.protocol import Instance, RequestError
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_BIT_DEPTH, _COLOUR_TYPE = 24, 25
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BIT_DEPTH_OFFSET, _COLOUR_TYPE_OFFSET = 24, 25
 _COLOUR_TYPE_OF_CHANNELS = {1: 0, 3: 2}
 
 
@@ -77,10 +77,10 @@ def _area(pixels: Pixels) -> int:
 
 
 def _is_plain_png(content: bytes, channels: int) -> bool:
-    """Return whether all decoders agree on its 8-bit pixels: no palette, transparency or colour conversion."""
+    """Return whether every decoder reads the same pixels: an 8-bit PNG without palette, transparency or conversion."""
     return (
-        content.startswith(_PNG_MAGIC)
-        and content[_BIT_DEPTH] == 8
-        and content[_COLOUR_TYPE] == _COLOUR_TYPE_OF_CHANNELS[channels]
+        content.startswith(_PNG_SIGNATURE)
+        and content[_BIT_DEPTH_OFFSET] == 8
+        and content[_COLOUR_TYPE_OFFSET] == _COLOUR_TYPE_OF_CHANNELS[channels]
         and b"tRNS" not in content
     )

@@ -24,10 +24,10 @@ CROPS = "crops"
 SignatureInput = list[bytes] | NDArray[np.uint8]
 """Input of a signature: N encoded images, or N crops."""
 MAX_SPECIMEN_CHARACTERS = 256
-_BRACKETS_OF_AN_INSTANCE = 4
+_BRACKETS_PER_INSTANCE = 4
 _REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
 _INSTANCE_KEYS = frozenset({INPUT, "specimen"})
-_B64_FORM = f'{{"{INPUT}": {{"b64": "..."}}}}'
+_INSTANCE_EXAMPLE = f'{{"{INPUT}": {{"b64": "..."}}}}'
 
 
 class RequestError(TaxonflowError):
@@ -136,60 +136,60 @@ def parse_predict(body: bytes | bytearray, limits: Limits, version: int | None =
     Raises:
         RequestError: 400 for an invalid request.
     """
-    fields = _parse_object(body, limits)
-    if ("instances" in fields) == ("inputs" in fields):
-        raise _bad("a request with both or neither of instances and inputs", "one of them")
-    unknown = sorted(set(fields) - _REQUEST_KEYS)
+    document = _parse_object(body, limits)
+    if ("instances" in document) == ("inputs" in document):
+        raise _bad_request("a request with both or neither of instances and inputs", "one of them")
+    unknown = sorted(set(document) - _REQUEST_KEYS)
     if unknown:
-        raise _bad(f"the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_REQUEST_KEYS))}")
-    signature = fields.get("signature_name", SIGNATURE)
+        raise _bad_request(f"the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_REQUEST_KEYS))}")
+    signature = document.get("signature_name", SIGNATURE)
     if not isinstance(signature, str):
-        raise _bad(f"a signature_name that is a JSON {_kind(signature)}", repr(SIGNATURE))
-    columns = "inputs" in fields
+        raise _bad_request(f"a signature_name that is a JSON {_json_type(signature)}", repr(SIGNATURE))
+    columns = "inputs" in document
     if signature == CROPS:
-        crops = _parse_crops(fields["inputs"] if columns else fields["instances"])
+        crops = _parse_crops(document["inputs"] if columns else document["instances"])
         _check_count(len(crops), limits)
         return PredictRequest((), signature, columns, version, crops)
-    instances = _from_columns(fields["inputs"]) if columns else _from_rows(fields["instances"])
+    instances = _from_columns(document["inputs"]) if columns else _from_rows(document["instances"])
     _check_count(len(instances), limits)
     return PredictRequest(instances, signature or SIGNATURE, columns, version)
 
 
-def _bad(problem: str, expectation: str = "", remedy: str = "") -> RequestError:
+def _bad_request(problem: str, expectation: str = "", remedy: str = "") -> RequestError:
     return RequestError(400, problem, expectation, remedy)
 
 
 def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
     if not body or body.isspace():
-        raise _bad("an empty body", f'{{"instances": [{_B64_FORM}]}}')
+        raise _bad_request("an empty body", f'{{"instances": [{_INSTANCE_EXAMPLE}]}}')
     # Base64 has no brackets: their count bounds the memory and the depth of the document before it is parsed.
     brackets = body.count(b"[") + body.count(b"{")
     requests_crops = b'"' + CROPS.encode() + b'"' in body
-    if brackets > (limits.max_pixel_lists if requests_crops else _BRACKETS_OF_AN_INSTANCE * limits.max_instances):
-        raise _bad(
+    if brackets > (limits.max_pixel_lists if requests_crops else _BRACKETS_PER_INSTANCE * limits.max_instances):
+        raise _bad_request(
             f"a body with {brackets} lists and objects",
             f"at most {limits.max_instances} instances",
             "Send fewer encoded images per request.",
         )
     try:
-        fields = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _bad(f"a body that is not JSON ({error})", f'{{"instances": [{_B64_FORM}]}}') from error
-    if not isinstance(fields, dict):
-        raise _bad(f"a body that is a JSON {_kind(fields)}", "an object with instances or inputs")
-    return fields
+        raise _bad_request(f"a body that is not JSON ({error})", f'{{"instances": [{_INSTANCE_EXAMPLE}]}}') from error
+    if not isinstance(document, dict):
+        raise _bad_request(f"a body that is a JSON {_json_type(document)}", "an object with instances or inputs")
+    return document
 
 
 def _check_count(count: int, limits: Limits) -> None:
     if not count:
-        raise _bad("no instance", "at least one", f"Send {_B64_FORM} per slice.")
+        raise _bad_request("no instance", "at least one", f"Send {_INSTANCE_EXAMPLE} per slice.")
     if count > limits.max_instances:
-        raise _bad(f"{count} instances", f"at most {limits.max_instances}", "Send fewer per request.")
+        raise _bad_request(f"{count} instances", f"at most {limits.max_instances}", "Send fewer per request.")
 
 
 def _from_rows(rows: Any) -> tuple[Instance, ...]:
     if not isinstance(rows, list):
-        raise _bad(f"instances that are a JSON {_kind(rows)}", "a list", f"Send [{_B64_FORM}].")
+        raise _bad_request(f"instances that are a JSON {_json_type(rows)}", "a list", f"Send [{_INSTANCE_EXAMPLE}].")
     return tuple(_parse_row(row, f"instance {number}") for number, row in enumerate(rows))
 
 
@@ -197,10 +197,10 @@ def _parse_row(row: Any, name: str) -> Instance:
     if isinstance(row, dict) and "b64" in row:
         return Instance(_parse_image(row, name))
     if not isinstance(row, dict) or INPUT not in row:
-        raise _bad(f"{name} without {INPUT}", _B64_FORM)
+        raise _bad_request(f"{name} without {INPUT}", _INSTANCE_EXAMPLE)
     unknown = sorted(set(row) - _INSTANCE_KEYS)
     if unknown:
-        raise _bad(f"{name} with the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_INSTANCE_KEYS))}")
+        raise _bad_request(f"{name} with the key {unknown[0][:64]!r}", f"only {', '.join(sorted(_INSTANCE_KEYS))}")
     return Instance(_parse_image(row[INPUT], name), _parse_specimen(row.get("specimen"), name))
 
 
@@ -209,13 +209,13 @@ def _from_columns(columns: Any) -> tuple[Instance, ...]:
         columns = {INPUT: columns}
     unknown = sorted(set(columns) - _INSTANCE_KEYS)
     if unknown or INPUT not in columns:
-        raise _bad(f"inputs with the keys {sorted(columns)[:4]!r:.128}", f"{INPUT}, optionally with specimen")
+        raise _bad_request(f"inputs with the keys {sorted(columns)[:4]!r:.128}", f"{INPUT}, optionally with specimen")
     images = columns[INPUT] if isinstance(columns[INPUT], list) else [columns[INPUT]]
     specimens = columns.get("specimen")
     if not isinstance(specimens, list):
         specimens = [specimens] * len(images)
     if len(specimens) != len(images):
-        raise _bad(f"{len(specimens)} specimens for {len(images)} images", f"{len(images)}")
+        raise _bad_request(f"{len(specimens)} specimens for {len(images)} images", f"{len(images)}")
     return tuple(
         Instance(_parse_image(image, f"instance {number}"), _parse_specimen(specimen, f"instance {number}"))
         for number, (image, specimen) in enumerate(zip(images, specimens, strict=True))
@@ -227,37 +227,42 @@ def _parse_crops(value: Any) -> NDArray[np.uint8]:
     rows = value.get(CROPS) if isinstance(value, dict) else value
     if isinstance(rows, list):
         rows = [row.get(CROPS) if isinstance(row, dict) else row for row in rows]
-    form = "whole numbers from 0 to 255 in the shape that the model's metadata state"
-    objects = np.array(rows, object)  # in an array of texts each one would take the memory of the longest
+    values = "whole numbers from 0 to 255 in the shape that the model's metadata state"
+    objects = np.array(rows, object)  # a text array would allocate the longest text for every item
     if str in set(map(type, objects.flat)):
-        raise _bad(f"crops of {objects.ndim} dimensions and text values", f"{CROPS} [N, S, S, C], {form}")
+        raise _bad_request(f"crops of {objects.ndim} dimensions and text values", f"{CROPS} [N, S, S, C], {values}")
     try:
         crops = np.array(rows)
     except ValueError as error:
-        raise _bad("crops with lists of different lengths", form) from error
+        raise _bad_request("crops with lists of different lengths", values) from error
     if crops.ndim != 4 or crops.dtype.kind not in "iu" or not crops.size or crops.min() < 0 or crops.max() > 255:
-        raise _bad(f"crops of {crops.ndim} dimensions and {crops.dtype} values", f"{CROPS} [N, S, S, C], {form}")
+        raise _bad_request(
+            f"crops of {crops.ndim} dimensions and {crops.dtype} values", f"{CROPS} [N, S, S, C], {values}"
+        )
     return crops.astype(np.uint8)
 
 
 def _parse_image(value: Any, name: str) -> bytes:
     if not isinstance(value, dict) or set(value) != {"b64"} or not isinstance(value["b64"], str):
-        raise _bad(f"{name} with an image that is a JSON {_kind(value)}", '{"b64": "<the image file in base64>"}')
+        raise _bad_request(
+            f"{name} with an image that is a JSON {_json_type(value)}", '{"b64": "<the image file in base64>"}'
+        )
     try:
         return base64.b64decode(value["b64"], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _bad(f"{name} with a string that is not base64 ({error})", "the image file in base64") from error
+        raise _bad_request(f"{name} with a string that is not base64 ({error})", "the image file in base64") from error
 
 
 def _parse_specimen(value: Any, name: str) -> str:
     if value is None or (isinstance(value, str) and len(value) <= MAX_SPECIMEN_CHARACTERS):
         return value or ""
-    raise _bad(
-        f"{name} with a specimen that is a JSON {_kind(value)}", f"a string of 1..{MAX_SPECIMEN_CHARACTERS} characters"
+    raise _bad_request(
+        f"{name} with a specimen that is a JSON {_json_type(value)}",
+        f"a string of 1..{MAX_SPECIMEN_CHARACTERS} characters",
     )
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     names = {dict: "object", list: "list", str: "string", bool: "boolean", type(None): "null"}
     return names.get(type(value), "number")
 

@@ -17,7 +17,7 @@ from components.shared.errors import BadConfigError
 from components.shared.workers import cores
 from serving.command import listen, report, run_command
 from serving.drift_events import add_event_options, start_recorder
-from serving.http.server import LocalServer, TransformerRegistry
+from serving.http.server import HttpServer, TransformerRegistry
 from serving.limits import Limits
 from serving.predictors.base import Expectation
 from serving.predictors.tensorflow_serving import CanaryPredictor, RemotePredictor
@@ -106,7 +106,7 @@ def transform(options: argparse.Namespace) -> None:
     listener = listen(options.host, options.http_port)
     recorder = start_recorder(options, report)
     with ThreadPoolExecutor(cores(), "worker") as workers:
-        server = LocalServer(listener, TransformerRegistry(predictor, workers, limits, recorder))
+        server = HttpServer(listener, TransformerRegistry(predictor, workers, limits, recorder))
         host, port = listener.getsockname()[:2]
         report(f"listening on http://{host}:{port}; requests for {options.model_name} go to {predictor.url}")
         try:

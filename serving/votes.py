@@ -1,4 +1,4 @@
-"""Votes on specimens: the answer for all slices of a specimen together.
+"""Votes for specimens: one prediction from all slices of a specimen.
 
 The server votes within a request; the client votes over more slices than one request holds.
 """
@@ -13,12 +13,12 @@ from serving.protocol import SIGNATURE, Outputs
 
 @dataclass(frozen=True)
 class SpecimenVote:
-    """The answer for a specimen.
+    """The prediction for a specimen.
 
     Attributes:
         species: Species with the highest mean score.
         confidence: That mean score, 0..1.
-        agreement: Fraction of the slices whose own answer is that species.
+        agreement: Fraction of the slices that are predicted as that species.
         slices: Number of slices.
         unknown: Whether more than half of the slices are of an unknown species.
     """
@@ -34,7 +34,7 @@ def specimen_votes(specimens: Sequence[str], outputs: Outputs, classes: Sequence
     """Return the vote for each named specimen by the mean of its slices' scores, as in the evaluation.
 
     Args:
-        specimens: Names of the N slices' specimens; slices with an empty name are left out.
+        specimens: Names of the N slices' specimens; slices with an empty name are skipped.
         outputs: Outputs of the N slices.
         classes: Species in the order of the scores. If they are unknown, or belong to a model that has just been
             replaced, only the predicted species of the slices can win.
@@ -44,10 +44,10 @@ def specimen_votes(specimens: Sequence[str], outputs: Outputs, classes: Sequence
         if specimen:
             rows_of.setdefault(specimen, []).append(row)
     predicted_names = dict(zip(outputs.scores.argmax(axis=1).tolist(), outputs.species, strict=True))
-    fits = len(classes) == outputs.scores.shape[1] and all(
+    classes_match = len(classes) == outputs.scores.shape[1] and all(
         classes[index] == name for index, name in predicted_names.items()
     )
-    names = dict(enumerate(classes)) if fits else predicted_names
+    names = dict(enumerate(classes)) if classes_match else predicted_names
     return {specimen: _vote(outputs, rows, names) for specimen, rows in rows_of.items()}
 
 

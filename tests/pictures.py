@@ -22,6 +22,7 @@ from rich.console import Console
 
 from components.shared.contracts import ModelCard
 from components.shared.progress import log
+from monitoring.drift.windows import Stream
 from pipelines.local.demo import parse_options, run_phases, start_server_and_monitor, traffic_config
 from pipelines.local.process import ROOT_FOLDER, Artifacts
 from pipelines.local.run import LATEST, SUMMARY_FILE
@@ -90,7 +91,7 @@ def monitor_page(summary: Summary, out: Path) -> bytes:
     folder.mkdir(parents=True)
     with ExitStack() as stack:
         client, monitor = start_server_and_monitor(options, folder, name, version, stack, console)
-        for result in islice(run_phases(config, client, monitor, (name, version), folder, console), 2):
+        for result in islice(run_phases(config, client, monitor, Stream(name, version), folder, console), 2):
             log("pictures", f"{result.phase.name}: {'as expected' if result.as_expected else 'NOT as expected'}")
         return screenshot(f"{monitor.monitor}/", MONITOR_WIDTH)
 

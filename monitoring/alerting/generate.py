@@ -18,7 +18,7 @@ CONFIG_MAPS = Path("manifests/components/dashboards/config-maps.yaml")
 METRICS_PAGE = Path("docs/reference/metrics.md")
 
 
-def generated() -> dict[Path, str]:
+def generated_files() -> dict[Path, str]:
     """Return the content of each generated file by its path in the repository."""
     return {
         Path("monitoring/alerting/rules.yaml"): _yaml(rule_groups()),
@@ -50,8 +50,8 @@ def metrics_page() -> str:
     rows = [
         *((each.name, "gauge", ("model", *each.labels), each.help) for each in MODEL_METRICS),
         *(
-            (own.name, "counter" if own.name.endswith("_total") else "gauge", own.labels, own.help)
-            for own in MONITOR_METRICS
+            (each.name, "counter" if each.name.endswith("_total") else "gauge", each.labels, each.help)
+            for each in MONITOR_METRICS
         ),
     ]
     lines = [f"| `{PREFIX}_{name}` | {kind} | {', '.join(labels)} | {text} |" for name, kind, labels, text in rows]
@@ -93,7 +93,7 @@ def _yaml(content: dict[str, Any]) -> str:
 
 def main() -> int:
     """Write every generated file."""
-    for path, content in generated().items():
+    for path, content in generated_files().items():
         write_atomically(path, content.encode())
         sys.stdout.write(f"{path}\n")
     return 0

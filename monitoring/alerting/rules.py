@@ -17,7 +17,7 @@ class Alert:
         expr: PromQL expression.
         wait: Duration for which the expression must be true.
         severity: `critical` needs an immediate reaction, `warning` one in working hours.
-        summary: One sentence; Prometheus fills in the labels.
+        summary: One sentence, in which Prometheus replaces the labels.
     """
 
     name: str

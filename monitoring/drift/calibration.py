@@ -17,7 +17,7 @@ from monitoring.drift.features import CATEGORICAL_FEATURES
 from monitoring.drift.window_features import WindowFeatures
 
 SMALLEST_THRESHOLD = 0.1
-_BLOCK_NUMBERS = 4_000_000
+_MAX_BLOCK_VALUES = 4_000_000
 _TIE = 1e-9
 
 
@@ -52,13 +52,15 @@ def resampled_scores(
     """
     rng = np.random.default_rng(seed)
     features, window_features = [str(name) for name in reference if name != "specimen"], WindowFeatures(reference)
-    block = max(1, _BLOCK_NUMBERS // len(reference))
-    parts = []
-    for start in range(0, resamples, block):
-        windows = draw_pseudo_windows(reference["specimen"], slices_per_specimen, min(block, resamples - start), rng)
+    block_rows = max(1, _MAX_BLOCK_VALUES // len(reference))
+    blocks = []
+    for start in range(0, resamples, block_rows):
+        windows = draw_pseudo_windows(
+            reference["specimen"], slices_per_specimen, min(block_rows, resamples - start), rng
+        )
         scores = {name: _scores(reference[name], windows) for name in features}
-        parts.append({**scores, **window_features.resampled(windows)})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        blocks.append({**scores, **window_features.resampled(windows)})
+    return {name: np.concatenate([scores[name] for scores in blocks]) for name in blocks[0]}
 
 
 def draw_pseudo_windows(
@@ -78,8 +80,8 @@ def draw_pseudo_windows(
     rest = np.ones((resamples, len(codes)))
     for row in range(resamples):
         window_specimens = rng.choice(len(names), count, replace=False)
-        owner = np.repeat(window_specimens, rng.choice(sizes, count, replace=False))
-        slices = order[starts[owner] + (rng.random(len(owner)) * counts[owner]).astype(np.int64)]
+        slice_owners = np.repeat(window_specimens, rng.choice(sizes, count, replace=False))
+        slices = order[starts[slice_owners] + (rng.random(len(slice_owners)) * counts[slice_owners]).astype(np.int64)]
         window[row] = np.bincount(slices, minlength=len(codes))
         rest[row, np.isin(codes, window_specimens)] = 0
     return PseudoWindows(
@@ -103,8 +105,8 @@ def familywise_thresholds(scores: Floats, false_alarm_rate: float) -> Floats:
     sorted_scores = np.sort(scores, axis=0)
     rows = len(scores)
     ranks = np.column_stack([rows - np.searchsorted(sorted_scores[:, f], scores[:, f]) for f in range(scores.shape[1])])
-    rarest = np.sort(ranks.min(axis=1))
-    above = int(rarest[int(false_alarm_rate * rows)]) - 1
-    thresholds = sorted_scores[-1] * (1 + _TIE) if above == 0 else sorted_scores[rows - above]
-    ties = thresholds * (1 - _TIE) <= sorted_scores[rows - above - 1]
+    extreme_ranks = np.sort(ranks.min(axis=1))
+    rank = int(extreme_ranks[int(false_alarm_rate * rows)]) - 1
+    thresholds = sorted_scores[-1] * (1 + _TIE) if rank == 0 else sorted_scores[rows - rank]
+    ties = thresholds * (1 - _TIE) <= sorted_scores[rows - rank - 1]
     return np.where(ties, thresholds * (1 + _TIE), thresholds)

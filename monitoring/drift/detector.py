@@ -42,7 +42,7 @@ def evaluate_window(window: Window, profile: ReferenceProfile, config: MonitorCo
     snapshot = drift_report(
         current.join(current_columns), reference.join(reference_columns), thresholds, window.name, end
     )
-    return WindowVerdict(_result(window, profile, _features(snapshot, thresholds)), snapshot)
+    return WindowVerdict(_result(window, profile, _feature_drifts(snapshot, thresholds)), snapshot)
 
 
 def drift_report(
@@ -86,7 +86,7 @@ def drift_report(
         )
 
 
-def _features(snapshot: Any, thresholds: dict[str, float]) -> tuple[FeatureDrift, ...]:
+def _feature_drifts(snapshot: Any, thresholds: dict[str, float]) -> tuple[FeatureDrift, ...]:
     scores = {
         metric["config"]["column"]: float(np.nan_to_num(metric["value"]))
         for metric in snapshot.dict()["metrics"]

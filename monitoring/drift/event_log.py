@@ -1,4 +1,4 @@
-"""Reader of the drift events in the server's append-only files; each line is read once."""
+"""Reader of the drift events in the server's append-only files."""
 
 import os
 import zlib
@@ -71,7 +71,7 @@ class EventLog:
         self.folder = folder
         self.positions = dict(positions)
         self._replay_from = dict(replay_from)
-        self._read_before = {name: position.offset for name, position in positions.items()}
+        self._earlier_offsets = {name: position.offset for name, position in positions.items()}
         self.corrupt_lines = 0
         self.replaced_files = 0
 
@@ -95,7 +95,7 @@ class EventLog:
                 if event is None:
                     self.corrupt_lines += 1
                 else:
-                    is_replay = line.offset < self._read_before.get(path.name, 0)
+                    is_replay = line.offset < self._earlier_offsets.get(path.name, 0)
                     yield LogEntry(event, path.name, line.offset, is_replay)
 
     def _start(self, name: str, file: BinaryIO) -> int:
@@ -106,7 +106,7 @@ class EventLog:
         if size >= position.offset and _head_crc32(file, position.offset) == position.head_crc32:
             return min(position.offset, self._replay_from.pop(name, position.offset))
         self.replaced_files += 1
-        for by_name in (self.positions, self._read_before, self._replay_from):
+        for by_name in (self.positions, self._earlier_offsets, self._replay_from):
             by_name.pop(name, None)
         return 0
 

@@ -17,8 +17,9 @@ from components.shared.errors import ContractError
 from components.shared.model_repository import read_card, version_folder
 from components.shared.reference_profile import COLUMNS, read_reference
 from components.shared.slices import spread_rows
+from monitoring.drift.distances import Floats
 from monitoring.drift.features import EMBEDDING_DISTANCES
-from monitoring.drift.species_baseline import EmbeddingBaseline, Floats, Names, SpeciesBaseline
+from monitoring.drift.species_baseline import EmbeddingBaseline, Names, SpeciesBaseline
 
 MIN_SPECIMENS = 6
 

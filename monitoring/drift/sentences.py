@@ -33,9 +33,9 @@ def describe_model(status: ModelStatus, config: MonitorConfig) -> str:
     if not status.result:
         remedy = "Send more slices to the server, each with its specimen id"
         return f"{head}insufficient data, {progress} received. {remedy}"
-    row = f" ({status.consecutive_drifted} consecutive windows)" if status.consecutive_drifted > 1 else ""
+    consecutive = f" ({status.consecutive_drifted} consecutive windows)" if status.consecutive_drifted > 1 else ""
     windows = pluralize(status.windows, "window")
-    return f"{head}{_VERDICTS[status.state]}{row} after {windows}; next window: {progress}"
+    return f"{head}{_VERDICTS[status.state]}{consecutive} after {windows}; next window: {progress}"
 
 
 def pluralize(number: int, noun: str) -> str:

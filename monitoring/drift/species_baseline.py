@@ -7,7 +7,8 @@ from the species mean show the artefact; the species mix is tested separately.
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from monitoring.drift.distances import Floats
+
 Names = NDArray[np.str_]
 
 PRIOR_SLICES = 5

@@ -39,7 +39,7 @@ class MonitorApp:
         self._metrics: WSGIApplication = make_wsgi_app(registry)
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        """Handle a request; unknown paths are 404."""
+        """Handle a request; answer an unknown path with 404."""
         path = unquote(str(environ.get("PATH_INFO", "/")))
         if path == "/metrics":
             return self._metrics(environ, start)
@@ -71,7 +71,7 @@ class RequestHandler(WSGIRequestHandler):
 
     timeout = IDLE_TIMEOUT_S
 
-    def log_message(self, format: str, *_arguments: Any) -> None:  # noqa: A002 the base class names it
+    def log_message(self, format: str, *_arguments: Any) -> None:  # noqa: A002 the name is that of the base class
         """Log nothing."""
 
 

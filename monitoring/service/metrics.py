@@ -41,7 +41,7 @@ class MonitorMetric:
     values: Callable[[MonitorStatus, MonitorConfig], Iterable[Sample]]
 
 
-def _of_window(value: Callable[[WindowResult], float]) -> Callable[[ModelStatus], Iterable[Sample]]:
+def _window_value(value: Callable[[WindowResult], float]) -> Callable[[ModelStatus], Iterable[Sample]]:
     return lambda status: [((), value(status.result))] if status.result else []
 
 
@@ -62,13 +62,13 @@ MODEL_METRICS = (
         "drifted_features",
         "Number of features that drifted in the latest complete window.",
         (),
-        _of_window(lambda result: len(result.drifted)),
+        _window_value(lambda result: len(result.drifted)),
     ),
     ModelMetric(
         "detected",
         "1 if any feature drifted in the latest complete window, else 0; absent before the first window.",
         (),
-        _of_window(lambda result: float(bool(result.drifted))),
+        _window_value(lambda result: float(bool(result.drifted))),
     ),
     ModelMetric(
         "consecutive_drifted_windows",
@@ -104,43 +104,43 @@ MODEL_METRICS = (
         "window_slices",
         "Number of slices in the latest complete window.",
         (),
-        _of_window(lambda result: result.slices),
+        _window_value(lambda result: result.slices),
     ),
     ModelMetric(
         "window_specimens",
         "Number of specimens in the latest complete window.",
         (),
-        _of_window(lambda result: result.specimens),
+        _window_value(lambda result: result.specimens),
     ),
     ModelMetric(
         "window_end_timestamp_seconds",
         "Time of the last prediction in the latest complete window, in seconds since 1970.",
         (),
-        _of_window(lambda result: result.end),
+        _window_value(lambda result: result.end),
     ),
     ModelMetric(
         "window_confidence",
         "Mean confidence of the predictions in the latest complete window.",
         (),
-        _of_window(lambda result: result.confidence),
+        _window_value(lambda result: result.confidence),
     ),
     ModelMetric(
         "window_unknown_ratio",
         "Share of slices predicted as unknown in the latest complete window.",
         (),
-        _of_window(lambda result: result.unknown_ratio),
+        _window_value(lambda result: result.unknown_ratio),
     ),
     ModelMetric(
         "reference_confidence",
         "Mean confidence of the predictions in the reference.",
         (),
-        _of_window(lambda result: result.reference_confidence),
+        _window_value(lambda result: result.reference_confidence),
     ),
     ModelMetric(
         "reference_unknown_ratio",
         "Share of slices predicted as unknown in the reference.",
         (),
-        _of_window(lambda result: result.reference_unknown_ratio),
+        _window_value(lambda result: result.reference_unknown_ratio),
     ),
     ModelMetric(
         "window_species_ratio",
@@ -227,9 +227,9 @@ class DriftCollector(Collector):
                 for labels, value in metric.values(model):
                     gauge.add_metric((model.model, *labels), value)
             yield gauge
-        for own in MONITOR_METRICS:
-            kind = CounterMetricFamily if own.name.endswith("_total") else GaugeMetricFamily
-            family = kind(f"{PREFIX}_{own.name}", own.help, labels=own.labels)
-            for labels, value in own.values(status, self._config):
+        for monitor_metric in MONITOR_METRICS:
+            kind = CounterMetricFamily if monitor_metric.name.endswith("_total") else GaugeMetricFamily
+            family = kind(f"{PREFIX}_{monitor_metric.name}", monitor_metric.help, labels=monitor_metric.labels)
+            for labels, value in monitor_metric.values(status, self._config):
                 family.add_metric(labels, value)
             yield family

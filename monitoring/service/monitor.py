@@ -21,7 +21,7 @@ from monitoring.service.state import STATE_FILE, MonitorState, StreamState, has_
 
 MAX_STREAMS = 1000
 CLOCK_TOLERANCE_S = 10.0
-"""Events of one file are in the order of their predictions, except that concurrent requests overtake one another."""
+"""Concurrent requests write events to one file slightly out of order; a larger step back is a clock error."""
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Monitor:
         return MonitorState.read(path)
 
     def _load_newest_versions(self) -> None:
-        """Load the newest version of each model; refuse to start if none can be monitored."""
+        """Load the newest version of each model; raise ContractError if none can be monitored."""
         failures = []
         for model, versions in require_models(self.config.repository).items():
             stream = Stream(model, versions[-1])
@@ -150,15 +150,14 @@ class Monitor:
         return self._evaluate(window, version) if window else None
 
     def _check_clock(self, entry: LogEntry) -> None:
-        """Count a server clock that moved backwards. Windows follow the log, but their times are wrong."""
-        latest, now = self._latest_times.get(entry.file, 0.0), entry.event.time
-        if now < latest - CLOCK_TOLERANCE_S:
+        """Count a server clock that moved backwards. Windows follow the order of the log, but their times are wrong."""
+        latest, event_time = self._latest_times.get(entry.file, 0.0), entry.event.time
+        if event_time < latest - CLOCK_TOLERANCE_S:
             self._errors["clock_backwards"] += 1
-            _warn(
-                f"the clock of {entry.file} moved back by {latest - now:.0f} s; windows follow the order of its lines"
-            )
-        if abs(now - latest) > CLOCK_TOLERANCE_S or now > latest:
-            self._latest_times[entry.file] = now
+            clock_error = f"the clock of {entry.file} moved back by {latest - event_time:.0f} s"
+            _warn(f"{clock_error}; windows follow the order of its lines")
+        if abs(event_time - latest) > CLOCK_TOLERANCE_S or event_time > latest:
+            self._latest_times[entry.file] = event_time
 
     def _check_descriptors(self, event: DriftEvent, version: MonitoredVersion) -> None:
         """Count events without all descriptors of the reference. Windows use the descriptors that all events have."""

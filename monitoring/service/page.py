@@ -69,14 +69,15 @@ def _features_table(result: WindowResult, consecutive: Mapping[str, int]) -> str
 
 def _feature_row(feature: FeatureDrift, consecutive: int) -> str:
     """Return a table row; the line in the middle of the scale is the threshold."""
-    tone, width = ("drifted", "bad") if feature.drifted else ("", ""), min(100.0, 50 * feature.ratio)
+    bar_class, cell_class = ("drifted", "bad") if feature.drifted else ("", "")
+    width = min(100.0, 50 * feature.ratio)
     numbers = "".join(
         f'<td class="number">{value}</td>' for value in (f"{feature.score:.3f}", f"{feature.threshold:.3f}")
     )
     return (
-        f'<tr><td class="{tone[1]}" title="{explanation(feature.feature)}">{html.escape(feature.feature)}</td>'
+        f'<tr><td class="{cell_class}" title="{explanation(feature.feature)}">{html.escape(feature.feature)}</td>'
         '<td><div class="scale">'
-        f'<span class="bar {tone[0]}" style="width:{width:.1f}%"></span><span class="limit"></span></div></td>'
+        f'<span class="bar {bar_class}" style="width:{width:.1f}%"></span><span class="limit"></span></div></td>'
         f'{numbers}<td class="number">{consecutive}</td></tr>'
     )
 
@@ -93,7 +94,7 @@ def _charts(windows: list[WindowResult]) -> str:
     points = windows * 2 if len(windows) == 1 else windows
     if not points:
         return ""
-    largest = [max(feature.ratio for feature in each.features) for each in points]
+    largest_ratios = [max(feature.ratio for feature in each.features) for each in points]
     confidence = {
         "window": [each.confidence for each in points],
         "reference": [each.reference_confidence for each in points],
@@ -104,7 +105,7 @@ def _charts(windows: list[WindowResult]) -> str:
     }
     return (
         heading("Windows over time")
-        + line_chart("Largest score relative to threshold", {"score": largest, "threshold": [1.0] * len(points)})
+        + line_chart("Largest score relative to threshold", {"score": largest_ratios, "threshold": [1.0] * len(points)})
         + line_chart("Mean confidence", confidence)
         + line_chart("Share of slices predicted as unknown", unknown)
     )
@@ -122,10 +123,10 @@ def _windows_table(windows: list[WindowResult], config: MonitorConfig) -> str:
         )
         for each in latest
     ]
-    with_report = [each for each in latest if report_path(config.out, each.name).is_file()]
+    windows_with_report = [each for each in latest if report_path(config.out, each.name).is_file()]
     links = "".join(
         f'<a href="{REPORTS}{html.escape(report_path(config.out, each.name).name)}">{each.number}</a> '
-        for each in with_report
+        for each in windows_with_report
     )
     header = ("window", "end", "slices", "specimens", "drifted features")
     return table(header, rows) + f"<p>Reports of windows: {links}</p>"

@@ -1,6 +1,6 @@
 """The persistent state of the monitor: a restart loses no event and counts none twice.
 
-A module of its own, because `window_store` imports Evidently, which a monitor without a complete window does not need.
+It is separate from `window_store`, which imports Evidently: a monitor without a complete window does not need that.
 """
 
 from pathlib import Path
@@ -62,6 +62,6 @@ class MonitorState(Document):
 
 
 def has_earlier_schema(path: Path) -> bool:
-    """Return whether a state file was written by a monitor before schema 2, which named its features differently."""
+    """Return whether a state file has schema 1, which names the features differently."""
     with path.open("rb") as file:
         return _EARLIER_SCHEMA in file.read(_SCHEMA_BYTES)

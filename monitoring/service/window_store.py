@@ -80,7 +80,8 @@ def _files_of(model: str, out: Path, path_of: Callable[[Path, str], Path]) -> It
     return (path for path in out.glob(pattern.name) if re.fullmatch(name, path.name))
 
 
-def _delete_oldest(files: Iterable[Path], keep: int) -> None:
+def _delete_oldest(files: Iterable[Path], count: int) -> None:
+    """Delete all but the `count` latest files."""
     by_age = sorted(files, key=lambda path: path.stat().st_mtime_ns)
-    for path in by_age[:-keep]:
+    for path in by_age[:-count]:
         path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ _PROGRESS = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<done>\d+)/(?P<total>\d+) (
 _MESSAGE = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<text>.*)$")
 _TASK_START = re.compile(r"Executing task .*?'(?P<step>\w+)[\w-]*'")
 _ERROR = re.compile(r"^(?P<outcome>bad_input|failed): (?P<message>.*)$")
-_PLAIN_INTERVAL_S = 15.0
+_LINE_INTERVAL_S = 15.0
 
 
 @dataclass
@@ -43,7 +43,7 @@ class ProgressConsole:
         self.log = RunLog()
         self._step, self._step_start = "", 0.0
         self._bars: dict[str, TaskID] = {}
-        self._last_plain: dict[str, float] = {}
+        self._last_line_times: dict[str, float] = {}
         self._progress = Progress(
             TextColumn("{task.description:<20}"),
             BarColumn(),
@@ -83,8 +83,8 @@ class ProgressConsole:
             if step not in self._bars:
                 self._bars[step] = self._progress.add_task(step, total=total, text=text)
             self._progress.update(self._bars[step], completed=count, total=total, text=text)
-        elif count == total or time.monotonic() - self._last_plain.get(step, 0.0) > _PLAIN_INTERVAL_S:
-            self._last_plain[step] = time.monotonic()
+        elif count == total or time.monotonic() - self._last_line_times.get(step, 0.0) > _LINE_INTERVAL_S:
+            self._last_line_times[step] = time.monotonic()
             self.console.print(f"{step:<20} {count:,}/{total:,} {text}", highlight=False, markup=False)
 
     def _print_message(self, step: str, text: str) -> None:

@@ -21,6 +21,7 @@ from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, T
 from components.shared.model_repository import find_models, read_card, version_folder
 from components.shared.subprocesses import HOST, background_process, free_port
 from monitoring.drift.results import WindowResult, read_result, window_name
+from monitoring.drift.windows import Stream
 from pipelines.local.demo_traffic import Phase, TrafficConfig, traffic
 from pipelines.local.process import interrupt
 from pipelines.local.run import EVENTS, MODELS
@@ -28,7 +29,7 @@ from pipelines.presets import load_preset, preset_names
 from serving.client import Client
 
 ALERT = "TaxonflowDriftSustained"
-READY_S, WINDOW_S, ALERT_S, RESPONSE_S = 600.0, 600.0, 120.0, 60.0
+READY_TIMEOUT_S, WINDOW_TIMEOUT_S, ALERT_TIMEOUT_S, RESPONSE_TIMEOUT_S = 600.0, 600.0, 120.0, 60.0
 _POLL_S = 0.5
 _MAX_FEATURES = 4
 
@@ -53,15 +54,15 @@ class MonitorClient:
         """Wait until the monitor has checked a number of windows.
 
         Raises:
-            DeployError: The monitor did not check them within WINDOW_S.
+            DeployError: The monitor did not check them within WINDOW_TIMEOUT_S.
         """
-        _wait_until(lambda: self.windows(model) >= windows, WINDOW_S, f"window {windows} was not checked")
+        _wait_until(lambda: self.windows(model) >= windows, WINDOW_TIMEOUT_S, f"window {windows} was not checked")
 
-    def sustained(self, model: str) -> bool:
+    def drift_is_sustained(self, model: str) -> bool:
         """Return True if the monitor is in the state on which the alert fires."""
         return self._gauge("taxonflow_drift_state", {"model": model, "state": "sustained_drift"}) == 1
 
-    def firing(self) -> bool | None:
+    def alert_is_firing(self) -> bool | None:
         """Return True if the alert fires in Prometheus; None without Prometheus."""
         if not self.prometheus:
             return None
@@ -81,7 +82,7 @@ def _get(url: str) -> httpx.Response:
         DeployError: There is no answer.
     """
     try:
-        return httpx.get(url, timeout=RESPONSE_S, trust_env=False).raise_for_status()
+        return httpx.get(url, timeout=RESPONSE_TIMEOUT_S, trust_env=False).raise_for_status()
     except httpx.HTTPError as error:
         remedy = "See the logs in the demonstration's folder."
         raise DeployError(f"{url} does not answer ({error or type(error).__name__})", remedy=remedy) from error
@@ -103,7 +104,7 @@ class PhaseResult:
 
     @property
     def as_expected(self) -> bool:
-        """True if monitor and Prometheus are in the state that the phase should lead to."""
+        """True if monitor and Prometheus are in the expected state of the phase."""
         return self.drift_sustained == self.phase.alert and self.alert_firing in (None, self.phase.alert)
 
 
@@ -111,20 +112,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration.
 
     Returns:
-        0 if the alert fired in the phases in which it should and in no other; 1 if not; 2 for bad input.
+        0 if every phase ended as expected, 1 if not, 2 for bad input.
     """
     options = parse_options(arguments)
     console = Console()
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        model, version = served_model(options, console)
+        model, version = find_or_train_model(options, console)
         species = read_card(version_folder(options.out / MODELS, model, version)).classes
         config = traffic_config(options, species)
         folder = options.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
         with ExitStack() as stack:
             client, monitor = start_server_and_monitor(options, folder, model, version, stack, console)
-            results = list(run_phases(config, client, monitor, (model, version), folder, console))
+            results = list(run_phases(config, client, monitor, Stream(model, version), folder, console))
             _print_results(results, console)
             _wait_for_interrupt(options, console)
     except TaxonflowError as error:
@@ -155,17 +156,17 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--keep-running",
         action=argparse.BooleanOptionalAction,
         default=sys.stdin.isatty(),
-        help="keep the pages up at the end, until Ctrl-C (default: on a terminal)",
+        help="keep the pages available at the end, until Ctrl-C (default: on a terminal)",
     )
     return parser.parse_args(arguments)
 
 
-def served_model(options: argparse.Namespace, console: Console) -> tuple[str, int]:
+def find_or_train_model(options: argparse.Namespace, console: Console) -> tuple[str, int]:
     """Return name and version of the newest model in the repository; train one if there is none.
 
     Raises:
-        BadConfigError: The model has other species than the synthetic ones.
-        DeployError: The run that should train a model did not deploy one.
+        BadConfigError: The model has a species that is not synthetic.
+        DeployError: The training run did not deploy a model.
     """
     repository = options.out / MODELS
     if not find_models(repository):
@@ -177,9 +178,9 @@ def served_model(options: argparse.Namespace, console: Console) -> tuple[str, in
     if not models:
         raise DeployError(f"no model in {repository}", "a model of the run above", "Read the output of the run.")
     name, versions = next(iter(models.items()))
-    foreign = set(read_card(version_folder(repository, name, versions[-1])).classes) - set(FORMS)
-    if foreign:
-        text = f"model {name} with the species {', '.join(sorted(foreign))}"
+    other_species = set(read_card(version_folder(repository, name, versions[-1])).classes) - set(FORMS)
+    if other_species:
+        text = f"model {name} with the species {', '.join(sorted(other_species))}"
         raise BadConfigError(text, "a model of the synthetic species", "Set OUT to another folder.")
     return name, versions[-1]
 
@@ -223,9 +224,9 @@ def start_server_and_monitor(
         stack.enter_context(background_process([sys.executable, "-m", *command], folder / f"{name}.log"))
     client = stack.enter_context(Client(f"http://{HOST}:{server_port}"))
     console.print(f"Serving {model} version {version} at {client.url}", highlight=False)
-    client.wait_until_ready(model, READY_S, version)
+    client.wait_until_ready(model, READY_TIMEOUT_S, version)
     url, log = f"http://{HOST}:{monitor_port}", folder / "monitor.log"
-    _wait_until(lambda: _is_up(f"{url}/metrics"), READY_S, f"the monitor at {url} is not up")
+    _wait_until(lambda: _is_up(f"{url}/metrics"), READY_TIMEOUT_S, f"the monitor at {url} is not up")
     console.print(f"Page of the monitor: [bold]{url}/[/bold]  Other addresses: {log}", highlight=False)
     return client, MonitorClient(url, _prometheus(log))
 
@@ -236,13 +237,13 @@ def _prometheus(log: Path) -> str:
     if not match:
         return ""
     url = match[1]
-    _wait_until(lambda: _is_up(f"{url}/-/ready"), READY_S, f"Prometheus at {url} is not up")
+    _wait_until(lambda: _is_up(f"{url}/-/ready"), READY_TIMEOUT_S, f"Prometheus at {url} is not up")
     return url
 
 
 def _is_up(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=RESPONSE_S, trust_env=False).is_success
+        return httpx.get(url, timeout=RESPONSE_TIMEOUT_S, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 
@@ -259,31 +260,31 @@ def run_phases(
     config: TrafficConfig,
     client: Client,
     monitor: MonitorClient,
-    version: tuple[str, int],
+    stream: Stream,
     folder: Path,
     console: Console,
 ) -> Iterator[PhaseResult]:
-    """Send the traffic window by window; yield a result after each phase."""
+    """Send the traffic window by window; yield the result of each phase."""
     for window, (phase, number, specimens) in enumerate(traffic(config), start=1):
         if number == 1:
             console.rule(f"[bold]{phase.name}[/bold]: {phase.text}", align="left")
         for name, slices in specimens:
-            client.predict(version[0], slices, specimen=name)
-        monitor.wait_for_windows(version[0], window)
-        result = read_result(folder / "monitoring", window_name(*version, window))
+            client.predict(stream.model, slices, specimen=name)
+        monitor.wait_for_windows(stream.model, window)
+        result = read_result(folder / "monitoring", window_name(stream.model, stream.version, window))
         if result:
             console.print(_window_text(result), highlight=False)
         if number == phase.windows:
-            yield _phase_result(phase, monitor, version[0])
+            yield _phase_result(phase, monitor, stream.model)
 
 
 def _phase_result(phase: Phase, monitor: MonitorClient, model: str) -> PhaseResult:
-    """Return the state of monitor and alert, after Prometheus had time to scrape and evaluate."""
-    state = monitor.sustained(model)
-    deadline = time.monotonic() + ALERT_S
-    while monitor.firing() not in (None, state) and time.monotonic() < deadline:
+    """Return the state of monitor and alert; wait up to ALERT_TIMEOUT_S until Prometheus agrees with the monitor."""
+    state = monitor.drift_is_sustained(model)
+    deadline = time.monotonic() + ALERT_TIMEOUT_S
+    while monitor.alert_is_firing() not in (None, state) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-    return PhaseResult(phase, state, monitor.firing())
+    return PhaseResult(phase, state, monitor.alert_is_firing())
 
 
 def _window_text(result: WindowResult) -> str:
@@ -314,7 +315,7 @@ def _print_results(results: Sequence[PhaseResult], console: Console) -> None:
 def _wait_for_interrupt(options: argparse.Namespace, console: Console) -> None:
     if not options.keep_running:
         return
-    console.print("The pages stay up. Press Ctrl-C to stop the server and the monitor.")
+    console.print("The pages remain available. Press Ctrl-C to stop the server and the monitor.")
     try:
         while True:
             time.sleep(3600)

@@ -8,14 +8,15 @@ from pathlib import Path
 from components.ingest.slice_files import SliceJob, interleave
 from components.ingest.volume_slices import cut_volume
 from components.phantoms.scanner import Artefacts
-from components.phantoms.specimen import make_specimen
+from components.phantoms.specimen import Phantom, make_specimen
 from components.phantoms.writer import volume_path, write_specimen
 from components.shared.config import Frozen
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.plane_schedules import Schedule
 from components.shared.workers import map_in_order
 
 FIRST_INDEX = 100_000
-"""Index of the first specimen. Training counts its specimens from 0, so that the model has seen none of these."""
+"""Index of the first specimen. Training specimens are numbered from 0, so none of these is among them."""
 UNSEEN_SPECIES = "Bulloides"
 USUAL, NOISY = Artefacts(), Artefacts(noise=6.0)
 
@@ -30,7 +31,7 @@ class Phase:
         species: Species of the specimens, in turn; empty for all species of the model.
         artefacts: Artefacts of the scanner.
         windows: Number of traffic windows.
-        alert: True if the alert has to fire by the end of the phase.
+        alert: True if the alert must fire by the end of the phase.
     """
 
     name: str
@@ -50,12 +51,12 @@ PHASES = (
 
 
 class TrafficConfig(Frozen):
-    """Amount of traffic, and the cutting of its slices, as in the model's training.
+    """Amount of traffic, and slicing options as in the model's training.
 
     Attributes:
         species: Species of the model.
-        specimens: Specimens of a window.
-        slices: Slices of a specimen.
+        specimens: Number of specimens in a window.
+        slices: Number of slices of a specimen.
         phantom_size: Edge of a synthetic volume in voxels.
         image_size: Edge of a slice in pixels.
         planes: Schedule of the cutting planes.
@@ -97,17 +98,32 @@ def traffic(config: TrafficConfig) -> Iterator[tuple[Phase, int, list[tuple[str,
 
 
 def specimen_slices(job: SpecimenJob) -> tuple[str, list[bytes]]:
-    """Generate a specimen and cut it like the ingest step; return its name and its raw slices as PNG."""
+    """Generate a specimen and return its name and its raw slices as PNG."""
     config = job.config
     specimen = make_specimen(job.species, job.index, config.phantom_size, config.seed, job.artefacts)
+    return specimen.name, cut_specimen(specimen, config.slices, config.planes, config.image_size, config.seed)
+
+
+def cut_specimen(specimen: Phantom, slices: int, planes: Schedule, image_size: int, seed: int) -> list[bytes]:
+    """Cut a synthetic specimen with the function of the ingest step; return its raw slices as PNG.
+
+    Args:
+        specimen: Specimen with its volume.
+        slices: Number of slices.
+        planes: Schedule of the cutting planes.
+        image_size: Edge of a slice in pixels.
+        seed: Seed of the planes.
+
+    Raises:
+        BadSourceFileError: The ingest step rejects the volume.
+    """
     with tempfile.TemporaryDirectory() as folder:
         write_specimen(Path(folder), specimen, "volumes")
         path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
-        cut_job = SliceJob(
-            path, Path(folder) / path, part, config.slices, config.planes, config.image_size, config.seed
-        )
-        cut_volume(cut_job)
-        return specimen.name, [row["png"] for _, _, row in interleave([part])]
+        result = cut_volume(SliceJob(path, Path(folder) / path, part, slices, planes, image_size, seed))
+        if result.refusal:
+            raise BadSourceFileError(f"{specimen.name}: {result.refusal}")
+        return [row["png"] for _, _, row in interleave([part])]
 
 
 def _jobs(config: TrafficConfig) -> Iterator[SpecimenJob]:

@@ -1,6 +1,6 @@
 """The first request to a deployed model: a raw slice over HTTP, compared with the evaluation's scores.
 
-It runs in a process of its own, `python -m pipelines.local.first_request`, so that the process that draws the progress
+It runs in a separate process, `python -m pipelines.local.first_request`, so that the process with the progress bars
 does not load the data and the client.
 """
 
@@ -21,7 +21,7 @@ from components.shared.subprocesses import HOST, background_process, free_port
 from serving.client import Client, SlicePrediction
 
 STEP = "serve"
-READY_WITHIN_S = 120.0
+READY_TIMEOUT_S = 120.0
 TOLERANCE = 1e-5
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True, help="log file of the server")
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", type=int, required=True, help="version of the model")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # so that the server is ended, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # so that the server is stopped as well
     with exit_on_error(STEP):
         sys.stdout.write(json.dumps(send_first_request(**vars(parser.parse_args()))) + "\n")
 
@@ -60,14 +60,14 @@ def send_first_request(models: Path, events: Path, name: str, version: int, raw:
     examples = {example.id: example for example in card.examples}
     identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in examples)
     with _server(models, events, log) as url, Client(url, timeout_s=30) as client:
-        client.wait_until_ready(name, READY_WITHIN_S, version=version)
-        (answer,) = client.predict(name, [png], specimen=f"first-request-{identifier}")
-    return _compare(answer, examples[identifier], log)
+        client.wait_until_ready(name, READY_TIMEOUT_S, version=version)
+        (prediction,) = client.predict(name, [png], specimen=f"first-request-{identifier}")
+    return _compare(prediction, examples[identifier], log)
 
 
-def _compare(answer: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
+def _compare(prediction: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
     """Return the fields of `send_first_request`; raise DeployError if the scores differ from the evaluation's."""
-    difference = example.difference(answer.scores)
+    difference = example.difference(prediction.scores)
     if difference > TOLERANCE:
         raise DeployError(
             f"the served scores of slice {example.id} differ by {difference:.2g} from the evaluation's",
@@ -77,8 +77,8 @@ def _compare(answer: SlicePrediction, example: Example, log: Path) -> dict[str, 
     return {
         "id": example.id,
         "truth": example.species,
-        "species": answer.species,
-        "confidence": answer.confidence,
+        "species": prediction.species,
+        "confidence": prediction.confidence,
         "difference": difference,
     }
 
@@ -88,7 +88,7 @@ def _server(models: Path, events: Path, log: Path) -> Iterator[str]:
     """Run the local server on a free port until the block ends; yield its URL."""
     port = free_port()
     options = {"--repository": models, "--events": events, "--port": port}
-    command = [sys.executable, "-m", "serving", *(str(word) for option in options.items() for word in option)]
+    command = [sys.executable, "-m", "serving", *(str(argument) for option in options.items() for argument in option)]
     with background_process(command, log):
         yield f"http://{HOST}:{port}"
 

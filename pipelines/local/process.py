@@ -75,7 +75,7 @@ def _environment(backbones: int) -> dict[str, str]:
 
 @contextmanager
 def python_process(arguments: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Run Python in a process group of its own; kill the whole group when the block ends."""
+    """Run Python in its own process group; kill the whole group when the block ends."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,
@@ -95,5 +95,5 @@ def python_process(arguments: list[str], environment: Mapping[str, str]) -> Iter
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Handle SIGTERM like Ctrl-C, so that child processes are ended, too."""
+    """Handle SIGTERM like Ctrl-C, so that child processes are stopped as well."""
     raise KeyboardInterrupt

@@ -26,7 +26,6 @@ from pipelines.presets import check_training, load_preset
 
 SUMMARY_FILE, LATEST, MODELS, EVENTS = "summary.json", "latest", "models", "events"
 
-
 PHOTOGRAPHS = {"segmentation": "none", "material": "photographs"}
 """Pipeline arguments for photographs, which override those of any preset."""
 
@@ -52,6 +51,11 @@ class RunOptions(Frozen):
     seed: int
     out: Path
 
+    @property
+    def is_synthetic(self) -> bool:
+        """True if the run generates phantoms as its input."""
+        return self.volumes is None and self.photos is None
+
 
 def run(options: RunOptions, console: Console) -> tuple[Summary, Path]:
     """Run the pipeline once and write its summary.
@@ -62,7 +66,7 @@ def run(options: RunOptions, console: Console) -> tuple[Summary, Path]:
     Raises:
         BadConfigError: The output folder cannot be written or is in use by another run.
     """
-    with _exclusive(options.out):
+    with _lock(options.out):
         folder = _new_folder(options.out)
         summary = _run(options, folder, console)
         _publish(options.out, folder, summary)
@@ -70,8 +74,7 @@ def run(options: RunOptions, console: Console) -> tuple[Summary, Path]:
 
 
 def _run(options: RunOptions, folder: Path, console: Console) -> Summary:
-    """Run the pipeline and send the deployed model a request; turn every outcome into a summary."""
-    synthetic = options.volumes is None and options.photos is None
+    """Run the pipeline and send a request to the deployed model; return a summary, also of a failed run."""
     try:
         pipeline, parameters = pipeline_call(options)
         success, log, artifacts = run_pipeline(pipeline, parameters, folder, console)
@@ -82,14 +85,14 @@ def _run(options: RunOptions, folder: Path, console: Console) -> Summary:
                 message=message,
                 dataset=_dataset(artifacts),
                 seconds=log.seconds,
-                synthetic=synthetic,
+                synthetic=options.is_synthetic,
             )
         return _summarise(options, parameters["name"], log, artifacts, folder)
     except KeyboardInterrupt:
-        return Summary(outcome="failed", message="Interrupted.", synthetic=synthetic)
+        return Summary(outcome="failed", message="Interrupted.", synthetic=options.is_synthetic)
     except TaxonflowError as error:
         outcome = "bad_input" if isinstance(error, BadInputError) else "failed"
-        return Summary(outcome=outcome, message=str(error), synthetic=synthetic)
+        return Summary(outcome=outcome, message=str(error), synthetic=options.is_synthetic)
 
 
 def pipeline_call(options: RunOptions) -> tuple[str, dict[str, Any]]:
@@ -152,7 +155,7 @@ def _summarise(options: RunOptions, name: str, log: RunLog, artifacts: Artifacts
         dataset=_dataset(artifacts),
         answer=answer,
         seconds=seconds,
-        synthetic=options.volumes is None and options.photos is None,
+        synthetic=options.is_synthetic,
     )
 
 
@@ -213,22 +216,22 @@ def _publish(out: Path, folder: Path, summary: Summary) -> None:
 
 
 @contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
+def _lock(out: Path) -> Iterator[None]:
     """Lock the output folder against a second run; the lock is released when the process ends for any reason."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         remedy = "Set OUT to another folder."
         raise BadConfigError(f"OUT={out} ({error.strerror})", "a writable folder", remedy) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(lock)
+        os.close(descriptor)
         raise BadConfigError(
             f"another run uses {out}", remedy="Wait until it ends, or set OUT to another folder."
         ) from error
     try:
         yield
     finally:
-        os.close(lock)
+        os.close(descriptor)

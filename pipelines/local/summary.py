@@ -15,7 +15,7 @@ EXIT_CODES = {"deployed": 0, "failed": 1, "bad_input": 2, "refused": 3}
 _COLOURS = {"deployed": "green", "refused": "yellow", "bad_input": "red", "failed": "red"}
 _HEADLINES = {
     "deployed": "Deployed: the gate passed, and the served model reproduces the evaluation.",
-    "refused": "Rejected by the gate: the model was not deployed; older versions stay served.",
+    "refused": "Rejected by the gate: the model was not deployed; older versions are still served.",
     "bad_input": "Invalid input: no model was trained.",
     "failed": "Failed: the run did not finish.",
 }

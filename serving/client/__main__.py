@@ -1,4 +1,4 @@
-"""`python -m serving.client slice.png scan.nii.gz ...`: predict the species of slices and volumes by a server."""
+"""`python -m serving.client slice.png scan.nii.gz ...`: predict the species of slices and volumes with a server."""
 
 import argparse
 import sys
@@ -21,8 +21,8 @@ from serving.client.volumes import (
     DEFAULT_SLICES,
     MOST_SLICES,
     SlicingOptions,
-    cut_volume,
     is_volume,
+    iterate_slices,
     specimen_of,
     volume_suffixes,
 )
@@ -45,7 +45,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--specimen", help="specimen of all slices; by default each volume is a specimen")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="format of the report (%(default)s)")
     seconds = partial(bounded_number, kind=float, least=0.1, most=3600)
-    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="for one request (%(default)s s)")
+    parser.add_argument(
+        "--timeout", type=seconds, default=60.0, metavar="S", help="timeout of one request (%(default)s s)"
+    )
     count = partial(bounded_number, kind=int, least=1, most=MOST_SLICES)
     parser.add_argument(
         "--slices",
@@ -77,7 +79,7 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
     """Return the images and volumes among files and folders, recursively.
 
     Raises:
-        BadInputError: A path does not exist, or there is neither an image nor a volume.
+        BadInputError: A path does not exist, or the paths contain neither an image nor a volume.
     """
     files: list[Path] = []
     suffixes = (*IMAGE_EXTENSIONS, *volume_suffixes())
@@ -138,7 +140,7 @@ class FilePredictor:
 
     def _predict_volume(self, file: Path) -> Iterator[list[SliceResult]]:
         """Yield the results of a volume in batches, so that only one batch is in memory."""
-        specimen, slices = self.specimen or specimen_of(file), cut_volume(file, self.options)
+        specimen, slices = self.specimen or specimen_of(file), iterate_slices(file, self.options)
         is_empty = True
         try:
             while batch := list(islice(slices, MAX_BATCH_SLICES)):
@@ -155,7 +157,7 @@ class FilePredictor:
 
 
 def edge_of_slices(metadata: Mapping[str, Any]) -> int:
-    """Return the edge in pixels of the slices in a model's training, DEFAULT_EDGE if its metadata lack it."""
+    """Return the edge in pixels of a model's training slices, DEFAULT_EDGE if its metadata do not contain it."""
     try:
         crops = metadata["metadata"]["signature_def"]["signature_def"][CROPS]["inputs"][CROPS]
         return int(crops["tensor_shape"]["dim"][1]["size"])
@@ -190,7 +192,9 @@ def only_model(client: Client) -> str:
         raise BadInputError(f"{client.url} serves no model yet", "", "Retry when it has loaded a model of `make run`.")
     if len(names) > 1:
         raise BadInputError(
-            f"{client.url} serves {', '.join(names)}", "one", "Set --model, or MODEL= of `make ask`, to one of them."
+            f"{client.url} serves {', '.join(names)}",
+            "one model",
+            "Set --model, or MODEL= of `make ask`, to one of them.",
         )
     return names[0]
 

@@ -88,7 +88,7 @@ class Client:
             BadInputError: The server rejects the request.
             DeployError: The server cannot be reached or fails.
         """
-        return [answer for batch in batches(images) for answer in self._predict_batch(model, batch, specimen)]
+        return [prediction for batch in batches(images) for prediction in self._predict_batch(model, batch, specimen)]
 
     def status(self, model: str) -> dict[str, Any]:
         """Return the state of a model's versions; raises as `predict` does."""
@@ -139,9 +139,9 @@ class Client:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, ("predictions", *first["loc"])))
-            raise DeployError(f"{self.url} answers unlike a served model ({field}: {first['msg']})") from error
+            raise DeployError(f"{self.url} returned an invalid answer ({field}: {first['msg']})") from error
         if len(predictions) != len(images):
-            raise DeployError(f"{self.url} gave {len(predictions)} answers for {len(images)} slices")
+            raise DeployError(f"{self.url} returned {len(predictions)} predictions for {len(images)} slices")
         return predictions
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _path_of(model: str) -> str:
 
 
 def retry_delays(timeout_s: float) -> Iterator[float]:
-    """Yield the seconds to wait after each failure: doubled each time, bounded, `timeout_s` in total."""
+    """Yield the seconds to wait after each failure: doubled up to a maximum, `timeout_s` in total."""
     delay, seconds_left = _FIRST_DELAY_S, timeout_s
     while seconds_left > 0:
         yield min(delay, seconds_left)

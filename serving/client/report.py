@@ -23,7 +23,7 @@ class SliceResult:
 
     Attributes:
         file: Path of the image, or of the volume that contains the slice.
-        prediction: SlicePrediction; None if the file was rejected.
+        prediction: Prediction for the slice; None if the file was rejected.
         error: Reason of the rejection.
         specimen: Name of the specimen, "" if unknown.
         plane: Description of the plane of a slice of a volume.
@@ -45,9 +45,9 @@ def votes_of(results: Sequence[SliceResult], classes: Sequence[str]) -> dict[str
     return specimen_votes([specimen for specimen, _ in pairs], outputs, classes)
 
 
-def render(results: Sequence[SliceResult], form: str, classes: Sequence[str]) -> str:
+def render(results: Sequence[SliceResult], report_format: str, classes: Sequence[str]) -> str:
     """Return the report in one of FORMATS, with a newline at its end."""
-    return _RENDERERS[form](results, votes_of(results, classes))
+    return _RENDERERS[report_format](results, votes_of(results, classes))
 
 
 def _as_table(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
@@ -87,20 +87,20 @@ def _as_json(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) 
 
 
 def _as_csv(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
-    """Return a row per slice, then a row per specimen, which has no file and the number of its slices."""
+    """Return a row per slice, then a row per specimen; a specimen's row has its number of slices and no file."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
     for row in results:
-        place = (row.specimen, row.file, row.plane, int(row.prediction is not None))
-        writer.writerow((*place, *_cells(row.prediction), row.error))
+        location = (row.specimen, row.file, row.plane, int(row.prediction is not None))
+        writer.writerow((*location, *_cells(row.prediction), row.error))
     for specimen, vote in votes.items():
         writer.writerow((specimen, "", "", vote.slices, *_cells(vote), ""))
     return text.getvalue()
 
 
-def _cells(answer: SlicePrediction | SpecimenVote | None) -> tuple[str, str, str]:
-    return (answer.species, f"{answer.confidence:.6f}", str(answer.unknown).lower()) if answer else ("", "", "")
+def _cells(row: SlicePrediction | SpecimenVote | None) -> tuple[str, str, str]:
+    return (row.species, f"{row.confidence:.6f}", str(row.unknown).lower()) if row else ("", "", "")
 
 
 _RENDERERS: dict[str, Callable[[Sequence[SliceResult], Mapping[str, SpecimenVote]], str]] = {

@@ -65,8 +65,8 @@ def specimen_of(volume: Path) -> str:
     return volume.name[: volume.name.lower().rindex(".nii")]
 
 
-def cut_volume(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]:
-    """Yield raw slices of a volume, as a scanner would export them.
+def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]:
+    """Yield raw slices of a volume, like the slices that a scanner exports.
 
     Raises:
         BadSourceFileError: The file is not a volume, is too large, or shows no specimen.

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from serving.limits import Limits
 from serving.protocol import RequestError, encode_answer
 
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_REASON_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -40,8 +40,8 @@ class BoundedConnection(HttpToolsProtocol):
         """Parse received bytes; answer 431 if a head, or the trailer of a chunked body, is too large."""
         self._body_is_arriving = False
         super().data_received(data)
-        counts = (self._head_is_arriving or not self._body_is_complete) and not self._body_is_arriving
-        self._bytes_outside_bodies = self._bytes_outside_bodies + len(data) if counts else 0
+        is_outside_body = (self._head_is_arriving or not self._body_is_complete) and not self._body_is_arriving
+        self._bytes_outside_bodies = self._bytes_outside_bodies + len(data) if is_outside_body else 0
         limit = self.limits.max_head_bytes
         if self._bytes_outside_bodies > limit:
             problem = f"a request's head of more than {limit} bytes"
@@ -58,7 +58,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._start_timer()
 
     def on_headers_complete(self) -> None:
-        """Stop the timer of the head; `serving.http.bodies` limits the time of the body."""
+        """Stop the timer of the head; `serving.http.bodies` has the timeout of the body."""
         self._head_is_arriving = self._body_is_complete = False
         self._stop_timer()
         super().on_headers_complete()
@@ -147,7 +147,7 @@ class BoundedConnection(HttpToolsProtocol):
             return
         content = encode_answer({"error": str(error)})
         head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (error.status, _PHRASES[error.status], len(content)) + content)
+        self.transport.write(head % (error.status, _REASON_PHRASES[error.status], len(content)) + content)
         self.transport.close()
 
 

@@ -98,7 +98,7 @@ class RequestHandlers:
         async with self.bodies.read(request) as body:
             predict_request = parse_predict(body, self.limits, version)
             if self._in_flight >= self.limits.max_in_flight:
-                raise RequestError(503, f"{self._in_flight} requests at a time", "", "Retry in a second.")
+                raise RequestError(503, f"{self._in_flight} requests in progress", "", "Retry in a second.")
             self._in_flight += 1
             try:
                 return await self._answer(name, predict_request)
@@ -123,7 +123,7 @@ class RequestHandlers:
             return json_response({"error": str(error)}, 400)
         except ClientDisconnect:
             return json_response({"error": "the client disconnected"}, 400)
-        except Exception:  # the server continues; the cause is logged, but not sent to the client
+        except Exception:  # the server keeps running; the cause is logged, but not sent to the client
             sys.stderr.write(traceback.format_exc())
             return json_response({"error": "the server failed: see its log"}, 500)
 

@@ -1,7 +1,7 @@
 """The HTTP server: kserve's ModelServer with the project's own routes and socket, and a graceful stop.
 
 kserve 0.21 always listens on every address, always reports that it is ready, and has routes that load, unload and
-explain models. Therefore its REST server gets a bound socket, and its own routes are shadowed by `serving.http.routes`.
+explain models. Therefore its REST server gets a bound socket, and `serving.http.routes` shadows kserve's routes.
 """
 
 import socket
@@ -43,7 +43,7 @@ class TransformerRegistry(kserve.ModelRepository):
         return self.models[name]
 
 
-class LocalServer(kserve.ModelServer):
+class HttpServer(kserve.ModelServer):
     """A ModelServer that listens on one bound socket.
 
     Args:

@@ -95,7 +95,7 @@ class LocalPredictor:
         VERSION.labels(model).set(number)
         self.report(f"{model} version {number} is being served")
         del versions
-        gc.collect()  # graphs hold themselves in cycles
+        gc.collect()  # graphs contain reference cycles
 
     def names(self) -> list[str]:
         """Return the sorted names of the loaded models."""
@@ -207,7 +207,9 @@ class LoadedVersion:
         scores = self.run(images).scores.tolist()
         difference = max(example.difference(row) for example, row in zip(card.examples, scores, strict=True))
         if difference > SERVED_TOLERANCE:
-            raise ContractError(f"scores of known slices {difference:.2g} off", f"at most {SERVED_TOLERANCE:g}")
+            raise ContractError(
+                f"scores of known slices that differ by {difference:.2g}", f"at most {SERVED_TOLERANCE:g}"
+            )
 
     def _warm_up(self) -> None:
         image = np.zeros((64, 64), np.uint8)

@@ -189,7 +189,7 @@ class CanaryPredictor(RemotePredictor):
         self._percent = percent
 
     async def get_version(self, model: str, version: int | None) -> RemoteVersion:
-        """Return a version as RemotePredictor does, or for None the canary's in its share of the calls."""
+        """Return a version as RemotePredictor does; without a number, the canary's in its percentage of the calls."""
         stable = await super().get_version(model, version)
         if version is not None or random.random() * 100 >= self._percent:
             return stable

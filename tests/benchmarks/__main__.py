@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tests.benchmarks.measurement import Measurement
 
-_APART = "import sys; from tests.benchmarks.__main__ import measure; measure(*sys.argv[1:])"
-"""Each benchmark runs in a process of its own, so that memory and threads of another do not influence it."""
+_BENCHMARK_PROGRAM = "import sys; from tests.benchmarks.__main__ import measure; measure(*sys.argv[1:])"
+"""Program that runs one benchmark in its own process, with its own memory and threads."""
 Benchmark = Callable[[Path], Iterable[Measurement]]
 
 
@@ -31,7 +31,7 @@ def all_benchmarks() -> dict[str, Benchmark]:
     return benchmarks
 
 
-def figures_of(benchmark: Benchmark) -> Iterator[Measurement]:
+def run_benchmark(benchmark: Benchmark) -> Iterator[Measurement]:
     """Run a benchmark; print and yield each figure."""
     with tempfile.TemporaryDirectory() as scratch:
         for figure in benchmark(Path(scratch)):
@@ -44,15 +44,15 @@ def figures_of(benchmark: Benchmark) -> Iterator[Measurement]:
 
 def measure(name: str, report: str) -> None:
     """Run a benchmark and write its figures to `benchmarks.json`, replacing those of the same names."""
-    new_figures = [asdict(figure) for figure in figures_of(all_benchmarks()[name])]
+    new_figures = [asdict(figure) for figure in run_benchmark(all_benchmarks()[name])]
     file = Path(report)
-    before = json.loads(file.read_text()) if file.exists() else []
-    figures = {figure["name"]: figure for figure in [*before, *new_figures]}
+    old_figures = json.loads(file.read_text()) if file.exists() else []
+    figures = {figure["name"]: figure for figure in [*old_figures, *new_figures]}
     file.write_text(json.dumps(list(figures.values()), indent=2) + "\n")
 
 
 def main() -> int:
-    """Run the benchmarks whose names start with a prefix; figures are kept if a later benchmark fails."""
+    """Run the benchmarks whose names start with a prefix; a failed benchmark does not stop the others."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Run the benchmarks.")
     parser.add_argument("--only", default="", metavar="PREFIX", help="run only benchmarks that start with PREFIX")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of benchmarks.json")
@@ -65,7 +65,9 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     report = arguments.out / "benchmarks.json"
     print(f"{'benchmark':48} {'value':>12} {'reference':>12} {'ratio':>8}  bar", flush=True)
-    results = [subprocess.run([sys.executable, "-c", _APART, name, str(report)], check=False) for name in names]
+    results = [
+        subprocess.run([sys.executable, "-c", _BENCHMARK_PROGRAM, name, str(report)], check=False) for name in names
+    ]
     failures = [name for name, run in zip(names, results, strict=True) if run.returncode]
     print(f"written to {report}" + (f", without {', '.join(failures)}, which failed" if failures else ""))
     return 1 if failures else 0

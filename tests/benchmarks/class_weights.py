@@ -1,4 +1,4 @@
-"""Effect of balanced class weights on a species with an eleventh of the slices of each other one.
+"""Effect of balanced class weights on a species with an eleventh of the slices of each other species.
 
 The images are generated: disks, squares, triangles, and rare ellipses, which look like disks.
 """
@@ -33,13 +33,18 @@ class Outcome:
 
 def class_weights(scratch: Path) -> Iterator[Measurement]:
     """Compare trainings with and without class weights for each seed, on the same slices."""
-    plain, weight_modes = [], []
+    plain_outcomes, balanced_outcomes = [], []
     for seed in SEEDS:
         slices = write_shapes(scratch / f"shapes-{seed}", seed)
-        plain.append(train_and_test(slices, "none", seed, scratch))
-        weight_modes.append(train_and_test(slices, "balanced", seed, scratch))
-    f1 = [float(np.mean([outcome.minority_f1 for outcome in outcomes])) for outcomes in (weight_modes, plain)]
-    accuracy = [float(np.mean([outcome.accuracy for outcome in outcomes])) for outcomes in (weight_modes, plain)]
+        plain_outcomes.append(train_and_test(slices, "none", seed, scratch))
+        balanced_outcomes.append(train_and_test(slices, "balanced", seed, scratch))
+    f1 = [
+        float(np.mean([outcome.minority_f1 for outcome in outcomes]))
+        for outcomes in (balanced_outcomes, plain_outcomes)
+    ]
+    accuracy = [
+        float(np.mean([outcome.accuracy for outcome in outcomes])) for outcomes in (balanced_outcomes, plain_outcomes)
+    ]
     yield Measurement("train-class-weights minority F1", f1[0], "F1", f1[1], f1[0] / f1[1], "rises by >= 0.15")
     yield Measurement(
         "train-class-weights accuracy", accuracy[0], "share", accuracy[1], accuracy[0] / accuracy[1], "falls by <= 0.02"
@@ -48,23 +53,35 @@ def class_weights(scratch: Path) -> Iterator[Measurement]:
 
 def train_and_test(slices: Path, class_weights: str, seed: int, scratch: Path) -> Outcome:
     """Train cnn_small and measure it on the test split, which is as imbalanced as the training split."""
-    from components.evaluate.predictions import load_member, predict_split, read_split
-    from components.shared.slices import read_info
     from components.train.recipe import Recipe
     from components.train.training import train_backbone
 
     recipe = Recipe.parse({"epochs": 4, "class_weights": class_weights, "ema_momentum": 0.9, "zoom": 0.05})
-    info = read_info(slices)
     folder = scratch / f"model-{seed}-{class_weights}"
     train_backbone(slices, "cnn_small", recipe, seed, folder)
+    return Outcome(*accuracy_and_f1(slices, folder, MINORITY))
+
+
+def accuracy_and_f1(slices: Path, model: Path, label: int) -> tuple[float, float]:
+    """Return the accuracy of a backbone on the test split, and its F1 for one class.
+
+    Args:
+        slices: Data set of slices.
+        model: Folder of the trained backbone.
+        label: Index of the class.
+    """
+    from components.evaluate.predictions import load_member, predict_split, read_split
+    from components.shared.slices import read_info
+
+    info = read_info(slices)
     truth = read_split(slices, info, "test").labels
-    members = {"cnn_small": load_member(folder, info)}
-    predictions = predict_split(slices, "test", members, len(truth), folder)["cnn_small"].logits.argmax(axis=1)
-    return Outcome(float((predictions == truth).mean()), f1_of(predictions == MINORITY, truth == MINORITY))
+    members = {"member": load_member(model, info)}
+    predictions = predict_split(slices, "test", members, len(truth), model)["member"].logits.argmax(axis=1)
+    return float((predictions == truth).mean()), f1_of(predictions == label, truth == label)
 
 
 def f1_of(predictions: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Return the harmonic mean of precision and recall."""
+    """Return the F1 score: the harmonic mean of precision and recall."""
     return float(2 * (predictions & truth).sum() / max(1, predictions.sum() + truth.sum()))
 
 

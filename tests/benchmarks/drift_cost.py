@@ -1,8 +1,5 @@
-"""Cost of monitoring: the monitor's for a large window, the server's for descriptors and event of a slice."""
+"""Cost of monitoring: of a large window in the monitor, and of the drift event of a slice in the server."""
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.measurement import Measurement, peak_resident_bytes, run_in_subprocess
 
 WINDOW_SLICES, WINDOW_SPECIMENS, REFERENCE_SPECIMENS, EMBEDDING = 5000, 100, 96, 240
-ANSWERED, EDGE = 1280, 224
+EVENTS, EDGE = 1280, 224
 MOST_SECONDS, MOST_MIB, MOST_MS = 5.0, 700.0, 2.0
 
 
-def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
-    """Return slices with descriptors and answers whose specimens differ."""
+def _random_slices(specimens: int, slices: int, seed: int) -> pd.DataFrame:
+    """Return slices whose descriptors and predictions vary between and within specimens."""
     from components.shared.images.descriptors import DESCRIPTORS
 
     rng = np.random.default_rng(seed)
@@ -34,7 +31,7 @@ def _described(specimens: int, slices: int, seed: int) -> pd.DataFrame:
     )
 
 
-def watch_two_windows(folder: str) -> dict[str, Any]:
+def check_two_windows(folder: str) -> dict[str, Any]:
     """Check two windows and return the cost of the second one, for which everything is imported."""
     from components.shared.reference_profile import write_reference
     from monitoring.config import MonitorConfig
@@ -45,39 +42,30 @@ def watch_two_windows(folder: str) -> dict[str, Any]:
     models, events = Path(folder) / "models", Path(folder) / "events"
     (models / MODEL / "1").mkdir(parents=True)
     card_of(MODEL).write(models / MODEL / "1" / "model.json")
-    write_reference(models / MODEL / "1" / "reference.parquet", _described(REFERENCE_SPECIMENS, 30, 0))
+    write_reference(models / MODEL / "1" / "reference.parquet", _random_slices(REFERENCE_SPECIMENS, 30, 0))
     sizes = {"window_slices": WINDOW_SLICES, "window_specimens": WINDOW_SPECIMENS}
     monitor = Monitor(MonitorConfig(events=events, repository=models, out=Path(folder) / "out", **sizes))
     seconds = []
     for number in (1, 2):
-        answers = _described(WINDOW_SPECIMENS, WINDOW_SLICES // WINDOW_SPECIMENS, number)
-        append_events(events / f"events-{number}.jsonl", events_of(answers))
-        del answers
-        began = time.perf_counter(), time.process_time()
+        slices = _random_slices(WINDOW_SPECIMENS, WINDOW_SLICES // WINDOW_SPECIMENS, number)
+        append_events(events / f"events-{number}.jsonl", events_of(slices))
+        del slices
+        start = time.perf_counter(), time.process_time()
         (result,) = monitor.poll()
-        seconds.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+        seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
         assert result.slices == WINDOW_SLICES
-    return {"seconds": seconds[1][0], "cpu": seconds[1][1], "mib": _most_resident_mib()}
+    return {"seconds": seconds[1][0], "cpu": seconds[1][1], "mib": peak_resident_bytes() / 2**20}
 
 
-def _most_resident_mib() -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
-
-
-def _window(scratch: Path) -> Iterator[Measurement]:
-    program = (
-        f"import json, tests.benchmarks.drift_cost as it; print(json.dumps(it.watch_two_windows({str(scratch)!r})))"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    cost = json.loads(run.stdout.splitlines()[-1])
+def _measure_window(scratch: Path) -> Iterator[Measurement]:
+    cost = run_in_subprocess(check_two_windows, scratch)
     unit = f"s for a window of {WINDOW_SLICES} slices, {cost['cpu']:.1f} s of CPU time"
     bar = "<= 5 s"
     yield Measurement("drift-window-seconds", cost["seconds"], unit, MOST_SECONDS, cost["seconds"] / MOST_SECONDS, bar)
     yield Measurement("drift-window-memory", cost["mib"], "MiB", MOST_MIB, cost["mib"] / MOST_MIB, "<= 700 MB")
 
 
-def _slice(scratch: Path) -> Iterator[Measurement]:
+def _measure_slice(scratch: Path) -> Iterator[Measurement]:
     """Record answered slices as the server does, and measure the CPU time of the writing thread."""
     from components.shared.contracts import DriftEvent
     from components.shared.images.decoding import decode_image
@@ -89,18 +77,18 @@ def _slice(scratch: Path) -> Iterator[Measurement]:
     pixels = segment_slice(decode_image(raw_slice(0, (EDGE, EDGE)), 1))
     embedding = tuple(rng.normal(size=EMBEDDING).tolist())
     recorder = EventRecorder(scratch, print)
-    answer = {"model": "forams", "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
-    event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **answer)
-    slice_answer = PendingEvent(event, pixels)
-    for _ in range(ANSWERED):
-        recorder.record(slice_answer)
-    began = time.process_time()
+    prediction = {"model": "forams", "version": 1, "species": "species", "confidence": 0.9, "unknown": False}
+    event = DriftEvent(id="0", time=1.8e9, specimen="specimen", descriptors={}, embedding=embedding, **prediction)
+    pending_event = PendingEvent(event, pixels)
+    for _ in range(EVENTS):
+        recorder.record(pending_event)
+    start = time.process_time()
     recorder.start()
     recorder.close(60)
-    cost = (time.process_time() - began) / ANSWERED * 1e3
+    cost = (time.process_time() - start) / EVENTS * 1e3
     assert recorder.dropped == 0
     unit = f"ms for descriptors and event of a slice of {EDGE} px"
     yield Measurement("drift-slice-cost", cost, unit, MOST_MS, cost / MOST_MS, "<= 2 ms")
 
 
-BENCHMARKS = {"drift-window": _window, "drift-slice": _slice}
+BENCHMARKS = {"drift-window": _measure_window, "drift-slice": _measure_slice}

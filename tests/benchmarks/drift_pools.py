@@ -1,10 +1,9 @@
-"""Slices with answers, of specimens that are in neither training nor reference, by the defect of their scans.
+"""Classified slices of specimens that are in neither training nor reference, by the defect of their scans.
 
-Each slice is cut, segmented, described and classified once; windows are then drawn from these pools.
+Each slice is cut, segmented and classified once; windows are then drawn from these pools.
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,18 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from components.ingest.slice_files import SliceJob, interleave
-from components.ingest.volume_slices import cut_volume
 from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.anatomy.growth import UNSEEN_FORMS
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import Phantom, make_specimen
-from components.phantoms.writer import volume_path, write_specimen
 from components.shared.images.decoding import Pixels, decode_image, encode_png
 from components.shared.images.descriptors import describe
 from components.shared.images.segmentation import segment_slice
 from components.shared.workers import map_in_order
+from pipelines.local.demo_traffic import cut_specimen
 
 FIRST_INDEX = 200_000
-"""Training counts its specimens from 0, the demonstration from 100,000."""
+"""Index of the first specimen: those of the training start at 0, those of the demonstration at 100,000."""
 SLICES, EDGE, SEED = 10, 64, 0
 CLEAN_OF_SPECIES, OTHERS_OF_SPECIES, UNSEEN_OF_SPECIES = 25, 5, 12
 SEVERITIES: dict[str, tuple[float, float, float]] = {
@@ -45,7 +42,7 @@ class Scan:
     """A specimen and the defect of its scan.
 
     Attributes:
-        species: Species of the specimen, one of ALL_FORMS.
+        species: Species of the specimen, a key of `components.phantoms.anatomy.body.ALL_FORMS`.
         index: Index of the specimen.
         kind: Kind of the defect, a key of SEVERITIES, or `clean`.
         severity: Severity of the defect.
@@ -75,10 +72,10 @@ def _conditions() -> Iterator[tuple[str, float, int]]:
             yield kind, severity, OTHERS_OF_SPECIES
 
 
-def sliced(scan: Scan) -> list[dict[str, object]]:
+def slice_rows(scan: Scan) -> list[dict[str, object]]:
     """Return a row for each slice of a scan: truth, specimen, defect, descriptors, and the predictor's input `png`."""
     rows = []
-    for raw in _cut(_scan(scan)):
+    for raw in cut_specimen(_scan(scan), SLICES, "random", EDGE, SEED):
         image = segment_slice(_change_grey_values(decode_image(raw, 1), scan))
         labels = {"truth": scan.species, "specimen": f"{scan.species}-{scan.index}"}
         rows.append(
@@ -101,17 +98,6 @@ def _coarser(specimen: Phantom, factor: float) -> Phantom:
     return dataclasses.replace(specimen, volume=volume, mask=volume > 0, affine=affine)
 
 
-def _cut(specimen: Phantom) -> list[bytes]:
-    """Cut slices with the function of the ingest step."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_specimen(Path(folder), specimen, "volumes")
-        path, part = volume_path(specimen.name, specimen.species, "volumes"), Path(folder) / "part"
-        result = cut_volume(SliceJob(path, Path(folder) / path, part, SLICES, "random", EDGE, SEED))
-        if result.refusal:
-            raise ValueError(f"{specimen.name} is refused: {result.refusal}")
-        return [row["png"] for _, _, row in interleave([part])]
-
-
 def _change_grey_values(image: Pixels, scan: Scan) -> Pixels:
     """Change the grey values of a raw slice like a different export from the scanner."""
     if scan.kind == "contrast":
@@ -121,7 +107,7 @@ def _change_grey_values(image: Pixels, scan: Scan) -> Pixels:
     return image
 
 
-def answered_pools(model: Path) -> pd.DataFrame:
+def classified_pools(model: Path) -> pd.DataFrame:
     """Generate the pools and classify every slice with a served model.
 
     Args:
@@ -130,19 +116,19 @@ def answered_pools(model: Path) -> pd.DataFrame:
     Returns:
         A row for each slice: `kind`, `severity`, `truth`, and the fields of a drift event.
     """
-    slices = pd.DataFrame([row for _, rows in map_in_order(sliced, scans()) for row in rows])
-    return slices.drop(columns="png").join(_answers(model, slices["png"].to_list()))
+    slices = pd.DataFrame([row for _, rows in map_in_order(slice_rows, scans()) for row in rows])
+    return slices.drop(columns="png").join(_predict(model, slices["png"].to_list()))
 
 
-def _answers(model: Path, images: list[bytes]) -> pd.DataFrame:
+def _predict(model: Path, images: list[bytes]) -> pd.DataFrame:
     import tensorflow as tf
 
-    answer = tf.saved_model.load(str(model)).signatures["serving_default"]
-    parts = []
+    signature = tf.saved_model.load(str(model)).signatures["serving_default"]
+    batches = []
     for start in range(0, len(images), 256):
-        outputs = answer(image_bytes=tf.constant(images[start : start + 256]))
-        parts.append({name: value.numpy() for name, value in outputs.items()})
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        outputs = signature(image_bytes=tf.constant(images[start : start + 256]))
+        batches.append({name: value.numpy() for name, value in outputs.items()})
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     return pd.DataFrame(
         {
             "species": [name.decode() for name in columns["species"]],

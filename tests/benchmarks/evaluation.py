@@ -1,4 +1,4 @@
-"""Evaluation of many slices by three networks: the memory must not grow, and the networks dominate the time.
+"""Evaluation of many slices by three networks: growth of the memory, and the networks' share of the time.
 
 With fewer slices the constant costs, above all the export of the model, have a larger share.
 """

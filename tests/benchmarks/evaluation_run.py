@@ -1,4 +1,4 @@
-"""Evaluation of generated slices in a process of its own, which prints time and memory as JSON.
+"""Evaluation of generated slices in a separate process, which prints time and memory as JSON.
 
 `python -m tests.benchmarks.evaluation_run FOLDER SLICES EDGE`: half of the slices are for validation, half for test;
 three networks have random weights.
@@ -18,13 +18,13 @@ _DIFFERENT_SLICES, _TRAINING_SLICES = 240, 1200
 
 
 @dataclass(frozen=True)
-class Spent:
+class EvaluationCost:
     """Time and memory of an evaluation.
 
     Attributes:
         slices: Number of slices of validation and test together.
         seconds: Wall time of the evaluation without imports.
-        network_seconds: Time of the networks in it.
+        network_seconds: Part of that time in the networks.
         peak_mib: Largest resident memory of the process in MiB.
     """
 
@@ -34,15 +34,15 @@ class Spent:
     peak_mib: float
 
 
-def measure(folder: Path, slices: int, edge: int) -> Spent:
-    """Run an evaluation in a process of its own."""
+def measure(folder: Path, slices: int, edge: int) -> EvaluationCost:
+    """Run an evaluation in a separate process."""
     import subprocess
 
     command = [sys.executable, "-m", "tests.benchmarks.evaluation_run", str(folder), str(slices), str(edge)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(result.stderr[-2000:])
-    return Spent(**json.loads(result.stdout.splitlines()[-1]))
+    return EvaluationCost(**json.loads(result.stdout.splitlines()[-1]))
 
 
 def make_slices(folder: Path, slices: int, edge: int) -> None:

@@ -1,34 +1,30 @@
 """Memory of cutting a volume, and the time of a slice by the volume's size.
 
-A process of its own cuts a small volume first, so that imports belong to the baseline. The figure is the growth of its
+A separate process cuts a small volume first, so that imports belong to the baseline. The figure is the growth of its
 peak resident memory, file pages included, relative to the bytes of the stored volume.
 """
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from components.ingest.slice_files import SliceJob
 from components.ingest.volume_slices import cut_volume
 from tests.benchmarks.large_phantoms import write_large_phantom
-from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.measurement import Measurement, peak_resident_bytes, run_in_subprocess
 
 SLICES = 20
 
 
-def cut_and_report(small: str, large: str, part: str) -> dict[str, Any]:
-    """Cut two volumes of the same type and return the memory of the second one."""
+def memory_growth(small: str, large: str, part: str) -> int:
+    """Cut two volumes of the same type; return the growth of the peak memory for the second one in bytes."""
     _cut(Path(small), Path(part), SLICES)
-    baseline = _most_resident_bytes()
+    baseline = peak_resident_bytes()
     _cut(Path(large), Path(part), SLICES)
-    return {"bytes": _most_resident_bytes() - baseline}
+    return peak_resident_bytes() - baseline
 
 
 def _cut(volume: Path, part: Path, quota: int) -> float:
@@ -38,19 +34,11 @@ def _cut(volume: Path, part: Path, quota: int) -> float:
     return time.process_time() - start
 
 
-def _most_resident_bytes() -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
 def _memory(scratch: Path, edge: int, dtype: str, suffix: str, bar: float) -> Iterator[Measurement]:
     small = write_large_phantom(scratch / f"small{suffix}", 64, dtype)
     large = write_large_phantom(scratch / f"large{suffix}", edge, dtype)
-    arguments = ", ".join(repr(str(path)) for path in (small, large, scratch / "part.arrow"))
-    program = f"import json, tests.benchmarks.memory as it; print(json.dumps(it.cut_and_report({arguments})))"
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     volume = edge**3 * np.dtype(dtype).itemsize
-    cost = json.loads(run.stdout)["bytes"]
+    cost = run_in_subprocess(memory_growth, small, large, scratch / "part.arrow")
     name = f"memory {edge} voxels wide, {dtype}, {suffix[1:]}"
     yield Measurement(name, cost / 2**20, "MiB", volume / 2**20, cost / volume, f"<= {bar:g} times the volume")
 

@@ -50,19 +50,19 @@ def write_scans(folder: Path, size: int, seed: int = 0) -> Iterator[Scan]:
         specimen = make_specimen(species, number % each, size, seed, Artefacts())
         yield _write(folder, specimen, specimen.name, specimen.volume)
         if number % (SPECIMENS // RESCANS) == 0:
-            again = rescan(specimen, np.random.default_rng([seed, number]))
-            yield _write(folder, specimen, f"again-{specimen.name}", again)
+            second_scan = rescan(specimen, np.random.default_rng([seed, number]))
+            yield _write(folder, specimen, f"again-{specimen.name}", second_scan)
 
 
-def count_found(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tuple[int, int]:
+def count_groups(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tuple[int, int]:
     """Return the number of rescans joined with their originals, and of groups with other members."""
     scans = list(write_scans(folder, size, seed))
     jobs = [SliceJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
     results = map_in_order(cut_volume, jobs, workers, "components.ingest.preload")
     fingerprints = [result.fingerprint for _, result in results]
     groups = [group.specimens for group in find_near_copies(scans, fingerprints)]
-    right = [group for group in groups if len(group) == 2 and group[1] == f"again-{group[0]}"]
-    return len(right), len(groups) - len(right)
+    correct = [group for group in groups if len(group) == 2 and group[1] == f"again-{group[0]}"]
+    return len(correct), len(groups) - len(correct)
 
 
 def _write(folder: Path, specimen: Phantom, name: str, volume: NDArray[np.uint8]) -> Scan:
@@ -73,8 +73,8 @@ def _write(folder: Path, specimen: Phantom, name: str, volume: NDArray[np.uint8]
 
 def near_copies(scratch: Path) -> Iterable[Measurement]:
     """Count the rescans detected among different specimens."""
-    hits, wrong = count_found(scratch, SIZE)
-    yield Measurement("ingest-near-copies found", hits, "rescans", RESCANS, hits / RESCANS, f">= 22 of {RESCANS}")
+    correct, wrong = count_groups(scratch, SIZE)
+    yield Measurement("ingest-near-copies found", correct, "rescans", RESCANS, correct / RESCANS, f">= 22 of {RESCANS}")
     yield Measurement("ingest-near-copies wrongly joined", wrong, "groups", 0, None, f"0 among {SPECIMENS} specimens")
 
 

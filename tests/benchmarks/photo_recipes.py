@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.benchmarks.class_weights import f1_of
+from tests.benchmarks.class_weights import accuracy_and_f1
 from tests.benchmarks.measurement import Measurement
 
 NETWORK, EDGE, SEEDS = "resnet_small", 48, (0, 1)
@@ -25,7 +25,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "transfer, stage 1": STAGE_1 | {"epochs": 0},
     "transfer, both stages": STAGE_1 | {"epochs": 20},
 }
-COMPARED = (
+COMPARISONS = (
     ("scratch, balanced", "scratch", "class weights"),
     ("transfer, both stages", "scratch, balanced", "transfer"),
     ("transfer, both stages", "transfer, stage 1", "stage 2"),
@@ -45,13 +45,13 @@ def photo_recipes(scratch: Path) -> Iterator[Measurement]:
     outcomes: dict[str, list[Outcome]] = {name: [] for name in RECIPES}
     for seed in SEEDS:
         folder = scratch / str(seed)
-        taught, species_set = write_halves(folder, seed)
-        teacher = _train(taught, folder / "teacher", {}, seed) / "model.keras"
+        pretraining_slices, slices = write_halves(folder, seed)
+        teacher = _train(pretraining_slices, folder / "teacher", {}, seed) / "model.keras"
         for name, recipe in RECIPES.items():
             start = {"weights": str(teacher)} if "frozen_epochs" in recipe else {}
-            outcomes[name].append(_tested(species_set, _train(species_set, folder / name, recipe | start, seed)))
-    for better, reference, what in COMPARED:
-        yield from _compared(what, outcomes[better], outcomes[reference])
+            outcomes[name].append(_test(slices, _train(slices, folder / name, recipe | start, seed)))
+    for better, reference, effect in COMPARISONS:
+        yield from _compare(effect, outcomes[better], outcomes[reference])
 
 
 def write_halves(folder: Path, seed: int) -> tuple[Path, Path]:
@@ -61,13 +61,17 @@ def write_halves(folder: Path, seed: int) -> tuple[Path, Path]:
     from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
     from components.phantoms.fishes.forms import FISHES
 
-    many = PhotoConfig(specimens_per_species=MOST_SPECIMENS, imbalance=IMBALANCE, unseen_per_species=0, seed=seed)
-    even = PhotoConfig(specimens_per_species=TEST_SPECIMENS, imbalance=1, unseen_per_species=0, seed=seed + 1000)
-    for name, config in (("uneven", many), ("even", even)):
+    imbalanced_config = PhotoConfig(
+        specimens_per_species=MOST_SPECIMENS, imbalance=IMBALANCE, unseen_per_species=0, seed=seed
+    )
+    balanced_config = PhotoConfig(
+        specimens_per_species=TEST_SPECIMENS, imbalance=1, unseen_per_species=0, seed=seed + 1000
+    )
+    for name, config in (("imbalanced", imbalanced_config), ("balanced", balanced_config)):
         generate_photographs(folder / name, config.model_copy(update={"size": 2 * EDGE}))
     halves = []
-    for half in ("taught", "asked"):
-        species = list(FISHES)[half == "asked" :: 2]
+    for half in ("pretraining", "classification"):
+        species = list(FISHES)[half == "classification" :: 2]
         _write_manifest(folder, half, species)
         config = IngestConfig.checked(image_size=EDGE, slices_per_species=10_000, planes="random", seed=seed)
         make_dataset(folder / f"{half}.csv", folder / half, config)
@@ -78,12 +82,12 @@ def write_halves(folder: Path, seed: int) -> tuple[Path, Path]:
 def _write_manifest(folder: Path, half: str, species: Sequence[str]) -> None:
     """Write a manifest of some species: imbalanced for training and validation, balanced for the test."""
     tables = []
-    for name in ("uneven", "even"):
+    for name in ("imbalanced", "balanced"):
         table = pd.read_csv(folder / name / "manifest.csv", keep_default_na=False)
         table["path"] = name + "/" + table["path"]
         table["specimen"] = name + "-" + table["specimen"].str.removesuffix("-again")
         number = table["specimen"].str.extract(r"-(\d+)$")[0].astype(int)
-        table["split"] = "test" if name == "even" else np.where(number % 4 == 0, "validation", "train")
+        table["split"] = "test" if name == "balanced" else np.where(number % 4 == 0, "validation", "train")
         tables.append(table[table["species"].isin(species)])
     pd.concat(tables).to_csv(folder / f"{half}.csv", index=False)
 
@@ -96,23 +100,19 @@ def _train(slices: Path, folder: Path, recipe: dict[str, Any], seed: int) -> Pat
     return folder
 
 
-def _tested(slices: Path, model: Path) -> Outcome:
-    from components.evaluate.predictions import load_member, predict_split, read_split
+def _test(slices: Path, model: Path) -> Outcome:
     from components.shared.slices import read_info
 
     info = read_info(slices)
-    truth = read_split(slices, info, "test").labels
-    members = {NETWORK: load_member(model, info)}
-    predictions = predict_split(slices, "test", members, len(truth), model)[NETWORK].logits.argmax(axis=1)
-    model = {count.species: count.slices for count in info.counts if count.split == "train"}
-    rarest = info.classes.index(min(model, key=model.__getitem__))
-    return Outcome(float((predictions == truth).mean()), f1_of(predictions == rarest, truth == rarest))
+    training_slices = {count.species: count.slices for count in info.counts if count.split == "train"}
+    rarest = info.classes.index(min(training_slices, key=training_slices.__getitem__))
+    return Outcome(*accuracy_and_f1(slices, model, rarest))
 
 
-def _compared(what: str, better: Sequence[Outcome], reference: Sequence[Outcome]) -> Iterator[Measurement]:
+def _compare(effect: str, better: Sequence[Outcome], reference: Sequence[Outcome]) -> Iterator[Measurement]:
     for figure, field in (("accuracy", "accuracy"), ("rarest species' F1", "rarest_f1")):
         first, second = (np.mean([getattr(outcome, field) for outcome in outcomes]) for outcomes in (better, reference))
-        name, ratio = f"photo-recipes {what}, {figure}", float(first / second) if second else None
+        name, ratio = f"photo-recipes {effect}, {figure}", float(first / second) if second else None
         yield Measurement(name, float(first), "share", float(second), ratio, "with it, compared with without it")
 
 

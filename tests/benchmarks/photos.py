@@ -1,6 +1,6 @@
 """Speed of converting photographs to slices, compared with a plain Pillow loop, and the growth of time and memory.
 
-The photographs are coarse noise, 64 to 5184 pixels wide: most have a few hundred pixels, as on the Internet, and one
+The photographs are coarse noise, 64 to 5184 pixels wide: peak have a few hundred pixels, as on the Internet, and one
 in twenty the size of a camera's.
 """
 
@@ -22,15 +22,15 @@ from components.shared.workers import map_in_order
 from tests.benchmarks.measurement import Measurement
 
 PHOTOGRAPHS, SPECIES, EDGE = 13_312, 31, 224
-SMALLEST, LARGEST, USUAL = 64, 5184, 1024
+SMALLEST, LARGEST, TYPICAL = 64, 5184, 1024
 SHARE_OF_LARGE = 0.05
-MEMORY_BOUND_MB, SAMPLED_EVERY_S = 1024, 0.2
+MEMORY_BOUND_MB, SAMPLE_INTERVAL_S = 1024, 0.2
 
 
 def write_photograph(file: Path, seed: int = 0) -> None:
     """Write one photograph; its name is the seed."""
     rng = np.random.default_rng([seed, int(file.stem)])
-    low, high = (USUAL, LARGEST) if rng.random() < SHARE_OF_LARGE else (SMALLEST, USUAL)
+    low, high = (TYPICAL, LARGEST) if rng.random() < SHARE_OF_LARGE else (SMALLEST, TYPICAL)
     width = round(np.exp(rng.uniform(np.log(low), np.log(high))))
     coarse = rng.integers(0, 256, (24, 32, 3), np.uint8)
     image = cv2.resize(coarse, (width, max(1, round(width * 0.75))), interpolation=cv2.INTER_LINEAR)
@@ -81,16 +81,16 @@ def ingest(folder: Path, slices: Path) -> None:
 
 def _measure_session(folder: Path, slices: Path) -> tuple[float, float]:
     """Ingest in a session of its own; return the seconds, and the MB of all its processes together."""
-    program = "import sys, tests.benchmarks.photos as it; it.ingest(it.Path(sys.argv[1]), it.Path(sys.argv[2]))"
-    log, most = slices.with_suffix(".log"), 0.0
+    program = "import sys, tests.benchmarks.photos as module; module.ingest(*map(module.Path, sys.argv[1:]))"
+    log, peak = slices.with_suffix(".log"), 0.0
     with log.open("w") as log_file:
         command = [sys.executable, "-c", program, str(folder), str(slices)]
         process = subprocess.Popen(command, stdout=log_file, stderr=subprocess.DEVNULL, start_new_session=True)
         while process.poll() is None:
-            most = max(most, _megabytes_of_session(process.pid))
-            time.sleep(SAMPLED_EVERY_S)
+            peak = max(peak, _megabytes_of_session(process.pid))
+            time.sleep(SAMPLE_INTERVAL_S)
     assert process.returncode == 0, log.read_text()[-500:]
-    return float(log.read_text().splitlines()[-1]), most
+    return float(log.read_text().splitlines()[-1]), peak
 
 
 def _megabytes_of_session(session: int) -> float:

@@ -36,7 +36,7 @@ class RotatingJob:
 def cut_by_rotating(job: RotatingJob) -> float:
     """Cut a volume and return the seconds of all 24 orientations, extrapolated from the measured ones."""
     start = time.perf_counter()
-    grey, threshold = _windowed(np.asanyarray(nib.load(job.file).dataobj))
+    grey, threshold = _apply_grey_window(np.asanyarray(nib.load(job.file).dataobj))
     job.folder.mkdir(parents=True)
     quota = -(-job.quota // (len(ORIENTATIONS) + 3))
     specimen = _largest_component(grey > threshold)
@@ -46,12 +46,12 @@ def cut_by_rotating(job: RotatingJob) -> float:
     for number in np.linspace(0, len(ORIENTATIONS) - 1, job.orientations).astype(int):
         axes, angle = ORIENTATIONS[number]
         rotation = ndimage.rotate(grey, angle, axes, order=1)
-        _write_slices(rotation, _largest_component(rotation > threshold), quota, job.folder / f"turned-{number}")
+        _write_slices(rotation, _largest_component(rotation > threshold), quota, job.folder / f"rotation-{number}")
     end = time.perf_counter()
     return (rotation_start - start) + (end - rotation_start) * len(ORIENTATIONS) / job.orientations
 
 
-def _windowed(volume: NDArray[np.uint8]) -> tuple[Grey, float]:
+def _apply_grey_window(volume: NDArray[np.uint8]) -> tuple[Grey, float]:
     threshold = threshold_otsu(volume[volume > volume.min()])
     low, high = np.percentile(volume[_largest_component(volume > threshold)], (1, 99))
     levels = ((np.arange(256) - low) / (high - low)).clip(0, 1).astype(np.float32)

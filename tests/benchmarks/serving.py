@@ -1,4 +1,4 @@
-"""The server, compared with calls of the same SavedModel in this process, in turns: the machine's load affects both."""
+"""Latency and throughput of the server, compared in turns with calls of the same SavedModel in this process."""
 
 import http.client
 import itertools
@@ -17,6 +17,7 @@ import numpy as np
 
 from tests.benchmarks.measurement import Measurement
 from tests.http_server import Response, http_server
+from tests.waiting import wait_until
 
 EDGE, SPECIES = 224, 12
 ROUNDS, THROUGHPUT_ROUNDS, CLIENTS, REQUESTS = 40, 4, 8, 40
@@ -26,7 +27,7 @@ NAME = "bench"
 PATH = f"/v1/models/{NAME}:predict"
 
 
-def _with_mobilenet(folder: Path) -> Path:
+def _publish_mobilenet(folder: Path) -> Path:
     """Publish a served model of one untrained mobilenet at 224 px and return the repository."""
     import keras
 
@@ -59,10 +60,10 @@ def _with_mobilenet(folder: Path) -> Path:
         {"mobilenet": Member(card, network)}, Ensemble(SoftVote({"mobilenet": 1.0}), 1.0), unknown, classes, 1
     )
     export_served_model(served_model, folder / "exported")
-    return _published(folder / "exported", folder / "models", 1, classes=classes)
+    return _publish(folder / "exported", folder / "models", 1, classes=classes)
 
 
-def _published(export: Path, repository: Path, version: int, **card: Any) -> Path:
+def _publish(export: Path, repository: Path, version: int, **card: Any) -> Path:
     """Copy a SavedModel to a repository as the deploy step does, and return the repository."""
     from components.shared.signing import sign_folder
     from tests.serving.conftest import card_of
@@ -78,11 +79,11 @@ def _published(export: Path, repository: Path, version: int, **card: Any) -> Pat
 @contextmanager
 def _serving(*arguments: str, log: Path) -> Iterator[tuple[str, int]]:
     """Start one of the servers as a process; yield its URL and process id."""
-    from tests.serving.conftest import is_ready, start_process, wait_for
+    from tests.serving.conftest import is_ready, start_process
 
     process, url = start_process(list(arguments), log, START_TIMEOUT_S)
     try:
-        wait_for(lambda: is_ready(url), START_TIMEOUT_S)
+        wait_until(lambda: is_ready(url), START_TIMEOUT_S)
         yield url, process.pid
     finally:
         process.terminate()
@@ -93,8 +94,8 @@ class _RequestSender:
     """A client that sends one body repeatedly over one connection."""
 
     def __init__(self, url: str, body: bytes) -> None:
-        where = urlsplit(url)
-        self.connection, self.body = http.client.HTTPConnection(str(where.hostname), where.port, timeout=120), body
+        address = urlsplit(url)
+        self.connection, self.body = http.client.HTTPConnection(str(address.hostname), address.port, timeout=120), body
 
     def __call__(self) -> bytes:
         self.connection.request("POST", PATH, self.body, {"Content-Type": "application/json"})
@@ -105,25 +106,25 @@ class _RequestSender:
         return content
 
 
-def _in_turns(*works: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
+def _in_turns(*functions: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
     """Return the median seconds of each function; the functions are called in turns."""
-    times_by_function: list[list[float]] = [[] for _ in works]
+    times_by_function: list[list[float]] = [[] for _ in functions]
     for number in range(rounds + 3):
-        for times, work in zip(times_by_function, works, strict=True):
+        for times, function in zip(times_by_function, functions, strict=True):
             start = time.perf_counter()
-            work()
+            function()
             if number >= 3:  # the first rounds are a warm-up
                 times.append(time.perf_counter() - start)
     return [median(times) for times in times_by_function]
 
 
-def _raw(edges: tuple[int, int]) -> bytes:
+def _raw_slice(edges: tuple[int, int]) -> bytes:
     from tests.serving.conftest import raw_slice
 
     return raw_slice(7, edges)
 
 
-def _segmented(image: bytes) -> bytes:
+def _segment(image: bytes) -> bytes:
     from components.shared.images.decoding import decode_image, encode_png
     from components.shared.images.segmentation import segment_slice
 
@@ -136,7 +137,7 @@ def _body(image: bytes) -> bytes:
     return json.dumps({"instances": [{"image_bytes": b64(image)}]}).encode()
 
 
-def _answering(saved_model: Path) -> Callable[[bytes], object]:
+def _load_model(saved_model: Path) -> Callable[[bytes], object]:
     """Return a function that calls the SavedModel in this process with an encoded image and returns every output."""
     import tensorflow as tf
 
@@ -152,16 +153,16 @@ def _answering(saved_model: Path) -> Callable[[bytes], object]:
 def _http(scratch: Path) -> Iterator[Measurement]:
     from components.shared.images.crops import decode_and_crop
 
-    repository, image = _with_mobilenet(scratch), _segmented(_raw((EDGE, EDGE)))
-    answer = _answering(repository / NAME / "1")
+    repository, image = _publish_mobilenet(scratch), _segment(_raw_slice((EDGE, EDGE)))
+    answer = _load_model(repository / NAME / "1")
     crop = decode_and_crop(image, EDGE, 1).numpy()
     pixels = json.dumps({"signature_name": "crops", "instances": [crop.tolist()]}).encode()
     arguments = ("serving", "--repository", str(repository), "--port", "0")
     with _serving(*arguments, log=scratch / "log.txt") as (url, _):
-        ask, ask_pixels = _RequestSender(url, _body(image)), _RequestSender(url, pixels)
-        inside, over_http, lists = _in_turns(lambda: answer(image), ask, ask_pixels)
-        yield _times("serving p50 over HTTP", over_http, inside, "ratio <= 1.25")
-        yield _times("serving p50 of JSON pixel lists", lists, inside, "none: the usual way")
+        send_image, send_pixels = _RequestSender(url, _body(image)), _RequestSender(url, pixels)
+        in_process, over_http, lists = _in_turns(lambda: answer(image), send_image, send_pixels)
+        yield _times("serving p50 over HTTP", over_http, in_process, "ratio <= 1.25")
+        yield _times("serving p50 of JSON pixel lists", lists, in_process, "none: the usual way")
         yield from _throughput(url, image, answer)
 
 
@@ -171,27 +172,27 @@ def _times(name: str, seconds: float, reference: float, bar: str) -> Measurement
 
 def _throughput(url: str, image: bytes, answer: Callable[[bytes], object]) -> Iterator[Measurement]:
     clients = [_RequestSender(url, _body(image)) for _ in range(CLIENTS)]
-    inside, over_http = [], []
+    in_process, over_http = [], []
     for _ in range(THROUGHPUT_ROUNDS):
-        inside.append(_rate([lambda: answer(image)] * CLIENTS))
+        in_process.append(_rate([lambda: answer(image)] * CLIENTS))
         over_http.append(_rate(clients))
-    value, reference = median(over_http), median(inside)
+    value, reference = median(over_http), median(in_process)
     name = f"serving throughput of {CLIENTS} clients"
     yield Measurement(name, value, "slices/s", reference, value / reference, "ratio >= 0.8")
 
 
-def _rate(works: list[Callable[[], object]]) -> float:
+def _rate(functions: list[Callable[[], object]]) -> float:
     """Return the calls per second with a thread for each function."""
     start = time.perf_counter()
-    with ThreadPoolExecutor(len(works)) as pool:
-        for future in [pool.submit(_repeat, work) for work in works]:
+    with ThreadPoolExecutor(len(functions)) as pool:
+        for future in [pool.submit(_repeat, function) for function in functions]:
             future.result()
-    return len(works) * REQUESTS / (time.perf_counter() - start)
+    return len(functions) * REQUESTS / (time.perf_counter() - start)
 
 
-def _repeat(work: Callable[[], object]) -> None:
+def _repeat(function: Callable[[], object]) -> None:
     for _ in itertools.repeat(None, REQUESTS):
-        work()
+        function()
 
 
 @contextmanager
@@ -205,7 +206,7 @@ def _instant_predictor() -> Iterator[str]:
 
 
 def _transformer(scratch: Path) -> Iterator[Measurement]:
-    raw = _raw((384, 512))
+    raw = _raw_slice((384, 512))
     with _instant_predictor() as host:
         arguments = [
             "serving.transformer",
@@ -218,8 +219,8 @@ def _transformer(scratch: Path) -> Iterator[Measurement]:
         ]
         arguments += ["--workers", "1", "--http_port", "0", "--host", "127.0.0.1", "--events", str(scratch / "events")]
         with _serving(*arguments, log=scratch / "log.txt") as (url, _):
-            works = _RequestSender(url, _body(raw)), _RequestSender(f"http://{host}", _body(_segmented(raw)))
-            through, direct = _in_turns(*works)
+            functions = _RequestSender(url, _body(raw)), _RequestSender(f"http://{host}", _body(_segment(raw)))
+            through, direct = _in_turns(*functions)
     extra = (through - direct) * 1e3
     name = "serving transformer adds as a process of its own"
     yield Measurement(name, extra, "ms p50 for 512x384 px", 15, extra / 15, "<= 15 ms")
@@ -229,13 +230,13 @@ def _one_command(scratch: Path) -> Iterator[Measurement]:
     from tests.serving.conftest import write_saved_model
 
     write_saved_model(scratch / "exported", 1)
-    repository = _published(scratch / "exported", scratch / "models", 1)
-    raw = _raw((384, 512))
-    answer, png = _answering(repository / NAME / "1"), _segmented(raw)
+    repository = _publish(scratch / "exported", scratch / "models", 1)
+    raw = _raw_slice((384, 512))
+    answer, png = _load_model(repository / NAME / "1"), _segment(raw)
     arguments = ("serving", "--repository", str(repository), "--port", "0", "--events", str(scratch / "events"))
     with _serving(*arguments, log=scratch / "log.txt") as (url, _):
-        over_http, inside = _in_turns(_RequestSender(url, _body(raw)), lambda: answer(png))
-    extra = (over_http - inside) * 1e3
+        over_http, in_process = _in_turns(_RequestSender(url, _body(raw)), lambda: answer(png))
+    extra = (over_http - in_process) * 1e3
     yield Measurement(
         "serving transformer adds in one command", extra, "ms p50 for 512x384 px, with HTTP", 8, extra / 8, "<= 8 ms"
     )
@@ -249,9 +250,9 @@ def _load(scratch: Path) -> Iterator[Measurement]:
 
     for seed in (1, 2):
         write_saved_model(scratch / f"exported-{seed}", seed)
-    repository = _published(scratch / "exported-1", scratch / "models", 1)
+    repository = _publish(scratch / "exported-1", scratch / "models", 1)
     raw = [raw_slice(seed) for seed in range(6)]
-    png = [_segmented(image) for image in raw]
+    png = [_segment(image) for image in raw]
     signatures = [tf.saved_model.load(str(scratch / f"exported-{seed}")).signatures for seed in (1, 2)]
     scores = [one["serving_default"](image_bytes=tf.constant(png))["scores"].numpy() for one in signatures]
     bodies = [{"instances": [{"image_bytes": b64(image)}]} for image in raw]
@@ -260,7 +261,7 @@ def _load(scratch: Path) -> Iterator[Measurement]:
         traffic = Traffic(url + PATH, bodies, scores, LOAD_REQUESTS)
         start = time.perf_counter()
         resident = traffic.run(
-            lambda version: _published(scratch / f"exported-{version % 2 or 2}", repository, version), pid
+            lambda version: _publish(scratch / f"exported-{version % 2 or 2}", repository, version), pid
         )
         seconds = time.perf_counter() - start
     failures = LOAD_REQUESTS - sum(

@@ -1,4 +1,4 @@
-"""Training input: images per second compared with the published recipe, and its cost for a training step."""
+"""Speed of the training input, compared with the published recipe, and its share of a training step."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,17 +21,17 @@ def input_rate(scratch: Path) -> Iterator[Measurement]:
     png, shards = write_slices(scratch)
     reference = iter(published_recipe(png).repeat())
     sources = {source: iter(our_batches(shards, gigabytes)) for source, gigabytes in SOURCES.items()}
-    all_of_them = (reference, *sources.values())
-    for first in all_of_them:
+    inputs = (reference, *sources.values())
+    for first in inputs:
         take(first, SLICES // BATCH)  # the first epoch's extra cost: tracing, and reading into memory
-    rounds = [[seconds_of_epochs(batches) for batches in all_of_them] for _ in range(3)]
+    rounds = [[seconds_of_epochs(batches) for batches in inputs] for _ in range(3)]
     theirs, *ours = (EPOCHS * SLICES / min(seconds) for seconds in zip(*rounds, strict=True))
     for source, rate in zip(sources, ours, strict=True):
         yield Measurement(f"input {source}", rate, "images/s", theirs, rate / theirs, bar=">= 5 times at 224 px")
 
 
 def seconds_of_epochs(batches: Iterator[Any]) -> float:
-    """Return the seconds of EPOCHS epochs, started when no other input fills its buffers any more."""
+    """Return the seconds of EPOCHS epochs, started after all inputs have filled their buffers."""
     wait_until_idle()
     return fastest_seconds(lambda: take(batches, EPOCHS * SLICES // BATCH), repeats=1)
 

@@ -22,6 +22,7 @@ from components.shared.images.segmentation import segment_slice
 from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
 from tests.model_cards import model_score
+from tests.waiting import wait_until
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
@@ -190,13 +191,6 @@ def start_process(
     raise AssertionError(f"the server did not start: {log.read_text()}")
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition is not met"
-        time.sleep(0.05)
-
-
 def is_ready(url: str) -> bool:
     try:
         return httpx.get(f"{url}/readyz").status_code == 200
@@ -229,7 +223,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         process, url = start_process(arguments, log)
         servers.append(Server(process, url, events, repository, log))
         if ready:
-            wait_for(lambda: is_ready(url))
+            wait_until(lambda: is_ready(url), START_TIMEOUT_S)
         return servers[-1]
 
     yield start
@@ -251,7 +245,7 @@ def start_transformer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Star
         process, url = start_process([*arguments, "--events", str(events)], log)
         transformers.append(Server(process, url, events, folder, log))
         if ready:
-            wait_for(lambda: is_ready(url))
+            wait_until(lambda: is_ready(url), START_TIMEOUT_S)
         return transformers[-1]
 
     yield start

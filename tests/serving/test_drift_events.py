@@ -18,6 +18,7 @@ from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import describe
 from monitoring.drift.event_log import EventLog
 from serving.drift_events import EventRecorder, PendingEvent, remove_oldest
+from tests.waiting import wait_until
 
 Body = Callable[..., dict[str, Any]]
 
@@ -28,12 +29,11 @@ def events_of(folder: Path) -> list[DriftEvent]:
 
 
 def wait_for_events(folder: Path, specimen: str, count: int) -> list[DriftEvent]:
-    for _ in range(200):
-        events = [event for event in events_of(folder) if event.specimen == specimen]
-        if len(events) >= count:
-            return events
-        time.sleep(0.05)
-    raise AssertionError(f"{len(events)} events of {specimen}")
+    def events() -> list[DriftEvent]:
+        return [event for event in events_of(folder) if event.specimen == specimen]
+
+    wait_until(lambda: len(events()) >= count)
+    return events()
 
 
 def pending_event(number: int = 0, pixels: Any = None) -> PendingEvent:
@@ -85,11 +85,8 @@ def test_slices_without_a_specimen_share_the_id_of_their_request(
     known_ids = {event.id for event in events_of(server.events)}
     for _ in range(2):
         httpx.post(f"{server.url}/v1/models/forams:predict", json=instances_of(raw_slices[:2]))
-    for _ in range(100):
-        new = [event.specimen for event in events_of(server.events) if event.id not in known_ids]
-        if len(new) == 4:
-            break
-        time.sleep(0.05)
+    wait_until(lambda: len(events_of(server.events)) == len(known_ids) + 4)
+    new = [event.specimen for event in events_of(server.events) if event.id not in known_ids]
     assert sorted(new.count(specimen) for specimen in set(new)) == [2, 2]
 
 
@@ -168,8 +165,7 @@ def test_a_line_truncated_by_a_full_disk_damages_no_later_event(
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old_limit[1]))  # limit the size of a file, like a full disk
         for number in range(4):
             recorder.record(pending_event(number))
-        for _ in range(1000):
-            time.sleep(0 if recorder.dropped == 4 else 0.01)
+        wait_until(lambda: recorder.dropped == 4)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old_limit)
     recorder.record(pending_event(9))

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from components.shared.errors import EXIT_BAD_INPUT
+from tests.waiting import wait_until
 
 Body = Callable[..., dict[str, Any]]
 
@@ -31,10 +32,7 @@ def test_an_empty_repository_is_polled_and_sigterm_finishes_requests(
     assert httpx.get(f"{server.url}/readyz").status_code == 503
     assert httpx.post(url, json=instances_of(raw_slices[:1])).status_code in (404, 503)
     publish(server.repository, "late", 1)
-    deadline = time.monotonic() + 60
-    while httpx.get(f"{server.url}/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, pause_s=0.1)
     answers: list[int] = []
     body = instances_of(raw_slices * 40, "last-words")
     thread = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=60).status_code))
@@ -67,7 +65,7 @@ def test_ctrl_c_during_loading_exits_without_a_traceback(tmp_path: Path) -> None
 def test_the_log_has_the_address_and_the_next_command(server: Any) -> None:
     lines = server.log.read_text().splitlines()
     assert all(line.startswith("[serve] ") for line in lines)
-    assert f"[serve] ask it: python -m serving.client SLICE.png --url {server.url}" in lines
+    assert f"[serve] classify a slice: python -m serving.client SLICE.png --url {server.url}" in lines
     assert "[serve] forams version 1 is being served" in lines
 
 
@@ -80,7 +78,7 @@ def test_an_occupied_port_exits_with_one_sentence(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         process = run_serving("--repository", str(tmp_path), "--port", str(port))
     assert process.returncode == EXIT_BAD_INPUT
-    assert f"127.0.0.1:{port} cannot be listened to" in process.stderr
+    assert f"cannot listen on 127.0.0.1:{port}" in process.stderr
     assert len(process.stderr.splitlines()) == 1
 
 

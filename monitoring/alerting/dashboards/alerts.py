@@ -1,4 +1,4 @@
-"""The parts that several dashboards share: the model filter, and the alerts."""
+"""The model filter and the alerts chart, which several dashboards contain."""
 
 from monitoring.alerting.dashboards.panels import FULL, Chart, Query, states
 

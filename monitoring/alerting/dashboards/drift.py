@@ -18,7 +18,7 @@ from monitoring.alerting.dashboards.panels import (
 )
 from monitoring.drift.features import FEATURES, PREDICTION_FEATURES, WINDOW_FEATURES, by_group
 
-_EVERY_DESCRIPTOR = (*DESCRIPTORS, *COLOUR_DESCRIPTORS)
+_ALL_DESCRIPTORS = (*DESCRIPTORS, *COLOUR_DESCRIPTORS)
 
 
 def _relative_score(features: str) -> str:
@@ -27,7 +27,7 @@ def _relative_score(features: str) -> str:
     return f"taxonflow_drift_score{selector} / taxonflow_drift_threshold{selector}"
 
 
-def _scores(title: str, features: Iterable[str], span: int = FULL) -> Chart:
+def _score_chart(title: str, features: Iterable[str], span: int = FULL) -> Chart:
     return Chart(
         title,
         "Drift score divided by its calibrated threshold in the latest window. A feature drifts from 1 upwards.",
@@ -38,7 +38,7 @@ def _scores(title: str, features: Iterable[str], span: int = FULL) -> Chart:
     )
 
 
-def _score_and_threshold(feature: str) -> Chart:
+def _threshold_chart(feature: str) -> Chart:
     selector = f'{{{MODEL}, feature="{feature}"}}'
     return Chart(
         feature.replace("_", " "),
@@ -53,12 +53,12 @@ def _score_and_threshold(feature: str) -> Chart:
     )
 
 
-def _against_reference(title: str, text: str, window: str, reference: str) -> Chart:
-    both = (
+def _reference_chart(title: str, text: str, window: str, reference: str) -> Chart:
+    queries = (
         Query(f"{window}{{{MODEL}}}", "{{model}} latest window"),
         Query(f"{reference}{{{MODEL}}}", "{{model}} reference"),
     )
-    return Chart(title, text, both, lines, unit="percentunit")
+    return Chart(title, text, queries, lines, unit="percentunit")
 
 
 DRIFT = Dashboard(
@@ -121,7 +121,7 @@ DRIFT = Dashboard(
                 limit=2,
                 height=12,
             ),
-            _scores("All features over time", (".+",)),
+            _score_chart("All features over time", (".+",)),
         ),
     },
 )
@@ -132,13 +132,13 @@ PREDICTIONS = Dashboard(
     "Predictions of the model, compared with its predictions on held-out specimens.",
     {
         "Predictions": (
-            _against_reference(
+            _reference_chart(
                 "Confidence",
                 "Mean confidence. If it is far below the reference, treat predictions as suggestions.",
                 "taxonflow_drift_window_confidence",
                 "taxonflow_drift_reference_confidence",
             ),
-            _against_reference(
+            _reference_chart(
                 "Unknown",
                 "Share of slices predicted as unknown species.",
                 "taxonflow_drift_window_unknown_ratio",
@@ -155,7 +155,7 @@ PREDICTIONS = Dashboard(
             ),
         ),
         "Drift of the predictions": tuple(
-            _scores(f"{group}: scores relative to thresholds", features, THIRD)
+            _score_chart(f"{group}: scores relative to thresholds", features, THIRD)
             for group, features in by_group((*PREDICTION_FEATURES, *WINDOW_FEATURES)).items()
         ),
         "Traffic": (
@@ -189,7 +189,7 @@ IMAGE_QUALITY = Dashboard(
     "Taxonflow: image quality",
     "Image descriptors of the slices, relative to the mean of the predicted species.",
     {
-        "All": (_scores("Descriptors: scores relative to thresholds", _EVERY_DESCRIPTOR),),
-        **{group: tuple(map(_score_and_threshold, names)) for group, names in by_group(_EVERY_DESCRIPTOR).items()},
+        "All": (_score_chart("Descriptors: scores relative to thresholds", _ALL_DESCRIPTORS),),
+        **{group: tuple(map(_threshold_chart, names)) for group, names in by_group(_ALL_DESCRIPTORS).items()},
     },
 )

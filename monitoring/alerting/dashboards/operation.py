@@ -1,13 +1,13 @@
-"""The dashboards of operation: the server and the monitor."""
+"""The dashboards of the server and of the monitor."""
 
 from monitoring.alerting.dashboards.alerts import ALERTS, MODEL
 from monitoring.alerting.dashboards.panels import FULL, QUARTER, Chart, Dashboard, Query, bars, lines, number, stack
 from monitoring.alerting.rules import AVAILABILITY, BURN_WINDOWS
 
 _BUDGET = 1 - AVAILABILITY
-_OF_MONTH = f"sum by (model) (increase(taxonflow_requests_total{{{MODEL}}}[30d]))"
-_FAILED_OF_MONTH = f'sum by (model) (increase(taxonflow_requests_total{{{MODEL}, status=~"5.."}}[30d]))'
-_REMAINING_BUDGET = f"1 - ({_FAILED_OF_MONTH} or 0 * {_OF_MONTH}) / {_OF_MONTH} / {_BUDGET:.3f}"
+_MONTHLY_REQUESTS = f"sum by (model) (increase(taxonflow_requests_total{{{MODEL}}}[30d]))"
+_MONTHLY_FAILURES = f'sum by (model) (increase(taxonflow_requests_total{{{MODEL}, status=~"5.."}}[30d]))'
+_REMAINING_BUDGET = f"1 - ({_MONTHLY_FAILURES} or 0 * {_MONTHLY_REQUESTS}) / {_MONTHLY_REQUESTS} / {_BUDGET:.3f}"
 
 
 def _latency(quantile: float) -> Query:
@@ -58,7 +58,7 @@ SERVING = Dashboard(
             ),
             Chart(
                 "Latency",
-                "Time from the first byte of a request to its response. The dashed line is the limit of the 95% line.",
+                "Time from the first byte of a request to its response. The dashed line is the alert limit for 95%.",
                 (
                     _latency(0.5),
                     Query(f"taxonflow:request_seconds:p95_rate5m{{{MODEL}}}", "{{model}} 95%"),

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.builders import bargauge, common, stat, statetimelin
 from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.builders import prometheus as queries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common as looks
+from grafana_foundation_sdk.models import common as enums
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
@@ -28,7 +28,7 @@ _GREEN, _RED = "green", "red"
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression, and the legend of its series, in which Grafana fills in `{{label}}`."""
+    """A PromQL expression and the legend of its series, in which Grafana replaces `{{label}}`."""
 
     expr: str
     legend: str
@@ -89,40 +89,40 @@ class Dashboard:
 
 def lines(chart: Chart) -> Any:
     """Build a panel of series over time."""
-    panel = timeseries.Panel().line_width(2).fill_opacity(0).show_points(looks.VisibilityMode.AUTO).span_nulls(True)
+    panel = timeseries.Panel().line_width(2).fill_opacity(0).show_points(enums.VisibilityMode.AUTO).span_nulls(True)
     if chart.limit is not None:
-        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(looks.GraphTresholdsStyleMode.DASHED))
+        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(enums.GraphTresholdsStyleMode.DASHED))
     return _configure(panel.legend(_legend()), chart)
 
 
 def stack(chart: Chart) -> Any:
     """Build a panel of stacked series."""
-    stack_config = common.StackingConfig().mode(looks.StackingMode.NORMAL)
+    stack_config = common.StackingConfig().mode(enums.StackingMode.NORMAL)
     return _configure(timeseries.Panel().fill_opacity(40).stacking(stack_config).legend(_legend()), chart)
 
 
 def number(chart: Chart) -> Any:
     """Build a panel of the latest values as large numbers."""
-    panel = stat.Panel().graph_mode(looks.BigValueGraphMode.AREA).reduce_options(_latest())
-    return _configure(panel.color_mode(looks.BigValueColorMode.VALUE), chart)
+    panel = stat.Panel().graph_mode(enums.BigValueGraphMode.AREA).reduce_options(_latest())
+    return _configure(panel.color_mode(enums.BigValueColorMode.VALUE), chart)
 
 
 def bars(chart: Chart) -> Any:
     """Build a panel of the latest values as horizontal bars."""
-    panel = bargauge.Panel().orientation(looks.VizOrientation.HORIZONTAL).reduce_options(_latest())
-    return _configure(panel.display_mode(looks.BarGaugeDisplayMode.BASIC).min(0), chart)
+    panel = bargauge.Panel().orientation(enums.VizOrientation.HORIZONTAL).reduce_options(_latest())
+    return _configure(panel.display_mode(enums.BarGaugeDisplayMode.BASIC).min(0), chart)
 
 
 def states(chart: Chart) -> Any:
     """Build a timeline that shows when each series was above zero."""
-    return _configure(statetimeline.Panel().merge_values(True).show_value(looks.VisibilityMode.NEVER), chart)
+    return _configure(statetimeline.Panel().merge_values(True).show_value(enums.VisibilityMode.NEVER), chart)
 
 
 def _configure(panel: Any, chart: Chart) -> Any:
     panel.title(chart.title).description(chart.text).unit(chart.unit).datasource(SOURCE)
     panel.span(chart.span).height(chart.height).no_value("no data").thresholds(_thresholds(chart.limit))
-    for number, query in enumerate(chart.queries):
-        target = queries.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(chr(ord("A") + number))
+    for index, query in enumerate(chart.queries):
+        target = queries.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(chr(ord("A") + index))
         panel.with_target(target.datasource(SOURCE))
     return panel
 
@@ -135,8 +135,8 @@ def _thresholds(limit: float | None) -> boards.ThresholdsConfig:
 
 
 def _legend() -> common.VizLegendOptions:
-    legend = common.VizLegendOptions().placement(looks.LegendPlacement.BOTTOM).show_legend(True)
-    return legend.display_mode(looks.LegendDisplayMode.LIST)
+    legend = common.VizLegendOptions().placement(enums.LegendPlacement.BOTTOM).show_legend(True)
+    return legend.display_mode(enums.LegendDisplayMode.LIST)
 
 
 def _latest() -> common.ReduceDataOptions:

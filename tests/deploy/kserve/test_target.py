@@ -3,7 +3,6 @@
 import base64
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from components.deploy.kserve.inference_service import ModelVersion, requested_m
 from components.deploy.kserve.target import storage_uri
 from components.deploy.targets import deploy_model
 from components.shared.errors import BadConfigError, DeployError
+from tests.waiting import wait_until
 
 KEY = ("lab", "forams")
 TARGET = "kserve://lab/forams"
@@ -89,13 +89,6 @@ def test_a_process_killed_while_waiting_is_resumed(artifact: Path, cluster: Any,
     cluster.polls_until_ready = 2
     assert deploy(artifact, "s3://runs/a").version == 1
     assert cluster.written() == [("POST", PATH)]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_errors_of_the_api_while_waiting_are_retried(artifact: Path, cluster: Any, deploy: Any) -> None:

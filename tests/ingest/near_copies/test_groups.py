@@ -29,7 +29,7 @@ from components.shared.errors import BadManifestError
 from components.shared.slices import read_index, read_info
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.specimen import find_specimen
-from tests.benchmarks.near_copies import RESCANS, count_found, rescan
+from tests.benchmarks.near_copies import RESCANS, count_groups, rescan
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
 
@@ -80,7 +80,7 @@ def test_specimens_of_a_species_are_far_apart(specimen: Phantom, monkeypatch: py
 
 @pytest.mark.slow
 def test_rescans_of_96_specimens_are_found_without_false_matches(tmp_path: Path) -> None:
-    matches, wrong = count_found(tmp_path, size=48, seed=4)
+    matches, wrong = count_groups(tmp_path, size=48, seed=4)
     assert matches >= RESCANS - 2
     assert wrong == 0
 

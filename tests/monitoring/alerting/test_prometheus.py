@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer
@@ -20,6 +20,7 @@ from monitoring.config import MonitorConfig
 from monitoring.service.http import serve_monitor
 from monitoring.service.monitor import Monitor
 from tests.monitoring.drift_traffic import append_events, events_of
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,16 +47,9 @@ class Stack:
         return float(result[0]["value"][1]) if result else None
 
     def wait_until_windows(self, count: int) -> None:
-        """Wait until Prometheus has job this number of windows and evaluated the rules twice."""
-        wait_until(lambda: self.value("taxonflow_drift_completed_windows") == count)
+        """Wait until Prometheus has scraped this number of windows and evaluated the rules twice."""
+        wait_until(lambda: self.value("taxonflow_drift_completed_windows") == count, pause_s=0.25)
         time.sleep(2.5)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timeout"
-        time.sleep(0.25)
 
 
 @pytest.fixture
@@ -82,7 +76,7 @@ def stack(config: MonitorConfig, tmp_path: Path) -> Iterator[Stack]:
     )
     stack = Stack(monitor, server, f"http://127.0.0.1:{port}")
     try:
-        wait_until(lambda: _is_ready(stack))
+        wait_until(lambda: _is_ready(stack), pause_s=0.25)
         yield stack
     finally:
         process.kill()
@@ -112,4 +106,4 @@ def test_consecutive_drifted_windows_and_a_stopped_monitor_fire(
     assert "TaxonflowMonitorStale" not in stack.firing()
     stack.server.shutdown()
     stack.server.server_close()
-    wait_until(lambda: "TaxonflowMonitorStale" in stack.firing())
+    wait_until(lambda: "TaxonflowMonitorStale" in stack.firing(), pause_s=0.25)

@@ -1,4 +1,4 @@
-"""Rules, runbook and generated files are consistent; alerts fire when they should and only then."""
+"""Rules, runbook and generated_files files are consistent; alerts fire when they should and only then."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ import prometheus_client
 import pytest
 import yaml
 
-from monitoring.alerting.generate import generated
+from monitoring.alerting.generate import generated_files
 from monitoring.alerting.rules import prometheus_rule, rule_groups
 from monitoring.service.metrics import MODEL_METRICS, MONITOR_METRICS, PREFIX
 
@@ -34,9 +34,9 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["promtool", *arguments], cwd=CASES.parent, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("path", generated(), ids=str)
+@pytest.mark.parametrize("path", generated_files(), ids=str)
 def test_a_generated_file_is_up_to_date(path: Path) -> None:
-    assert (ROOT / path).read_text() == generated()[path], "run python -m monitoring.alerting.generate"
+    assert (ROOT / path).read_text() == generated_files()[path], "run python -m monitoring.alerting.generate"
 
 
 def test_the_plain_rules_and_the_prometheus_rule_are_the_same() -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +19,7 @@ from monitoring.__main__ import EXIT_DRIFT, EXIT_INSUFFICIENT_DATA, main
 from monitoring.config import MonitorConfig
 from monitoring.service.state import STATE_FILE
 from tests.monitoring.drift_traffic import append_events, events_of
+from tests.waiting import wait_until
 
 
 def arguments_of(config: MonitorConfig) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_monitor_killed_at_any_time_evaluates_each_window_once(config: Monitor
         process.start()
         try:
             append_events(config.events / "events-1.jsonl", events[start : start + 12])
-            wait_until(lambda before=state: state_of(config) != before)
+            wait_until(lambda before=state: state_of(config) != before, timeout_s=600)
             append_events(config.events / "events-1.jsonl", events[start + 12 : start + 24])
             time.sleep(moments.uniform(0, 1.2))
         finally:
@@ -136,13 +136,6 @@ def rounded(path: Path) -> object:
 def state_of(config: MonitorConfig) -> bytes:
     path = config.out / STATE_FILE
     return path.read_bytes() if path.exists() else b""
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timeout"
-        time.sleep(0.02)
 
 
 def test_a_full_disk_is_reported_and_its_windows_are_written_later(config: MonitorConfig, clean: pd.DataFrame) -> None:

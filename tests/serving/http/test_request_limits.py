@@ -95,7 +95,7 @@ def test_too_many_requests_at_a_time_get_503(segmented_slices: list[bytes], inst
     response = asyncio.run(ask())
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"
-    assert "0 requests at a time" in response.json()["error"]
+    assert "0 requests in progress" in response.json()["error"]
 
 
 def test_unknown_models_leave_no_metrics_and_their_bodies_stay_unread() -> None:
