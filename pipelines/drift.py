@@ -63,16 +63,16 @@ def build_drift(training: BaseComponent) -> BaseComponent:
             seed: Seed of every random choice.
             target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
             backbones: Networks to train, one task and one GPU each.
-            recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones says what is different for some of them.
+            recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
             slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
             planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
-            segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
+            segmentation: Treatment of the background, specimen (sets it to black) or none (keeps it).
             threshold: Slice accuracy that the ensemble must reach on the test specimens.
-            canary: How a cluster tries the model first. Keys as in components/deploy/canary/settings.py, e.g. percent.
-            gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
+            canary: Trial of a new model on a cluster. Keys as in components/deploy/canary/settings.py, e.g. percent.
+            gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
-            material: What the specimens are, as the report calls them.
+            material: Name of the specimens in the report.
         """
         check = check_drift(
             events=events,

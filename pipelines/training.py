@@ -70,24 +70,24 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
         """Cut and segment slices, train each backbone, evaluate the ensemble, and deploy it if the gate passes.
 
         Args:
-            volumes: Folder of species/specimen.nii.gz or species/photograph.jpg files, perhaps below train, val and test,
-                or a manifest.csv with the columns path, species, specimen, and if wanted split. A mounted path, or an
+            volumes: Folder of species/specimen.nii.gz or species/photograph.jpg files, optionally inside folders
+                train, val and test, or a manifest.csv with the columns path, species, specimen and optionally split. A mounted path, or an
                 address of s3://, gs:// or minio://.
             name: Name of the model, as in the endpoint's address.
             target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
             backbones: Networks to train, one task and one GPU each.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
-                dictionary under backbones says what is different for some of them.
+                dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
             slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
             planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
-            segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
+            segmentation: Treatment of the background, specimen (sets it to black) or none (keeps it).
             threshold: Slice accuracy that the ensemble must reach on the test specimens.
-            canary: How a cluster tries the model first. Keys as in components/deploy/canary/settings.py, e.g. percent.
-            gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
+            canary: Trial of a new model on a cluster. Keys as in components/deploy/canary/settings.py, e.g. percent.
+            gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             seed: Seed of every random choice.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
-            material: What the specimens are, as the report calls them.
+            material: Name of the specimens in the report.
         """
         slices = segmented_slices(volumes, image_size, slices_per_species, planes, segmentation, seed, shards)
         models = trained_models(slices, backbones, recipe, seed, resources)
@@ -132,14 +132,14 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
             name: Name of the model, as in the endpoint's address.
             target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
             backbones: Networks to train, one task and one GPU each.
-            recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones says what is different for some of them.
+            recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
             slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
             planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
-            segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
+            segmentation: Treatment of the background, specimen (sets it to black) or none (keeps it).
             threshold: Slice accuracy that the ensemble must reach on the test specimens.
-            canary: How a cluster tries the model first. Keys as in components/deploy/canary/settings.py, e.g. percent.
-            gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
+            canary: Trial of a new model on a cluster. Keys as in components/deploy/canary/settings.py, e.g. percent.
+            gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
         """
         specimens = phantoms(
@@ -202,17 +202,17 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
             large_backbones: Networks to train that need a large GPU, one task each.
             name: Name of the model, as in the endpoint's address.
             target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
-            recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones says what is different for some of them.
+            recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
             slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
             planes: Cutting planes, published (three axes and 20 to 160 degrees about them) or random.
-            segmentation: What is done with the background, specimen (all but the specimen becomes black) or none.
+            segmentation: Treatment of the background, specimen (sets it to black) or none (keeps it).
             threshold: Slice accuracy that the ensemble must reach on the test specimens.
-            canary: How a cluster tries the model first. Keys as in components/deploy/canary/settings.py, e.g. percent.
-            gate: What else the gate requires. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
+            canary: Trial of a new model on a cluster. Keys as in components/deploy/canary/settings.py, e.g. percent.
+            gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             seed: Seed of every random choice.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
-            material: What the specimens are, as the report calls them.
+            material: Name of the specimens in the report.
         """
         slices = segmented_slices(volumes, image_size, slices_per_species, planes, segmentation, seed, shards)
         standard = trained_models(slices, backbones, recipe, seed, resources.standard if resources else None)

@@ -17,8 +17,8 @@ class GateConditions(Frozen):
     """Conditions besides the accuracy: the keys of the pipelines' parameter `gate`.
 
     Attributes:
-        smallest_recall: Smallest recall of every species, 0..1.
-        recall_by_species: Smallest recall of single species, in place of `smallest_recall`.
+        smallest_recall: Recall that every species must reach, 0..1.
+        recall_by_species: Recall that the named species must reach, in place of `smallest_recall`.
         use_lower_bound: Whether the lower end of the accuracy's 95 % interval has to reach the threshold instead of the
             accuracy itself.
         fewest_test_specimens: Smallest number of test specimens of every species.
