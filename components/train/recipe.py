@@ -18,8 +18,8 @@ class Recipe(Frozen):
     """The settings of one training. Fields are grouped: network, phases, optimizer, loss, augmentation, input.
 
     Attributes:
-        weights: Initial weights: `none`, `imagenet`, or the path or URI (file, s3://, gs://) of a file. `none` gives random
-            weights. `imagenet` gives those that the network's authors published, downloaded by Keras; DINOv2's are of
+        weights: Initial weights: `none`, `imagenet`, or the path or URI (s3://, gs://) of a file. `none` gives random
+            weights. `imagenet` downloads the weights that the network's authors published; those of DINOv2 are from
             LVD-142M. In a path or URI, `{backbone}` stands for the network's name.
         image_size: Edge of the input, 8 to 1024 pixels; `slices` for the data set's, `native` for the network's own.
         frozen_epochs: Epochs of the first phase, which trains the head alone on frozen features; 0 skips it.
