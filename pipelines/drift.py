@@ -52,14 +52,14 @@ def build_drift(training: BaseComponent) -> BaseComponent:
             events: Folder of the drift events.
             models: Model repository with the cards and reference profiles of the served versions.
             kept_slices: Folder that the transformer keeps answered slices in (--keep_slices); it need not exist.
-            windows: How many of the latest windows are judged.
-            window_slices: Fewest slices of a window.
+            windows: Number of latest windows to evaluate.
+            window_slices: Smallest number of slices in a window.
             window_specimens: Fewest specimens of a window.
-            sustained_windows: Drift in this many windows in a row is sustained.
-            most_slices: Most slices that are collected for labelling.
-            most_of_specimen: Most of them from one specimen.
+            sustained_windows: Number of consecutive drifted windows that count as sustained drift.
+            most_slices: Largest number of slices to collect for labelling.
+            most_of_specimen: Largest number of slices of one specimen.
             retrain: Start a training on volumes when drift is sustained, without waiting for labels.
-            volumes: What retraining takes, as in taxonflow-training. Only needed with retrain.
+            volumes: Volumes or photographs of the retraining, as in taxonflow-training. Only needed with retrain.
             seed: Seed of every random choice.
             target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
             backbones: Networks to train, one task and one GPU each.

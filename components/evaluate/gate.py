@@ -21,7 +21,7 @@ class GateConditions(Frozen):
         recall_by_species: Recall that the named species must reach, in place of `smallest_recall`.
         use_lower_bound: Whether the lower end of the accuracy's 95 % interval has to reach the threshold instead of the
             accuracy itself.
-        fewest_test_specimens: Smallest number of test specimens of every species.
+        fewest_test_specimens: Smallest number of test specimens that every species must have.
         champion: Folder of the served model that the new one is compared with on the same test slices: a version
             folder, or a folder of versions of which the highest is used; empty for no comparison.
         champion_margin: Difference of accuracy by which the new model may be worse than the champion.

@@ -18,7 +18,7 @@ class CanarySettings(Frozen):
         percent: Percentage of the users' requests that the canary answers during the trial; with 0 only the probe
             compares the two models.
         pairs: Maximum number of known slices that the probe sends to both models.
-        slower: Maximum ratio of the canary's latency to the stable model's, in the median.
+        slower: Maximum of the median ratio of the canary's latency to the stable model's, over pairs of requests.
         seconds: Time limit of the probe; the canary is rolled back when it is exceeded.
         predictor: URL template of a predictor's Kubernetes Service in Standard mode, as the deploy step reaches it. A
             headless Service listens on the port of its pods, 8080.
