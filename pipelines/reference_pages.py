@@ -81,7 +81,8 @@ def _presets_page() -> Iterator[str]:
         yield from _preset_section(name, preset)
     yield "## Parameters"
     yield _paragraph(
-        "Parameters of the pipeline `taxonflow-training`. The keys of `recipe`, `gate` and `canary` are in [recipe.md](recipe.md)."
+        "Parameters of the pipeline `taxonflow-training`. The keys of `recipe`, `gate` and `canary` are in "
+        "[recipe.md](recipe.md)."
     )
     yield _parameter_table()
     yield "## Phantoms"
