@@ -4,6 +4,7 @@ Several scores, of the votes and of the embeddings, are compared on validation s
 halves swapped: these keep a specimen's material and outline but have no species' anatomy. No unseen species is used.
 The score that separates the two best is selected, alone or as the sum of two, since no score is best on every network
 (Yang et al. 2022, OpenOOD). All scores are higher for slices less like the training data.
+The served model computes them in TensorFlow: a new score also needs its form in `components.evaluate.export.tf_rules`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
