@@ -84,7 +84,7 @@ def exit_code_of(error: TaxonflowError) -> int:
 def exit_on_error(step: str) -> Iterator[None]:
     """End a pipeline step with one line instead of a traceback.
 
-    The line goes to standard output, where Kubeflow shows the log of a task, as ``[step] bad_input: ...`` or
+    The line goes to standard output, the log of a task in Kubeflow, as ``[step] bad_input: ...`` or
     ``[step] failed: ...``; `pipelines.local` parses it.
 
     Args:
