@@ -32,8 +32,8 @@ KINDS: tuple[tuple[str, str], ...] = (
 
 
 def commands_of(document: Path) -> list[str]:
-    """Return the commands in the ```sh blocks of a document, without comments, continued lines joined."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    """Return the commands in the ```sh and ```bash blocks of a document, without comments, continued lines joined."""
+    blocks = re.findall(r"^```(?:sh|bash)\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [" ".join(line.split()) for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
