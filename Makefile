@@ -34,8 +34,8 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [SEED=0] [OUT=runs]
-	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --photos "$(PHOTOS)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --seed "$(SEED)" --out "$(OUT)"
+run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [DOUBTFUL_MASKS=refuse] [RARE_SPECIES=train] [SEED=0] [OUT=runs]
+	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --photos "$(PHOTOS)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --doubtful-masks "$(DOUBTFUL_MASKS)" --rare-species "$(RARE_SPECIES)" --seed "$(SEED)" --out "$(OUT)"
 
 serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
 	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"

@@ -43,6 +43,9 @@ def build_drift(training: BaseComponent) -> BaseComponent:
         canary: dict[str, Any] = {"percent": 10},
         gate: dict[str, Any] = GateConditions().model_dump(),
         shards: int = 1,
+        doubtful_masks: str = "keep",
+        confined: bool = True,
+        rare_species: str = "unseen",
         material: str = "specimens",
     ) -> None:
         """Check the latest windows of the stored traffic; after sustained drift, collect slices and propose a training.
@@ -72,6 +75,9 @@ def build_drift(training: BaseComponent) -> BaseComponent:
             canary: Trial of a new model on a cluster. Keys as in components/deploy/canary/settings.py, e.g. percent.
             gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
+            doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
+            confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
+            rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
             material: Name of the specimens in the report.
         """
         check = check_drift(
@@ -107,6 +113,9 @@ def build_drift(training: BaseComponent) -> BaseComponent:
                     canary=canary,
                     gate=gate,
                     shards=shards,
+                    doubtful_masks=doubtful_masks,
+                    confined=confined,
+                    rare_species=rare_species,
                     material=material,
                 )
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from components.deploy.canary.settings import read_settings
 from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
+from components.ingest.config import IngestConfig
 from components.shared.config import Frozen, checked
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone, find_published
@@ -17,6 +18,7 @@ from components.train.recipe import Recipe, check_seed
 from pipelines.resources import TrainingResources
 
 FOLDER = resources.files("pipelines") / "presets"
+_DEFAULTS_OF_INGEST = {"image_size": 224, "slices_per_species": 10000, "planes": "published", "seed": 0}
 
 
 class PhantomParameters(Frozen):
@@ -76,10 +78,12 @@ def check_training(parameters: Mapping[str, Any]) -> None:
         parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults.
 
     Raises:
-        BadConfigError: There is no backbone or an unknown one, a recipe is invalid for a backbone, the seed is
-            invalid, the target is of an unknown kind, or the gate or canary has an unknown key or an invalid value.
+        BadConfigError: There is no backbone or an unknown one, a recipe is invalid for a backbone, the seed or a
+            parameter of the ingest is invalid, the target is of an unknown kind, or the gate or canary has an unknown
+            key or an invalid value.
     """
     check_seed(parameters.get("seed", 0))
+    _check_ingest(parameters)
     read_settings(parameters.get("canary", {}))
     if "target" in parameters:
         parse_target(parameters["target"])
@@ -91,3 +95,8 @@ def check_training(parameters: Mapping[str, Any]) -> None:
             find_backbone(backbone)
             if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "imagenet":
                 find_published(backbone)
+
+
+def _check_ingest(parameters: Mapping[str, Any]) -> None:
+    given = {name: value for name, value in parameters.items() if name in IngestConfig.model_fields}
+    IngestConfig.checked(**{**_DEFAULTS_OF_INGEST, **given})

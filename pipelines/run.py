@@ -47,6 +47,14 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
     parser.add_argument(
         "--threshold", default="", help="slice accuracy that the gate requires, 0 to 1 (default: that of the preset)"
     )
+    parser.add_argument(
+        "--doubtful-masks", default="", help="scans whose segmentation is doubtful: keep or refuse (default: keep)"
+    )
+    parser.add_argument(
+        "--rare-species",
+        default="",
+        help="species with fewer than three specimens: unseen, train or refuse (default: unseen)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder for runs, models and events (default: %(default)s)"
@@ -62,6 +70,8 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
         photos=values.photos or None,
         backbones=tuple(name for name in values.backbones.split(",") if name),
         threshold=threshold,
+        doubtful_masks=values.doubtful_masks or None,
+        rare_species=values.rare_species or None,
         seed=values.seed,
         out=values.out.resolve(),
     )

@@ -65,6 +65,9 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
         gate: dict[str, Any] = GateConditions().model_dump(),
         seed: int = 0,
         shards: int = 1,
+        doubtful_masks: str = "keep",
+        confined: bool = True,
+        rare_species: str = "unseen",
         material: str = "specimens",
     ) -> None:
         """Cut and segment slices, train each backbone, evaluate the ensemble, and deploy it if the gate passes.
@@ -87,9 +90,23 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
             gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             seed: Seed of every random choice.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
+            doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
+            confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
+            rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
             material: Name of the specimens in the report.
         """
-        slices = segmented_slices(volumes, image_size, slices_per_species, planes, segmentation, seed, shards)
+        slices = segmented_slices(
+            segmentation,
+            volumes=volumes,
+            image_size=image_size,
+            slices_per_species=slices_per_species,
+            planes=planes,
+            seed=seed,
+            shards=shards,
+            doubtful_masks=doubtful_masks,
+            confined=confined,
+            rare_species=rare_species,
+        )
         models = trained_models(slices, backbones, recipe, seed, resources)
         settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
         evaluation = evaluate(slices=slices, models=models, **settings)
@@ -120,6 +137,9 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
         canary: dict[str, Any] = {"percent": 10},
         gate: dict[str, Any] = GateConditions().model_dump(),
         shards: int = 1,
+        doubtful_masks: str = "keep",
+        confined: bool = True,
+        rare_species: str = "unseen",
     ) -> None:
         """Generate synthetic specimens of twelve forms and run the training pipeline on them.
 
@@ -141,6 +161,9 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
             canary: Trial of a new model on a cluster. Keys as in components/deploy/canary/settings.py, e.g. percent.
             gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
+            doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
+            confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
+            rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
         """
         specimens = phantoms(
             specimens_per_species=specimens_per_species,
@@ -165,6 +188,9 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
             canary=canary,
             gate=gate,
             shards=shards,
+            doubtful_masks=doubtful_masks,
+            confined=confined,
+            rare_species=rare_species,
         )
 
     return phantom_training
@@ -192,6 +218,9 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
         gate: dict[str, Any] = GateConditions().model_dump(),
         seed: int = 0,
         shards: int = 1,
+        doubtful_masks: str = "keep",
+        confined: bool = True,
+        rare_species: str = "unseen",
         material: str = "specimens",
     ) -> None:
         """Run the training pipeline on backbones of two sizes, each with its own GPUs; neither list may be empty.
@@ -212,9 +241,23 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
             gate: Further conditions of the gate. Keys as in components/evaluate/gate.py, e.g. smallest_recall of each species.
             seed: Seed of every random choice.
             shards: Pods that cut volumes at the same time. The slices do not depend on it.
+            doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
+            confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
+            rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
             material: Name of the specimens in the report.
         """
-        slices = segmented_slices(volumes, image_size, slices_per_species, planes, segmentation, seed, shards)
+        slices = segmented_slices(
+            segmentation,
+            volumes=volumes,
+            image_size=image_size,
+            slices_per_species=slices_per_species,
+            planes=planes,
+            seed=seed,
+            shards=shards,
+            doubtful_masks=doubtful_masks,
+            confined=confined,
+            rare_species=rare_species,
+        )
         standard = trained_models(slices, backbones, recipe, seed, resources.standard if resources else None)
         large = trained_models(slices, large_backbones, recipe, seed, resources.large if resources else None)
         settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
@@ -224,22 +267,17 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
     return large_training
 
 
-def segmented_slices(
-    volumes: Any, image_size: Any, slices_per_species: Any, planes: Any, segmentation: Any, seed: Any, shards: Any
-) -> Any:
+def segmented_slices(segmentation: Any, **ingest_parameters: Any) -> Any:
     """Add the steps from volumes to segmented slices; cutting is divided among pods.
+
+    Args:
+        segmentation: Treatment of the background.
+        ingest_parameters: Parameters of the step ingest-plan, by name.
 
     Returns:
         The data set of segmented slices.
     """
-    plan = ingest_plan(
-        volumes=volumes,
-        image_size=image_size,
-        slices_per_species=slices_per_species,
-        planes=planes,
-        seed=seed,
-        shards=shards,
-    )
+    plan = ingest_plan(**ingest_parameters)
     add_store_credentials(plan)
     # A loop with a name would break Collected on the cluster (kubeflow/pipelines 13239).
     with dsl.ParallelFor(plan.outputs["Output"]) as shard:

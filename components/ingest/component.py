@@ -14,6 +14,9 @@ def ingest_plan(
     seed: int,
     shards: int,
     plan: dsl.Output[dsl.Dataset],
+    doubtful_masks: str = "keep",
+    confined: bool = True,
+    rare_species: str = "unseen",
 ) -> list[int]:
     """List the volumes or photographs, check their headers, and spread their specimens over shards.
 
@@ -27,6 +30,9 @@ def ingest_plan(
         seed: Seed of the planes and the split.
         shards: Number of pods that cut at the same time.
         plan: Every file with its shard and its quota.
+        doubtful_masks: Treatment of scans whose segmentation is doubtful: keep or refuse.
+        confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
+        rare_species: Treatment of species with fewer than three specimens: unseen, train or refuse.
 
     Returns:
         The numbers of the shards.
@@ -39,7 +45,13 @@ def ingest_plan(
 
     with exit_on_error("ingest"):
         config = IngestConfig.checked(
-            image_size=image_size, slices_per_species=slices_per_species, planes=planes, seed=seed
+            image_size=image_size,
+            slices_per_species=slices_per_species,
+            planes=planes,
+            seed=seed,
+            doubtful_masks=doubtful_masks,
+            confined=confined,
+            rare_species=rare_species,
         )
         dataset_plan = make_plan(volumes, config, shards)
         write_plan(Path(plan.path), dataset_plan)

@@ -39,6 +39,8 @@ class RunOptions(Frozen):
         photos: Folder or manifest of photographs, a path or an address; None for volumes or phantoms.
         backbones: Backbones to train; empty for those of the preset.
         threshold: Slice accuracy that the gate requires; None for that of the preset.
+        doubtful_masks: Treatment of scans whose segmentation is doubtful; None for that of the preset.
+        rare_species: Treatment of species with fewer than three specimens; None for that of the preset.
         seed: Seed of every random choice.
         out: Folder for runs, models and events.
     """
@@ -48,6 +50,8 @@ class RunOptions(Frozen):
     photos: str | None
     backbones: tuple[str, ...]
     threshold: float | None
+    doubtful_masks: str | None = None
+    rare_species: str | None = None
     seed: int
     out: Path
 
@@ -110,12 +114,14 @@ def pipeline_call(options: RunOptions) -> tuple[str, dict[str, Any]]:
         if not 0 <= options.threshold <= 1:
             raise BadConfigError(f"THRESHOLD={options.threshold:g}", "a number from 0 to 1", "Set THRESHOLD=0.95.")
         arguments["threshold"] = options.threshold
+    choices = {"doubtful_masks": options.doubtful_masks, "rare_species": options.rare_species}
+    arguments.update({name: value for name, value in choices.items() if value is not None})
     if options.photos is not None:
         arguments.update(PHOTOGRAPHS)
     check_training(arguments)
     source = _source(options)
     if source is not None:
-        return "training", {**arguments, "volumes": absolute_address(source)}
+        return "training", {**arguments, "volumes": absolute_address(source), "confined": False}
     if preset.phantoms is None:
         remedy = "Set VOLUMES=... or PHOTOS=..."
         raise BadConfigError(f"preset {options.preset} without volumes", "a folder or a manifest", remedy)

@@ -86,3 +86,11 @@ def test_large_training_passes_the_inputs_of_training_to_each_step(specification
     assert len({step for step, _, _ in expected_parameters}) == 7  # ingest has artifacts alone
     large = {("comp-train", "backbone", "large_backbones-loop-item")}
     assert inputs_of_steps(specifications["large_training"]) == expected_parameters | large
+
+
+def test_the_choices_of_ingest_are_parameters_of_training(specifications: dict[str, Node]) -> None:
+    definitions = parameters(specifications["training"])
+    defaults = {"doubtful_masks": "keep", "confined": True, "rare_species": "unseen"}
+    assert {name: definitions.get(name, {}).get("defaultValue") for name in defaults} == defaults
+    inputs = inputs_of_steps(specifications["training"])
+    assert {name for step, name, _ in inputs if step == "comp-ingest-plan"} >= defaults.keys()

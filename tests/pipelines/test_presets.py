@@ -74,3 +74,19 @@ def test_the_published_recipe_of_photographs_differs_by_backbone() -> None:
 def test_an_unknown_preset_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(BadConfigError, match=r"'nothing': expected one of .*smoke"):
         load_preset("nothing")
+
+
+def test_only_the_users_own_manifest_is_not_confined(tmp_path: Path) -> None:
+    _, own = pipeline_call(parse_options([f"--volumes={tmp_path}"]))
+    _, phantoms = pipeline_call(parse_options([]))
+    assert (own.get("confined"), phantoms.get("confined", True)) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["rare_species", "doubtful_masks", "planes"])
+def test_an_unknown_choice_of_ingest_is_rejected_before_the_run(name: str) -> None:
+    try:
+        check_training({name: "sometimes"})
+        message = "accepted"
+    except BadConfigError as error:
+        message = str(error)
+    assert message.startswith(f"parameter {name!r} with value 'sometimes'")

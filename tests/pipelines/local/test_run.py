@@ -143,6 +143,8 @@ def test_a_bad_volume_is_listed_and_the_others_are_used(volumes: Path, tmp_path:
         ({"preset": "nothing"}, "preset 'nothing'"),
         ({"preset": "fossil"}, "VOLUMES"),
         ({"threshold": "2"}, "THRESHOLD=2"),
+        ({"rare-species": "some"}, "'rare_species' with value 'some'"),
+        ({"doubtful-masks": "some"}, "'doubtful_masks' with value 'some'"),
         ({"volumes": "/nowhere"}, "/nowhere"),
         ({"volumes": "ftp://lab/set"}, "ftp://"),
         ({"backbones": "resnet_500"}, "resnet_500"),
