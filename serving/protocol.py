@@ -4,8 +4,6 @@ The format is documented at https://www.tensorflow.org/tfx/serving/api_rest: a r
 its answer `predictions`, a request in column format has `inputs` and its answer `outputs`.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -15,6 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from components.shared.errors import TaxonflowError
+from serving.base64_fields import decode_base64
 from serving.limits import Limits
 
 SIGNATURE = "serving_default"
@@ -248,8 +247,8 @@ def _parse_image(value: Any, name: str) -> bytes:
             f"{name} with an image that is a JSON {_json_type(value)}", '{"b64": "<the image file in base64>"}'
         )
     try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(value["b64"])
+    except ValueError as error:
         raise _bad_request(f"{name} with a string that is not base64 ({error})", "the image file in base64") from error
 
 

@@ -1,0 +1,56 @@
+"""Harmless forms of a request, which TensorFlow Serving answers."""
+
+import base64
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+
+def predict(server: Any, body: Any, path: str = "forams:predict", **options: Any) -> httpx.Response:
+    return httpx.post(f"{server.url}/v1/models/{path}", json=body, timeout=60, **options)
+
+
+@pytest.fixture(scope="module")
+def scores(segmented_slices: list[bytes], reference: Any) -> Any:
+    """Return the scores of the first slice."""
+    return reference[1](segmented_slices[:1])["scores"][0]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{standard}",
+        "{mime}",
+        "{windows}",
+        " \t{standard}\n",
+        "{unpadded}",
+        "{url_safe}",
+        "{url_safe_unpadded}",
+        "{url_safe_lines}",
+    ],
+)
+def test_base64_of_every_encoder_is_decoded(server: Any, segmented_slices: list[bytes], scores: Any, form: str) -> None:
+    slice_bytes = padded(segmented_slices[0])
+    standard, url_safe = base64.b64encode(slice_bytes).decode(), base64.urlsafe_b64encode(slice_bytes).decode()
+    assert {"-", "_"} <= set(url_safe)
+    assert standard.endswith("=")
+    text = form.format(
+        standard=standard,
+        mime=base64.encodebytes(slice_bytes).decode(),
+        windows="\r\n".join(standard[start : start + 64] for start in range(0, len(standard), 64)),
+        unpadded=standard.rstrip("="),
+        url_safe=url_safe,
+        url_safe_unpadded=url_safe.rstrip("="),
+        url_safe_lines="\n".join(url_safe[start : start + 76] for start in range(0, len(url_safe), 76)),
+    )
+    response = predict(server, {"instances": [{"image_bytes": {"b64": text}}]})
+    assert response.status_code == 200, response.text
+    np.testing.assert_allclose(response.json()["predictions"][0]["scores"], scores, atol=1e-5)
+
+
+def padded(content: bytes) -> bytes:
+    """Return a PNG with bytes after its end that need every character of the alphabet, and padding."""
+    rest = b"\xfb\xff\xbf" * 4
+    return content + rest + b"x" * (1 + -len(content) % 3)
