@@ -24,6 +24,7 @@ SignatureInput = list[bytes] | NDArray[np.uint8]
 """Input of a signature: N encoded images, or N crops."""
 MAX_SPECIMEN_CHARACTERS = 256
 _BRACKETS_PER_INSTANCE = 4
+_GZIP_SIGNATURE = b"\x1f\x8b"
 _REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
 _INSTANCE_KEYS = frozenset({INPUT, "specimen"})
 _INSTANCE_EXAMPLE = f'{{"{INPUT}": {{"b64": "..."}}}}'
@@ -161,6 +162,8 @@ def _bad_request(problem: str, expectation: str = "", remedy: str = "") -> Reque
 def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
     if not body or body.isspace():
         raise _bad_request("an empty body", f'{{"instances": [{_INSTANCE_EXAMPLE}]}}')
+    if body.startswith(_GZIP_SIGNATURE):
+        raise _bad_request("a body in gzip format", "JSON", "Set the header Content-Encoding: gzip.")
     # Base64 has no brackets: their count bounds the memory and the depth of the document before it is parsed.
     brackets = body.count(b"[") + body.count(b"{")
     requests_crops = b'"' + CROPS.encode() + b'"' in body

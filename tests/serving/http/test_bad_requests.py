@@ -1,6 +1,7 @@
 """Errors for bad requests, while other clients send good ones."""
 
 import contextlib
+import gzip
 import http.client
 import io
 import json
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from components.shared.images.decoding import encode_png
+from tests.serving.traffic import resident_kib
 
 Body = Callable[..., dict[str, Any]]
 GOOD_CLIENTS = 3
@@ -203,7 +205,36 @@ def send_hundred_chunks_of_a_megabyte(connection: socket.socket) -> None:
 def test_another_content_type_or_encoding_is_rejected(server: Any) -> None:
     for content_type in ("image/png", "multipart/form-data; boundary=x", "application/octet-stream"):
         assert "application/json" in error_of(server, b"{}", 415, **{"Content-Type": content_type})
-    assert "gzip" in error_of(server, b"{}", 415, **{"Content-Encoding": "gzip"})
+    for encoding in ("deflate", "br", "zstd", "gzip, gzip", "gzip, br", "x"):
+        assert "expected gzip or none" in error_of(server, b"{}", 415, **{"Content-Encoding": encoding})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"\x1f\x8b",
+        gzip.compress(b"{}")[:-4],
+        gzip.compress(b"{}")[:-8] + b"\0" * 8,
+        gzip.compress(b"{}") + b"rest",
+        gzip.compress(b"{}") + gzip.compress(b"{}")[:12],
+        zlib.compress(b"{}"),
+    ],
+)
+def test_damaged_gzip_is_rejected_with_a_sentence(server: Any, body: bytes) -> None:
+    error = error_of(server, body, 400, **{"Content-Encoding": "gzip"})
+    assert "a body that is not valid gzip" in error
+    assert "a body in gzip format" in error_of(server, gzip.compress(b"{}"), 400)
+
+
+@pytest.mark.parametrize("members", [1, 300])
+def test_a_gzip_bomb_is_rejected_while_it_is_decompressed(server: Any, members: int) -> None:
+    bomb = gzip.compress(b" " * (2**30 // members)) * members
+    assert len(bomb) < 2 * 2**20
+    before = resident_kib(server.process.pid)
+    error = error_of(server, bomb, 413, **{"Content-Encoding": "gzip"})
+    assert f"expected at most {16 * 2**20}" in error
+    assert resident_kib(server.process.pid) - before < 200 * 2**10
 
 
 @pytest.mark.parametrize(

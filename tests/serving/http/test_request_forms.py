@@ -1,6 +1,8 @@
 """Harmless forms of a request, which TensorFlow Serving answers."""
 
 import base64
+import gzip
+import json
 from typing import Any
 
 import httpx
@@ -48,6 +50,28 @@ def test_base64_of_every_encoder_is_decoded(server: Any, segmented_slices: list[
     response = predict(server, {"instances": [{"image_bytes": {"b64": text}}]})
     assert response.status_code == 200, response.text
     np.testing.assert_allclose(response.json()["predictions"][0]["scores"], scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", "identity, gzip"])
+def test_a_gzip_body_is_answered(
+    server: Any, segmented_slices: list[bytes], scores: Any, instances_of: Any, encoding: str
+) -> None:
+    body = json.dumps(instances_of(segmented_slices[:1])).encode()
+    compressed = gzip.compress(body[:1000]) + gzip.compress(b"") + gzip.compress(body[1000:])
+    url, headers = f"{server.url}/v1/models/forams:predict", {"Content-Encoding": encoding}
+    pieces = (compressed[start : start + 7] for start in range(0, len(compressed), 7))
+    for content in (gzip.compress(body), compressed, pieces):
+        response = httpx.post(url, content=content, headers=headers, timeout=60)
+        assert response.status_code == 200, response.text
+        np.testing.assert_allclose(response.json()["predictions"][0]["scores"], scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["", "identity"])
+def test_a_body_without_encoding_is_read_as_it_is(
+    server: Any, segmented_slices: list[bytes], instances_of: Any, encoding: str
+) -> None:
+    body = instances_of(segmented_slices[:1])
+    assert predict(server, body, headers={"Content-Encoding": encoding}).status_code == 200
 
 
 def padded(content: bytes) -> bytes:
