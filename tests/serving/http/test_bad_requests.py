@@ -281,8 +281,11 @@ def test_an_unknown_signature_is_rejected(server: Any, segmented_slices: list[by
         ("POST", "/v2/repository/models/forams/unload"),
         ("POST", "/v2/models/forams/infer"),
         ("POST", "/v1/models/forams:explain"),
-        ("GET", "/v1/models/forams:predict"),
-        ("DELETE", "/v1/models/forams"),
+        ("GET", "/v1/models/forams:explain"),
+        ("POST", "//v1/models/forams:predict"),
+        ("POST", "/v1//models/forams:predict"),
+        ("POST", "/v1/models/forams/:predict"),
+        ("POST", "/v1/models/forams:predict/"),
         ("GET", "/docs"),
         ("GET", "/openapi.json"),
         ("GET", "/%0A0"),
@@ -293,6 +296,25 @@ def test_unknown_paths_are_not_found(server: Any, method: str, path: str) -> Non
     response = httpx.request(method, server.url + path)
     assert response.status_code == 404, response.text
     assert response.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["forams", "forams/versions/1", "forams/labels/stable", "nothing"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_a_predict_path_names_the_method_that_it_expects(server: Any, method: str, path: str) -> None:
+    response = httpx.request(method, f"{server.url}/v1/models/{path}:predict")
+    assert (response.status_code, response.headers.get("allow")) == (405, "POST")
+    if method != "HEAD":
+        assert f"{method} /v1/models/{path}:predict: expected POST. Use POST" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/forams", "/v1/models/forams/metadata", "/readyz", "/metrics"]
+)
+def test_a_path_of_reports_names_the_methods_that_it_has(server: Any, path: str) -> None:
+    for method in ("POST", "DELETE"):
+        response = httpx.request(method, server.url + path)
+        assert (response.status_code, response.headers.get("allow")) == (405, "GET, HEAD")
+        assert "POST /v1/models/<model>:predict" in response.json()["error"]
 
 
 def test_a_client_that_disconnects_does_no_harm(server: Any) -> None:
