@@ -10,7 +10,8 @@ from serving.http.content_encoding import GzipDecoder, is_gzip
 from serving.limits import Limits
 from serving.protocol import RequestError
 
-_CONTENT_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain", "text/json"})
+_OTHER_CONTENT_TYPES = ("image/", "audio/", "video/", "multipart/")
+"""Types that never hold a JSON document. TensorFlow Serving ignores the type, and many clients do not set it."""
 
 
 class BodyReader:
@@ -71,8 +72,9 @@ class BodyReader:
 
 def _check_headers(request: Request, limits: Limits) -> None:
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type not in _CONTENT_TYPES:
-        raise RequestError(415, f"the content type {content_type[:64]!r}", "application/json")
+    if content_type.startswith(_OTHER_CONTENT_TYPES):
+        remedy = "Send the image file in base64 in a JSON document."
+        raise RequestError(415, f"the content type {content_type[:64]!r}", "application/json", remedy)
     declared_length = request.headers.get("content-length", "0")
     if declared_length.isdecimal() and int(declared_length[:20]) > limits.max_body_bytes:
         raise _too_large(declared_length[:20], limits)

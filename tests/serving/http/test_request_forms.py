@@ -74,6 +74,44 @@ def test_a_body_without_encoding_is_read_as_it_is(
     assert predict(server, body, headers={"Content-Encoding": encoding}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/octet-stream",
+        "application/vnd.api+json",
+        "application/x-ndjson",
+        "text/html",
+        "json",
+        "",
+        None,
+    ],
+)
+def test_the_content_type_of_a_json_body_does_not_matter(
+    server: Any, segmented_slices: list[bytes], scores: Any, instances_of: Any, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    content = json.dumps(instances_of(segmented_slices[:1])).encode()
+    response = httpx.post(f"{server.url}/v1/models/forams:predict", content=content, headers=headers, timeout=60)
+    assert response.status_code == 200, response.text
+    np.testing.assert_allclose(response.json()["predictions"][0]["scores"], scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("signature", [{}, {"signature_name": ""}, {"signature_name": "serving_default"}])
+def test_every_form_of_the_inputs_gets_the_same_answer(
+    server: Any, segmented_slices: list[bytes], scores: Any, signature: dict[str, str]
+) -> None:
+    image = {"b64": base64.b64encode(segmented_slices[0]).decode()}
+    columns: list[Any] = [image, [image], {"image_bytes": image}, {"image_bytes": [image]}]
+    for inputs in columns:
+        outputs = predict(server, {"inputs": inputs, **signature}).json()["outputs"]
+        np.testing.assert_allclose(outputs["scores"], [scores], atol=1e-5)
+    for row in (image, {"image_bytes": image}):
+        predictions = predict(server, {"instances": [row], **signature}, "forams/versions/1:predict").json()
+        np.testing.assert_allclose(predictions["predictions"][0]["scores"], scores, atol=1e-5)
+
+
 def padded(content: bytes) -> bytes:
     """Return a PNG with bytes after its end that need every character of the alphabet, and padding."""
     rest = b"\xfb\xff\xbf" * 4
