@@ -4,8 +4,6 @@ The format is documented at https://www.tensorflow.org/tfx/serving/api_rest: a r
 its answer `predictions`, a request in column format has `inputs` and its answer `outputs`.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -15,6 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from components.shared.errors import TaxonflowError
+from serving.base64_fields import decode_base64
 from serving.limits import Limits
 
 SIGNATURE = "serving_default"
@@ -25,6 +24,7 @@ SignatureInput = list[bytes] | NDArray[np.uint8]
 """Input of a signature: N encoded images, or N crops."""
 MAX_SPECIMEN_CHARACTERS = 256
 _BRACKETS_PER_INSTANCE = 4
+_GZIP_SIGNATURE = b"\x1f\x8b"
 _REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
 _INSTANCE_KEYS = frozenset({INPUT, "specimen"})
 _INSTANCE_EXAMPLE = f'{{"{INPUT}": {{"b64": "..."}}}}'
@@ -162,6 +162,8 @@ def _bad_request(problem: str, expectation: str = "", remedy: str = "") -> Reque
 def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
     if not body or body.isspace():
         raise _bad_request("an empty body", f'{{"instances": [{_INSTANCE_EXAMPLE}]}}')
+    if body.startswith(_GZIP_SIGNATURE):
+        raise _bad_request("a body in gzip format", "JSON", "Set the header Content-Encoding: gzip.")
     # Base64 has no brackets: their count bounds the memory and the depth of the document before it is parsed.
     brackets = body.count(b"[") + body.count(b"{")
     requests_crops = b'"' + CROPS.encode() + b'"' in body
@@ -248,8 +250,8 @@ def _parse_image(value: Any, name: str) -> bytes:
             f"{name} with an image that is a JSON {_json_type(value)}", '{"b64": "<the image file in base64>"}'
         )
     try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(value["b64"])
+    except ValueError as error:
         raise _bad_request(f"{name} with a string that is not base64 ({error})", "the image file in base64") from error
 
 

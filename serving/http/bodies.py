@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
+from serving.http.content_encoding import GzipDecoder, is_gzip
 from serving.limits import Limits
 from serving.protocol import RequestError
 
-_CONTENT_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/plain", "text/json"})
+_OTHER_CONTENT_TYPES = ("image/", "audio/", "video/", "multipart/")
+"""Types that never hold a JSON document. TensorFlow Serving ignores the type, and many clients do not set it."""
 
 
 class BodyReader:
@@ -27,26 +29,34 @@ class BodyReader:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """Yield a body, with or without `Content-Length`; its bytes count until the block ends.
+        """Yield a body, with or without `Content-Length` and gzip; its bytes count until the block ends.
 
         Raises:
-            RequestError: 408 for a slow body, 413 for a large one, 415 for another type, 503 for an exhausted budget.
+            RequestError: 400 for damaged gzip, 408 for a slow body, 413 for a large one, 415 for another type or
+                encoding, 503 for an exhausted budget.
         """
         _check_headers(request, self.limits)
+        decoder = GzipDecoder() if is_gzip(request.headers.get("content-encoding", "")) else None
         body = bytearray()
         try:
-            await self._receive(request, body)
+            await self._receive(request, body, decoder)
             yield body
         finally:
             self._held_bytes -= len(body)
 
-    async def _receive(self, request: Request, body: bytearray) -> None:
+    async def _receive(self, request: Request, body: bytearray, decoder: GzipDecoder | None) -> None:
+        received_bytes = 0
         try:
             async with asyncio.timeout(self.limits.read_timeout_s):
                 async for chunk in request.stream():
-                    body += chunk
-                    self._held_bytes += len(chunk)
-                    self._check_size(len(body))
+                    received_bytes += len(chunk)
+                    self._check_size(received_bytes)
+                    for piece in decoder.decode(chunk) if decoder else (chunk,):
+                        body += piece
+                        self._held_bytes += len(piece)
+                        self._check_size(len(body))
+            if decoder:
+                decoder.finish()
         except TimeoutError as error:
             seconds = self.limits.read_timeout_s
             raise RequestError(
@@ -62,11 +72,9 @@ class BodyReader:
 
 def _check_headers(request: Request, limits: Limits) -> None:
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type not in _CONTENT_TYPES:
-        raise RequestError(415, f"the content type {content_type[:64]!r}", "application/json")
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise RequestError(415, f"the content encoding {encoding[:64]!r}", "none")
+    if content_type.startswith(_OTHER_CONTENT_TYPES):
+        remedy = "Send the image file in base64 in a JSON document."
+        raise RequestError(415, f"the content type {content_type[:64]!r}", "application/json", remedy)
     declared_length = request.headers.get("content-length", "0")
     if declared_length.isdecimal() and int(declared_length[:20]) > limits.max_body_bytes:
         raise _too_large(declared_length[:20], limits)

@@ -10,6 +10,7 @@ from typing import Any
 
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import metrics_handler
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
@@ -23,12 +24,49 @@ from serving.predictors.base import Predictor
 from serving.protocol import PredictRequest, RequestError, encode_answer, parse_predict
 
 Handler = Callable[[Request], Awaitable[Any]]
+_PREDICT_PATH = "/v1/models/<model>:predict"
+
+
+class NameConvertor(StringConvertor):
+    """A name in a path, without the colon that separates a path from its verb, as in TensorFlow Serving's patterns."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("name", NameConvertor())
 
 
 def json_response(content: Any, status: int = 200) -> Response:
     """Return a JSON response; a 503 asks the client to retry after a second."""
     headers = {"Retry-After": "1"} if status == 503 else None
     return Response(encode_answer(content), status, headers, "application/json")
+
+
+def error_response(error: RequestError) -> Response:
+    """Return the JSON response for an error."""
+    return json_response({"error": str(error)}, error.status)
+
+
+class MethodRoute(Route):
+    """A route that answers 405 to a request of another method, with the methods that the path has."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match the path alone."""
+        match, child_scope = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL else match), child_scope
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        methods = sorted(self.methods or ())
+        if not methods or scope["method"] in methods:
+            await super().handle(scope, receive, send)
+            return
+        remedy = (
+            "Use POST with a JSON body." if "POST" in methods else f"Predictions are answered to POST {_PREDICT_PATH}."
+        )
+        response = error_response(RequestError(405, _describe(scope), " or ".join(methods), remedy))
+        response.headers["Allow"] = ", ".join(methods)
+        await response(scope, receive, send)
 
 
 class RequestHandlers:
@@ -48,14 +86,14 @@ class RequestHandlers:
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes; the last one matches any other path, so that kserve's own routes cannot be reached."""
-        model = "/v1/models/{model}"
-        paths: list[BaseRoute] = [Route("/metrics", metrics_handler), Route("/v1/models", self.models)]
-        paths += [Route(path, self.live) for path in ("/", "/healthz", "/v2/health/live")]
-        paths += [Route(path, self.ready) for path in ("/readyz", "/v2/health/ready")]
-        for path in (model, model + "/versions/{version}", model + "/labels/{label}"):
-            paths.append(Route(path + ":predict", self.predict, methods=["POST"]))
-            paths.append(Route(path + "/metadata", partial(self._guarded, self.metadata)))
-            paths.append(Route(path, partial(self._guarded, self.status)))
+        model = "/v1/models/{model:name}"
+        paths: list[BaseRoute] = [MethodRoute("/metrics", metrics_handler), MethodRoute("/v1/models", self.models)]
+        paths += [MethodRoute(path, self.live) for path in ("/", "/healthz", "/v2/health/live")]
+        paths += [MethodRoute(path, self.ready) for path in ("/readyz", "/v2/health/ready")]
+        for path in (model, model + "/versions/{version:name}", model + "/labels/{label:name}"):
+            paths.append(MethodRoute(path + ":predict", self.predict, methods=["POST"]))
+            paths.append(MethodRoute(path + "/metadata", partial(self._guarded, self.metadata)))
+            paths.append(MethodRoute(path, partial(self._guarded, self.status)))
         return [*paths, NotFoundRoute()]
 
     async def live(self, _request: Request) -> Response:
@@ -118,7 +156,7 @@ class RequestHandlers:
         try:
             return json_response(await handler(request))
         except RequestError as error:
-            return json_response({"error": str(error)}, error.status)
+            return error_response(error)
         except TaxonflowError as error:
             return json_response({"error": str(error)}, 400)
         except ClientDisconnect:
@@ -139,9 +177,12 @@ class NotFoundRoute(BaseRoute):
         """Answer an HTTP request; ignore other kinds of connections."""
         if scope["type"] != "http":
             return
-        path = f"{scope['method'][:16]} {scope['path'][:128]}"
-        error = RequestError(404, path, "POST /v1/models/<model>:predict or GET /v1/models/<model>")
-        await json_response({"error": str(error)}, error.status)(scope, receive, send)
+        error = RequestError(404, _describe(scope), f"POST {_PREDICT_PATH} or GET /v1/models/<model>")
+        await error_response(error)(scope, receive, send)
+
+
+def _describe(scope: Scope) -> str:
+    return f"{scope['method'][:16]} {scope['path'][:128]}"
 
 
 def _version_of(request: Request) -> int | None:

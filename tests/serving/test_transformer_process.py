@@ -1,5 +1,6 @@
 """The transformer process, with `python -m serving` as its TensorFlow Serving."""
 
+import gzip
 import json
 import signal
 import socket
@@ -80,6 +81,18 @@ def test_the_predictors_status_metadata_and_errors_are_forwarded(
     unknown_signature = post(transformer.url, {"signature_name": "x", **instances_of([encoded_black()])})
     assert unknown_signature.status_code == 400
     assert "signature" in unknown_signature.json()["error"]
+
+
+def test_gzip_bodies_are_decompressed_before_they_are_forwarded(
+    transformer: Any, segmented_slices: list[bytes], instances_of: Body
+) -> None:
+    body = instances_of(segmented_slices[:2])
+    url, headers = f"{transformer.url}/v1/models/forams:predict", {"Content-Encoding": "gzip"}
+    response = httpx.post(url, content=gzip.compress(json.dumps(body).encode()), headers=headers, timeout=30)
+    assert response.status_code == 200, response.text
+    assert response.json() == post(transformer.url, body).json()
+    bomb = httpx.post(url, content=gzip.compress(b" " * 2**27), headers=headers, timeout=30)
+    assert bomb.status_code == 413
 
 
 def encoded_black() -> bytes:

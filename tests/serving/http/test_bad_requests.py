@@ -1,6 +1,7 @@
 """Errors for bad requests, while other clients send good ones."""
 
 import contextlib
+import gzip
 import http.client
 import io
 import json
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from components.shared.images.decoding import encode_png
+from tests.serving.traffic import resident_kib
 
 Body = Callable[..., dict[str, Any]]
 GOOD_CLIENTS = 3
@@ -98,6 +100,12 @@ def encoded(form: str, mode: str = "L", **options: Any) -> bytes:
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "mask": 1}]}', "the key 'mask'"),
         (b'{"instances": [{"image_bytes": {"b64": "aaaa"}, "specimen": 7}]}', "specimen"),
         (b'{"instances": [{"image_bytes": {"b64": "a!b?"}}]}', "that is not base64"),
+        (b'{"instances": [{"image_bytes": {"b64": "data:image/png;base64,aaaa"}}]}', "after the comma"),
+        (b'{"instances": [{"image_bytes": {"b64": "aaaaa"}}]}', "that is not base64"),
+        (b'{"instances": [{"image_bytes": {"b64": "aaa=="}}]}', "that is not base64"),
+        (b'{"instances": [{"image_bytes": {"b64": "aa=a"}}]}', "that is not base64"),
+        (b'{"instances": [{"image_bytes": {"b64": "aaaa===="}}]}', "that is not base64"),
+        ('{"instances": [{"image_bytes": {"b64": "aaéa"}}]}'.encode(), "that is not base64"),
         (b'{"instances": [{"image_bytes": {"b64": 7}}]}', "image"),
         (b'{"instances": [{"image_bytes": "aaaa"}]}', "a JSON string"),
         (b'{"instances": [{"image_bytes": {"b64": ""}}]}', "an empty image"),
@@ -195,9 +203,38 @@ def send_hundred_chunks_of_a_megabyte(connection: socket.socket) -> None:
 
 
 def test_another_content_type_or_encoding_is_rejected(server: Any) -> None:
-    for content_type in ("image/png", "multipart/form-data; boundary=x", "application/octet-stream"):
+    for content_type in ("image/png", "multipart/form-data; boundary=x", "Image/JPEG", "video/mp4"):
         assert "application/json" in error_of(server, b"{}", 415, **{"Content-Type": content_type})
-    assert "gzip" in error_of(server, b"{}", 415, **{"Content-Encoding": "gzip"})
+    for encoding in ("deflate", "br", "zstd", "gzip, gzip", "gzip, br", "x"):
+        assert "expected gzip or none" in error_of(server, b"{}", 415, **{"Content-Encoding": encoding})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"\x1f\x8b",
+        gzip.compress(b"{}")[:-4],
+        gzip.compress(b"{}")[:-8] + b"\0" * 8,
+        gzip.compress(b"{}") + b"rest",
+        gzip.compress(b"{}") + gzip.compress(b"{}")[:12],
+        zlib.compress(b"{}"),
+    ],
+)
+def test_damaged_gzip_is_rejected_with_a_sentence(server: Any, body: bytes) -> None:
+    error = error_of(server, body, 400, **{"Content-Encoding": "gzip"})
+    assert "a body that is not valid gzip" in error
+    assert "a body in gzip format" in error_of(server, gzip.compress(b"{}"), 400)
+
+
+@pytest.mark.parametrize("members", [1, 300])
+def test_a_gzip_bomb_is_rejected_while_it_is_decompressed(server: Any, members: int) -> None:
+    bomb = gzip.compress(b" " * (2**30 // members)) * members
+    assert len(bomb) < 2 * 2**20
+    before = resident_kib(server.process.pid)
+    error = error_of(server, bomb, 413, **{"Content-Encoding": "gzip"})
+    assert f"expected at most {16 * 2**20}" in error
+    assert resident_kib(server.process.pid) - before < 200 * 2**10
 
 
 @pytest.mark.parametrize(
@@ -244,8 +281,11 @@ def test_an_unknown_signature_is_rejected(server: Any, segmented_slices: list[by
         ("POST", "/v2/repository/models/forams/unload"),
         ("POST", "/v2/models/forams/infer"),
         ("POST", "/v1/models/forams:explain"),
-        ("GET", "/v1/models/forams:predict"),
-        ("DELETE", "/v1/models/forams"),
+        ("GET", "/v1/models/forams:explain"),
+        ("POST", "//v1/models/forams:predict"),
+        ("POST", "/v1//models/forams:predict"),
+        ("POST", "/v1/models/forams/:predict"),
+        ("POST", "/v1/models/forams:predict/"),
         ("GET", "/docs"),
         ("GET", "/openapi.json"),
         ("GET", "/%0A0"),
@@ -256,6 +296,25 @@ def test_unknown_paths_are_not_found(server: Any, method: str, path: str) -> Non
     response = httpx.request(method, server.url + path)
     assert response.status_code == 404, response.text
     assert response.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["forams", "forams/versions/1", "forams/labels/stable", "nothing"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_a_predict_path_names_the_method_that_it_expects(server: Any, method: str, path: str) -> None:
+    response = httpx.request(method, f"{server.url}/v1/models/{path}:predict")
+    assert (response.status_code, response.headers.get("allow")) == (405, "POST")
+    if method != "HEAD":
+        assert f"{method} /v1/models/{path}:predict: expected POST. Use POST" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/forams", "/v1/models/forams/metadata", "/readyz", "/metrics"]
+)
+def test_a_path_of_reports_names_the_methods_that_it_has(server: Any, path: str) -> None:
+    for method in ("POST", "DELETE"):
+        response = httpx.request(method, server.url + path)
+        assert (response.status_code, response.headers.get("allow")) == (405, "GET, HEAD")
+        assert "POST /v1/models/<model>:predict" in response.json()["error"]
 
 
 def test_a_client_that_disconnects_does_no_harm(server: Any) -> None:
