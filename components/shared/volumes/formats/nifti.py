@@ -19,7 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.gzip_stream import GZIP_MAGIC, GzipStream
+from components.shared.volumes.formats.gzip_stream import GZIP_MAGIC, GzipStream
 from components.shared.volumes.histograms import grey_range, replace_non_finite
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
