@@ -14,7 +14,7 @@ from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import cut_volume
 from components.shared.contracts import NearCopies
-from components.shared.volumes.formats.nifti import read_header
+from components.shared.volumes.formats import read_header
 from components.shared.volumes.slicing import SMALLEST_COVERAGE
 from components.shared.volumes.specimen import WINDOW_PERCENTILES
 

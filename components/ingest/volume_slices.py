@@ -5,7 +5,7 @@ from pathlib import Path
 from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
 from components.ingest.slice_files import SliceJob, SliceResult, write_slice_file
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.formats.nifti import read_volume
+from components.shared.volumes.formats import read_volume
 from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
 

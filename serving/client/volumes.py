@@ -50,7 +50,7 @@ class VolumeSlice:
 
 def volume_suffixes() -> tuple[str, ...]:
     """Return the suffixes of volume files, in lower case."""
-    from components.shared.volumes.formats.nifti import VOLUME_SUFFIXES
+    from components.shared.volumes.formats import VOLUME_SUFFIXES
 
     return VOLUME_SUFFIXES
 
@@ -71,7 +71,7 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
     Raises:
         BadSourceFileError: The file is not a volume, is too large, or shows no specimen.
     """
-    from components.shared.volumes.formats.nifti import read_header, read_volume
+    from components.shared.volumes.formats import read_header, read_volume
     from components.shared.volumes.slicing import cut_slices, planes_rng
     from components.shared.volumes.specimen import find_specimen
 

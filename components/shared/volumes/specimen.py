@@ -15,7 +15,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.connected_components import keep_largest_component
-from components.shared.volumes.formats.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.histograms import (
     byte_counts,
     histogram,

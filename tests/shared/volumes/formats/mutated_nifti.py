@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.formats.nifti import read_volume
+from components.shared.volumes.formats import read_volume
 from components.shared.volumes.slicing import cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
 

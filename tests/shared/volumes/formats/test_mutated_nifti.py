@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.formats.nifti import read_header, read_volume
+from components.shared.volumes.formats import read_header, read_volume
 
 ROOT = Path(__file__).parents[4]
 MAX_GROWTH = 100 * 10**6
