@@ -20,6 +20,7 @@ from components.ingest.sources.file_kinds import VOLUMES
 from components.ingest.sources.manifest import Scan, list_scans
 from components.ingest.split import assign_splits, model_scans
 from components.shared.contracts import Document, Refusal
+from components.shared.contracts.source_notes import Note
 from components.shared.errors import BadConfigError, BadSourceFileError
 from components.shared.progress import Progress, log
 
@@ -119,6 +120,11 @@ def read_plan(folder: Path) -> IngestPlan:
 def log_refusal(refusal: Refusal) -> None:
     """Log a refused file and the reason."""
     log("ingest", f"refused {refusal.path}: {refusal.reason}")
+
+
+def log_note(note: Note) -> None:
+    """Log a note about a usable file."""
+    log("ingest", f"note {note.path}: {note.text}")
 
 
 def assign_quotas(kind: SourceKind, scans: Sequence[Scan], slices_per_species: int) -> dict[str, int]:

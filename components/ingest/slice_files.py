@@ -58,6 +58,7 @@ class SliceResult:
         refusal: Reason why the source file is refused; empty if it is usable.
         fingerprint: Fingerprint by which near-copies are detected.
         size: Width and height of a photograph in pixels.
+        notes: Sentences about contradictions in a usable file.
     """
 
     slices: int = 0
@@ -66,6 +67,7 @@ class SliceResult:
     refusal: str = ""
     fingerprint: str = ""
     size: tuple[int, int] = (0, 0)
+    notes: tuple[str, ...] = ()
 
 
 def write_slice_file(file: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -18,7 +18,7 @@ def cut_volume(job: SliceJob) -> SliceResult:
     try:
         status = _file_status(job.file)
         volume = read_volume(job.file)
-        digest = volume.digest
+        digest, notes = volume.digest, volume.notes
         specimen = find_specimen(volume)
         if _file_status(job.file) != status:
             raise BadSourceFileError(
@@ -34,7 +34,7 @@ def cut_volume(job: SliceJob) -> SliceResult:
     if slices == 0 and job.quota > 0:
         return SliceResult(refusal=f"no plane on which the specimen covers {SMALLEST_COVERAGE:.0%} of the frame")
     counts = tuple(int(count) for count in specimen.grey_counts)
-    return SliceResult(slices, digest, counts, fingerprint=fingerprint_volume(specimen))
+    return SliceResult(slices, digest, counts, fingerprint=fingerprint_volume(specimen), notes=notes)
 
 
 def _file_status(file: Path) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from components.shared.volumes.formats.base import (
     spatial_shape,
 )
 from components.shared.volumes.formats.gzip_stream import GZIP_MAGIC, GzipStream
+from components.shared.volumes.formats.nifti_affine import voxel_size
 from components.shared.volumes.formats.voxels import READ_ERRORS, unreadable
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
@@ -46,14 +47,17 @@ def read_nifti_header(file: Path) -> VolumeHeader:
         raise BadSourceFileError("the file is empty", "a NIfTI volume", "Copy it again.")
     header = _parse_header(block)
     shape, dtype, offset = _shape(header), _grey_type(header), _offset(header)
+    mm_per_unit, unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, (1.0, "mm"))
+    size_of_voxel = voxel_size(header, unit)
     nbytes = math.prod(shape) * dtype.itemsize
     check_size(shape, offset + nbytes, size, size * MAX_DEFLATE_RATIO if is_gzip else size)
     return VolumeHeader(
         shape=shape,
         dtype=dtype,
-        zooms_mm=_zooms(header),
+        zooms_mm=check_zooms(size_of_voxel.lengths, mm_per_unit, unit),
         segments=(Segment(file, 0, nbytes, "gzip", offset) if is_gzip else Segment(file, offset, nbytes),),
         inverted=bool(float(header["scl_slope"]) < 0),
+        notes=size_of_voxel.notes,
     )
 
 
@@ -96,8 +100,3 @@ def _offset(header: Any) -> int:
         problem = f"voxels at byte {offset:g}"
         raise BadSourceFileError(problem, f"an offset of {minimum} to {_MAX_OFFSET} bytes", "Export the scan again.")
     return int(offset) or minimum + 4
-
-
-def _zooms(header: Any) -> tuple[float, float, float]:
-    mm_per_unit, unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, (1.0, "mm"))
-    return check_zooms([abs(float(zoom)) for zoom in header["pixdim"][1:4]], mm_per_unit, unit)
