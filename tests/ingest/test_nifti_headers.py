@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
@@ -47,6 +48,20 @@ def test_pixdim_counts_where_the_affine_is_unusable(write_nifti: Writer, tmp_pat
 def test_the_affine_of_quaternions_has_the_zooms_of_pixdim(write_nifti: Writer, tmp_path: Path) -> None:
     fields = {"qform_code": 1, "sform_code": 0, "quatern_b": 0.5, "quatern_c": 0.5, **ROWS, "srow_z": [0, 0, 9, 0]}
     assert cut(write_nifti(THICK, zooms=(1, 1, 4), **fields), tmp_path) == ("", _reference(write_nifti, tmp_path))
+
+
+@pytest.mark.parametrize("row", [[0, 1, 2, 0], [0, 1, 0.2, 0], [0.5, 1, 0, 0]])
+def test_a_sheared_volume_is_refused(write_nifti: Writer, tmp_path: Path, row: list[float]) -> None:
+    file = write_nifti(THICK, zooms=(1, 1, 4), **{"sform_code": 1, **ROWS, "srow_y": row})
+    refusal, _ = cut(file, tmp_path)
+    assert "sheared" in refusal
+    assert "Resample" in refusal
+
+
+def test_an_oblique_affine_with_rounded_values_is_read(write_nifti: Writer, tmp_path: Path) -> None:
+    turn = np.round(Rotation.from_euler("xyz", (20, 30, 40), degrees=True).as_matrix(), 3) * (1, 1, 4)
+    rows = {f"srow_{axis}": [*row, 7] for axis, row in zip("xyz", turn, strict=True)}
+    assert cut(write_nifti(THICK, zooms=(1, 1, 4), sform_code=1, **rows), tmp_path)[0] == ""
 
 
 def test_a_contradicting_affine_is_reported(
