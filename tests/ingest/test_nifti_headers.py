@@ -64,6 +64,11 @@ def test_an_oblique_affine_with_rounded_values_is_read(write_nifti: Writer, tmp_
     assert cut(write_nifti(THICK, zooms=(1, 1, 4), sform_code=1, **rows), tmp_path)[0] == ""
 
 
+@pytest.mark.parametrize("dim", [[4, 48, 48, 12, 0, 0, 0, 0], [7, 48, 48, 12, 0, 1, 0, 0]])
+def test_an_unused_axis_of_length_zero_is_read(write_nifti: Writer, tmp_path: Path, dim: list[int]) -> None:
+    assert cut(write_nifti(THICK, zooms=(1, 1, 4), dim=dim), tmp_path) == ("", _reference(write_nifti, tmp_path))
+
+
 def test_a_contradicting_affine_is_reported(
     own_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

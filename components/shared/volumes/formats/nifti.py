@@ -76,7 +76,8 @@ def _parse_header(block: bytes) -> Any:
 
 def _shape(header: Any) -> Shape:
     dim = [int(length) for length in header["dim"]]
-    shape = dim[1 : dim[0] + 1] if 1 <= dim[0] <= 7 else []
+    lengths = dim[1 : dim[0] + 1] if 1 <= dim[0] <= 7 else []
+    shape = [*lengths[:3], *(length or 1 for length in lengths[3:])]  # some programs write 0 for an unused axis
     if not shape or min(shape) < 1:
         raise BadSourceFileError(f"dimensions {dim}", "three positive lengths", "Export the scan again.")
     return spatial_shape(shape)
