@@ -69,6 +69,13 @@ def test_an_unused_axis_of_length_zero_is_read(write_nifti: Writer, tmp_path: Pa
     assert cut(write_nifti(THICK, zooms=(1, 1, 4), dim=dim), tmp_path) == ("", _reference(write_nifti, tmp_path))
 
 
+@pytest.mark.parametrize(("unit", "text"), [(3, "0.0005 micrometres (5e-07 x"), (1, "2 m (2000 x")])
+def test_a_refused_voxel_size_has_its_unit(write_nifti: Writer, tmp_path: Path, unit: int, text: str) -> None:
+    zoom = float(text.split()[0])
+    refusal, _ = cut(write_nifti(THICK, zooms=(zoom, zoom, zoom), xyzt_units=unit), tmp_path)
+    assert text in refusal
+
+
 def test_a_contradicting_affine_is_reported(
     own_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,8 +138,9 @@ def check_zooms(lengths: Sequence[float], mm_per_unit: float = 1.0, unit: str = 
     """
     zooms = [length * mm_per_unit for length in lengths]
     if not all(map(is_usable, zooms)):
+        lengths_mm = "" if unit == "mm" else f" ({format_lengths(zooms)})"
         raise BadSourceFileError(
-            f"zooms {', '.join(f'{length:g}' for length in lengths)} {unit}",
+            f"zooms {', '.join(f'{length:g}' for length in lengths)} {unit}{lengths_mm}",
             f"voxels of {MIN_ZOOM_MM:g} to {MAX_ZOOM_MM:g} mm",
             "Write the voxel size and its unit into the header.",
         )
