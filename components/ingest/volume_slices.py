@@ -6,6 +6,7 @@ from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
 from components.ingest.slice_files import SliceJob, SliceResult, write_slice_file
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats import read_volume
+from components.shared.volumes.label_maps import check_grey_values
 from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
 
@@ -18,6 +19,7 @@ def cut_volume(job: SliceJob) -> SliceResult:
     try:
         status = _file_status(job.file)
         volume = read_volume(job.file)
+        check_grey_values(volume)
         digest, notes = volume.digest, volume.notes
         specimen = find_specimen(volume)
         if _file_status(job.file) != status:

@@ -72,6 +72,7 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
         BadSourceFileError: The file is not a volume, is too large, or shows no specimen.
     """
     from components.shared.volumes.formats import read_header, read_volume
+    from components.shared.volumes.label_maps import check_grey_values
     from components.shared.volumes.slicing import cut_slices, planes_rng
     from components.shared.volumes.specimen import find_specimen
 
@@ -80,6 +81,8 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
         raise BadSourceFileError(
             f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume."
         )
-    specimen, rng = find_specimen(read_volume(file)), planes_rng(file.name, options.seed)
+    volume, rng = read_volume(file), planes_rng(file.name, options.seed)
+    check_grey_values(volume)
+    specimen = find_specimen(volume)
     for row in cut_slices(specimen, options.schedule, options.slices, options.edge, rng):
         yield VolumeSlice(row["png"], row["plane"])
