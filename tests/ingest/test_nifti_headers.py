@@ -1,5 +1,6 @@
 """NIfTI headers of other programs: what they declare counts as the standard defines it, or the scan is refused."""
 
+import bz2
 import gzip
 import json
 from collections.abc import Callable
@@ -74,6 +75,34 @@ def test_a_refused_voxel_size_has_its_unit(write_nifti: Writer, tmp_path: Path, 
     zoom = float(text.split()[0])
     refusal, _ = cut(write_nifti(THICK, zooms=(zoom, zoom, zoom), xyzt_units=unit), tmp_path)
     assert text in refusal
+
+
+def test_a_file_that_was_compressed_twice_is_read(write_nifti: Writer, tmp_path: Path) -> None:
+    file = write_nifti(THICK, zooms=(1, 1, 4))
+    file.write_bytes(gzip.compress(file.read_bytes()))
+    assert cut(file, tmp_path) == ("", _reference(write_nifti, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n", "git lfs pull"),
+        (b"/annex/objects/MD5E-s1--00.nii.gz\n", "git annex get"),
+        (b"<!DOCTYPE html><html><head><title>404</title></head></html>", "Download"),
+        (b"\r\n<HTML><body>Please log in</body></HTML>", "Download"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "Download"),
+        (bytes(128) + b"DICM" + bytes(400), "dcm2niix"),
+        (b"PK\x03\x04" + bytes(100), "Unpack"),
+        (bz2.compress(bytes(1000)), "bunzip2"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "Export the whole volume"),
+    ],
+)
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nii"])
+def test_a_file_of_another_content_is_refused_with_a_hint(
+    tmp_path: Path, name: str, content: bytes, remedy: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert remedy in cut(tmp_path / name, tmp_path)[0]
 
 
 def test_a_contradicting_affine_is_reported(

@@ -8,6 +8,7 @@ import numpy as np
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.base import Volume, VolumeHeader
+from components.shared.volumes.formats.hints import check_content
 from components.shared.volumes.formats.nifti import read_nifti_header
 from components.shared.volumes.formats.voxels import (
     READ_ERRORS,
@@ -57,7 +58,9 @@ def read_header(file: Path) -> VolumeHeader:
     Raises:
         BadSourceFileError: The file is no volume or not three-dimensional, or has invalid zooms or too many voxels.
     """
-    return format_of(file).read_header(file)
+    volume_format = format_of(file)
+    check_content(file)
+    return volume_format.read_header(file)
 
 
 def read_volume(file: Path) -> Volume:

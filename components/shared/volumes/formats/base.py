@@ -19,7 +19,7 @@ MAX_DEFLATE_RATIO = 1032
 """Limit of the deflate format (zlib's technical details)."""
 Shape = tuple[int, int, int]
 Zooms = tuple[float, float, float]
-Encoding = Literal["raw", "gzip"]
+Encoding = Literal["raw", "gzip", "gzip in gzip"]
 
 
 @dataclass(frozen=True)

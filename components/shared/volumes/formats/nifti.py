@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +12,7 @@ from nibabel.spatialimages import HeaderDataError
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.base import (
     MAX_DEFLATE_RATIO,
+    Encoding,
     Segment,
     Shape,
     VolumeHeader,
@@ -25,6 +26,7 @@ from components.shared.volumes.formats.voxels import READ_ERRORS, unreadable
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MM_PER_UNIT = {1: (1e3, "m"), 2: (1.0, "mm"), 3: (1e-3, "micrometres")}
+_BLOCK_BYTES = 540
 _MAX_OFFSET = 16 * 2**20
 
 
@@ -37,9 +39,7 @@ def read_nifti_header(file: Path) -> VolumeHeader:
     """
     try:
         with file.open("rb") as raw:
-            is_gzip = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            block = GzipStream(raw).read(540) if is_gzip else raw.read(540)
+            block, encoding = _first_block(raw)
             size = os.fstat(raw.fileno()).st_size
     except READ_ERRORS as error:
         raise unreadable(error) from error
@@ -50,15 +50,32 @@ def read_nifti_header(file: Path) -> VolumeHeader:
     mm_per_unit, unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, (1.0, "mm"))
     size_of_voxel = voxel_size(header, unit)
     nbytes = math.prod(shape) * dtype.itemsize
-    check_size(shape, offset + nbytes, size, size * MAX_DEFLATE_RATIO if is_gzip else size)
+    check_size(shape, offset + nbytes, size, size if encoding == "raw" else size * MAX_DEFLATE_RATIO)
     return VolumeHeader(
         shape=shape,
         dtype=dtype,
         zooms_mm=check_zooms(size_of_voxel.lengths, mm_per_unit, unit),
-        segments=(Segment(file, 0, nbytes, "gzip", offset) if is_gzip else Segment(file, offset, nbytes),),
+        segments=(_segment(file, offset, nbytes, encoding),),
         inverted=bool(float(header["scl_slope"]) < 0),
         notes=size_of_voxel.notes,
     )
+
+
+def _first_block(raw: BinaryIO) -> tuple[bytes, Encoding]:
+    """Return the first bytes after decompression, and the compression; a file may be compressed twice."""
+    if raw.peek(2)[:2] != GZIP_MAGIC:  # type: ignore[attr-defined]
+        return raw.read(_BLOCK_BYTES), "raw"
+    block = GzipStream(raw).read(_BLOCK_BYTES)
+    if not block.startswith(GZIP_MAGIC):
+        return block, "gzip"
+    raw.seek(0)
+    return GzipStream(GzipStream(raw)).read(_BLOCK_BYTES), "gzip in gzip"
+
+
+def _segment(file: Path, offset: int, nbytes: int, encoding: Encoding) -> Segment:
+    if encoding == "raw":
+        return Segment(file, offset, nbytes)
+    return Segment(file, 0, nbytes, encoding, skipped_bytes=offset)
 
 
 def _parse_header(block: bytes) -> Any:

@@ -90,7 +90,7 @@ def _read_segment(segment: Segment, target: memoryview) -> None:
 
 
 def _decompress(segment: Segment, file: BinaryIO | Any, target: memoryview) -> None:
-    stream = GzipStream(file)
+    stream = GzipStream(GzipStream(file) if segment.encoding == "gzip in gzip" else file)
     fill(memoryview(bytearray(segment.skipped_bytes)), stream)
     fill(target, stream)
     stream.finish(_CHUNK_BYTES)  # the checksum is compared at the end of the member
