@@ -164,7 +164,7 @@ def _even_share(total: int, count: int, number: int) -> int:
 
 
 def _check_headers(
-    source: Source, scans: Sequence[Scan], check_header: Callable[[Path], int], max_download: int
+    source: Source, scans: Sequence[Scan], check_header: Callable[[Path, Scan], int], max_download: int
 ) -> tuple[list[Scan], list[Refusal], int]:
     """Return the scans with a usable header, the refusals of the others, and the bytes of the largest scan."""
     usable_scans, refusals, max_bytes = [], [], 0
@@ -189,7 +189,7 @@ def _check_headers(
 
 
 def _bytes_or_reason(
-    scan: Scan, source: Source, scratch: Path, check_header: Callable[[Path], int], max_download: int
+    scan: Scan, source: Source, scratch: Path, check_header: Callable[[Path, Scan], int], max_download: int
 ) -> int | str:
     """Return the bytes of a scan's decoded content, or the reason why the scan is refused."""
     try:
@@ -198,7 +198,7 @@ def _bytes_or_reason(
                 f"{scan.size} bytes to download", f"at most {max_download}", "Crop or bin the volume."
             )
         with source.header_file(scan.source_file, scratch) as header:
-            return check_header(header)
+            return check_header(header, scan)
     except BadSourceFileError as error:
         return str(error)
 

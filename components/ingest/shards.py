@@ -101,6 +101,7 @@ def _job(plan: IngestPlan, number: int, quota: int, folder: Path) -> SliceJob:
         schedule=config.planes,
         image_size=config.image_size,
         seed=config.seed,
+        spacing_mm=scan.spacing_mm,
     )
 
 

@@ -36,6 +36,7 @@ class SliceJob:
         schedule: Schedule of the planes.
         image_size: Edge of the slices in pixels.
         seed: Seed of the data set; together with the path it seeds the planes of this volume.
+        spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
     """
 
     path: str
@@ -45,6 +46,7 @@ class SliceJob:
     schedule: Schedule
     image_size: int
     seed: int
+    spacing_mm: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def is_volume(path: Path) -> bool:
 
 def specimen_of(volume: Path) -> str:
     """Return the specimen's name: the file name without its suffixes."""
-    return volume.name[: volume.name.lower().rindex(".nii")]
+    suffix = next(suffix for suffix in volume_suffixes() if volume.name.lower().endswith(suffix))
+    return volume.name[: -len(suffix)]
 
 
 def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]:

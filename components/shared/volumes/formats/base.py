@@ -19,7 +19,12 @@ MAX_DEFLATE_RATIO = 1032
 """Limit of the deflate format (zlib's technical details)."""
 Shape = tuple[int, int, int]
 Zooms = tuple[float, float, float]
-Encoding = Literal["raw", "gzip", "gzip in gzip"]
+Encoding = Literal["raw", "gzip", "gzip in gzip", "zlib", "bzip2", "tiff page"]
+MAX_COSINE = 0.01
+"""Largest cosine of the angle between two axes; it shifts the last voxel of an axis by 1 % of its length."""
+LARGEST_DIFFERENCE = 0.01
+"""Largest relative difference of two voxel sizes that count as equal."""
+SPACING_REMEDY = "Give it in millimetres in the manifest's columns spacing_x, spacing_y and spacing_z."
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Segment:
 
     Attributes:
         file: Path of the file.
-        offset: Position in bytes of the first voxel, or of the compressed data.
+        offset: Position in bytes of the first voxel, or of the compressed data; the number of a page in a TIFF file.
         nbytes: Size of the voxels in bytes.
         encoding: Compression of the voxels.
         skipped_bytes: Number of bytes in front of the first voxel after decompression.
@@ -125,6 +130,52 @@ def is_usable(length_mm: float) -> bool:
     return math.isfinite(length_mm) and MIN_ZOOM_MM <= length_mm <= MAX_ZOOM_MM
 
 
+def choose_zooms(
+    lengths: Sequence[float], mm_per_unit: float, unit: str, spacing_mm: Zooms | None
+) -> tuple[Zooms, tuple[str, ...]]:
+    """Return the edge lengths of a voxel in mm, those of the file or else those of the manifest, and notes.
+
+    Args:
+        lengths: Edge lengths in the file; empty if it has none.
+        mm_per_unit: Size of the unit of the file.
+        unit: Name of the unit, for messages.
+        spacing_mm: Edge lengths in the manifest, or None.
+
+    Raises:
+        BadSourceFileError: Neither the file nor the manifest has usable edge lengths.
+    """
+    is_usable_size = bool(lengths) and all(is_usable(length * mm_per_unit) for length in lengths)
+    if not lengths and spacing_mm is None:
+        raise BadSourceFileError("no voxel size in the file", "the edge lengths of a voxel", SPACING_REMEDY)
+    if spacing_mm is None or is_usable_size:
+        zooms = check_zooms(lengths, mm_per_unit, unit)
+        return zooms, () if spacing_mm is None else _differences(zooms, spacing_mm)
+    return check_zooms(spacing_mm), ()
+
+
+def _differences(zooms: Zooms, spacing_mm: Zooms) -> tuple[str, ...]:
+    if all(math.isclose(*pair, rel_tol=LARGEST_DIFFERENCE) for pair in zip(zooms, spacing_mm, strict=True)):
+        return ()
+    sizes = f"{format_lengths(zooms)} in the file and {format_lengths(spacing_mm)} in the manifest"
+    return (f"the voxel size is {sizes}: the file is used",)
+
+
+def check_right_angles(columns: NDArray[np.float64]) -> None:
+    """Check that the axes in the columns of a matrix, float64 [3, 3], are at right angles.
+
+    Raises:
+        BadSourceFileError: The volume is sheared, as a scan with a tilted gantry.
+    """
+    axes = columns / np.linalg.norm(columns, axis=0)
+    cosines = np.abs(axes.T @ axes - np.eye(3))
+    if cosines.max() > MAX_COSINE:
+        raise BadSourceFileError(
+            f"a sheared volume, whose axes are at {math.degrees(math.acos(min(1.0, cosines.max()))):.1f} degrees",
+            "axes at right angles (a tilted gantry shears a scan)",
+            "Resample the scan to a rectangular grid, for example with dcm2niix or 3D Slicer.",
+        )
+
+
 def check_zooms(lengths: Sequence[float], mm_per_unit: float = 1.0, unit: str = "mm") -> Zooms:
     """Return the edge lengths of a voxel in millimetres.
 
@@ -142,7 +193,7 @@ def check_zooms(lengths: Sequence[float], mm_per_unit: float = 1.0, unit: str = 
         raise BadSourceFileError(
             f"zooms {', '.join(f'{length:g}' for length in lengths)} {unit}{lengths_mm}",
             f"voxels of {MIN_ZOOM_MM:g} to {MAX_ZOOM_MM:g} mm",
-            "Write the voxel size and its unit into the header.",
+            f"Write the voxel size and its unit into the header, or: {SPACING_REMEDY}",
         )
     if max(zooms) > MAX_ANISOTROPY * min(zooms):
         problem = f"voxels {max(zooms) / min(zooms):.0f} times as long as wide ({format_lengths(lengths, unit)})"

@@ -1,7 +1,6 @@
-"""NIfTI volumes: `.nii` and `.nii.gz`, NIfTI-1 and NIfTI-2. nibabel parses the fields of the header."""
+"""NIfTI-1, NIfTI-2 and Analyze 7.5: `.nii`, `.nii.gz`, or the pair `.hdr` and `.img`; nibabel parses the fields."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +15,9 @@ from components.shared.volumes.formats.base import (
     Segment,
     Shape,
     VolumeHeader,
+    Zooms,
     check_size,
-    check_zooms,
+    choose_zooms,
     spatial_shape,
 )
 from components.shared.volumes.formats.gzip_stream import GZIP_MAGIC, GzipStream
@@ -26,39 +26,87 @@ from components.shared.volumes.formats.voxels import READ_ERRORS, unreadable
 
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MM_PER_UNIT = {1: (1e3, "m"), 2: (1.0, "mm"), 3: (1e-3, "micrometres")}
-_BLOCK_BYTES = 540
+_BLOCK_BYTES, _ANALYZE_BYTES = 540, 348
 _MAX_OFFSET = 16 * 2**20
 
 
-def read_nifti_header(file: Path) -> VolumeHeader:
-    """Read a NIfTI header and check it against the size of the file, without reading voxels.
+def read_nifti_header(file: Path, spacing_mm: Zooms | None) -> VolumeHeader:
+    """Read the header of a `.nii` or `.nii.gz` file and check it against the file's size, without reading voxels.
 
     Raises:
         BadSourceFileError: The file is no NIfTI volume or not three-dimensional, or has invalid zooms or too many
             voxels.
     """
-    try:
-        with file.open("rb") as raw:
-            block, encoding = _first_block(raw)
-            size = os.fstat(raw.fileno()).st_size
-    except READ_ERRORS as error:
-        raise unreadable(error) from error
-    if not block:
-        raise BadSourceFileError("the file is empty", "a NIfTI volume", "Copy it again.")
-    header = _parse_header(block)
-    shape, dtype, offset = _shape(header), _grey_type(header), _offset(header)
-    mm_per_unit, unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, (1.0, "mm"))
+    block, encoding = _read_first_block(file)
+    header, is_pair = _parse_header(block)
+    if is_pair:
+        raise BadSourceFileError(
+            "a header without voxels (.hdr of a pair)", "one .nii or .nii.gz file, or the files .hdr and .img"
+        )
+    minimum = header.template_dtype.itemsize
+    offset = _offset(header, minimum) or minimum + 4
+    return _volume_header(header, file, offset, encoding, spacing_mm)
+
+
+def read_pair_header(file: Path, spacing_mm: Zooms | None) -> VolumeHeader:
+    """Read a `.hdr` file of NIfTI or Analyze 7.5 and check it against the size of the `.img` file.
+
+    Raises:
+        BadSourceFileError: See `read_nifti_header`; also if the `.img` file is missing.
+    """
+    block, _ = _read_first_block(file)
+    header, _ = _parse_header(block)
+    _, data_file = pair_files(file)
+    _, encoding = _read_first_block(data_file)
+    return _volume_header(header, data_file, _offset(header, 0), encoding, spacing_mm)
+
+
+def pair_files(file: Path) -> list[Path]:
+    """Return the `.hdr` file and the `.img` file of a pair.
+
+    Raises:
+        BadSourceFileError: The `.img` file is missing.
+    """
+    for suffix in (".img", ".IMG", ".img.gz"):
+        data_file = file.with_name(file.name[: -len(".hdr")] + suffix)
+        if data_file.is_file():
+            return [file, data_file]
+    raise BadSourceFileError(
+        "a header without voxels (.hdr of a pair)", "the .img file beside it", "Copy it there, too."
+    )
+
+
+def _volume_header(header: Any, file: Path, offset: int, encoding: Encoding, spacing_mm: Zooms | None) -> VolumeHeader:
+    shape, dtype, slope = _shape(header), _grey_type(header), _field(header, "scl_slope")
+    mm_per_unit, unit = _MM_PER_UNIT.get(int(_field(header, "xyzt_units")) & 7, (1.0, "mm"))
     size_of_voxel = voxel_size(header, unit)
-    nbytes = math.prod(shape) * dtype.itemsize
+    zooms, notes = choose_zooms(size_of_voxel.lengths, mm_per_unit, unit, spacing_mm)
+    nbytes, size = math.prod(shape) * dtype.itemsize, file.stat().st_size
     check_size(shape, offset + nbytes, size, size if encoding == "raw" else size * MAX_DEFLATE_RATIO)
     return VolumeHeader(
         shape=shape,
         dtype=dtype,
-        zooms_mm=check_zooms(size_of_voxel.lengths, mm_per_unit, unit),
+        zooms_mm=zooms,
         segments=(_segment(file, offset, nbytes, encoding),),
-        inverted=bool(float(header["scl_slope"]) < 0),
-        notes=size_of_voxel.notes,
+        inverted=slope < 0,
+        notes=(*size_of_voxel.notes, *notes),
     )
+
+
+def _field(header: Any, name: str) -> float:
+    """Return a field of a header, 0 if the header is one of Analyze, which lacks it."""
+    return float(header[name]) if name in header.keys() else 0.0  # noqa: SIM118 nibabel's headers are no mappings
+
+
+def _read_first_block(file: Path) -> tuple[bytes, Encoding]:
+    try:
+        with file.open("rb") as raw:
+            block, encoding = _first_block(raw)
+    except READ_ERRORS as error:
+        raise unreadable(error) from error
+    if not block:
+        raise BadSourceFileError("the file is empty", "a NIfTI volume", "Copy it again.")
+    return block, encoding
 
 
 def _first_block(raw: BinaryIO) -> tuple[bytes, Encoding]:
@@ -78,16 +126,19 @@ def _segment(file: Path, offset: int, nbytes: int, encoding: Encoding) -> Segmen
     return Segment(file, 0, nbytes, encoding, skipped_bytes=offset)
 
 
-def _parse_header(block: bytes) -> Any:
+def _parse_header(block: bytes) -> tuple[Any, bool]:
+    """Return a header, and whether it is one of a pair."""
     for size, kind in _HEADERS.items():
         for order, name in (("<", "little"), (">", "big")):
             if int.from_bytes(block[:4], name) == size and len(block) >= size:  # type: ignore[arg-type]
                 header = kind(block[:size], endianness=order, check=False)
                 magic = bytes(header["magic"].tobytes())
                 if magic.startswith((b"ni1", b"ni2")):
-                    raise BadSourceFileError("a header without voxels (.hdr of a pair)", "one .nii or .nii.gz file")
+                    return header, True
                 if magic.startswith((b"n+1", b"n+2")):
-                    return header
+                    return header, False
+                if size == _ANALYZE_BYTES and not magic.strip(b"\0"):
+                    return nib.AnalyzeHeader(block[:size], endianness=order, check=False), True
     raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz volume", "Export the scan as NIfTI.")
 
 
@@ -111,10 +162,9 @@ def _grey_type(header: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _offset(header: Any) -> int:
+def _offset(header: Any, minimum: int) -> int:
     offset = float(header["vox_offset"])
-    minimum = header.template_dtype.itemsize
     if not math.isfinite(offset) or not (offset == 0 or minimum <= offset <= _MAX_OFFSET):
         problem = f"voxels at byte {offset:g}"
         raise BadSourceFileError(problem, f"an offset of {minimum} to {_MAX_OFFSET} bytes", "Export the scan again.")
-    return int(offset) or minimum + 4
+    return int(offset)

@@ -11,13 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.errors import BadSourceFileError
-from components.shared.volumes.formats.base import format_lengths
+from components.shared.volumes.formats.base import LARGEST_DIFFERENCE, check_right_angles, format_lengths
 
-LARGEST_DIFFERENCE = 0.01
-"""Largest relative difference of two voxel sizes that count as equal."""
-MAX_COSINE = 0.01
-"""Largest cosine of the angle between two axes; it shifts the last voxel of an axis by 1 % of its length."""
 _SMALLEST_VOLUME = 1e-3
 """Volume of the cell of an affine with columns of length 1, below which the affine is singular."""
 
@@ -46,7 +41,7 @@ def voxel_size(header: Any, unit: str) -> VoxelSize:
         BadSourceFileError: The affine is sheared.
     """
     pixdim = tuple(abs(float(zoom)) for zoom in header["pixdim"][1:4])
-    if int(header["sform_code"]) <= 0:
+    if "sform_code" not in header.keys() or int(header["sform_code"]) <= 0:  # noqa: SIM118 not a mapping
         return VoxelSize(pixdim)
     columns = np.array([header["srow_x"][:3], header["srow_y"][:3], header["srow_z"][:3]], np.float64)
     fault = _fault_of(columns)
@@ -54,7 +49,7 @@ def voxel_size(header: Any, unit: str) -> VoxelSize:
         return VoxelSize(
             pixdim, (f"the affine (sform) {fault}; the voxel size is {format_lengths(pixdim, '(pixdim)')}",)
         )
-    _check_right_angles(columns)
+    check_right_angles(columns)
     lengths = tuple(float(length) for length in np.linalg.norm(columns, axis=0))
     if all(math.isclose(*pair, rel_tol=LARGEST_DIFFERENCE) for pair in zip(lengths, pixdim, strict=True)):
         return VoxelSize(lengths)
@@ -70,19 +65,3 @@ def _fault_of(columns: NDArray[np.float64]) -> str:
     if not lengths.all() or abs(np.linalg.det(columns / np.maximum(lengths, 1e-300))) < _SMALLEST_VOLUME:
         return "is singular"
     return ""
-
-
-def _check_right_angles(columns: NDArray[np.float64]) -> None:
-    """Check that the axes of an affine, float64 [3, 3], are at right angles.
-
-    Raises:
-        BadSourceFileError: The affine is sheared, as that of a scan with a tilted gantry.
-    """
-    axes = columns / np.linalg.norm(columns, axis=0)
-    cosines = np.abs(axes.T @ axes - np.eye(3))
-    if cosines.max() > MAX_COSINE:
-        raise BadSourceFileError(
-            f"a sheared volume, whose axes are at {math.degrees(math.acos(min(1.0, cosines.max()))):.1f} degrees",
-            "axes at right angles (a tilted gantry shears a scan)",
-            "Resample the scan to a rectangular grid, for example with dcm2niix or 3D Slicer.",
-        )

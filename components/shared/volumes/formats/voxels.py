@@ -6,7 +6,7 @@ Voxels of one uncompressed file are memory-mapped; all others are read or decomp
 import hashlib
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.base import Segment, VolumeHeader
-from components.shared.volumes.formats.gzip_stream import GzipStream
+from components.shared.volumes.formats.bzip2_stream import Bzip2Stream
+from components.shared.volumes.formats.gzip_stream import ANY_WBITS, GzipStream
 from components.shared.volumes.histograms import grey_range, replace_non_finite
 
 MIN_GREY_RANGE = 1e-290
@@ -89,8 +90,24 @@ def _read_segment(segment: Segment, target: memoryview) -> None:
             _decompress(segment, file, target)
 
 
+def _twice_compressed(source: Any) -> GzipStream:
+    return GzipStream(GzipStream(source))
+
+
+def _zlib(source: Any) -> GzipStream:
+    return GzipStream(source, ANY_WBITS)
+
+
+_STREAMS: dict[str, Callable[[Any], GzipStream | Bzip2Stream]] = {
+    "gzip": GzipStream,
+    "gzip in gzip": _twice_compressed,
+    "zlib": _zlib,
+    "bzip2": Bzip2Stream,
+}
+
+
 def _decompress(segment: Segment, file: BinaryIO | Any, target: memoryview) -> None:
-    stream = GzipStream(GzipStream(file) if segment.encoding == "gzip in gzip" else file)
+    stream = _STREAMS[segment.encoding](file)
     fill(memoryview(bytearray(segment.skipped_bytes)), stream)
     fill(target, stream)
     stream.finish(_CHUNK_BYTES)  # the checksum is compared at the end of the member
