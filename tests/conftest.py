@@ -91,7 +91,7 @@ def write_nifti(tmp_path: Path) -> Callable[..., Path]:
     def write(
         array: np.ndarray, name: str = "volume.nii.gz", zooms: tuple[float, ...] = (0.1, 0.1, 0.1), **fields: Any
     ) -> Path:
-        image = nib.Nifti1Image(array, np.eye(4))
+        image = nib.Nifti1Image(array, None)
         image.header.set_zooms((zooms + (1.0,) * 4)[: array.ndim])
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from components.ingest.plan import IngestPlan, log_refusal, make_plan
 from components.ingest.shards import cut_shard
 from components.ingest.slice_files import interleave
 from components.ingest.sources.manifest import Scan
+from components.ingest.sources.spacing import SPACING_COLUMNS
 from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, model_scans
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
 from components.shared.files import atomic_folder
@@ -163,6 +164,7 @@ def _slices_info(
         sources_hash=_sources_hash(state),
         refused=state.refusals(),
         near_copies=near_copies,
+        notes=state.notes(),
     )
 
 
@@ -209,9 +211,10 @@ def _sources_hash(state: MergeState) -> str:
 def _write_split(file: Path, scans: Sequence[Scan], splits: Sequence[str], near_copies: Sequence[NearCopies]) -> None:
     """Write the manifest of a later run, with the specimens' names in this run's manifest, after a check for leaks."""
     check_near_copies(scans, near_copies, splits)
+    has_spacing = any(scan.spacing_mm for scan in scans)
     with file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(("path", "species", "specimen", "split"))
-        table.writerows(
-            (scan.path, scan.species, scan.specimen, split) for scan, split in zip(scans, splits, strict=True)
-        )
+        table.writerow(("path", "species", "specimen", "split", *(SPACING_COLUMNS if has_spacing else ())))
+        for scan, split in zip(scans, splits, strict=True):
+            spacing = (scan.spacing_mm or ("", "", "")) if has_spacing else ()
+            table.writerow((scan.path, scan.species, scan.specimen, split, *spacing))

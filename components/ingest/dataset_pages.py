@@ -12,6 +12,7 @@ from components.ingest.slice_files import SliceResult
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
+from components.shared.contracts.source_notes import Note
 from components.shared.pages import (
     Thumbnails,
     balance_table,
@@ -63,6 +64,8 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) ->
         _near_copies_table(info.near_copies),
         heading("Refused files"),
         _refusals_table(info.refused),
+        heading("Notes on used files"),
+        _notes_table(info.notes),
     ]
     for name in species_of(info.counts):
         parts += [heading(name), figures(thumbnails.by_species.get(name, [])), "<br>", _histogram(counts[name])]
@@ -174,6 +177,12 @@ def _refusals_table(refusals: Sequence[Refusal]) -> str:
     if not refusals:
         return paragraph("None.")
     return table(["file", "reason"], [(refusal.path, refusal.reason) for refusal in refusals])
+
+
+def _notes_table(notes: Sequence[Note]) -> str:
+    if not notes:
+        return paragraph("None.")
+    return table(["file", "note"], [(note.path, note.text) for note in notes])
 
 
 def _imbalance_text(info: SlicesInfo) -> str:

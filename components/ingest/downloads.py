@@ -76,7 +76,7 @@ class DownloadProcessor:
             TaxonflowError: The store does not answer.
         """
         scan, job = task
-        with self.scratch.reserve(job.slice_file.stem, scan.size) as file:
+        with self.scratch.reserve(f"{job.slice_file.stem}{scan.file.name[-20:]}", scan.size) as file:
             try:
                 with self.slots:
                     self.source.download(scan.source_file, file)

@@ -17,6 +17,7 @@ from components.ingest.slice_files import SliceResult
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import check_specimen_counts
 from components.shared.contracts import Refusal
+from components.shared.contracts.source_notes import Note
 from components.shared.slices import SPLITS
 
 
@@ -68,6 +69,10 @@ class MergeState:
             Refusal(path=self.plan.scans[number].path, reason=self.reasons[number]) for number in sorted(self.reasons)
         )
         return (*self.plan.refusals, *later)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return the notes about the usable files, in the order of the manifest."""
+        return tuple(Note(path=scan.path, text=text) for scan in self.scans for text in self.results[scan.path].notes)
 
     def complete_results(self) -> Iterator[tuple[Scan, SliceResult]]:
         """Yield the usable scans with their results in the shards, histograms included."""

@@ -20,6 +20,7 @@ from components.ingest.sources.file_kinds import VOLUMES
 from components.ingest.sources.manifest import Scan, list_scans
 from components.ingest.split import assign_splits, model_scans
 from components.shared.contracts import Document, Refusal
+from components.shared.contracts.source_notes import Note
 from components.shared.errors import BadConfigError, BadSourceFileError
 from components.shared.progress import Progress, log
 
@@ -121,6 +122,11 @@ def log_refusal(refusal: Refusal) -> None:
     log("ingest", f"refused {refusal.path}: {refusal.reason}")
 
 
+def log_note(note: Note) -> None:
+    """Log a note about a usable file."""
+    log("ingest", f"note {note.path}: {note.text}")
+
+
 def assign_quotas(kind: SourceKind, scans: Sequence[Scan], slices_per_species: int) -> dict[str, int]:
     """Return the number of slices to make of each scan, by path."""
     if kind.slices_per_file is not None:
@@ -158,7 +164,7 @@ def _even_share(total: int, count: int, number: int) -> int:
 
 
 def _check_headers(
-    source: Source, scans: Sequence[Scan], check_header: Callable[[Path], int], max_download: int
+    source: Source, scans: Sequence[Scan], check_header: Callable[[Path, Scan], int], max_download: int
 ) -> tuple[list[Scan], list[Refusal], int]:
     """Return the scans with a usable header, the refusals of the others, and the bytes of the largest scan."""
     usable_scans, refusals, max_bytes = [], [], 0
@@ -183,7 +189,7 @@ def _check_headers(
 
 
 def _bytes_or_reason(
-    scan: Scan, source: Source, scratch: Path, check_header: Callable[[Path], int], max_download: int
+    scan: Scan, source: Source, scratch: Path, check_header: Callable[[Path, Scan], int], max_download: int
 ) -> int | str:
     """Return the bytes of a scan's decoded content, or the reason why the scan is refused."""
     try:
@@ -192,7 +198,7 @@ def _bytes_or_reason(
                 f"{scan.size} bytes to download", f"at most {max_download}", "Crop or bin the volume."
             )
         with source.header_file(scan.source_file, scratch) as header:
-            return check_header(header)
+            return check_header(header, scan)
     except BadSourceFileError as error:
         return str(error)
 

@@ -7,7 +7,7 @@ second.
 import numpy as np
 
 from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
-from components.shared.volumes.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.plane_sampling import mask_coverage, sample_plane
 from components.shared.volumes.plane_schedules import CUTS, frame_of
 from components.shared.volumes.specimen import find_specimen

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from components.ingest.downloads import PRELOAD, ScratchFolder, Task, process_downloads
-from components.ingest.plan import IngestPlan, log_refusal
+from components.ingest.plan import IngestPlan, log_note, log_refusal
 from components.ingest.slice_files import SliceJob, SliceResult
 from components.ingest.sources import open_source
 from components.ingest.sources.object_store import ObjectStoreSource
 from components.shared.contracts import Document, Refusal
+from components.shared.contracts.source_notes import Note
 from components.shared.errors import ContractError
 from components.shared.files import atomic_folder
 from components.shared.progress import Progress
@@ -80,6 +81,8 @@ def cut_scans(
         progress.advance(remark=scan.specimen)
         if result.refusal:
             log_refusal(Refusal(path=scan.path, reason=result.refusal))
+        for text in result.notes:
+            log_note(Note(path=scan.path, text=text))
         yield number, result
 
 
@@ -98,6 +101,7 @@ def _job(plan: IngestPlan, number: int, quota: int, folder: Path) -> SliceJob:
         schedule=config.planes,
         image_size=config.image_size,
         seed=config.seed,
+        spacing_mm=scan.spacing_mm,
     )
 
 
@@ -141,7 +145,7 @@ def read_results(folder: Path) -> Iterator[tuple[int, SliceResult]]:
 
 def _parse_result(line: str) -> tuple[int, SliceResult]:
     fields = json.loads(line)
-    number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size")}
+    number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size", "notes")}
     return number, SliceResult(**{**fields, **tuples})
 
 

@@ -36,6 +36,7 @@ class SliceJob:
         schedule: Schedule of the planes.
         image_size: Edge of the slices in pixels.
         seed: Seed of the data set; together with the path it seeds the planes of this volume.
+        spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
     """
 
     path: str
@@ -45,6 +46,7 @@ class SliceJob:
     schedule: Schedule
     image_size: int
     seed: int
+    spacing_mm: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class SliceResult:
         refusal: Reason why the source file is refused; empty if it is usable.
         fingerprint: Fingerprint by which near-copies are detected.
         size: Width and height of a photograph in pixels.
+        notes: Sentences about contradictions in a usable file.
     """
 
     slices: int = 0
@@ -66,6 +69,7 @@ class SliceResult:
     refusal: str = ""
     fingerprint: str = ""
     size: tuple[int, int] = (0, 0)
+    notes: tuple[str, ...] = ()
 
 
 def write_slice_file(file: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -14,7 +14,7 @@ from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import cut_volume
 from components.shared.contracts import NearCopies
-from components.shared.volumes.nifti import read_header
+from components.shared.volumes.formats import read_header
 from components.shared.volumes.slicing import SMALLEST_COVERAGE
 from components.shared.volumes.specimen import WINDOW_PERCENTILES
 
@@ -25,8 +25,8 @@ class SourceKind:
 
     Attributes:
         channels: Channels of the slices, 1 or 3.
-        check_header: Function that checks a file's header and returns the bytes of its decoded content; it raises
-            BadSourceFileError.
+        check_header: Function that checks the header of a scan's file and returns the bytes of its decoded content; it
+            raises BadSourceFileError.
         memory_factor: Peak memory of a worker, as a multiple of those bytes.
         make_slices: Function of a module that writes the slice file of a job; worker processes call it.
         slices_per_file: Fixed number of slices of each file, or None to spread the quota of a species over its files.
@@ -36,7 +36,7 @@ class SourceKind:
     """
 
     channels: int
-    check_header: Callable[[Path], int]
+    check_header: Callable[[Path, Scan], int]
     memory_factor: int
     make_slices: Callable[[SliceJob], SliceResult]
     slices_per_file: int | None
@@ -45,8 +45,13 @@ class SourceKind:
     parameters: Callable[[IngestConfig], Mapping[str, object]]
 
 
-def _volume_bytes(file: Path) -> int:
-    return read_header(file).nbytes
+def _volume_bytes(file: Path, scan: Scan) -> int:
+    return read_header(file, scan.spacing_mm).nbytes
+
+
+def _photograph_bytes(file: Path, scan: Scan) -> int:
+    del scan  # a photograph needs no voxel size
+    return photograph_memory(file)
 
 
 def _volume_parameters(config: IngestConfig) -> dict[str, object]:
@@ -76,7 +81,7 @@ SOURCE_KINDS: dict[str, SourceKind] = {
     ),
     PHOTOGRAPHS: SourceKind(
         channels=3,
-        check_header=photograph_memory,
+        check_header=_photograph_bytes,
         memory_factor=1,
         make_slices=scale_photograph,
         slices_per_file=1,

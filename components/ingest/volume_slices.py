@@ -5,7 +5,8 @@ from pathlib import Path
 from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
 from components.ingest.slice_files import SliceJob, SliceResult, write_slice_file
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.nifti import read_volume
+from components.shared.volumes.formats import files_of, read_volume
+from components.shared.volumes.label_maps import check_grey_values
 from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
 
@@ -17,8 +18,9 @@ def cut_volume(job: SliceJob) -> SliceResult:
     """
     try:
         status = _file_status(job.file)
-        volume = read_volume(job.file)
-        digest = volume.digest
+        volume = read_volume(job.file, job.spacing_mm)
+        check_grey_values(volume)
+        digest, notes = volume.digest, volume.notes
         specimen = find_specimen(volume)
         if _file_status(job.file) != status:
             raise BadSourceFileError(
@@ -34,13 +36,13 @@ def cut_volume(job: SliceJob) -> SliceResult:
     if slices == 0 and job.quota > 0:
         return SliceResult(refusal=f"no plane on which the specimen covers {SMALLEST_COVERAGE:.0%} of the frame")
     counts = tuple(int(count) for count in specimen.grey_counts)
-    return SliceResult(slices, digest, counts, fingerprint=fingerprint_volume(specimen))
+    return SliceResult(slices, digest, counts, fingerprint=fingerprint_volume(specimen), notes=notes)
 
 
-def _file_status(file: Path) -> tuple[int, int]:
-    """Return the size and modification time of a file, by which a change is detected."""
+def _file_status(file: Path) -> list[tuple[int, int]]:
+    """Return the sizes and modification times of all files of a volume, by which a change is detected."""
     try:
-        status = file.stat()
+        statuses = [part.stat() for part in files_of(file)]
     except OSError as error:
         raise BadSourceFileError(f"the file cannot be read ({error.strerror})") from error
-    return status.st_size, status.st_mtime_ns
+    return [(status.st_size, status.st_mtime_ns) for status in statuses]

@@ -50,7 +50,7 @@ class VolumeSlice:
 
 def volume_suffixes() -> tuple[str, ...]:
     """Return the suffixes of volume files, in lower case."""
-    from components.shared.volumes.nifti import VOLUME_SUFFIXES
+    from components.shared.volumes.formats import VOLUME_SUFFIXES
 
     return VOLUME_SUFFIXES
 
@@ -62,7 +62,8 @@ def is_volume(path: Path) -> bool:
 
 def specimen_of(volume: Path) -> str:
     """Return the specimen's name: the file name without its suffixes."""
-    return volume.name[: volume.name.lower().rindex(".nii")]
+    suffix = next(suffix for suffix in volume_suffixes() if volume.name.lower().endswith(suffix))
+    return volume.name[: -len(suffix)]
 
 
 def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]:
@@ -71,7 +72,8 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
     Raises:
         BadSourceFileError: The file is not a volume, is too large, or shows no specimen.
     """
-    from components.shared.volumes.nifti import read_header, read_volume
+    from components.shared.volumes.formats import read_header, read_volume
+    from components.shared.volumes.label_maps import check_grey_values
     from components.shared.volumes.slicing import cut_slices, planes_rng
     from components.shared.volumes.specimen import find_specimen
 
@@ -80,6 +82,8 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
         raise BadSourceFileError(
             f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume."
         )
-    specimen, rng = find_specimen(read_volume(file)), planes_rng(file.name, options.seed)
+    volume, rng = read_volume(file), planes_rng(file.name, options.seed)
+    check_grey_values(volume)
+    specimen = find_specimen(volume)
     for row in cut_slices(specimen, options.schedule, options.slices, options.edge, rng):
         yield VolumeSlice(row["png"], row["plane"])

@@ -8,7 +8,7 @@ import numpy as np
 from components.phantoms.anatomy.forms import FORMS
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
-from components.shared.volumes.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.specimen import find_specimen
 from tests.benchmarks.measurement import Measurement
 

@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
-from components.shared.volumes.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.plane_sampling import sample_plane
 from components.shared.volumes.plane_schedules import CUTS, frame_of
 from components.shared.volumes.specimen import find_specimen

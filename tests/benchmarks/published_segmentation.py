@@ -13,7 +13,7 @@ from skimage.morphology import closing, disk, remove_small_holes, remove_small_o
 
 from components.phantoms.scanner import Artefacts
 from components.phantoms.specimen import make_specimen
-from components.shared.volumes.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.plane_sampling import mask_coverage, sample_plane
 from components.shared.volumes.plane_schedules import CUTS, frame_of
 from components.shared.volumes.specimen import find_specimen

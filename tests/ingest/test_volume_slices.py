@@ -9,7 +9,7 @@ import pytest
 
 from components.ingest.slice_files import SliceJob
 from components.ingest.volume_slices import cut_volume
-from components.shared.volumes.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.specimen import Specimen, find_specimen
 
 Writer = Callable[..., Path]

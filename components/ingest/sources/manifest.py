@@ -19,6 +19,7 @@ from pathlib import Path
 
 from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
+from components.ingest.sources.spacing import parse_spacing
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
@@ -46,6 +47,7 @@ class Scan:
         split: One of SPLITS, UNSEEN for a species outside the model, or empty if the manifest sets none.
         size: Size of the file in bytes.
         version: Identifier of the content in an object store; empty for local files.
+        spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Scan:
     split: str = ""
     size: int = 0
     version: str = ""
+    spacing_mm: tuple[float, float, float] | None = None
 
     @property
     def source_file(self) -> SourceFile:
@@ -227,6 +230,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         split=_SPLIT_OF_CELL[split],
         size=source_file.size,
         version=source_file.version,
+        spacing_mm=parse_spacing(row),
     )
 
 

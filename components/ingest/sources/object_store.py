@@ -149,7 +149,7 @@ class ObjectStoreSource:
         name = source_file.file.as_posix()
         end = min(source_file.size, HEADER_BYTES)
         content = self._request_object(self._store.cat_file, name, start=0, end=end)
-        target = scratch / hashlib.sha256(name.encode()).hexdigest()
+        target = scratch / f"{hashlib.sha256(name.encode()).hexdigest()}{source_file.file.name[-20:]}"
         with target.open("wb") as file:
             file.write(content)
             file.truncate(source_file.size)

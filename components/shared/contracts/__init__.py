@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from components.shared.config import Frozen
 from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
+from components.shared.contracts.source_notes import Note
 from components.shared.errors import ContractError
 from components.shared.files import write_atomically
 
@@ -132,6 +133,7 @@ class SlicesInfo(Document):
         sources_hash: SHA-256 over the digests, species and specimens of the source files in the order of the manifest.
         refused: Source files that were rejected.
         near_copies: Groups of specimens that show one individual.
+        notes: Sentences about usable source files, for example about contradictions in a header.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -145,6 +147,7 @@ class SlicesInfo(Document):
     sources_hash: str
     refused: tuple[Refusal, ...] = ()
     near_copies: tuple[NearCopies, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""

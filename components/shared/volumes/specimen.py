@@ -15,6 +15,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.connected_components import keep_largest_component
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.histograms import (
     byte_counts,
     histogram,
@@ -23,7 +24,6 @@ from components.shared.volumes.histograms import (
     row_ends,
     to_eight_bits,
 )
-from components.shared.volumes.nifti import Volume
 
 BINS = 2**14
 FALLBACK_THRESHOLD, MAX_THRESHOLD = 0.4, 0.8

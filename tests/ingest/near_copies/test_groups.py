@@ -27,7 +27,7 @@ from components.phantoms.writer import nifti_bytes
 from components.shared.contracts import NearCopies
 from components.shared.errors import BadManifestError
 from components.shared.slices import read_index, read_info
-from components.shared.volumes.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.specimen import find_specimen
 from tests.benchmarks.near_copies import RESCANS, count_groups, rescan
 

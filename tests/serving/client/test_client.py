@@ -191,7 +191,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     data_set, folder = tmp_path_factory.mktemp("phantoms") / "set", tmp_path_factory.mktemp("scans")
     generate_phantoms(data_set, PhantomConfig(specimens_per_species=1, unseen_per_species=0, size=40), 1)
-    scan = sorted(data_set.rglob("*.nii.gz"))[0].read_bytes()
+    scan = sorted(data_set.glob("volumes/*/*.nii.gz"))[0].read_bytes()
     (folder / "Fallotia-1.nii.gz").write_bytes(scan)
     (folder / "broken.nii.gz").write_bytes(scan[: len(scan) // 2])
     return folder

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import affine_transform, map_coordinates, rotate
 from scipy.spatial.transform import Rotation
 
-from components.shared.volumes.nifti import Volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.plane_sampling import mask_coverage, sample_plane
 from components.shared.volumes.plane_schedules import (
     MARGIN,

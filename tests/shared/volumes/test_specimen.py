@@ -12,8 +12,9 @@ from scipy import ndimage
 from components.phantoms.generate import PhantomConfig, generate_phantoms
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.connected_components import keep_largest_component
+from components.shared.volumes.formats import read_volume
+from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.histograms import row_ends
-from components.shared.volumes.nifti import Volume, read_volume
 from components.shared.volumes.specimen import bounding_box, find_specimen, otsu_bin, specimen_threshold
 
 REAL = Path(__file__).parents[4] / "shared" / "real_volumes"

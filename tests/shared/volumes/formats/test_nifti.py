@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.nifti import read_header, read_volume
+from components.shared.volumes.formats import read_header, read_volume
 from components.shared.volumes.specimen import find_specimen
 
 Writer = Callable[..., Path]

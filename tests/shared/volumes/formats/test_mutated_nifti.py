@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.nifti import read_header, read_volume
+from components.shared.volumes.formats import read_header, read_volume
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MAX_GROWTH = 100 * 10**6
 Writer = Callable[..., Path]
 
@@ -22,7 +22,7 @@ Writer = Callable[..., Path]
     ("count", "seed"), [pytest.param(400, 0, id="some"), pytest.param(5000, 1, id="all", marks=pytest.mark.slow)]
 )
 def test_damaged_files_take_bounded_time_and_memory(tmp_path: Path, count: int, seed: int) -> None:
-    arguments = ["tests.shared.volumes.mutated_nifti", str(count), str(seed), str(tmp_path)]
+    arguments = ["tests.shared.volumes.formats.mutated_nifti", str(count), str(seed), str(tmp_path)]
     command = [sys.executable, "-W", "ignore", "-m", *arguments]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, f"file {process.stderr[-2000:]}"

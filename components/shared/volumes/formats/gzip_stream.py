@@ -4,6 +4,7 @@ import zlib
 from typing import Any
 
 GZIP_MAGIC = b"\x1f\x8b"
+GZIP_WBITS, ANY_WBITS = 31, 47
 _CHUNK_BYTES = 2**16
 
 
@@ -11,11 +12,15 @@ class GzipStream:
     """The decompressed content of a gzip file, in pieces of bounded size.
 
     The reader of the standard library consumes trailing zeros and long file names in headers byte by byte.
+
+    Args:
+        source: Binary file or stream.
+        wbits: Window size of zlib, which selects the container: GZIP_WBITS, or ANY_WBITS for zlib or gzip.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, wbits: int = GZIP_WBITS) -> None:
         self._source = source
-        self._member = zlib.decompressobj(wbits=31)
+        self._member = zlib.decompressobj(wbits=wbits)
         self._input = b""
         self._member_bytes = 0
 

@@ -1,4 +1,4 @@
-"""Random damage to NIfTI files: `python -m tests.shared.volumes.mutated_nifti <count> <seed> <folder>` cuts them.
+"""Random damage to NIfTI files, cut by `python -m tests.shared.volumes.formats.mutated_nifti <count> <seed> <folder>`.
 
 It is a separate process, because its peak memory is measured. It prints the number of accepted and rejected files and
 the growth of the peak over that of undamaged files, as JSON. A file that takes CPU_SECONDS ends the process.
@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.nifti import read_volume
+from components.shared.volumes.formats import read_volume
 from components.shared.volumes.slicing import cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
 
