@@ -1,0 +1,42 @@
+"""Names of species, specimens and splits, as cells of manifests and folders contain them."""
+
+import hashlib
+import re
+import unicodedata
+
+from components.shared.errors import BadSourceFileError
+from components.shared.slices import SPLITS, UNSEEN
+
+MAX_NAME_LENGTH = 120
+SPLIT_OF_NAME = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
+_MAX_FILE_STEM_LENGTH = 100
+_PLACEHOLDERS = frozenset(
+    {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
+)
+"""Cells that are read as a missing name."""
+_REPEAT_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)
+
+
+def specimen_of_stem(stem: str) -> str:
+    """Return the specimen of a file's stem, without the suffix of repeated scans; a long end becomes a hash."""
+    name = _REPEAT_SUFFIX.sub("", stem)
+    if len(name) <= _MAX_FILE_STEM_LENGTH:
+        return name
+    return f"{name[: _MAX_FILE_STEM_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def to_name(cell: str, column: str) -> str:
+    """Return a checked name in Unicode's composed form, so that two encodings of an accent are one name."""
+    name = unicodedata.normalize("NFC", cell)
+    if name.casefold() in _PLACEHOLDERS:
+        raise BadSourceFileError(f"{column} {cell!r}", "a name, from <species>/<specimen>.nii.gz or a manifest")
+    if not name.isprintable() or len(name) > MAX_NAME_LENGTH or "/" in name or "\\" in name:
+        raise BadSourceFileError(
+            f"{column} {name[:40]!r}", f"at most {MAX_NAME_LENGTH} printable characters without slashes"
+        )
+    return name
+
+
+def printable(path: str) -> str:
+    """Return a path as one line of text, with escapes for bytes that are not text."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
