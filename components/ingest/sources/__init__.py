@@ -13,8 +13,12 @@ from components.ingest.sources.object_store import STORES, ObjectStoreSource
 from components.shared.errors import BadManifestError
 
 
-def open_source(address: str | Path) -> Source:
+def open_source(address: str | Path, confined: bool = True) -> Source:
     """Open the source at an address.
+
+    Args:
+        address: Path or address of a folder or of a manifest.
+        confined: Whether the files of a local source must be inside its folder. Object stores are always confined.
 
     Raises:
         BadManifestError: The address does not exist, cannot be reached, or has an unknown scheme.
@@ -25,7 +29,7 @@ def open_source(address: str | Path) -> Source:
     if scheme not in ("", "file"):
         schemes = ", ".join(f"{name}://" for name in ("file", *sorted(STORES)))
         raise BadManifestError(f"{scheme}:// of {address}", f"a path or {schemes}")
-    return LocalSource(_local_path(address))
+    return LocalSource(_local_path(address), confined)
 
 
 def absolute_address(address: str) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from components.ingest.config import IngestConfig
+from components.ingest.plan import make_plan
 from components.ingest.sources import open_source
 from components.ingest.sources.manifest import list_scans
 from components.shared.errors import BadManifestError
@@ -19,6 +21,15 @@ def _touch(folder: Path, *names: str) -> None:
 def _manifest(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     (folder / "manifest.csv").write_bytes(text.encode(encoding))
     return folder / "manifest.csv"
+
+
+def planned_files(source: Path, **parameters: object) -> list[Path]:
+    """Return the files that a plan of the ingest uses; none if the source is refused."""
+    fields = {"image_size": 32, "slices_per_species": 15, "planes": "random", "seed": 0}
+    try:
+        return [scan.file for scan in make_plan(source, IngestConfig.checked(**fields, **parameters)).scans]
+    except BadManifestError:
+        return []
 
 
 def test_a_folder_of_species_is_a_manifest(tmp_path: Path) -> None:
@@ -112,6 +123,30 @@ def test_volumes_of_a_linked_folder_elsewhere_are_refused_one_by_one(tmp_path: P
     assert [scan.path for scan in manifest.scans] == ["Alba/three.nii"]
     assert [refusal.path for refusal in manifest.refusals] == ["Nigra/one.nii", "Nigra/two.nii.gz"]
     assert all("outside" in refusal.reason for refusal in manifest.refusals)
+
+
+def test_files_anywhere_are_read_only_where_the_source_is_not_confined(own_phantoms: Path, tmp_path: Path) -> None:
+    set_folder = tmp_path / "lists"
+    set_folder.mkdir()
+    rows = (own_phantoms / "manifest.csv").read_text().splitlines()
+    paths = [row.split(",")[0] for row in rows[1:]]
+    (set_folder / "link.nii.gz").symlink_to(own_phantoms / paths[0])
+    places = {paths[0]: "link.nii.gz", paths[1]: f"../{own_phantoms.name}/{paths[1]}"}
+    for path in paths:
+        rows = [row.replace(f"{path},", f"{places.get(path, own_phantoms / path)},") for row in rows]
+    (set_folder / "manifest.csv").write_text("\n".join(rows))
+    assert planned_files(set_folder, confined=False) == [own_phantoms / path for path in paths]
+    assert planned_files(set_folder, confined=True) == []
+
+
+def test_a_linked_species_folder_is_read_where_the_source_is_not_confined(own_phantoms: Path, tmp_path: Path) -> None:
+    set_folder = tmp_path / "links"
+    set_folder.mkdir()
+    for species in (own_phantoms / "volumes").iterdir():
+        (set_folder / species.name).symlink_to(species)
+    (own_phantoms / "volumes" / "Orbitoides" / "round").symlink_to(set_folder)
+    assert len(planned_files(set_folder, confined=False)) == 15
+    assert planned_files(set_folder, confined=True) == []
 
 
 @pytest.mark.parametrize(("name", "text"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
