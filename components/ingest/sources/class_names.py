@@ -11,7 +11,8 @@ MAX_NAME_LENGTH = 120
 SPLIT_OF_NAME = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
 _MAX_FILE_STEM_LENGTH = 100
 _PLACEHOLDERS = frozenset(
-    {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
+    {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a", "#n/a"}
+    | {"#name?", "#ref!", "#value!", "#null!", "#num!", "#div/0!"}
 )
 """Cells that are read as a missing name."""
 _REPEAT_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from components.ingest.sources.base import MANIFEST_FILE, SourceFile, check_manifest_size, outside_folder_error
+from components.ingest.sources.base import SourceFile, check_manifest_size, manifest_of_names, outside_folder_error
 from components.shared.errors import BadManifestError, BadSourceFileError
 
 
@@ -23,8 +23,8 @@ class LocalSource:
 
     def __init__(self, path: Path, confined: bool = True) -> None:
         try:
-            self._manifest = next((file for file in (path, path / MANIFEST_FILE) if file.is_file()), None)
             is_folder = path.is_dir()
+            self._manifest = _manifest_in(path) if is_folder else path if path.is_file() else None
         except OSError as error:
             raise _unreadable(path, error) from error
         if not is_folder and self._manifest is None:
@@ -98,6 +98,11 @@ class LocalSource:
     def header_file(self, source_file: SourceFile, scratch: Path) -> AbstractContextManager[Path]:  # noqa: ARG002 no copy
         """Yield the file itself."""
         return nullcontext(source_file.file)
+
+
+def _manifest_in(folder: Path) -> Path | None:
+    name = manifest_of_names((file.name for file in folder.iterdir()), str(folder))
+    return folder / name if name and (folder / name).is_file() else None
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ be inside its folder. Rows with the same species and specimen are repeated scans
 are named `<specimen>_scan2.nii.gz` or `<specimen>_view2.jpg`.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,9 @@ from components.ingest.sources.manifest_table import rows_of_table
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
+
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:\\|\\\\")
+"""Start of a path on a drive (`C:\\`) or a share of another machine (`\\\\`)."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def list_scans(source: Source) -> Manifest:
 
 
 def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
-    source.prefetch([row["path"] for row in rows if _is_path(row.get("path", ""))])
+    paths = [row["path"] for row in rows if _is_path(row.get("path", ""))]
+    source.prefetch([*paths, *(_posix_path(path) for path in paths)])
     results = [_scan_or_reason(row, source) for row in rows]
     contradictory_files = _contradictory_files([scan for scan in results if isinstance(scan, Scan)])
     manifest = Manifest()
@@ -137,7 +142,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         raise BadSourceFileError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
         raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file")
-    source_file = source.find(path)
+    path, source_file = _find(path, source)
     return Scan(
         path=path,
         file=source_file.file,
@@ -147,6 +152,26 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         size=source_file.size,
         version=source_file.version,
     )
+
+
+def _find(path: str, source: Source) -> tuple[str, SourceFile]:
+    """Return the path and location of a file; backslashes separate folders unless they are part of a file's name."""
+    posix_path = _posix_path(path)
+    try:
+        return posix_path, source.find(posix_path)
+    except BadSourceFileError:
+        if posix_path == path:
+            raise
+    try:
+        return path, source.find(path)
+    except BadSourceFileError as error:
+        if _WINDOWS_DRIVE.match(path):
+            raise BadSourceFileError(f"{path[:80]!r} is on a drive of Windows", "a path on this machine") from error
+        raise
+
+
+def _posix_path(path: str) -> str:
+    return path.replace("\\", "/")
 
 
 def _is_path(cell: str) -> bool:

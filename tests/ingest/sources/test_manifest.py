@@ -58,6 +58,7 @@ def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
         "Path;Species;Specimen\na.nii;Alba;1\n",
         "specimen\tsplit\tpath\tspecies\textra\n1\t\ta.nii\tAlba\tx\n",
         'path,species,specimen\n"a.nii","Alba","1"',
+        "\n;;\npath;species;specimen\r\na.nii;Alba;1\r\n",
     ],
 )
 def test_tables_of_common_spreadsheet_programs_are_read(tmp_path: Path, text: str) -> None:
@@ -177,10 +178,10 @@ def test_specimen_names_used_by_two_species_get_the_species_as_prefix(tmp_path: 
         (b"path,species\na,b\n", "specimen missing"),
         (b"path,path,species,specimen\na,b,c,d\n", "twice"),
         (b"path,species,specimen\n", "names no volume"),
-        ("path,species,specimen\n\u00e9,b,c\n".encode("latin-1"), "UTF-8"),
-        ("path,species,specimen\na,b,c\n".encode("utf-16"), "UTF-8"),
+        ("path,species,specimen\n\u00e9\u00ef,b\x81,c\n".encode("latin-1"), "UTF-8"),
+        ("path,species,specimen\na,b,c\n".encode("utf-16-le"), "NUL"),
         (b'path,species,specimen\n"a,b,c\n', "line"),
-        (b"\0" * 200, "missing"),
+        (b"\0" * 200, "NUL"),
     ],
 )
 def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
