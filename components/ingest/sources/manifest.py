@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.ingest.sources.base import Source, SourceFile
-from components.ingest.sources.class_names import SPLIT_OF_NAME, printable, to_name
+from components.ingest.sources.class_names import SPLIT_OF_NAME, check_spellings, printable, to_name
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
 from components.ingest.sources.folder_layout import rows_of_folder
 from components.ingest.sources.manifest_table import rows_of_table
@@ -76,8 +76,8 @@ def list_scans(source: Source) -> Manifest:
         source: A folder of `<species>/<specimen>.<suffix>`, a folder with a `manifest.csv`, or such a file.
 
     Raises:
-        BadManifestError: The source contains no volume and no photograph, or the manifest is not a UTF-8 table with the
-            required columns.
+        BadManifestError: The source contains no volume and no photograph, the manifest is not a table with the required
+            columns, or two species differ only in case, blanks or punctuation.
     """
     if any(suffix_of(source.address, kind) for kind in SUFFIXES) and Path(source.address).is_file():
         raise BadManifestError(f"{source.address} is a single file", "the folder above it, or a manifest.csv")
@@ -89,6 +89,7 @@ def list_scans(source: Source) -> Manifest:
             "species/specimen.nii.gz files or a manifest.csv, three specimens of each of two species or more",
         )
     manifest = _check_rows(rows, source)
+    check_spellings(scan.species for scan in manifest.scans)
     manifest.kind = kind_of(row.get("path", "") for row in rows)
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refusals):
         raise BadManifestError(
