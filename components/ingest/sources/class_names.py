@@ -27,7 +27,8 @@ def specimen_of_stem(stem: str) -> str:
     name = _REPEAT_SUFFIX.sub("", stem)
     if len(name) <= _MAX_FILE_STEM_LENGTH:
         return name
-    return f"{name[: _MAX_FILE_STEM_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+    return f"{name[: _MAX_FILE_STEM_LENGTH - 9]}-{digest[:8]}"
 
 
 def to_name(cell: str, column: str) -> str:

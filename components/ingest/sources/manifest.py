@@ -142,7 +142,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
     if split not in SPLIT_OF_NAME:
         raise BadSourceFileError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
-        raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file")
+        raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file in printable characters", "Rename it.")
     path, source_file = _find(path, source)
     return Scan(
         path=path,

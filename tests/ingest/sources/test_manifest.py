@@ -158,6 +158,37 @@ def test_an_unprintable_file_name_is_refused_in_one_printable_line(tmp_path: Pat
     assert (refusal.path + refusal.reason).isprintable()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Alba/" + b"\xff" * 120 + b".nii",
+        b"Al\\ba/1.nii",
+        b"Alba/\xe2\x80\xae1.nii",
+        b"\xff\n/1.nii",
+        b"y" * 200 + b"/1.nii",
+    ],
+)
+def test_a_path_with_odd_characters_is_refused_by_name(tmp_path: Path, name: bytes) -> None:
+    _touch(tmp_path, "Alba/one.nii", os.fsdecode(name))
+    try:
+        refusals = list_scans(open_source(tmp_path)).refusals
+    except UnicodeError:
+        refusals = []
+    assert [(refusal.path + refusal.reason).isprintable() for refusal in refusals] == [True]
+
+
+@pytest.mark.parametrize("address", [os.fsdecode(b"scans-\xff"), "scans\0", "file:///scans%00", "s3://lab/scans\0"])
+def test_an_address_that_is_not_text_is_refused(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "\0" not in address and "%" not in address:
+        _touch(tmp_path, f"{address}/Alba/one.nii")
+    try:
+        message = f"opened {open_source(address)}"
+    except (BadManifestError, ValueError) as error:
+        message = str(error)
+    assert "expected characters of UTF-8" in message
+
+
 def test_a_duplicate_row_and_all_contradictory_rows_are_refused(tmp_path: Path) -> None:
     _touch(tmp_path, "a.nii", "b.nii")
     text = "path,species,specimen\na.nii,Alba,1\n./a.nii,Alba,1\nb.nii,Alba,2\nb.nii,Nigra,2\n"
