@@ -1,6 +1,7 @@
 """Presets: named sets of pipeline parameters and resources, as YAML files in `pipelines/presets/`."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -78,9 +79,9 @@ def check_training(parameters: Mapping[str, Any]) -> None:
         parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults.
 
     Raises:
-        BadConfigError: There is no backbone or an unknown one, a recipe is invalid for a backbone, the seed or a
-            parameter of the ingest is invalid, the target is of an unknown kind, or the gate or canary has an unknown
-            key or an invalid value.
+        BadConfigError: There is no backbone, an unknown or a repeated one, a recipe is invalid for a backbone, the seed
+            or a parameter of the ingest is invalid, the target is of an unknown kind, or the gate or canary has an
+            unknown key or an invalid value.
     """
     check_seed(parameters.get("seed", 0))
     _check_ingest(parameters)
@@ -95,8 +96,16 @@ def check_training(parameters: Mapping[str, Any]) -> None:
             find_backbone(backbone)
             if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "imagenet":
                 find_published(backbone)
+    _check_repeated([*parameters.get("backbones", ()), *parameters.get("large_backbones", ())])
+
+
+def _check_repeated(backbones: Sequence[str]) -> None:
+    repeated_names = sorted(name for name, count in Counter(backbones).items() if count > 1)
+    if repeated_names:
+        problem = f"backbones {', '.join(backbones)}: {', '.join(repeated_names)} more than once"
+        raise BadConfigError(problem, "each backbone once", "Remove the repeated ones.")
 
 
 def _check_ingest(parameters: Mapping[str, Any]) -> None:
-    given = {name: value for name, value in parameters.items() if name in IngestConfig.model_fields}
-    IngestConfig.checked(**{**_DEFAULTS_OF_INGEST, **given})
+    ingest_parameters = {name: value for name, value in parameters.items() if name in IngestConfig.model_fields}
+    IngestConfig.checked(**{**_DEFAULTS_OF_INGEST, **ingest_parameters})

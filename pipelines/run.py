@@ -68,7 +68,7 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
         preset=values.preset,
         volumes=values.volumes or None,
         photos=values.photos or None,
-        backbones=tuple(name for name in values.backbones.split(",") if name),
+        backbones=tuple(name.strip() for name in values.backbones.split(",") if name.strip()),
         threshold=threshold,
         doubtful_masks=values.doubtful_masks or None,
         rare_species=values.rare_species or None,

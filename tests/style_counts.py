@@ -26,7 +26,7 @@ IRREGULAR = frozenset(
 NOT_A_PARTICIPLE = frozenset(
     "seed speed need feed bed red shed embed embedding heading setting encoding string thing ring king spacing "  # noqa: SIM905
     "padding spring nothing something everything anything during morning building training logging warning timing "
-    "testing finding meaning serving sampling mapping listing offering labelling reading".split()
+    "testing finding meaning serving sampling mapping listing offering labelling reading confined".split()
 )
 SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".sh"}
 OTHER_TEXT = {"Makefile", ".ci/run", "manifests/images/Dockerfile"}

@@ -83,7 +83,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise BadConfigError(f"parameter shards = {shards}", f"1 to {MAX_SHARDS}")
-    source = open_source(address)
+    source = open_source(address, config.confined)
     manifest = list_scans(source)
     for refusal in manifest.refusals:
         log_refusal(refusal)

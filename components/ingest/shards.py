@@ -108,7 +108,7 @@ def _job(plan: IngestPlan, number: int, quota: int, folder: Path) -> SliceJob:
 def _results(plan: IngestPlan, tasks: Sequence[Task], folder: Path) -> Iterator[SliceResult]:
     kind = plan.source_kind
     workers = affordable_workers(plan.config.workers, len(tasks), kind.memory_factor * plan.max_bytes)
-    source = open_source(plan.source)
+    source = open_source(plan.source, plan.config.confined)
     if not isinstance(source, ObjectStoreSource):
         jobs = [job for _, job in tasks]
         yield from (result for _, result in map_in_order(kind.make_slices, jobs, workers, PRELOAD))

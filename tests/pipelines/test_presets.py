@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,15 @@ from pipelines.training import build_pipelines
 
 PIPELINES = build_pipelines(None)
 TRAINING, PHANTOM_TRAINING = PIPELINES["training"], PIPELINES["phantom_training"]
+
+
+def complaint(parameters: dict[str, Any]) -> str:
+    """Return the message with which parameters are rejected, or an empty one."""
+    try:
+        check_training(parameters)
+    except BadConfigError as error:
+        return str(error)
+    return ""
 
 
 def test_the_documented_presets_exist() -> None:
@@ -58,6 +68,22 @@ def test_volumes_together_with_photographs_are_rejected(tmp_path: Path) -> None:
         pipeline_call(parse_options([f"--volumes={tmp_path}", f"--photos={tmp_path}"]))
 
 
+def test_blanks_around_backbones_do_not_count() -> None:
+    options = parse_options(["--backbones=cnn_small, resnet_small ,"])
+    assert options.backbones == ("cnn_small", "resnet_small")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"backbones": ["cnn_small", "cnn_small"]},
+        {"backbones": ["cnn_small"], "large_backbones": ["resnet_small", "cnn_small"]},
+    ],
+)
+def test_a_repeated_backbone_is_rejected_before_the_run(parameters: dict[str, list[str]]) -> None:
+    assert "cnn_small more than once: expected each backbone once" in complaint(parameters)
+
+
 def test_the_published_recipe_of_photographs_differs_by_backbone() -> None:
     fields = load_preset("fish").parameters["recipe"]
     scratch, transfer = Recipe.parse(fields, "cnn"), Recipe.parse(fields, "efficientnetb0")
@@ -84,9 +110,4 @@ def test_only_the_users_own_manifest_is_not_confined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rare_species", "doubtful_masks", "planes"])
 def test_an_unknown_choice_of_ingest_is_rejected_before_the_run(name: str) -> None:
-    try:
-        check_training({name: "sometimes"})
-        message = "accepted"
-    except BadConfigError as error:
-        message = str(error)
-    assert message.startswith(f"parameter {name!r} with value 'sometimes'")
+    assert complaint({name: "sometimes"}).startswith(f"parameter {name!r} with value 'sometimes'")

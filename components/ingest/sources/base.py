@@ -1,6 +1,6 @@
 """The interface of all sources, with checks that they share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,9 @@ from typing import Protocol
 
 from components.shared.errors import BadManifestError, BadSourceFileError
 
-MANIFEST_FILE = "manifest.csv"
+MANIFEST_FILES = ("manifest.csv", "manifest.xlsx")
+"""Names of manifests in order of precedence; upper and lower case do not matter."""
+MANIFEST_SUFFIXES = (".csv", ".xlsx")
 MAX_MANIFEST_BYTES = 64 * 2**20
 
 
@@ -54,6 +56,24 @@ class Source(Protocol):
         Raises:
             BadSourceFileError: The source file cannot be read.
         """
+
+
+def manifest_of_names(names: Iterable[str], address: str) -> str | None:
+    """Return the manifest among the names of a folder's files, or None if there is none.
+
+    Raises:
+        BadManifestError: Several names differ only by upper and lower case.
+    """
+    all_names = sorted(names)
+    for manifest_file in MANIFEST_FILES:
+        manifests = [name for name in all_names if name.lower() == manifest_file]
+        if len(manifests) > 1:
+            raise BadManifestError(
+                f"{address} contains {' and '.join(manifests)}", "one manifest", "Rename the others."
+            )
+        if manifests:
+            return manifests[0]
+    return None
 
 
 def check_manifest_size(address: str, size: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from components.ingest.sources.base import MANIFEST_FILE, SourceFile, check_manifest_size, outside_folder_error
+from components.ingest.sources.base import SourceFile, check_manifest_size, manifest_of_names, outside_folder_error
 from components.shared.errors import BadManifestError, BadSourceFileError
 
 
@@ -15,20 +15,22 @@ class LocalSource:
 
     Args:
         path: Path of the folder or of the manifest.
+        confined: Whether files must be inside the folder; otherwise paths and links may lead anywhere.
 
     Raises:
         BadManifestError: The path does not exist or cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, confined: bool = True) -> None:
         try:
-            self._manifest = next((file for file in (path, path / MANIFEST_FILE) if file.is_file()), None)
             is_folder = path.is_dir()
+            self._manifest = _manifest_in(path) if is_folder else path if path.is_file() else None
         except OSError as error:
             raise _unreadable(path, error) from error
         if not is_folder and self._manifest is None:
             raise BadManifestError(f"{path} does not exist", "a folder of volumes or a manifest.csv", "Check the path.")
         self.address = str(self._manifest or path)
+        self._confined = confined
         self.root = (self._manifest.parent if self._manifest else path).resolve()
 
     def manifest(self) -> bytes | None:
@@ -44,8 +46,9 @@ class LocalSource:
     def paths(self) -> Iterator[str]:
         """Yield the relative paths of all files, sorted.
 
-        Files of a linked folder inside the root are listed under their real path only. For a link to a folder outside
-        the root, the files directly in it are listed, so that `find` can refuse each of them with a reason.
+        Files of a linked folder inside the root are listed under their real path only. A link to a folder outside the
+        root is entered, once for each folder; in a confined source, only the files directly in it are listed, so that
+        `find` can refuse each of them with a reason.
 
         Raises:
             BadManifestError: A folder cannot be listed.
@@ -54,24 +57,34 @@ class LocalSource:
             yield file.relative_to(self.root).as_posix()
 
     def _files(self) -> Iterator[Path]:
-        for folder, folders, files in os.walk(self.root, onerror=_raise_unreadable):
-            yield from (Path(folder, name) for name in files)
-            for subfolder in (Path(folder, name) for name in folders):
-                if subfolder.is_symlink() and not subfolder.resolve().is_relative_to(self.root):
-                    yield from subfolder.iterdir()
+        entered_folders = {self.root}
+        waiting_folders = [self.root]
+        while waiting_folders:
+            for folder, folders, files in os.walk(waiting_folders.pop(), onerror=_raise_unreadable):
+                yield from (Path(folder, name) for name in files)
+                links = [link for link in (Path(folder, name) for name in folders) if self._leads_elsewhere(link)]
+                for link in links:
+                    if self._confined:
+                        yield from _entries(link)
+                    elif link.resolve() not in entered_folders:
+                        entered_folders.add(link.resolve())
+                        waiting_folders.append(link)
+
+    def _leads_elsewhere(self, folder: Path) -> bool:
+        return folder.is_symlink() and not folder.resolve().is_relative_to(self.root)
 
     def prefetch(self, paths: Sequence[str]) -> None:
         """Do nothing: local files are found quickly."""
 
     def find(self, path: str) -> SourceFile:
-        """Return the location of a file; links inside the folder are followed.
+        """Return the location of a file; links are followed, in a confined source inside the folder only.
 
         Raises:
             BadSourceFileError: The file is missing, is not a regular file, or is outside the folder.
         """
         try:
             file = (self.root / path).resolve()
-            if not file.is_relative_to(self.root):
+            if self._confined and not file.is_relative_to(self.root):
                 raise outside_folder_error()
             status = file.stat()
         except (OSError, RuntimeError, ValueError) as error:
@@ -85,6 +98,18 @@ class LocalSource:
     def header_file(self, source_file: SourceFile, scratch: Path) -> AbstractContextManager[Path]:  # noqa: ARG002 no copy
         """Yield the file itself."""
         return nullcontext(source_file.file)
+
+
+def _manifest_in(folder: Path) -> Path | None:
+    name = manifest_of_names((file.name for file in folder.iterdir()), str(folder))
+    return folder / name if name and (folder / name).is_file() else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def _raise_unreadable(error: OSError) -> None:

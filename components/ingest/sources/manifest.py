@@ -7,32 +7,24 @@ be inside its folder. Rows with the same species and specimen are repeated scans
 are named `<specimen>_scan2.nii.gz` or `<specimen>_view2.jpg`.
 """
 
-import csv
-import hashlib
-import io
 import re
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.ingest.sources.base import Source, SourceFile
+from components.ingest.sources.class_names import SPLIT_OF_NAME, check_spellings, printable, to_name
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
+from components.ingest.sources.folder_layout import rows_of_folder
+from components.ingest.sources.manifest_table import rows_of_table
 from components.ingest.sources.spacing import parse_spacing
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
 
-MAX_NAME_LENGTH = 120
-_MAX_FILE_STEM_LENGTH = 100
-_REQUIRED_COLUMNS = ("path", "species", "specimen")
-_SPLIT_OF_CELL = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
-_PLACEHOLDERS = frozenset(
-    {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a"}
-)
-"""Cells that are read as a missing name."""
-_REPEAT_SUFFIX = re.compile(r"(?<=.)[ _.-](scan|view)[ _-]?\d+$", re.IGNORECASE)
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:\\|\\\\")
+"""Start of a path on a drive (`C:\\`) or a share of another machine (`\\\\`)."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +79,20 @@ def list_scans(source: Source) -> Manifest:
         source: A folder of `<species>/<specimen>.<suffix>`, a folder with a `manifest.csv`, or such a file.
 
     Raises:
-        BadManifestError: The source contains no volume and no photograph, or the manifest is not a UTF-8 table with the
-            required columns.
+        BadManifestError: The source contains no volume and no photograph, the manifest is not a table with the required
+            columns, or two species differ only in case, blanks or punctuation.
     """
     if any(suffix_of(source.address, kind) for kind in SUFFIXES) and Path(source.address).is_file():
         raise BadManifestError(f"{source.address} is a single file", "the folder above it, or a manifest.csv")
     table = source.manifest()
-    rows = _rows_of_folder(source) if table is None else list(_rows_of_table(table, source.address))
+    rows = rows_of_folder(source) if table is None else list(rows_of_table(table, source.address))
     if not rows:
         raise BadManifestError(
             f"{source.address} names no volume and no photograph",
             "species/specimen.nii.gz files or a manifest.csv, three specimens of each of two species or more",
         )
     manifest = _check_rows(rows, source)
+    check_spellings(scan.species for scan in manifest.scans)
     manifest.kind = kind_of(row.get("path", "") for row in rows)
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refusals):
         raise BadManifestError(
@@ -110,77 +103,9 @@ def list_scans(source: Source) -> Manifest:
     return manifest
 
 
-def _rows_of_folder(source: Source) -> list[dict[str, str]]:
-    """Return a row for each file of the folder's kind: volumes if there are any, otherwise photographs."""
-    paths = [path for path in source.paths() if not any(part.startswith(".") for part in path.split("/"))]
-    kind = kind_of(paths)
-    return [_row_of_file(path, suffix) for path in paths if (suffix := suffix_of(path, kind))]
-
-
-def _row_of_file(path: str, suffix: str) -> dict[str, str]:
-    """Return the row of a file by its folders; the species is empty if the file is not in a species' folder."""
-    *folders, name = path.split("/")
-    split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in _SPLIT_OF_CELL else ""
-    specimen = _shorten(_REPEAT_SUFFIX.sub("", name[: -len(suffix)]))
-    if split:  # each split may number its files from one
-        specimen = f"{_SPLIT_OF_CELL[split]} {specimen}"
-        folders = folders[1:]
-    return {"path": path, "species": folders[0] if len(folders) == 1 else "", "specimen": specimen, "split": split}
-
-
-def _shorten(stem: str) -> str:
-    """Return a file's stem, with a hash in place of its end if it is too long for a specimen's name."""
-    if len(stem) <= _MAX_FILE_STEM_LENGTH:
-        return stem
-    return f"{stem[: _MAX_FILE_STEM_LENGTH - 9]}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
-
-
-def _rows_of_table(content: bytes, address: str) -> Iterator[dict[str, str]]:
-    text = _decode(content, address)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(lines, [])]
-        _check_header(header, address)
-        for cells in lines:
-            if any(cell.strip() for cell in cells):
-                yield dict(zip(header, (cell.strip() for cell in cells), strict=False))
-    except csv.Error as error:
-        raise BadManifestError(f"{address}, line {lines.line_num}: {error}", "comma-separated values") from error
-
-
-def _decode(content: bytes, address: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadManifestError(
-            f"{address} is not UTF-8 ({error.reason})", "text", "Save it as CSV in UTF-8."
-        ) from error
-
-
-def _delimiter(text: str) -> str:
-    """Return the most frequent delimiter in the header: in many countries, spreadsheets write semicolons."""
-    first_line = text.split("\n", 1)[0]
-    return max(",;\t", key=first_line.count)
-
-
-def _check_header(header: Sequence[str], address: str) -> None:
-    missing_names = [name for name in _REQUIRED_COLUMNS if name not in header]
-    if missing_names:
-        raise BadManifestError(
-            f"{address} has the columns {', '.join(map(repr, header[:8]))}"
-            if header
-            else f"{address} is an empty file",
-            f"path,species,specimen[,split]; {', '.join(missing_names)} missing",
-        )
-    repeated_names = [
-        name for name, count in Counter(header).items() if count > 1 and name in (*_REQUIRED_COLUMNS, "split")
-    ]
-    if repeated_names:
-        raise BadManifestError(f"{address} has the column {repeated_names[0]!r} twice", "each column once")
-
-
 def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
-    source.prefetch([row["path"] for row in rows if _is_path(row.get("path", ""))])
+    paths = [row["path"] for row in rows if _is_path(row.get("path", ""))]
+    source.prefetch([*paths, *(_posix_path(path) for path in paths)])
     results = [_scan_or_reason(row, source) for row in rows]
     contradictory_files = _contradictory_files([scan for scan in results if isinstance(scan, Scan)])
     manifest = Manifest()
@@ -194,7 +119,7 @@ def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
             files.add(scan.file)
             manifest.scans.append(scan)
         else:
-            path = _printable(row.get("path", "")) or f"row {number}"
+            path = printable(row.get("path", "")) or f"row {number}"
             manifest.refusals.append(Refusal(path=path, reason=scan))
     manifest.scans = _with_unique_specimens(manifest.scans)
     return manifest
@@ -217,42 +142,45 @@ def _scan_or_reason(row: dict[str, str], source: Source) -> Scan | str:
 
 def _to_scan(row: dict[str, str], source: Source) -> Scan:
     split, path = row.get("split", "").lower(), row.get("path", "")
-    if split not in _SPLIT_OF_CELL:
+    if split not in SPLIT_OF_NAME:
         raise BadSourceFileError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
-        raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file")
-    source_file = source.find(path)
+        raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file in printable characters", "Rename it.")
+    path, source_file = _find(path, source)
     return Scan(
         path=path,
         file=source_file.file,
-        species=_to_name(row.get("species", ""), "species"),
-        specimen=_to_name(row.get("specimen", ""), "specimen"),
-        split=_SPLIT_OF_CELL[split],
+        species=to_name(row.get("species", ""), "species"),
+        specimen=to_name(row.get("specimen", ""), "specimen"),
+        split=SPLIT_OF_NAME[split],
         size=source_file.size,
         version=source_file.version,
         spacing_mm=parse_spacing(row),
     )
 
 
-def _printable(path: str) -> str:
-    """Return a path as one line of text, with escapes for bytes that are not text."""
-    return path if path.isprintable() else path.encode("unicode_escape").decode()
+def _find(path: str, source: Source) -> tuple[str, SourceFile]:
+    """Return the path and location of a file; backslashes separate folders unless they are part of a file's name."""
+    posix_path = _posix_path(path)
+    try:
+        return posix_path, source.find(posix_path)
+    except BadSourceFileError:
+        if posix_path == path:
+            raise
+    try:
+        return path, source.find(path)
+    except BadSourceFileError as error:
+        if _WINDOWS_DRIVE.match(path):
+            raise BadSourceFileError(f"{path[:80]!r} is on a drive of Windows", "a path on this machine") from error
+        raise
+
+
+def _posix_path(path: str) -> str:
+    return path.replace("\\", "/")
 
 
 def _is_path(cell: str) -> bool:
     return bool(cell) and cell.isprintable()
-
-
-def _to_name(cell: str, column: str) -> str:
-    """Return a checked name in Unicode's composed form, so that two encodings of an accent are one name."""
-    name = unicodedata.normalize("NFC", cell)
-    if name.casefold() in _PLACEHOLDERS:
-        raise BadSourceFileError(f"{column} {cell!r}", "a name, from <species>/<specimen>.nii.gz or a manifest")
-    if not name.isprintable() or len(name) > MAX_NAME_LENGTH or "/" in name or "\\" in name:
-        raise BadSourceFileError(
-            f"{column} {name[:40]!r}", f"at most {MAX_NAME_LENGTH} printable characters without slashes"
-        )
-    return name
 
 
 def _with_unique_specimens(scans: Sequence[Scan]) -> list[Scan]:

@@ -17,7 +17,14 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from components.ingest.sources.base import MANIFEST_FILE, SourceFile, check_manifest_size, outside_folder_error
+from components.ingest.sources.base import (
+    MANIFEST_FILES,
+    MANIFEST_SUFFIXES,
+    SourceFile,
+    check_manifest_size,
+    manifest_of_names,
+    outside_folder_error,
+)
 from components.ingest.sources.retries import access_error, download_error, is_request_error, retry
 from components.shared.errors import BadManifestError, BadSourceFileError
 
@@ -68,7 +75,7 @@ class ObjectStoreSource:
     """A folder or a manifest in an object store.
 
     Args:
-        address: Address such as `s3://bucket/prefix`, or of a `.csv` file.
+        address: Address such as `s3://bucket/prefix`, or of a `.csv` or `.xlsx` file.
 
     Raises:
         BadManifestError: The address has no bucket, or contains credentials or options.
@@ -90,8 +97,8 @@ class ObjectStoreSource:
         )
         self._files: dict[str, SourceFile | str] = {}
         root = str(self._store._strip_protocol(f"{store.protocol}://{path}"))
-        self._is_manifest = root.lower().endswith(".csv")
-        self._manifest = root if self._is_manifest else f"{root}/{MANIFEST_FILE}"
+        self._is_manifest = root.lower().endswith(MANIFEST_SUFFIXES)
+        self._manifest = root if self._is_manifest else f"{root}/{MANIFEST_FILES[0]}"
         self.root = posixpath.dirname(self._manifest)
 
     def manifest(self) -> bytes | None:
@@ -101,12 +108,26 @@ class ObjectStoreSource:
             BadManifestError: The store cannot be reached, denies access, or the address is that of a missing manifest.
         """
         info = self._request_source(_info_or_none, self._store, self._manifest)
+        if info is None and not self._is_manifest:
+            info = self._request_source(self._info_of_other_name)
         if info is not None:
             check_manifest_size(self.address, int(info["size"]))
             return bytes(self._request_source(self._store.cat_file, self._manifest))
         if self._is_manifest:
             raise BadManifestError(f"{self.address} does not exist", "a manifest.csv", "Check the address.")
         return None
+
+    def _info_of_other_name(self) -> Mapping[str, Any] | None:
+        """Return the metadata of a manifest under another name than `manifest.csv`, or None if there is none."""
+        try:
+            infos = {posixpath.basename(info["name"]): info for info in self._store.ls(self.root, detail=True)}
+        except FileNotFoundError:
+            return None
+        name = manifest_of_names((name for name, info in infos.items() if info["type"] == "file"), self.address)
+        if name is None:
+            return None
+        self._manifest = f"{self.root}/{name}"
+        return infos[name]
 
     def paths(self) -> Iterator[str]:
         """Yield the relative paths of all objects below the folder, sorted, and remember them for `find`.

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from components.ingest.config import IngestConfig
+from components.ingest.plan import make_plan
 from components.ingest.sources import open_source
 from components.ingest.sources.manifest import list_scans
 from components.shared.errors import BadManifestError
@@ -19,6 +21,15 @@ def _touch(folder: Path, *names: str) -> None:
 def _manifest(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     (folder / "manifest.csv").write_bytes(text.encode(encoding))
     return folder / "manifest.csv"
+
+
+def planned_files(source: Path, **parameters: object) -> list[Path]:
+    """Return the files that a plan of the ingest uses; none if the source is refused."""
+    fields = {"image_size": 32, "slices_per_species": 15, "planes": "random", "seed": 0}
+    try:
+        return [scan.file for scan in make_plan(source, IngestConfig.checked(**fields, **parameters)).scans]
+    except BadManifestError:
+        return []
 
 
 def test_a_folder_of_species_is_a_manifest(tmp_path: Path) -> None:
@@ -47,6 +58,7 @@ def test_volumes_outside_species_folders_are_refused(tmp_path: Path) -> None:
         "Path;Species;Specimen\na.nii;Alba;1\n",
         "specimen\tsplit\tpath\tspecies\textra\n1\t\ta.nii\tAlba\tx\n",
         'path,species,specimen\n"a.nii","Alba","1"',
+        "\n;;\npath;species;specimen\r\na.nii;Alba;1\r\n",
     ],
 )
 def test_tables_of_common_spreadsheet_programs_are_read(tmp_path: Path, text: str) -> None:
@@ -114,12 +126,67 @@ def test_volumes_of_a_linked_folder_elsewhere_are_refused_one_by_one(tmp_path: P
     assert all("outside" in refusal.reason for refusal in manifest.refusals)
 
 
+def test_files_anywhere_are_read_only_where_the_source_is_not_confined(own_phantoms: Path, tmp_path: Path) -> None:
+    set_folder = tmp_path / "lists"
+    set_folder.mkdir()
+    rows = (own_phantoms / "manifest.csv").read_text().splitlines()
+    paths = [row.split(",")[0] for row in rows[1:]]
+    (set_folder / "link.nii.gz").symlink_to(own_phantoms / paths[0])
+    places = {paths[0]: "link.nii.gz", paths[1]: f"../{own_phantoms.name}/{paths[1]}"}
+    for path in paths:
+        rows = [row.replace(f"{path},", f"{places.get(path, own_phantoms / path)},") for row in rows]
+    (set_folder / "manifest.csv").write_text("\n".join(rows))
+    assert planned_files(set_folder, confined=False) == [own_phantoms / path for path in paths]
+    assert planned_files(set_folder, confined=True) == []
+
+
+def test_a_linked_species_folder_is_read_where_the_source_is_not_confined(own_phantoms: Path, tmp_path: Path) -> None:
+    set_folder = tmp_path / "links"
+    set_folder.mkdir()
+    for species in (own_phantoms / "volumes").iterdir():
+        (set_folder / species.name).symlink_to(species)
+    (own_phantoms / "volumes" / "Orbitoides" / "round").symlink_to(set_folder)
+    assert len(planned_files(set_folder, confined=False)) == 15
+    assert planned_files(set_folder, confined=True) == []
+
+
 @pytest.mark.parametrize(("name", "text"), [(b"a\nb.nii", "a\\nb.nii"), (b"\xff.nii", "\\udcff.nii")])
 def test_an_unprintable_file_name_is_refused_in_one_printable_line(tmp_path: Path, name: bytes, text: str) -> None:
     _touch(tmp_path, "Alba/one.nii", f"Alba/{os.fsdecode(name)}")
     (refusal,) = list_scans(open_source(tmp_path)).refusals
     assert refusal.path == f"Alba/{text}"
     assert (refusal.path + refusal.reason).isprintable()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Alba/" + b"\xff" * 120 + b".nii",
+        b"Al\\ba/1.nii",
+        b"Alba/\xe2\x80\xae1.nii",
+        b"\xff\n/1.nii",
+        b"y" * 200 + b"/1.nii",
+    ],
+)
+def test_a_path_with_odd_characters_is_refused_by_name(tmp_path: Path, name: bytes) -> None:
+    _touch(tmp_path, "Alba/one.nii", os.fsdecode(name))
+    try:
+        refusals = list_scans(open_source(tmp_path)).refusals
+    except UnicodeError:
+        refusals = []
+    assert [(refusal.path + refusal.reason).isprintable() for refusal in refusals] == [True]
+
+
+@pytest.mark.parametrize("address", [os.fsdecode(b"scans-\xff"), "scans\0", "file:///scans%00", "s3://lab/scans\0"])
+def test_an_address_that_is_not_text_is_refused(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "\0" not in address and "%" not in address:
+        _touch(tmp_path, f"{address}/Alba/one.nii")
+    try:
+        message = f"opened {open_source(address)}"
+    except (BadManifestError, ValueError) as error:
+        message = str(error)
+    assert "expected characters of UTF-8" in message
 
 
 def test_a_duplicate_row_and_all_contradictory_rows_are_refused(tmp_path: Path) -> None:
@@ -142,10 +209,10 @@ def test_specimen_names_used_by_two_species_get_the_species_as_prefix(tmp_path: 
         (b"path,species\na,b\n", "specimen missing"),
         (b"path,path,species,specimen\na,b,c,d\n", "twice"),
         (b"path,species,specimen\n", "names no volume"),
-        ("path,species,specimen\n\u00e9,b,c\n".encode("latin-1"), "UTF-8"),
-        ("path,species,specimen\na,b,c\n".encode("utf-16"), "UTF-8"),
+        ("path,species,specimen\n\u00e9\u00ef,b\x81,c\n".encode("latin-1"), "UTF-8"),
+        ("path,species,specimen\na,b,c\n".encode("utf-16-le"), "NUL"),
         (b'path,species,specimen\n"a,b,c\n', "line"),
-        (b"\0" * 200, "missing"),
+        (b"\0" * 200, "NUL"),
     ],
 )
 def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:

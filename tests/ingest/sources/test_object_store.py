@@ -291,3 +291,11 @@ def test_another_kind_of_store_gives_the_same_bytes(
     monkeypatch.setitem(retries.ACCESS_REMEDIES, "memory", "")
     make_dataset("memory://lab/set", tmp_path / "slices", CONFIG)
     assert content(tmp_path / "slices") == local
+
+
+def test_the_case_of_the_manifests_name_does_not_matter_in_a_store(store: Any) -> None:
+    files = store.files()
+    files.pipe_file("lab/other/Manifest.CSV", b"sep=;\npath;species;specimen\nscans\\a.nii;Alba;1\n")
+    files.pipe_file("lab/other/scans/a.nii", b"content is checked later")
+    scans = list_scans(open_source("s3://lab/other")).scans
+    assert [(scan.path, scan.species) for scan in scans] == [("scans/a.nii", "Alba")]
