@@ -73,6 +73,7 @@ class Volume:
         darkest: Lowest grey value.
         brightest: Highest grey value.
         digest: SHA-256 of the file.
+        padding: Highest grey value of voxels that were not scanned; they are not background.
     """
 
     grey: NDArray[Any]
@@ -80,6 +81,7 @@ class Volume:
     darkest: float
     brightest: float
     digest: str
+    padding: float = -math.inf
 
 
 def read_header(file: Path) -> VolumeHeader:
@@ -119,8 +121,8 @@ def read_volume(file: Path) -> Volume:
         problem = f"its {header.nbytes} bytes do not fit into memory"
         raise BadSourceFileError(problem, remedy="Use a larger machine.") from error
     grey = _to_native_grey(flat, header).reshape(header.shape[::-1])
-    darkest, brightest = _check_grey(grey)
-    return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest)
+    darkest, brightest, padding = _check_grey(grey)
+    return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest, padding)
 
 
 def _unreadable(error: Exception) -> BadSourceFileError:
@@ -274,8 +276,8 @@ def _to_native_grey(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
     return flat
 
 
-def _check_grey(grey: NDArray[Any]) -> tuple[float, float]:
-    """Check grey values, replace those that are not finite, and return the lowest and the highest."""
+def _check_grey(grey: NDArray[Any]) -> tuple[float, float, float]:
+    """Check grey values and replace those that are not finite; return the lowest, the highest and the padding."""
     darkest, brightest, not_finite = grey_range(grey)
     if not_finite == grey.size:
         raise BadSourceFileError("all voxels are NaN or infinite", "finite grey values")
@@ -286,7 +288,7 @@ def _check_grey(grey: NDArray[Any]) -> tuple[float, float]:
         raise BadSourceFileError(problem, f"a finite range of at least {MIN_GREY_RANGE:g}")
     if not_finite:
         replace_non_finite(grey, darkest)
-    return float(darkest), float(brightest)
+    return float(darkest), float(brightest), float(darkest) if not_finite else -math.inf
 
 
 class _HashedFile(io.RawIOBase):
