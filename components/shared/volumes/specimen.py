@@ -5,8 +5,8 @@ component, its bounding box, a grey window at the 1st and 99th percentile. One s
 the half maximum between background and material, the true position of a blurred edge (ISO 50, as in dimensional CT).
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from scipy.spatial import ConvexHull, QhullError
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.connected_components import keep_largest_component
 from components.shared.volumes.formats.base import Volume
+from components.shared.volumes.grey_range import MIN_SPECIMEN_VOXELS, trim_grey_range
 from components.shared.volumes.histograms import (
     byte_counts,
     histogram,
@@ -23,12 +24,13 @@ from components.shared.volumes.histograms import (
     masked_histogram,
     row_ends,
     to_eight_bits,
+    to_eight_bits_without_padding,
 )
+from components.shared.volumes.thresholds import BINS, otsu_threshold
 
-BINS = 2**14
-FALLBACK_THRESHOLD, MAX_THRESHOLD = 0.4, 0.8
 WINDOW_PERCENTILES = (1.0, 99.0)
-MIN_SPECIMEN_VOXELS = 64
+MOST_BRIGHT_OUTLIERS = 1e-3
+"""Largest share of bright outliers that are left out where no other object is found."""
 
 Corners = NDArray[np.int64]
 """The first voxel of a box and one past the last, int64 [2, 3]."""
@@ -59,6 +61,21 @@ class Specimen:
     window: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Surface:
+    """The grey values at the surface of a specimen.
+
+    Attributes:
+        background: Grey value outside.
+        material: Grey value inside.
+        threshold: Grey value of the surface, midway between them.
+    """
+
+    background: float
+    material: float
+    threshold: float
+
+
 def find_specimen(volume: Volume) -> Specimen:
     """Find the specimen and window the volume; one-byte volumes are windowed in place.
 
@@ -68,12 +85,12 @@ def find_specimen(volume: Volume) -> Specimen:
         BadSourceFileError: The volume contains no specimen, or the specimen's grey values do not differ.
     """
     mask = np.empty(volume.grey.shape, np.bool_)
-    mark_largest_object(volume, specimen_threshold(volume), mask)
-    threshold = half_maximum(volume, mask)
-    mark_largest_object(volume, threshold, mask)
+    volume = _mark_specimen(volume, mask)
+    surface = grey_of_surface(volume, mask)
+    mark_largest_object(volume, surface.threshold, mask)
     ends = row_ends(mask)
     window = grey_window(volume, bounding_box(ends))
-    grey = _apply_window(volume.grey, window)
+    grey = _apply_window(volume, window, surface.background)
     counts = byte_counts(grey, mask)
     return Specimen(
         grey=grey,
@@ -82,49 +99,39 @@ def find_specimen(volume: Volume) -> Specimen:
         outline=_outline(ends, volume.zooms_mm),
         background=_background_level(counts[0]),
         grey_counts=counts.sum(axis=0),
-        threshold=threshold,
+        threshold=surface.threshold,
         window=window,
     )
 
 
-def specimen_threshold(volume: Volume) -> float:
-    """Return Otsu's threshold of the voxels above the minimum; the specimen is brighter.
+def _mark_specimen(volume: Volume, mask: NDArray[np.bool_]) -> Volume:
+    """Write the largest object above Otsu's threshold to `mask`; return the volume with its range of grey values.
 
-    A threshold above 0.8 of the range is replaced by 0.4 of the range. The published script uses these shares of the
-    maximum, which is the same for volumes that begin at zero; shares of the range are independent of an offset.
+    Raises:
+        BadSourceFileError: See `mark_largest_object`.
     """
-    whole = np.array([(0, 0, 0), volume.grey.shape])
-    counts = histogram(volume.grey, whole, volume.darkest, volume.brightest, BINS)
-    share = otsu_bin(counts) / BINS
-    if not 0 < share <= MAX_THRESHOLD:
-        share = FALLBACK_THRESHOLD
-    return volume.darkest + share * (volume.brightest - volume.darkest)
+    trimmed_volume, counts = trim_grey_range(volume)
+    try:
+        mark_largest_object(trimmed_volume, otsu_threshold(trimmed_volume, counts), mask)
+    except BadSourceFileError:
+        trimmed_volume, counts = trim_grey_range(volume, int(volume.grey.size * MOST_BRIGHT_OUTLIERS))
+        mark_largest_object(trimmed_volume, otsu_threshold(trimmed_volume, counts), mask)
+    return trimmed_volume
 
 
-def half_maximum(volume: Volume, mask: NDArray[np.bool_]) -> float:
+def grey_of_surface(volume: Volume, mask: NDArray[np.bool_]) -> Surface:
     """Return the grey value midway between background and material.
 
     The background is the median outside the mask. The material is the upper quartile inside it, because thin walls
     do not reach their true grey value.
     """
-    counts = masked_histogram(volume.grey, mask, volume.darkest, volume.brightest, BINS)
+    counts = masked_histogram(volume.grey, mask, volume.padding, volume.darkest, volume.brightest, BINS)
     outside, inside = (
         np.searchsorted(np.cumsum(count), share * count.sum()) for count, share in zip(counts, (0.5, 0.75), strict=True)
     )
-    return volume.darkest + float(outside + inside + 1) / 2 / BINS * (volume.brightest - volume.darkest)
-
-
-def otsu_bin(counts: NDArray[np.int64]) -> int:
-    """Return the first bin of the brighter class by Otsu's criterion, or 0 if there are no two classes."""
-    weight = counts.astype(np.float64)
-    below = np.cumsum(weight)
-    above = below[-1] - below
-    moment = np.cumsum(weight * np.arange(len(counts)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = (moment[-1] * below / below[-1] - moment) ** 2 / (below * above)
-    variance[~np.isfinite(variance)] = -1.0
-    best = np.flatnonzero(variance == variance.max())
-    return 0 if variance.max() <= 0 else int(best[0] + best[-1]) // 2 + 1
+    step = (volume.brightest - volume.darkest) / BINS
+    background, material = (volume.darkest + (float(index) + 0.5) * step for index in (outside, inside))
+    return Surface(background, material, volume.darkest + float(outside + inside + 1) / 2 * step)
 
 
 def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_]) -> None:
@@ -158,7 +165,7 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
         BadSourceFileError: They are equal.
     """
     counts = histogram(volume.grey, box, volume.darkest, volume.brightest, BINS)
-    voxels = int(np.prod(box[1] - box[0]))
+    voxels = _scanned_voxels(volume, box)
     counts[0] += voxels - int(counts.sum())
     bins = np.searchsorted(np.cumsum(counts), np.array(WINDOW_PERCENTILES) / 100 * voxels)
     step = (volume.brightest - volume.darkest) / BINS
@@ -168,9 +175,22 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     return low, high
 
 
-def _apply_window(grey: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
+def _scanned_voxels(volume: Volume, box: Corners) -> int:
+    """Return the number of voxels in a box without those of the padding."""
+    if volume.padding == -math.inf:
+        return int(np.prod(box[1] - box[0]))
+    return int(histogram(volume.grey, box, volume.padding, volume.brightest, 1).sum())
+
+
+def _apply_window(volume: Volume, window: tuple[float, float], background: float) -> NDArray[np.uint8]:
+    """Return the volume in eight bits; its padding becomes background, so that slices do not show it."""
+    grey, (low, high) = volume.grey, window
     out = grey.view(np.uint8) if grey.dtype.itemsize == 1 else np.empty(grey.shape, np.uint8)
-    to_eight_bits(grey, *window, out)
+    if volume.padding == -math.inf:
+        to_eight_bits(grey, low, high, out)
+    else:
+        level = round(min(max((background - low) / (high - low), 0.0), 1.0) * 255)
+        to_eight_bits_without_padding(grey, low, high, volume.padding, level, out)
     return out
 
 

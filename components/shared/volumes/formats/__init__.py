@@ -111,6 +111,6 @@ def read_volume(file: Path, spacing_mm: Zooms | None = None) -> Volume:
         problem = f"its {header.nbytes} bytes do not fit into memory"
         raise BadSourceFileError(problem, remedy="Use a larger machine.") from error
     grey = to_native_grey(flat, header).reshape(header.shape[::-1])
-    darkest, brightest = check_grey(grey)
+    darkest, brightest, padding = check_grey(grey)
     zooms_mm = np.array(header.zooms_mm[::-1], dtype=np.float64)
-    return Volume(grey, zooms_mm, darkest, brightest, digest, header.notes)
+    return Volume(grey, zooms_mm, darkest, brightest, digest, padding, header.notes)

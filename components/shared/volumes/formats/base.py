@@ -83,6 +83,7 @@ class Volume:
         darkest: Lowest grey value.
         brightest: Highest grey value.
         digest: SHA-256 of the content of all files of the volume.
+        padding: Highest grey value of voxels that were not scanned; they are not background.
         notes: Sentences about contradictions in the file that do not prevent its use.
     """
 
@@ -91,6 +92,7 @@ class Volume:
     darkest: float
     brightest: float
     digest: str
+    padding: float = -math.inf
     notes: tuple[str, ...] = ()
 
 

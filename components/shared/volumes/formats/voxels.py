@@ -138,8 +138,8 @@ def to_native_grey(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
     return flat
 
 
-def check_grey(grey: NDArray[Any]) -> tuple[float, float]:
-    """Check grey values, replace those that are not finite, and return the lowest and the highest.
+def check_grey(grey: NDArray[Any]) -> tuple[float, float, float]:
+    """Check grey values and replace those that are not finite; return the lowest, the highest and the padding.
 
     Raises:
         BadSourceFileError: All voxels are NaN or equal, or their range is not finite.
@@ -154,4 +154,4 @@ def check_grey(grey: NDArray[Any]) -> tuple[float, float]:
         raise BadSourceFileError(problem, f"a finite range of at least {MIN_GREY_RANGE:g}")
     if not_finite:
         replace_non_finite(grey, darkest)
-    return float(darkest), float(brightest)
+    return float(darkest), float(brightest), float(darkest) if not_finite else -math.inf
