@@ -14,6 +14,7 @@ from PIL import Image
 from components.shared.errors import BadImageError
 from components.shared.images.pixel_values import to_colour, to_eight_bit, to_grey
 from components.shared.images.sixteen_bit import has_sixteen_bits, read_sixteen_bits
+from components.shared.images.unread_formats import check_format
 
 # Headers are checked against a lower limit; `catch_warnings` around each call is not thread-safe.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -59,6 +60,7 @@ def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Imag
     if not contents:
         raise BadImageError("an empty image", "a complete image file", "Copy or export it again.")
     formats = f"a complete {', '.join(FORMATS)} file"
+    check_format(contents, formats)
     try:
         image = Image.open(io.BytesIO(contents), formats=tuple(FORMATS))
         _check_header(image, max_pixels, max_side)

@@ -155,3 +155,32 @@ def test_the_first_picture_of_a_multi_picture_jpeg_is_decoded() -> None:
 def test_the_documents_name_every_format() -> None:
     text = " ".join(path.read_text(encoding="utf-8") for path in DOCUMENTS.rglob("*.md"))
     assert set(FORMATS) <= {word.upper() for word in re.findall(r"\w+", text)}
+
+
+UNREAD_FILES = {
+    b"\0\0\0\x18ftypheic\0\0\0\0mif1heic": "a HEIC image",
+    b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic": "a HEIF image",
+    b"\0\0\0\x20ftypavif\0\0\0\0avifmif1": "an AVIF image",
+    b"\0\0\0\x18ftypisom\0\0\0\0": "a film",
+    b"\0\0\0\x18ftypcrx \0\0\0\0": "a raw CR3 file",
+    b"\xff\x0a\xfa\x1f": "a JPEG XL file",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "a JPEG XL file",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "a JPEG 2000 file",
+    b"\xff\x4f\xff\x51\0\x29": "a JPEG 2000 file",
+    b"%PDF-1.7": "a PDF file",
+    b"8BPS\0\1": "a Photoshop file",
+    b"PK\x03\x04": "a ZIP file",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "git lfs pull",
+    b"\n<!DOCTYPE html><html>": "an HTML page",
+    b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>": "an XML document",
+    b'{"message": "Not Found"}': "a JSON document",
+    b"\0" * 128 + b"DICM": "a DICOM file",
+}
+
+
+@pytest.mark.parametrize("contents", UNREAD_FILES, ids=UNREAD_FILES.values())
+def test_a_file_of_another_format_is_rejected_by_its_name(contents: bytes) -> None:
+    with pytest.raises(BadImageError) as error:
+        decode_image(contents + b"\0" * 200, 3)
+    assert UNREAD_FILES[contents] in str(error.value)
+    assert str(error.value).count(". ") >= 1

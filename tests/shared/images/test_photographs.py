@@ -130,7 +130,7 @@ def png_with_header(width: int, height: int) -> bytes:
     ("content", "reason"),
     [
         (lambda: b"", "an empty image"),
-        (lambda: b"<!doctype html><title>404</title>" * 20, "cannot be read"),
+        (lambda: b"<!doctype html><title>404</title>" * 20, "an HTML page"),
         (lambda: encode(quarters(), "JPEG")[:-300], "cannot be read"),
         (lambda: encode(quarters())[:120], "cannot be read"),
         (lambda: encode(quarters(), "TIFF"), "cannot be read"),
