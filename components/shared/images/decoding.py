@@ -14,10 +14,12 @@ from PIL import Image
 from components.shared.errors import BadImageError
 from components.shared.images.pixel_values import to_colour, to_eight_bit, to_grey
 from components.shared.images.sixteen_bit import has_sixteen_bits, read_sixteen_bits
+from components.shared.images.tiff import check_tiff, is_tiff
 from components.shared.images.unread_formats import check_format
 
 # Headers are checked against a lower limit; `catch_warnings` around each call is not thread-safe.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 Pixels = NDArray[np.uint8]
 
@@ -27,12 +29,14 @@ FORMATS = {
     "WEBP": (".webp",),
     "BMP": (".bmp",),
     "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
 }
 """Accepted formats by Pillow's name, with their file name extensions; the content decides, not the extension."""
 IMAGE_EXTENSIONS = tuple(chain.from_iterable(FORMATS.values()))
 MAX_PIXELS = 32 * 2**20
 MAX_SIDE = 8192
-_MULTI_PICTURE_OBJECT = "MPO"
+_ONE_PICTURE = ("MPO", "TIFF")
+"""Formats by Pillow's name of which the first picture is read; `check_tiff` counts the pages of a TIFF file."""
 _TRANSPARENCY = "transparency"
 _PNG_BIT_DEPTH = 24
 _UNREAD_MODES = {"F": "float", "I": "signed or 32-bit", "LAB": "CIELAB"}
@@ -62,6 +66,8 @@ def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Imag
     formats = f"a complete {', '.join(FORMATS)} file"
     check_format(contents, formats)
     try:
+        if is_tiff(contents):
+            check_tiff(contents)
         image = Image.open(io.BytesIO(contents), formats=tuple(FORMATS))
         _check_header(image, max_pixels, max_side)
         yield image
@@ -80,7 +86,7 @@ def _check_header(image: Image.Image, max_pixels: int, max_side: int) -> None:
         raise BadImageError(size, f"at most {max_side} a side", "Scale it down.")
     if image.width * image.height > max_pixels:
         raise BadImageError(size, f"at most {max_pixels} pixels", "Scale it down.")
-    if image.format != _MULTI_PICTURE_OBJECT and getattr(image, "n_frames", 1) > 1:
+    if image.format not in _ONE_PICTURE and getattr(image, "n_frames", 1) > 1:
         raise BadImageError("an animated image", "a single frame", "Save the frame that shows the specimen.")
     if image.mode in _UNREAD_MODES:
         values = f"an image of {_UNREAD_MODES[image.mode]} values"

@@ -133,7 +133,7 @@ def png_with_header(width: int, height: int) -> bytes:
         (lambda: b"<!doctype html><title>404</title>" * 20, "an HTML page"),
         (lambda: encode(quarters(), "JPEG")[:-300], "cannot be read"),
         (lambda: encode(quarters())[:120], "cannot be read"),
-        (lambda: encode(quarters(), "TIFF"), "cannot be read"),
+        (lambda: encode(quarters(), "TIFF", save_all=True, append_images=[quarters()]), "2 pages"),
         (lambda: encode(Image.new("L", (30000, 4))), "30000 x 4 pixels"),
         (lambda: png_with_header(10000, 10000), "10000 x 10000 pixels"),
         (lambda: png_with_header(2**31 - 1, 2**31 - 1), "pixels"),
