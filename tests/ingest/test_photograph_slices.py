@@ -107,7 +107,7 @@ def test_bad_files_are_refused_by_name_and_unusual_ones_are_used(photos: Path) -
     (alba / "page.jpg").write_text("<!doctype html><title>Not found</title>")
     save(alba / "wide.png", Image.new("L", (30000, 2)))
     save(alba / "moving.gif", scene(60), save_all=True, append_images=[scene(61)])
-    save(alba / "scan.tif", scene(62))
+    save(alba / "stack.tif", scene(62), save_all=True, append_images=[scene(66)])
     shutil.copy(alba / "1.jpg", photos.parent / "outside.jpg")
     (alba / "link.jpg").symlink_to(photos.parent / "outside.jpg")
     save(photos / "lonely.jpg", scene(63))
@@ -118,14 +118,24 @@ def test_bad_files_are_refused_by_name_and_unusual_ones_are_used(photos: Path) -
     result, folder = make(photos)
     reasons = {refusal.path: refusal.reason for refusal in result.info.refused}
     assert set(reasons) == {
-        *(f"Alba/{name}" for name in ("zero.jpg", "truncated.jpg", "page.jpg", "wide.png", "moving.gif", "scan.tif")),
+        *(f"Alba/{name}" for name in ("zero.jpg", "truncated.jpg", "page.jpg", "wide.png", "moving.gif", "stack.tif")),
         *("Alba/link.jpg", "lonely.jpg"),
     }
-    texts = {"zero.jpg": "empty", "wide.png": "30000 x 2", "moving.gif": "animated", "link.jpg": "outside"}
+    texts = {"zero.jpg": "empty", "wide.png": "30000 x 2", "moving.gif": "animated", "stack.tif": "2 pages"}
     assert all(text in reasons[f"Alba/{name}"] for name, text in texts.items())
     specimens = read_index(folder)["specimen"]
     assert len(specimens) == 13
     assert any(name.startswith("ü鯉n") and len(name) <= 120 for name in specimens)
+
+
+def test_tiff_photographs_are_read_whatever_their_name(photos: Path) -> None:
+    alba = photos / "Alba"
+    save(alba / "micrograph.tif", scene(70))
+    save(alba / "named.jpg", scene(71), format="TIFF", compression="tiff_lzw")
+    save(alba / "deep.TIFF", Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)))
+    result, folder = make(photos)
+    assert result.info.refused == ()
+    assert {"micrograph", "named", "deep"} <= set(read_index(folder)["specimen"])
 
 
 def resave(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from components.shared.images.decoding import IMAGE_EXTENSIONS
 from components.shared.volumes.formats import VOLUME_SUFFIXES
 
-_OTHER_IMAGE_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+_OTHER_IMAGE_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl")
 """Image formats that are listed so that they are refused by name instead of being ignored."""
 VOLUMES, PHOTOGRAPHS = "volumes", "photographs"
 SUFFIXES: dict[str, tuple[str, ...]] = {

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from components.shared.images.graph_decoding import decode_slice
+
 CROP_MARGIN = 5 / 224
 
 
@@ -19,9 +21,7 @@ def decode_and_crop(contents: tf.Tensor, image_size: int, channels: int) -> tf.T
         The crop, uint8 [image_size, image_size, channels]; integers, so that training caches exactly the pixels that
         serving computes.
     """
-    image = tf.io.decode_image(contents, channels=channels, expand_animations=False)
-    image.set_shape([None, None, channels])
-    crop = _pad_thin_strips(crop_to_specimen(image), image_size)
+    crop = _pad_thin_strips(crop_to_specimen(decode_slice(contents, channels)), image_size)
     floats = _resize(tf.cast(crop, tf.float32), _fitting_sides(crop, image_size))
     integers = tf.cast(tf.clip_by_value(tf.round(floats), 0.0, 255.0), tf.uint8)
     return _pad_to_square(integers, image_size)

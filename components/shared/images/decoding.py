@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.shared.errors import BadImageError
+from components.shared.images.pixel_values import to_colour, to_eight_bit, to_grey
+from components.shared.images.sixteen_bit import has_sixteen_bits, read_sixteen_bits
+from components.shared.images.tiff import check_tiff, is_tiff
+from components.shared.images.unread_formats import check_format
 
 # Headers are checked against a lower limit; `catch_warnings` around each call is not thread-safe.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 Pixels = NDArray[np.uint8]
 
@@ -24,12 +29,17 @@ FORMATS = {
     "WEBP": (".webp",),
     "BMP": (".bmp",),
     "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
 }
-"""Accepted formats by Pillow's name, with their file name extensions."""
+"""Accepted formats by Pillow's name, with their file name extensions; the content decides, not the extension."""
 IMAGE_EXTENSIONS = tuple(chain.from_iterable(FORMATS.values()))
 MAX_PIXELS = 32 * 2**20
 MAX_SIDE = 8192
-_MULTI_PICTURE_OBJECT = "MPO"
+_ONE_PICTURE = ("MPO", "TIFF")
+"""Formats by Pillow's name of which the first picture is read; `check_tiff` counts the pages of a TIFF file."""
+_TRANSPARENCY = "transparency"
+_PNG_BIT_DEPTH = 24
+_UNREAD_MODES = {"F": "float", "I": "signed or 32-bit", "LAB": "CIELAB"}
 _PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
@@ -53,7 +63,11 @@ def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Imag
     """
     if not contents:
         raise BadImageError("an empty image", "a complete image file", "Copy or export it again.")
+    formats = f"a complete {', '.join(FORMATS)} file"
+    check_format(contents, formats)
     try:
+        if is_tiff(contents):
+            check_tiff(contents)
         image = Image.open(io.BytesIO(contents), formats=tuple(FORMATS))
         _check_header(image, max_pixels, max_side)
         yield image
@@ -63,7 +77,6 @@ def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Imag
         size = str(error).partition(" exceeds")[0]  # the rest of Pillow's message warns of an attack
         raise BadImageError(f"an image that is too large ({size})", f"at most {max_pixels} pixels") from error
     except Exception as error:  # Pillow's decoders raise any exception on damaged files, IndexError for example
-        formats = f"a complete {', '.join(FORMATS)} file"
         raise BadImageError("an image that cannot be read", formats, "Copy or export it again.") from error
 
 
@@ -73,15 +86,11 @@ def _check_header(image: Image.Image, max_pixels: int, max_side: int) -> None:
         raise BadImageError(size, f"at most {max_side} a side", "Scale it down.")
     if image.width * image.height > max_pixels:
         raise BadImageError(size, f"at most {max_pixels} pixels", "Scale it down.")
-    if image.format != _MULTI_PICTURE_OBJECT and getattr(image, "n_frames", 1) > 1:
+    if image.format not in _ONE_PICTURE and getattr(image, "n_frames", 1) > 1:
         raise BadImageError("an animated image", "a single frame", "Save the frame that shows the specimen.")
-
-
-def to_eight_bit(image: Image.Image) -> Image.Image:
-    """Reduce a 16-bit image to its high bytes; return any other image unchanged."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode in _UNREAD_MODES:
+        values = f"an image of {_UNREAD_MODES[image.mode]} values"
+        raise BadImageError(values, "8 or 16 bits in grey or RGB", "Export it as 16-bit TIFF or PNG.")
 
 
 def decode_image(contents: bytes, channels: int, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -93,14 +102,43 @@ def decode_image(contents: bytes, channels: int, max_pixels: int = MAX_PIXELS) -
         max_pixels: Largest number of pixels; the header is checked before decoding.
 
     Returns:
-        The pixels, uint8 [H, W] for one channel, [H, W, 3] for three; 16-bit images are reduced to their high bytes.
+        The pixels, uint8 [H, W] for one channel, [H, W, 3] for three; see `decode_pixels`.
 
     Raises:
         BadImageError: See `open_image`.
     """
     with open_image(contents, max_pixels, MAX_SIDE) as image:
-        image.load()
-        return np.asarray(to_eight_bit(image).convert("L" if channels == 1 else "RGB"))
+        pixels = decode_pixels(image, contents)
+        return to_grey(pixels) if channels == 1 else to_colour(pixels)
+
+
+def decode_pixels(image: Image.Image, contents: bytes) -> Pixels:
+    """Decode an open image on black, with the 8 high bits of its used bits (see `used_bits`).
+
+    Args:
+        image: Image from `open_image`, not yet loaded.
+        contents: Its file.
+
+    Returns:
+        uint8 [H, W] of a grey image, [H, W, 3] of a colour image.
+    """
+    image.load()
+    if has_sixteen_bits(image, contents):
+        return to_eight_bit(read_sixteen_bits(image, contents))
+    if image.has_transparency_data:
+        return np.asarray(_paste_on_black(image, contents))
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _paste_on_black(image: Image.Image, contents: bytes) -> Image.Image:
+    if image.format == "PNG" and image.mode == "L" and _TRANSPARENCY in image.info:  # Pillow scales only the pixels
+        image.info[_TRANSPARENCY] *= 255 // ((1 << contents[_PNG_BIT_DEPTH]) - 1)
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    black = Image.new("RGB", image.size)
+    black.paste(rgba, mask=rgba.getchannel("A"))
+    return black
 
 
 def encode_png(image: Pixels) -> bytes:

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from components.shared.images.decoding import Pixels, open_image, to_eight_bit
+from components.shared.images.decoding import Pixels, decode_pixels, open_image
+from components.shared.images.pixel_values import to_colour
 
 MAX_FILE_BYTES = 128 * 2**20
 MAX_PIXELS = 64 * 2**20
 MAX_SIDE = 16384
+
 _OVERSAMPLING = 2
 """A JPEG is decoded at a fraction of its size, at least this many times the frame, then reduced by area averaging."""
 _ORIENTATION = 0x0112
@@ -50,7 +52,7 @@ def read_photograph(contents: bytes, edge: int, max_pixels: int = MAX_PIXELS) ->
     """Decode an untrusted photograph, rotate it upright, and scale its long side to the edge of a slice.
 
     Smaller photographs are enlarged to fill their frame; a photograph of the frame's size is not resampled. Transparent
-    pixels become black, 16-bit values are reduced to their high byte. A multi-picture JPEG yields its first picture.
+    pixels become black, 16-bit values are reduced as in `decode_image`. A multi-picture JPEG yields its first picture.
 
     Args:
         contents: Bytes of a file in one of `components.shared.images.decoding.FORMATS`.
@@ -62,26 +64,15 @@ def read_photograph(contents: bytes, edge: int, max_pixels: int = MAX_PIXELS) ->
     """
     with open_image(contents, max_pixels, MAX_SIDE) as image:
         transform, (width, height) = _exif_transform(image), image.size
-        upright = transform(_scale(_decode(image, edge), _size_in_frame(width, height, edge)))
+        upright = transform(_scale(_decode(image, contents, edge), _size_in_frame(width, height, edge)))
     size = (height, width) if transform in _SWAPS_SIDES else (width, height)
     return Photograph(np.ascontiguousarray(upright), size)
 
 
-def _decode(image: Image.Image, edge: int) -> Pixels:
+def _decode(image: Image.Image, contents: bytes, edge: int) -> Pixels:
     """Decode to uint8 [H, W, 3]; a JPEG at the smallest fraction of its size with _OVERSAMPLING times the edge."""
     image.draft(image.mode, (_OVERSAMPLING * edge, _OVERSAMPLING * edge))
-    image.load()
-    image = to_eight_bit(image)
-    if image.has_transparency_data:
-        image = _paste_on_black(image)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _paste_on_black(image: Image.Image) -> Image.Image:
-    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    black = Image.new("RGB", image.size)
-    black.paste(rgba, mask=rgba.getchannel("A"))
-    return black
+    return to_colour(decode_pixels(image, contents))
 
 
 def _size_in_frame(width: int, height: int, edge: int) -> tuple[int, int]:
@@ -98,7 +89,12 @@ def _scale(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _exif_transform(image: Image.Image) -> Transform:
-    """Return the transform that makes a photograph upright; the identity if its EXIF is damaged."""
+    """Return the transform that makes a photograph upright; the identity if its EXIF is damaged.
+
+    Pillow rotates TIFF images when it decodes them.
+    """
+    if image.format == "TIFF":
+        return _identity
     try:
         return _TRANSFORMS.get(int(image.getexif().get(_ORIENTATION, 1)), _identity)
     except Exception:  # Pillow raises exceptions of many classes on damaged EXIF

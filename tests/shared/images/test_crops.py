@@ -1,6 +1,10 @@
 """The preprocessing graph is the same in training, evaluation and serving."""
 
+import contextlib
 import io
+import struct
+import zlib
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -9,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from components.shared.images.crops import decode_and_crop
-from components.shared.images.decoding import encode_png
+from components.shared.images.decoding import decode_image, encode_png
 
 
 def blob(height: int = 60, width: int = 80) -> np.ndarray:
@@ -68,3 +72,56 @@ def test_sixteen_bit_slices_are_reduced_to_their_high_byte() -> None:
 def test_a_file_that_is_no_image_is_an_error(junk: bytes) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_and_crop(junk, 16, 1)
+
+
+def png_of(values: np.ndarray, bit_depth: int, colour_type: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """Encode rows of values, [H, W * C], as a PNG of any bit depth and colour type."""
+    rows = values.astype(">u2") if bit_depth == 16 else values.astype(np.uint8)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    width = rows.shape[1] // samples if bit_depth >= 8 else rows.shape[1] * 8 // bit_depth
+    header = struct.pack(">IIBBBBB", width, len(rows), bit_depth, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+
+
+def unusual_pngs() -> Iterator[bytes]:
+    """Yield PNG files of every bit depth and colour type, with and without transparency."""
+    rng = np.random.default_rng(0)
+    for bits in (8, 10, 12, 14, 16):
+        for colour_type, samples in ((0, 1), (2, 3), (4, 2), (6, 4)):
+            values = rng.integers(0, 1 << bits, (6, 8, samples))
+            if colour_type in (4, 6):
+                values[..., -1] = rng.choice([0, 30000, 65535], (6, 8))
+            yield png_of(values.reshape(6, -1), 16, colour_type)
+        yield png_of(np.full((6, 8), 200), 16, 0, (b"tRNS", struct.pack(">H", 200)))
+    for depth in (1, 2, 4, 8):
+        values = rng.integers(0, 256, (6, 8))
+        palette = (b"PLTE", rng.integers(0, 256, 3 << depth).astype(np.uint8).tobytes())
+        first = int(values[0, 0]) >> (8 - depth)
+        yield png_of(values, depth, 0)
+        yield png_of(values, depth, 0, (b"tRNS", struct.pack(">H", first)))
+        yield png_of(values, depth, 3, palette)
+        yield png_of(values, depth, 3, palette, (b"tRNS", bytes([0, 90])))
+    for colour_type, samples in ((2, 3), (4, 2), (6, 4)):
+        yield png_of(rng.integers(0, 256, (6, 8 * samples)), 8, colour_type)
+    yield png_of(np.full((6, 24), 90), 8, 2, (b"tRNS", struct.pack(">3H", 90, 90, 90)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_graph_decodes_every_png_as_numpy_does(channels: int) -> None:
+    for png in unusual_pngs():
+        plain = encode_png(decode_image(png, channels))
+        np.testing.assert_array_equal(decode_and_crop(png, 48, channels), decode_and_crop(plain, 48, channels))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "WEBP", "TIFF"])
+def test_the_graph_takes_png_and_jpeg_only(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9), "red").save(buffer, kind)
+    answer = None
+    with contextlib.suppress(tf.errors.InvalidArgumentError):
+        answer = decode_and_crop(buffer.getvalue(), 16, 3)
+    assert answer is None
