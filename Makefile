@@ -9,7 +9,11 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+UPGRADE ?=
+PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(UPGRADE)
+IMAGE_PINS := $(PINS) --python-platform x86_64-unknown-linux-gnu
+LOCKED_PLATFORMS := x86_64-unknown-linux-gnu aarch64-apple-darwin
+LOCKED_VERSIONS := 3.11 3.12 3.13
 TARGETS := python-cpu python-gpu serving monitoring
 ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 TAG ?= 0.1.0
@@ -92,10 +96,14 @@ digests: $(READY) ## push the images and pin them by digest in the manifests: RE
 lint: $(READY) ## run ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-lock: $(READY) ## resolve the dependencies and write the lock files
-	@$(BIN)/uv pip compile $(PINS) --extra dev --generate-hashes --upgrade pyproject.toml -o requirements.lock
-	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt; done
-	@$(BIN)/uv pip compile $(PINS) --generate-hashes -c requirements.lock manifests/images/training.in | awk '/^[a-z]/{keep=/^nvidia/} keep' > manifests/images/cuda.lock
+lock: $(READY) ## resolve the dependencies and write the lock files; locked versions are kept: [UPGRADE=--upgrade]
+	@$(BIN)/uv pip compile $(PINS) --universal --extra dev --generate-hashes pyproject.toml -o requirements.lock
+	@awk -f scripts/lock_markers.awk requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
+	@for platform in $(LOCKED_PLATFORMS); do for version in $(LOCKED_VERSIONS); do echo "[lock] wheels for Python $$version, $$platform"; \
+	  $(BIN)/uv pip compile --quiet --no-deps --only-binary :all: --no-binary kfp-server-api --python-platform $$platform --python-version $$version requirements.lock > /dev/null || exit 1; done; done
+	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(IMAGE_PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt || exit 1; done
+	@$(BIN)/uv pip compile $(IMAGE_PINS) --generate-hashes -c requirements.lock -c manifests/images/training.txt manifests/images/training.in > manifests/images/cuda.lock.new
+	@awk '/^[a-z]/{keep=/^nvidia/} keep' manifests/images/cuda.lock.new > manifests/images/cuda.lock && rm manifests/images/cuda.lock.new
 
 clean: ## remove the runs and the environment
 	@rm -rf "$(OUT)" $(VENV)
