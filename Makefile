@@ -1,6 +1,6 @@
 # Taxonflow. `make help` lists the targets; each target installs the environment if needed.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?=
 OUT ?= runs
 PRESET ?= sample
 SEED ?= 0
@@ -14,6 +14,7 @@ PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-
 IMAGE_PINS := $(PINS) --python-platform x86_64-unknown-linux-gnu
 LOCKED_PLATFORMS := x86_64-unknown-linux-gnu aarch64-apple-darwin
 LOCKED_VERSIONS := 3.11 3.12 3.13
+STALE := $(shell bash scripts/environment.sh check $(VENV) "$(PYTHON)")
 TARGETS := python-cpu python-gpu serving monitoring
 ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 TAG ?= 0.1.0
@@ -26,17 +27,13 @@ export DO_NOT_TRACK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## install the environment into .venv (the other targets do it if needed)
+setup: $(READY) ## install the environment into .venv (the other targets do it if needed): [PYTHON=path]
 
-$(READY): requirements.lock pyproject.toml
-	@echo "Installing into $(VENV) (once, about a minute)"
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or set PYTHON=path"; exit 2; }
-	@$(PYTHON) -m venv $(VENV)
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock 2>&1 | grep -v '^WARNING: Location' || true
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@touch $@
+$(READY): requirements.lock pyproject.toml $(STALE)
+	@bash scripts/environment.sh install $(VENV) "$(PYTHON)"
+
+.PHONY: stale
+stale: # a prerequisite of an environment that was moved, is broken or runs another Python than PYTHON
 
 run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --photos "$(PHOTOS)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --seed "$(SEED)" --out "$(OUT)"
