@@ -90,8 +90,8 @@ digests: $(READY) ## push the images and pin them by digest in the manifests: RE
 	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
 	@$(BIN)/python -m pipelines.image_digests --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" --options="$(PUSH_OPTIONS)"
 
-lint: $(READY) ## run ruff and mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: $(READY) ## run ruff, and mypy for Linux and macOS
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/mypy --platform darwin
 
 lock: $(READY) ## resolve the dependencies and write the lock files; locked versions are kept: [UPGRADE=--upgrade]
 	@$(BIN)/uv pip compile $(PINS) --universal --extra dev --generate-hashes pyproject.toml -o requirements.lock
