@@ -1,6 +1,6 @@
 # Taxonflow. `make help` lists the targets; each target installs the environment if needed.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?=
 OUT ?= runs
 PRESET ?= sample
 SEED ?= 0
@@ -9,7 +9,12 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+UPGRADE ?=
+PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url $(UPGRADE)
+IMAGE_PINS := $(PINS) --python-platform x86_64-unknown-linux-gnu
+LOCKED_PLATFORMS := x86_64-unknown-linux-gnu aarch64-apple-darwin
+LOCKED_VERSIONS := 3.11 3.12 3.13
+STALE := $(shell bash scripts/environment.sh check $(VENV) "$(PYTHON)")
 TARGETS := python-cpu python-gpu serving monitoring
 ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 TAG ?= 0.1.0
@@ -22,17 +27,13 @@ export DO_NOT_TRACK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## install the environment into .venv (the other targets do it if needed)
+setup: $(READY) ## install the environment into .venv (the other targets do it if needed): [PYTHON=path]
 
-$(READY): requirements.lock pyproject.toml
-	@echo "Installing into $(VENV) (once, about a minute)"
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or set PYTHON=path"; exit 2; }
-	@$(PYTHON) -m venv $(VENV)
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock 2>&1 | grep -v '^WARNING: Location' || true
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@touch $@
+$(READY): requirements.lock pyproject.toml $(STALE)
+	@bash scripts/environment.sh install $(VENV) "$(PYTHON)"
+
+.PHONY: stale
+stale: # a prerequisite of an environment that was moved, is broken or runs another Python than PYTHON
 
 run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [DOUBTFUL_MASKS=refuse] [RARE_SPECIES=train] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --photos "$(PHOTOS)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --doubtful-masks "$(DOUBTFUL_MASKS)" --rare-species "$(RARE_SPECIES)" --seed "$(SEED)" --out "$(OUT)"
@@ -89,13 +90,17 @@ digests: $(READY) ## push the images and pin them by digest in the manifests: RE
 	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
 	@$(BIN)/python -m pipelines.image_digests --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" --options="$(PUSH_OPTIONS)"
 
-lint: $(READY) ## run ruff and mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: $(READY) ## run ruff, and mypy for Linux and macOS
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/mypy --platform darwin
 
-lock: $(READY) ## resolve the dependencies and write the lock files
-	@$(BIN)/uv pip compile $(PINS) --extra dev --generate-hashes --upgrade pyproject.toml -o requirements.lock
-	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt; done
-	@$(BIN)/uv pip compile $(PINS) --generate-hashes -c requirements.lock manifests/images/training.in | awk '/^[a-z]/{keep=/^nvidia/} keep' > manifests/images/cuda.lock
+lock: $(READY) ## resolve the dependencies and write the lock files; locked versions are kept: [UPGRADE=--upgrade]
+	@$(BIN)/uv pip compile $(PINS) --universal --extra dev --generate-hashes pyproject.toml -o requirements.lock
+	@awk -f scripts/lock_markers.awk requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
+	@for platform in $(LOCKED_PLATFORMS); do for version in $(LOCKED_VERSIONS); do echo "[lock] wheels for Python $$version, $$platform"; \
+	  $(BIN)/uv pip compile --quiet --no-deps --only-binary :all: --no-binary kfp-server-api --python-platform $$platform --python-version $$version requirements.lock > /dev/null || exit 1; done; done
+	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(IMAGE_PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt || exit 1; done
+	@$(BIN)/uv pip compile $(IMAGE_PINS) --generate-hashes -c requirements.lock -c manifests/images/training.txt manifests/images/training.in > manifests/images/cuda.lock.new
+	@awk '/^[a-z]/{keep=/^nvidia/} keep' manifests/images/cuda.lock.new > manifests/images/cuda.lock && rm manifests/images/cuda.lock.new
 
 clean: ## remove the runs and the environment
 	@rm -rf "$(OUT)" $(VENV)

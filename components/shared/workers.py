@@ -1,12 +1,14 @@
 """Parallel work in processes, with results in the order of the jobs, and the cores and memory available to it.
 
-Workers are forked from a clean server process, never from the caller: a process with TensorFlow's threads must not be
-forked, and workers must not load TensorFlow.
+Workers are forked from a clean server process, or spawned, never forked from the caller: a process with TensorFlow's
+threads must not be forked, and workers must not load TensorFlow.
 """
 
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +26,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _PENDING_JOBS_PER_WORKER = 4
+_LONGEST_SOCKET_FOLDER = 60
+"""Length in characters of a temporary folder in which the server process can create its socket: 104 with its name."""
 _CONTAINER = Path("/sys/fs/cgroup")
 """Folder with the limits of a container (control groups, version 2)."""
 
@@ -33,9 +37,16 @@ def cores(container: Path = _CONTAINER) -> int:
 
     Kubernetes leaves all cores of the node visible to a limited container, and throttles a process that uses them.
     """
-    visible, limit = len(os.sched_getaffinity(0)), container / "cpu.max"
+    visible, limit = _visible_cores(), container / "cpu.max"
     quota, period = limit.read_text().split() if limit.is_file() else ("max", "")
     return visible if quota == "max" else min(visible, max(1, -(-int(quota) // int(period))))
+
+
+def _visible_cores() -> int:
+    """Return the number of cores that the system lets this process use; macOS cannot restrict them."""
+    if sys.platform != "darwin" and hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def affordable_workers(workers: int, jobs: int, bytes_per_job: int) -> int:
@@ -55,13 +66,22 @@ def free_memory(container: Path = _CONTAINER) -> int:
 
     The page cache counts as free, because the kernel reclaims it on demand.
     """
-    free = _read_numbers(Path("/proc/meminfo"))["MemAvailable:"] * 1024
+    free = _machine_memory(Path("/proc/meminfo"))
     limit = container / "memory.max"
     if limit.is_file() and limit.read_text().strip() != "max":
         kinds = _read_numbers(container / "memory.stat")
         usage = int((container / "memory.current").read_text()) - kinds["inactive_file"] - kinds["active_file"]
         free = min(free, max(0, int(limit.read_text()) - usage))
     return free
+
+
+def _machine_memory(meminfo: Path) -> int:
+    """Return the memory in bytes that the machine can still allocate; without Linux's file, as psutil measures it."""
+    if meminfo.is_file():
+        return _read_numbers(meminfo)["MemAvailable:"] * 1024
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def _read_numbers(file: Path) -> dict[str, int]:
@@ -101,7 +121,7 @@ def worker_pool(modules: Sequence[str], workers: int) -> Iterator[ProcessPoolExe
             The first pool of this process determines the modules of all later pools.
         workers: Number of processes.
     """
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context(start_method())
     context.set_forkserver_preload(list(modules))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_initialize_worker) as pool:
         try:
@@ -113,6 +133,16 @@ def worker_pool(modules: Sequence[str], workers: int) -> Iterator[ProcessPoolExe
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def start_method() -> str:
+    """Return how workers are started: forked from a server process, which has imported their modules, or spawned.
+
+    The system libraries of macOS do not support a fork after they were loaded. The server listens on a socket in the
+    temporary folder, and the path of a socket is limited to 104 bytes.
+    """
+    folder = os.fsencode(tempfile.gettempdir())
+    return "spawn" if sys.platform == "darwin" or len(folder) > _LONGEST_SOCKET_FOLDER else "forkserver"
 
 
 def bounded_map(

@@ -89,7 +89,7 @@ def python_process(arguments: list[str], environment: Mapping[str, str]) -> Iter
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):  # the group has no members left
+        with suppress(ProcessLookupError, PermissionError):  # no members are left; macOS: the leader has ended
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
