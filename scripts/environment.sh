@@ -51,7 +51,9 @@ install_packages() {
 
 failed() {
   local compiler=""
-  [[ "$(uname -sm)" != "Linux aarch64" ]] || compiler=", install a compiler for psutil (sudo apt install gcc python3-dev)"
+  if [[ "$(uname -sm)" == "Linux aarch64" ]]; then
+    compiler=", install a compiler for psutil (sudo apt install gcc python3-dev)"
+  fi
   echo "The packages could not be installed into $venv: correct the fault above$compiler, and call make again." >&2
   exit 2
 }

@@ -44,7 +44,10 @@ case "${1:-}" in
 esac
 case "$faults" in
   *without*) remedy="install the missing modules (Debian, Ubuntu: sudo apt install python3-venv)" ;;
-  *) remedy="install one of them (Debian, Ubuntu: sudo apt install python3 python3-venv; macOS: brew install python@3.13)" ;;
+  *)
+    remedy="install one of them (Debian, Ubuntu: sudo apt install python3 python3-venv;"
+    remedy="$remedy macOS: brew install python@3.13)"
+    ;;
 esac
 echo "$subject (${faults:-not found}): expected Python 3.11, 3.12 or 3.13; $remedy, or set PYTHON=path." >&2
 exit 2
