@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFileError, TaxonflowError, exit_code_of
+from components.shared.file_names import is_system_file
 from components.shared.images.decoding import IMAGE_EXTENSIONS
 from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
@@ -83,7 +84,7 @@ def parse_schedule(text: str) -> "Schedule":
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the images and volumes among files and folders, recursively.
+    """Return the images and volumes among files and folders, recursively, without system files, as ingest does.
 
     Raises:
         BadInputError: A path does not exist, or the paths contain neither an image nor a volume.
@@ -93,13 +94,20 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise BadInputError(f"{path} does not exist", "an image, a volume, or a folder of them")
-        candidates = sorted(path.rglob("*")) if path.is_dir() else [path]
-        files += [
-            file for file in candidates if file.is_file() and (file == path or file.name.lower().endswith(suffixes))
-        ]
+        files += _files_in(path, suffixes) if path.is_dir() else [path]
     if not files:
         raise BadInputError("no image and no volume", f"files that end with {', '.join(suffixes)}")
     return files
+
+
+def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.name.lower().endswith(suffixes)
+        and not is_system_file(file.relative_to(folder).as_posix())
+        and file.is_file()
+    ]
 
 
 def examples_of(repository: Path, model: str) -> Path:

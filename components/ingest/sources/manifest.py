@@ -21,6 +21,7 @@ from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadSourceFileError
+from components.shared.file_names import is_system_file
 from components.shared.slices import SPLITS, UNSEEN
 
 MAX_NAME_LENGTH = 120
@@ -109,7 +110,7 @@ def list_scans(source: Source) -> Manifest:
 
 def _rows_of_folder(source: Source) -> list[dict[str, str]]:
     """Return a row for each file of the folder's kind: volumes if there are any, otherwise photographs."""
-    paths = [path for path in source.paths() if not any(part.startswith(".") for part in path.split("/"))]
+    paths = [path for path in source.paths() if not is_system_file(path)]
     kind = kind_of(paths)
     return [_row_of_file(path, suffix) for path in paths if (suffix := suffix_of(path, kind))]
 
