@@ -17,6 +17,7 @@ from components.shared.errors import BadConfigError
 from components.shared.workers import cores
 from serving.command import listen, report, run_command
 from serving.drift_events import add_event_options, start_recorder
+from serving.http.cross_origin import add_origin_option
 from serving.http.server import HttpServer, TransformerRegistry
 from serving.limits import Limits
 from serving.predictors.base import Expectation
@@ -30,6 +31,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m serving.transformer", parents=[kserve_parser], description=__doc__)
     parser.add_argument("--host", default=EVERY_ADDRESS, help="address to listen on")
     add_event_options(parser, os.environ.get("TAXONFLOW_EVENTS"))
+    add_origin_option(parser)
     parser.add_argument(
         "--segmented", action=argparse.BooleanOptionalAction, default=True, help="segment raw slices, as for training"
     )
@@ -106,7 +108,7 @@ def transform(options: argparse.Namespace) -> None:
     listener = listen(options.host, options.http_port)
     recorder = start_recorder(options, report)
     with ThreadPoolExecutor(cores(), "worker") as workers:
-        server = HttpServer(listener, TransformerRegistry(predictor, workers, limits, recorder))
+        server = HttpServer(listener, TransformerRegistry(predictor, workers, limits, recorder), options.allow_origin)
         host, port = listener.getsockname()[:2]
         report(f"listening on http://{host}:{port}; requests for {options.model_name} go to {predictor.url}")
         try:
