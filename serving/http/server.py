@@ -14,6 +14,7 @@ from kserve.model_server import app
 from kserve.protocol.rest.server import RESTServer
 
 from serving.drift_events import EventRecorder
+from serving.http.capacity import BACKLOG
 from serving.http.connections import connection_class
 from serving.http.cross_origin import allow_origins
 from serving.http.routes import RequestHandlers
@@ -83,4 +84,6 @@ class HttpServer(kserve.ModelServer):
             timeout_keep_alive=self.timeout_keep_alive,
         )
         rest.config.http = connection_class(self.limits)
+        rest.config.ws = "none"
+        rest.config.backlog = BACKLOG
         rest.run(sockets=[self.listener])
