@@ -41,8 +41,8 @@ run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sampl
 serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
 	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"
 
-ask: $(READY) ## classify images with the server: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080]
-	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" --model "$(MODEL)" $(or $(IMAGES),$(lastword $(shell ls -dv $(OUT)/models/$(or $(MODEL),*)/*/examples 2>/dev/null)),$(OUT)/models)
+ask: $(READY) ## classify images with the server: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080] [OUT=runs]
+	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" --model "$(MODEL)" $(or $(IMAGES),--examples "$(OUT)/models")
 
 monitor: $(READY) ## monitor the predictions for drift, with web pages: [OUT=runs] [PORT=8080]
 	@$(BIN)/python -m monitoring.local_stack --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"

@@ -12,6 +12,8 @@ from components.shared.signing import VERIFICATION_KEY, key_path
 from components.shared.workers import cores
 from serving.command import bounded_number, listen, report, run_command, suppressed_stderr
 from serving.drift_events import add_event_options, start_recorder
+from serving.http.capacity import add_connection_option, fit_descriptors
+from serving.http.cross_origin import add_origin_option
 from serving.limits import Limits
 
 POLL_S = 1.0
@@ -26,6 +28,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8080, help="port to listen on, 0 for any free one (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add_event_options(parser)
+    add_origin_option(parser)
+    add_connection_option(parser)
     seconds = partial(bounded_number, kind=float, least=0.01, most=3600)
     parser.add_argument(
         "--poll", type=seconds, default=POLL_S, metavar="S", help="seconds between scans of the folder (%(default)s)"
@@ -65,7 +69,8 @@ def serve(options: argparse.Namespace) -> None:
 
         predictor = LocalPredictor(Repository(options.repository), workers, report, public_key)
         watcher = RepositoryWatcher(predictor.refresh, report, options.poll)
-        server = HttpServer(listener, TransformerRegistry(predictor, workers, Limits(), recorder))
+        limits = fit_descriptors(Limits(max_connections=options.max_connections))
+        server = HttpServer(listener, TransformerRegistry(predictor, workers, limits, recorder), options.allow_origin)
         announce(options, *listener.getsockname()[:2])
         watcher.start()
         try:

@@ -16,6 +16,7 @@ class Limits(Frozen):
         head_timeout_s: Seconds for the arrival of a head, and of the rest of a rejected body.
         read_timeout_s: Seconds for the arrival of a body.
         answer_timeout_s: Seconds for the computation of an answer.
+        max_connections: Most connections; beyond, an idle one is closed, or the new one gets 503.
         max_in_flight: Most requests that are processed at a time; requests beyond it get 503.
     """
 
@@ -28,4 +29,5 @@ class Limits(Frozen):
     head_timeout_s: float = 10.0
     read_timeout_s: float = 30.0
     answer_timeout_s: float = 60.0
+    max_connections: int = 512
     max_in_flight: int = 32

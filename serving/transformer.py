@@ -17,6 +17,8 @@ from components.shared.errors import BadConfigError
 from components.shared.workers import cores
 from serving.command import listen, report, run_command
 from serving.drift_events import add_event_options, start_recorder
+from serving.http.capacity import add_connection_option, fit_descriptors
+from serving.http.cross_origin import add_origin_option
 from serving.http.server import HttpServer, TransformerRegistry
 from serving.limits import Limits
 from serving.predictors.base import Expectation
@@ -30,6 +32,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m serving.transformer", parents=[kserve_parser], description=__doc__)
     parser.add_argument("--host", default=EVERY_ADDRESS, help="address to listen on")
     add_event_options(parser, os.environ.get("TAXONFLOW_EVENTS"))
+    add_origin_option(parser)
+    add_connection_option(parser)
     parser.add_argument(
         "--segmented", action=argparse.BooleanOptionalAction, default=True, help="segment raw slices, as for training"
     )
@@ -101,12 +105,14 @@ def transform(options: argparse.Namespace) -> None:
         BadConfigError: An option is invalid, the address is in use, or the folder for events cannot be created.
         SystemExit: 0 after a signal.
     """
-    limits = Limits(answer_timeout_s=options.predictor_request_timeout_seconds)
+    limits = fit_descriptors(
+        Limits(answer_timeout_s=options.predictor_request_timeout_seconds, max_connections=options.max_connections)
+    )
     predictor = predictor_of(options, limits.answer_timeout_s)
     listener = listen(options.host, options.http_port)
     recorder = start_recorder(options, report)
     with ThreadPoolExecutor(cores(), "worker") as workers:
-        server = HttpServer(listener, TransformerRegistry(predictor, workers, limits, recorder))
+        server = HttpServer(listener, TransformerRegistry(predictor, workers, limits, recorder), options.allow_origin)
         host, port = listener.getsockname()[:2]
         report(f"listening on http://{host}:{port}; requests for {options.model_name} go to {predictor.url}")
         try:

@@ -188,14 +188,12 @@ def dry_run(*arguments: str) -> str:
     return output.splitlines()[-1]
 
 
-def test_make_ask_sends_slices_of_the_newest_version(tmp_path: Path) -> None:
+def test_make_ask_leaves_the_choice_of_model_and_slices_to_the_client(tmp_path: Path) -> None:
     for version in ("fish/1", "foraminifera/9", "foraminifera/10"):
         (tmp_path / "models" / version / "examples").mkdir(parents=True)
-    assert dry_run("ask", f"OUT={tmp_path}").endswith("/models/foraminifera/10/examples")
-    fish = dry_run("ask", f"OUT={tmp_path}", "MODEL=fish")
-    assert fish.endswith("/models/fish/1/examples")
-    assert '--model "fish"' in fish
-    assert dry_run("ask", "OUT=/nothing").endswith("/nothing/models")
+    assert dry_run("ask", f"OUT={tmp_path}").endswith(f'--model "" --examples "{tmp_path}/models"')
+    assert dry_run("ask", f"OUT={tmp_path}", "MODEL=fish").endswith(f'--model "fish" --examples "{tmp_path}/models"')
+    assert dry_run("ask", "IMAGES=a.png b").endswith("a.png b")
 
 
 def test_make_submit_passes_every_setting() -> None:

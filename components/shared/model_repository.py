@@ -12,7 +12,7 @@ from pathlib import Path
 from components.shared.contracts import DIGESTS_FILE, ModelCard
 from components.shared.errors import BadInputError, ContractError
 
-GRAPH_FILE, CARD_FILE = "saved_model.pb", "model.json"
+GRAPH_FILE, CARD_FILE, EXAMPLES_FOLDER = "saved_model.pb", "model.json", "examples"
 _ARTIFACT_VERSION = "1"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")

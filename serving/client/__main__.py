@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFileError, TaxonflowError, exit_code_of
+from components.shared.file_names import is_system_file
 from components.shared.images.decoding import IMAGE_EXTENSIONS
+from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, SliceResult, render
 from serving.client.volumes import (
@@ -39,7 +41,10 @@ LARGEST_FILE_BYTES = 11 * 2**20  # base64 adds a third, and a server accepts 16 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
+    parser.add_argument(
+        "--examples", type=Path, metavar="DIR", help="model repository whose known slices of the model are sent"
+    )
     parser.add_argument("--url", default=DEFAULT_URL, help="address of the server (%(default)s)")
     parser.add_argument("--model", help="name of the model; optional if the server has one model")
     parser.add_argument("--specimen", help="specimen of all slices; by default each volume is a specimen")
@@ -62,7 +67,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         metavar="SCHEDULE",
         help=f"random, through the middle, or published; the default is {DEFAULT_SCHEDULE}",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not (options.paths or options.examples):
+        parser.error("PATH or --examples is required")
+    return options
 
 
 def parse_schedule(text: str) -> "Schedule":
@@ -76,7 +84,7 @@ def parse_schedule(text: str) -> "Schedule":
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the images and volumes among files and folders, recursively.
+    """Return the images and volumes among files and folders, recursively, without system files, as ingest does.
 
     Raises:
         BadInputError: A path does not exist, or the paths contain neither an image nor a volume.
@@ -86,13 +94,39 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise BadInputError(f"{path} does not exist", "an image, a volume, or a folder of them")
-        candidates = sorted(path.rglob("*")) if path.is_dir() else [path]
-        files += [
-            file for file in candidates if file.is_file() and (file == path or file.name.lower().endswith(suffixes))
-        ]
+        files += _files_in(path, suffixes) if path.is_dir() else [path]
     if not files:
         raise BadInputError("no image and no volume", f"files that end with {', '.join(suffixes)}")
     return files
+
+
+def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.name.lower().endswith(suffixes)
+        and not is_system_file(file.relative_to(folder).as_posix())
+        and file.is_file()
+    ]
+
+
+def examples_of(repository: Path, model: str) -> Path:
+    """Return the folder with the known slices of a model's newest version.
+
+    Args:
+        repository: Model repository on this machine.
+        model: Name of the model.
+
+    Raises:
+        BadInputError: The repository has no such folder.
+    """
+    for version in reversed(version_numbers(repository / model)):
+        folder = version_folder(repository, model, version) / EXAMPLES_FOLDER
+        if folder.is_dir():
+            return folder
+    raise BadInputError(
+        f"{repository} has no known slices of {model}", "images to classify", "Name them: make ask IMAGES=my-slice.png."
+    )
 
 
 class FilePredictor:
@@ -181,22 +215,21 @@ def read_bounded(file: Path) -> bytes:
 
 
 def only_model(client: Client) -> str:
-    """Return the name of the server's only model.
+    """Return the name of the server's only model, which may still be loading.
 
     Raises:
-        BadInputError: The server has no model, or several.
+        BadInputError: The server has no model, or several, whether they are served or not.
         DeployError: The server cannot be reached or fails.
     """
-    names = client.models()
-    if not names:
+    states = client.model_states()
+    if not states:
         raise BadInputError(f"{client.url} serves no model yet", "", "Retry when it has loaded a model of `make run`.")
-    if len(names) > 1:
+    if len(states) > 1:
+        names = ", ".join(f"{name} (which {reason})" if reason else name for name, reason in states.items())
         raise BadInputError(
-            f"{client.url} serves {', '.join(names)}",
-            "one model",
-            "Set --model, or MODEL= of `make ask`, to one of them.",
+            f"{client.url} has the models {names}", "one model", "Set --model, or MODEL= of `make ask`, to one of them."
         )
-    return names[0]
+    return next(iter(states))
 
 
 def main(arguments: list[str]) -> int:
@@ -207,9 +240,10 @@ def main(arguments: list[str]) -> int:
     """
     options = parse_arguments(arguments)
     try:
-        files = list_files(options.paths)
+        files = list_files(options.paths) if options.paths else []
         with Client(options.url, options.timeout) as client:
             model = options.model or only_model(client)
+            files = files or list_files([examples_of(options.examples, model)])
             metadata = client.metadata(model)
             volume_options = SlicingOptions(
                 options.slices, edge_of_slices(metadata), options.planes or DEFAULT_SCHEDULE

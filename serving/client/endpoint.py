@@ -95,8 +95,15 @@ class Client:
         return self._request("GET", _path_of(model))
 
     def models(self) -> list[str]:
-        """Return the names of the server's models; raises as `predict` does."""
-        return [str(name) for name in self._request("GET", "/v1/models").get("models", [])]
+        """Return the names of the models that the server serves; raises as `predict` does."""
+        return [name for name, reason in self.model_states().items() if not reason]
+
+    def model_states(self) -> dict[str, str]:
+        """Return why a model is not served, empty for a served one, for every model; raises as `predict` does."""
+        answer = self._request("GET", "/v1/models")
+        unserved = answer.get("unserved")
+        states = {str(name): str(reason) for name, reason in unserved.items()} if isinstance(unserved, dict) else {}
+        return dict(sorted((states | {str(name): "" for name in answer.get("models", [])}).items()))
 
     def metadata(self, model: str) -> dict[str, Any]:
         """Return a model's signatures with their inputs and outputs; raises as `predict` does."""

@@ -5,13 +5,26 @@ timeout for the rest of a rejected body, and none for a client that does not rea
 """
 
 import asyncio
+from collections.abc import Iterable
 
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.http.capacity import SURPLUS_CONNECTIONS
 from serving.limits import Limits
 from serving.protocol import RequestError, encode_answer
 
-_REASON_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+SURPLUS_PATHS = frozenset({b"/", b"/healthz", b"/v2/health/live", b"/readyz", b"/v2/health/ready", b"/metrics"})
+"""Paths that are answered although there are too many connections."""
+_SHORTEST_WAIT_S = 1.0
+"""Seconds for which a connection may wait for a request before it is closed for a new connection."""
+_REASON_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -24,11 +37,19 @@ class BoundedConnection(HttpToolsProtocol):
     _body_is_arriving = False
     _head_is_arriving = False
     _body_is_complete = True
+    _is_surplus = False
+    _waiting_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer of the first request."""
+        """Start the timer of the first request; if there are too many connections, close one that waits."""
         super().connection_made(transport)
+        self._waiting_since = self.loop.time()
         self._start_timer()
+        excess = len(self.connections) - self.limits.max_connections
+        if excess > 0 and not _close_oldest_waiting(self.connections, self.loop.time() - _SHORTEST_WAIT_S):
+            self._is_surplus = True
+            if excess > SURPLUS_CONNECTIONS:
+                self._reject(self._busy_error())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
@@ -61,6 +82,9 @@ class BoundedConnection(HttpToolsProtocol):
         """Stop the timer of the head; `serving.http.bodies` has the timeout of the body."""
         self._head_is_arriving = self._body_is_complete = False
         self._stop_timer()
+        is_busy = self._is_surplus and len(self.connections) > self.limits.max_connections
+        is_refused = is_busy and self.url.partition(b"?")[0] not in SURPLUS_PATHS
+        self.app = self._answer_busy if is_refused else self.config.loaded_app
         super().on_headers_complete()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -82,6 +106,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start the timer of the rest of a request that was answered before its end."""
         super().on_response_complete()
+        self._waiting_since = self.loop.time()
         if not self._body_is_complete and self.cycle.response_complete:
             self._start_timer()
 
@@ -98,6 +123,35 @@ class BoundedConnection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection."""
         self._close()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether no request is in progress: none has begun, or only a part of its head has arrived."""
+        return (self._head_is_arriving or self._body_is_complete) and (
+            self.cycle is None or self.cycle.response_complete
+        )
+
+    @property
+    def waiting_since(self) -> float:
+        """Return the time of the loop at which the connection began to wait for a request."""
+        return self._waiting_since
+
+    def make_room(self) -> None:
+        """Close the connection, which waits for a request, for a new one."""
+        self.connections.discard(self)
+        self._stop_timer()
+        self._close()
+
+    def _busy_error(self) -> RequestError:
+        return RequestError(
+            503, f"{self.limits.max_connections} connections with requests in progress", "", "Retry in a second."
+        )
+
+    async def _answer_busy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self._busy_error()
+        content = encode_answer({"error": str(error)})
+        response = Response(content, error.status, {"Retry-After": "1"}, "application/json")
+        await response(scope, receive, send)
 
     def _start_reader_timer(self) -> None:
         self._stop_reader_timer()
@@ -149,6 +203,23 @@ class BoundedConnection(HttpToolsProtocol):
         head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (error.status, _REASON_PHRASES[error.status], len(content)) + content)
         self.transport.close()
+
+
+def _close_oldest_waiting(connections: Iterable[object], latest: float) -> bool:
+    """Close the connection that has waited longest for a request; return False if none has waited since `latest`."""
+    waiting = [
+        connection
+        for connection in connections
+        if isinstance(connection, BoundedConnection) and connection.is_waiting and connection.waiting_since <= latest
+    ]
+    if not waiting:
+        return False
+    min(waiting, key=_waiting_since).make_room()
+    return True
+
+
+def _waiting_since(connection: BoundedConnection) -> float:
+    return connection.waiting_since
 
 
 def connection_class(limits: Limits) -> type[BoundedConnection]:

@@ -105,11 +105,15 @@ class RequestHandlers:
         reason = await self.predictor.unready_reason()
         if reason:
             return json_response({"ready": False, "error": reason}, 503)
-        return json_response({"ready": True, "models": self.predictor.names()})
+        return json_response({"ready": True, **self._model_states()})
 
     async def models(self, _request: Request) -> Response:
-        """Return the names of the models."""
-        return json_response({"models": self.predictor.names()})
+        """Return the names of the models, and why a model is not served."""
+        return json_response(self._model_states())
+
+    def _model_states(self) -> dict[str, Any]:
+        unserved = self.predictor.unserved()
+        return {"models": self.predictor.names(), **({"unserved": unserved} if unserved else {})}
 
     async def status(self, request: Request) -> Any:
         """Return the state of a model's versions; raises RequestError."""

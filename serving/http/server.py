@@ -5,6 +5,7 @@ explain models. Therefore its REST server gets a bound socket, and `serving.http
 """
 
 import socket
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import kserve
@@ -13,7 +14,9 @@ from kserve.model_server import app
 from kserve.protocol.rest.server import RESTServer
 
 from serving.drift_events import EventRecorder
+from serving.http.capacity import BACKLOG
 from serving.http.connections import connection_class
+from serving.http.cross_origin import allow_origins
 from serving.http.routes import RequestHandlers
 from serving.limits import Limits
 from serving.predictors.base import Predictor
@@ -49,9 +52,10 @@ class HttpServer(kserve.ModelServer):
     Args:
         listener: Socket from `serving.command.listen`.
         transformers: Registry of the models.
+        origins: Origins whose browser pages may call the server.
     """
 
-    def __init__(self, listener: socket.socket, transformers: TransformerRegistry) -> None:
+    def __init__(self, listener: socket.socket, transformers: TransformerRegistry, origins: Sequence[str] = ()) -> None:
         super().__init__(
             http_port=listener.getsockname()[1],
             workers=1,
@@ -61,7 +65,7 @@ class HttpServer(kserve.ModelServer):
             grace_period=GRACE_S,
             timeout_keep_alive=KEEP_ALIVE_S,
         )
-        self.listener, self.limits = listener, transformers.limits
+        self.listener, self.limits, self.origins = listener, transformers.limits, origins
         self.handlers = RequestHandlers(self.dataplane, transformers.predictor, self.limits)
 
     def run(self) -> None:
@@ -70,6 +74,7 @@ class HttpServer(kserve.ModelServer):
         uvicorn then raises the signal again for the handler of `serving.command.run_command`.
         """
         app.router.routes[:0] = self.handlers.routes()
+        allow_origins(app, self.origins)
         rest = RESTServer(
             FASTAPI_APP_IMPORT_STRING,
             self.dataplane,
@@ -79,4 +84,6 @@ class HttpServer(kserve.ModelServer):
             timeout_keep_alive=self.timeout_keep_alive,
         )
         rest.config.http = connection_class(self.limits)
+        rest.config.ws = "none"
+        rest.config.backlog = BACKLOG
         rest.run(sockets=[self.listener])

@@ -42,6 +42,9 @@ class Predictor(Protocol):
     def names(self) -> list[str]:
         """Return the names of the models that answer requests."""
 
+    def unserved(self) -> dict[str, str]:
+        """Return why a model does not answer requests, for each known model that does not."""
+
     async def get_version(self, model: str, version: int | None) -> PredictorVersion:
         """Return a version, the newest one for None; raises RequestError 404 or 503."""
 

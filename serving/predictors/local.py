@@ -24,6 +24,7 @@ from serving.predictors.base import Expectation
 from serving.protocol import OUTPUTS, SIGNATURE, Outputs, RequestError, SignatureInput, status_answer
 
 RETAINED_VERSIONS = 2
+_LOADING = "is being loaded"
 _WARM_UP_BATCHES = (1, 2, 1)
 
 
@@ -51,15 +52,22 @@ class LocalPredictor:
         self._loaded: dict[str, dict[int, LoadedVersion]] = {}
         self._newest: dict[str, int] = {}
         self._failures: dict[StoredVersion, str] = {}
+        self._unserved: dict[str, str] = {}
         self._has_refreshed = False
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
         """Load new versions from the repository; a served version is replaced once its successor is warmed up."""
-        for model in sorted({*self.repository.models(), *self.names()}):
+        served = self.names()
+        models = sorted({*self.repository.models(), *served})
+        with self._lock:
+            self._unserved = {model: self._unserved.get(model, _LOADING) for model in models if model not in served}
+        for model in models:
             newest = self._newest_usable(model)
             if newest:
                 self._serve(newest)
+            elif model not in served:
+                self._unserved[model] = self._newest_failure(model)
         self._failures = {entry: reason for entry, reason in self._failures.items() if entry.folder.is_dir()}
         self._has_refreshed = True
 
@@ -82,6 +90,11 @@ class LocalPredictor:
             self.report(f"{candidate.model} version {candidate.version} cannot be loaded and is skipped: {reason}")
             return None
 
+    def _newest_failure(self, model: str) -> str:
+        failures = {entry.version: reason for entry, reason in self._failures.items() if entry.model == model}
+        newest = max(failures, default=0)
+        return f"cannot be loaded: version {newest}, {failures[newest]}" if failures else "has no version"
+
     def _serve(self, newest: "LoadedVersion") -> None:
         model, number = newest.source.model, newest.version
         versions = self._loaded.get(model, {})
@@ -92,6 +105,7 @@ class LocalPredictor:
         with self._lock:
             self._loaded[model] = {other: old for other, old in versions.items() if other in numbers}
             self._newest[model] = number
+            self._unserved.pop(model, None)
         VERSION.labels(model).set(number)
         self.report(f"{model} version {number} is being served")
         del versions
@@ -102,19 +116,29 @@ class LocalPredictor:
         with self._lock:
             return sorted(self._newest)
 
+    def unserved(self) -> dict[str, str]:
+        """Return why a model of the repository does not answer requests, by name: it is being loaded, or cannot be."""
+        with self._lock:
+            return dict(self._unserved)
+
     async def get_version(self, model: str, version: int | None) -> "LoadedVersion":
         """Return a loaded version, the newest one for None.
 
         Raises:
-            RequestError: 404 for an unknown model or version, 503 before the first scan of the repository has ended.
+            RequestError: 404 for an unknown model or version, 503 for a model that is being loaded and before the first
+                scan of the repository has ended.
         """
         with self._lock:
             versions = self._loaded.get(model, {})
             match = versions.get(self._newest.get(model, 0) if version is None else version)
         if match:
             return match
-        if not self._has_refreshed:
-            raise RequestError(503, "the models are still being loaded", "", "Retry in a few seconds.")
+        reason = self.unserved().get(model, "")
+        if reason == _LOADING or not (self._has_refreshed or reason):
+            problem = f"the model {model} {_LOADING}" if reason else "the models are still being loaded"
+            raise RequestError(503, problem, "", "Retry in a few seconds.")
+        if reason:
+            raise RequestError(404, f"the model {model} {reason}", "", "Publish a version that can be loaded.")
         if versions:
             raise RequestError(404, f"version {version} of {model} is not loaded", f"one of {sorted(versions)}")
         names = ", ".join(self.names()) or "none, because the repository holds no model yet"
@@ -142,11 +166,12 @@ class LocalPredictor:
         }
 
     async def unready_reason(self) -> str | None:
-        """Return why no request can be answered, None if a model is loaded."""
+        """Return why requests cannot be answered; None if every model is loaded or has failed, and one is loaded."""
+        if not self._has_refreshed:
+            loading = ", ".join(model for model, reason in sorted(self.unserved().items()) if reason == _LOADING)
+            return "the models are still being loaded" + (f": {loading}" if loading else "")
         if self.names():
             return None
-        if not self._has_refreshed:
-            return "the models are still being loaded"
         return f"{self.repository.root} holds no model that can be served"
 
 

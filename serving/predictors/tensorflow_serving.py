@@ -80,6 +80,10 @@ class RemotePredictor:
         """Return the name of the one model."""
         return [self.model]
 
+    def unserved(self) -> dict[str, str]:
+        """Return an empty mapping: `unready_reason` reports the state of the one model."""
+        return {}
+
     def path(self, version: int | None) -> str:
         """Return the path of the model or of one of its versions."""
         return f"/v1/models/{self.model}" + (f"/versions/{version}" if version is not None else "")

@@ -206,7 +206,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Yield a function that starts servers; stop them after the tests."""
     servers: list[Server] = []
 
-    def start(repository: Path, ready: bool = True) -> Server:
+    def start(repository: Path, *options: str, ready: bool = True) -> Server:
         folder = tmp_path_factory.mktemp("server")
         events, log = folder / "events", folder / "log.txt"
         arguments = [
@@ -219,6 +219,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             str(events),
             "--poll",
             "0.2",
+            *options,
         ]
         process, url = start_process(arguments, log)
         servers.append(Server(process, url, events, repository, log))

@@ -18,12 +18,12 @@ from components.evaluate.predictions import iterate_rows
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.errors import ContractError
 from components.shared.images.descriptors import descriptor_names
-from components.shared.model_repository import CARD_FILE
+from components.shared.model_repository import CARD_FILE, EXAMPLES_FOLDER
 from components.shared.reference_profile import write_reference
 from components.shared.signing import SIGNING_KEY, key_path, sign_folder
 from components.shared.slices import index_columns, read_index, spread_rows
 
-REFERENCE_FILE, EXAMPLES_FOLDER = "reference.parquet", "examples"
+REFERENCE_FILE = "reference.parquet"
 MOST_EXAMPLES, WARMUP_SLICES = 32, 4
 MOST_REFERENCE_SLICES = 5000
 """More than twice the slices that the monitor compares with (`MonitorConfig.max_reference_slices`)."""

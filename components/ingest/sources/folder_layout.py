@@ -3,11 +3,12 @@
 from components.ingest.sources.base import Source
 from components.ingest.sources.class_names import SPLIT_OF_NAME, specimen_of_stem
 from components.ingest.sources.file_kinds import kind_of, suffix_of
+from components.shared.file_names import is_system_file
 
 
 def rows_of_folder(source: Source) -> list[dict[str, str]]:
     """Return a row for each file of the folder's kind: volumes if there are any, otherwise photographs."""
-    paths = [path for path in source.paths() if not any(part.startswith(".") for part in path.split("/"))]
+    paths = [path for path in source.paths() if not is_system_file(path)]
     kind = kind_of(paths)
     return [_row_of_file(path, suffix) for path in paths if (suffix := suffix_of(path, kind))]
 

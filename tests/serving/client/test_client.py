@@ -184,6 +184,18 @@ def test_a_rejected_file_is_named_and_the_others_are_predicted(server: Any, fold
     assert all(rows[f"{number}.png"]["species"] for number in range(6))
 
 
+def test_files_of_the_system_are_passed_over_as_by_ingest(server: Any, folder: Path) -> None:
+    for name in ("._0.png", ".hidden/1.png", "deeper/.Trash/2.png", "__MACOSX/3.png", "@eaDir/0.png/4.jpg"):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"no image")
+    (folder / "Thumbs.db").write_bytes(b"no image")
+    process = run_client(str(folder), "--url", server.url, "--model", "forams", "--format", "csv")
+    assert process.returncode == 0, process.stdout
+    rows = csv.DictReader(io.StringIO(process.stdout))
+    assert [Path(row["file"]).name for row in rows] == [f"{number}.png" for number in range(6)]
+
+
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a synthetic specimen, `Fallotia-1.nii.gz`, and a truncated one."""

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -198,6 +199,42 @@ def test_slow_clients_do_not_block_others(address: tuple[str, int], connect: Con
         connect().sendall(HEAD)
     for _ in range(20):
         assert httpx.post(f"http://127.0.0.1:{address[1]}/x", content=b"{}").json() == {"bytes": 2}
+
+
+def descriptors(server: Any) -> int:
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+def test_idle_connections_are_bounded_and_do_not_block_others(
+    start_server: Any, server: Any, segmented_slices: list[bytes], instances_of: Any
+) -> None:
+    bounded = start_server(server.repository, "--max-connections", "40")
+    where, before = urlsplit(bounded.url), descriptors(bounded)
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            connection = stack.enter_context(socket.create_connection((str(where.hostname), where.port or 0)))
+            connection.sendall(HEAD[:9])
+        time.sleep(2)
+        assert descriptors(bounded) <= before + 40 + 32
+        assert httpx.get(f"{bounded.url}/v2/health/ready", timeout=5).status_code == 200
+        body = instances_of(segmented_slices[:1])
+        assert httpx.post(f"{bounded.url}/v1/models/forams:predict", json=body, timeout=30).status_code == 200
+
+
+def test_health_is_answered_while_every_connection_is_busy(start_server: Any, server: Any) -> None:
+    bounded = start_server(server.repository, "--max-connections", "20")
+    where = urlsplit(bounded.url)
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            connection = stack.enter_context(socket.create_connection((str(where.hostname), where.port or 0)))
+            connection.sendall(HEAD + b"Content-Length: 9000\r\n\r\n{")
+        time.sleep(2)
+        for path in ("/healthz", "/readyz", "/v2/health/live", "/metrics?name=x"):
+            assert httpx.get(bounded.url + path, timeout=5).status_code == 200
+        response = httpx.post(f"{bounded.url}/v1/models/forams:predict", content=b"x" * 100_000, timeout=5)
+        assert (response.status_code, response.headers.get("retry-after")) == (503, "1")
+        assert "20 connections with requests in progress" in response.json()["error"]
+    assert httpx.get(f"{bounded.url}/v1/models", timeout=30).status_code == 200
 
 
 @pytest.mark.slow
