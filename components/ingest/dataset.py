@@ -163,6 +163,7 @@ def _slices_info(
         sources_hash=_sources_hash(state),
         refused=state.refusals(),
         near_copies=near_copies,
+        passed_over=plan.passed_over,
     )
 
 

@@ -63,6 +63,7 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) ->
         _near_copies_table(info.near_copies),
         heading("Refused files"),
         _refusals_table(info.refused),
+        *_passed_over(info.passed_over),
     ]
     for name in species_of(info.counts):
         parts += [heading(name), figures(thumbnails.by_species.get(name, [])), "<br>", _histogram(counts[name])]
@@ -91,6 +92,7 @@ def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results
         _near_copies_table(info.near_copies),
         heading("Refused files"),
         _refusals_table(info.refused),
+        *_passed_over(info.passed_over),
     ]
     for name in species_of(info.counts):
         parts += [heading(name), figures(thumbnails.by_species.get(name, []))]
@@ -174,6 +176,13 @@ def _refusals_table(refusals: Sequence[Refusal]) -> str:
     if not refusals:
         return paragraph("None.")
     return table(["file", "reason"], [(refusal.path, refusal.reason) for refusal in refusals])
+
+
+def _passed_over(endings: Mapping[str, int]) -> list[str]:
+    """Return the section of files that were not read; nothing if there are none."""
+    if not endings:
+        return []
+    return [heading("Files that were not read, by their endings"), table(["ending", "files"], list(endings.items()))]
 
 
 def _imbalance_text(info: SlicesInfo) -> str:

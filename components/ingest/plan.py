@@ -12,11 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
+
 from components.ingest.config import IngestConfig
 from components.ingest.source_kinds import SOURCE_KINDS, SourceKind
 from components.ingest.sources import open_source
 from components.ingest.sources.base import Source
 from components.ingest.sources.file_kinds import VOLUMES
+from components.ingest.sources.folder_layout import describe_endings
 from components.ingest.sources.manifest import Scan, list_scans
 from components.ingest.split import assign_splits, model_scans
 from components.shared.contracts import Document, Refusal
@@ -41,6 +44,7 @@ class IngestPlan(Document):
         refusals: Files refused so far.
         max_bytes: Bytes of the decoded content of the largest file.
         kind: Kind of the files, a key of `components.ingest.source_kinds.SOURCE_KINDS`.
+        passed_over: Number of files that are not read, by their endings.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/2"
@@ -53,6 +57,7 @@ class IngestPlan(Document):
     refusals: tuple[Refusal, ...]
     max_bytes: int
     kind: str = VOLUMES
+    passed_over: dict[str, int] = Field(default_factory=dict)
 
     @property
     def source_kind(self) -> SourceKind:
@@ -86,6 +91,8 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     manifest = list_scans(source)
     for refusal in manifest.refusals:
         log_refusal(refusal)
+    if manifest.passed_over:
+        log("ingest", f"passed over files that are no {manifest.kind}: {describe_endings(manifest.passed_over)}")
     kind = SOURCE_KINDS[manifest.kind]
     scans, refusals, max_bytes = _check_headers(source, manifest.scans, kind.check_header, config.scratch_bytes)
     assign_splits(scans, config.seed)  # a source that cannot be split is refused before any volume is cut
@@ -99,6 +106,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
         refusals=(*manifest.refusals, *refusals),
         max_bytes=max_bytes,
         kind=manifest.kind,
+        passed_over=manifest.passed_over,
     )
 
 

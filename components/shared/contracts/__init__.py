@@ -132,6 +132,7 @@ class SlicesInfo(Document):
         sources_hash: SHA-256 over the digests, species and specimens of the source files in the order of the manifest.
         refused: Source files that were rejected.
         near_copies: Groups of specimens that show one individual.
+        passed_over: Number of files in the source folder that were not read, by their endings.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -145,6 +146,7 @@ class SlicesInfo(Document):
     sources_hash: str
     refused: tuple[Refusal, ...] = ()
     near_copies: tuple[NearCopies, ...] = ()
+    passed_over: dict[str, int] = Field(default_factory=dict)
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""
