@@ -28,6 +28,8 @@ from components.shared.progress import Progress, log
 
 PLAN_FILE = "plan.json"
 MAX_SHARDS = 1000
+MAX_LOGGED_REFUSALS = 5
+"""Number of logged files with the same reason; the data set lists all."""
 PARALLEL_HEADERS = 16
 """Number of headers that are read in parallel: in an object store each is a request."""
 
@@ -89,8 +91,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
         raise BadConfigError(f"parameter shards = {shards}", f"1 to {MAX_SHARDS}")
     source = open_source(address, config.confined)
     manifest = list_scans(source)
-    for refusal in manifest.refusals:
-        log_refusal(refusal)
+    log_refusals(manifest.refusals)
     if manifest.passed_over:
         log("ingest", f"passed over files that are no {manifest.kind}: {describe_endings(manifest.passed_over)}")
     kind = SOURCE_KINDS[manifest.kind]
@@ -127,6 +128,18 @@ def read_plan(folder: Path) -> IngestPlan:
 def log_refusal(refusal: Refusal) -> None:
     """Log a refused file and the reason."""
     log("ingest", f"refused {refusal.path}: {refusal.reason}")
+
+
+def log_refusals(refusals: Sequence[Refusal]) -> None:
+    """Log refused files, and only the first of many with the same reason."""
+    by_reason: defaultdict[str, list[Refusal]] = defaultdict(list)
+    for refusal in refusals:
+        by_reason[refusal.reason].append(refusal)
+    for reason, group in by_reason.items():
+        for refusal in group[:MAX_LOGGED_REFUSALS]:
+            log_refusal(refusal)
+        if len(group) > MAX_LOGGED_REFUSALS:
+            log("ingest", f"refused {len(group) - MAX_LOGGED_REFUSALS} more files: {reason}")
 
 
 def assign_quotas(kind: SourceKind, scans: Sequence[Scan], slices_per_species: int) -> dict[str, int]:
@@ -186,7 +199,7 @@ def _check_headers(
                 usable_scans.append(scan)
             else:
                 refusals.append(Refusal(path=scan.path, reason=result))
-                log_refusal(refusals[-1])
+    log_refusals(refusals)
     return usable_scans, refusals, max_bytes
 
 

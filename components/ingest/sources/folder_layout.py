@@ -9,14 +9,77 @@ from components.ingest.sources.base import Source
 from components.ingest.sources.class_names import SPLIT_OF_NAME, printable, specimen_of_stem
 from components.ingest.sources.file_kinds import kind_of, suffix_of
 from components.shared.contracts import Refusal
+from components.shared.errors import BadManifestError
+from components.shared.progress import log
 
 NO_ENDING, OTHER_ENDINGS = "(none)", "(other)"
 MOST_ENDINGS = 50
 """Largest number of endings that are counted by themselves, the most frequent ones."""
 _IGNORED_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"})
 """Files and folders of operating systems; they are not counted, like hidden ones."""
+_MISPLACED = "not directly in a folder of its species: expected <species>/<file>, optionally below train, val and test"
 _ENDING = re.compile(r"(\.[a-z0-9]{1,10})?\.[a-z0-9_~-]{1,12}$")
 _COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip", ".z")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders above those of the species.
+
+    Attributes:
+        outer: Names of the folders that all files have in common, above the folders of splits.
+        inner: Names of the folders that all files have in common, between the folders of splits and of species.
+    """
+
+    outer: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
+
+    @classmethod
+    def of_paths(cls, paths: Sequence[str]) -> "Layout":
+        """Return the layout of the files that are read; files without a folder do not count."""
+        folders = [path.split("/")[:-1] for path in paths if "/" in path]
+        outer = _common_folders(folders)
+        below = [names[len(outer) :] for names in folders]
+        if not below or not all(_split_of(names) for names in below):
+            return cls(outer)
+        return cls(outer, _common_folders([names[1:] for names in below]))
+
+    def log_wrappers(self) -> None:
+        """Log the folders that are neither species nor splits."""
+        wrappers = [repr(printable("/".join(names))) for names in (self.outer, self.inner) if names]
+        if wrappers:
+            log("ingest", f"the species are the folders in {' and '.join(wrappers)}")
+
+    def row(self, path: str, suffix: str) -> dict[str, str] | None:
+        """Return the row of a file by its folders, or None if it is not directly in a folder of a species."""
+        *folders, name = path.split("/")
+        names = _without(folders, self.outer)
+        split = _split_of(names)
+        specimen = specimen_of_stem(name[: len(name) - len(suffix)])
+        if split:  # each split may number its files from one
+            specimen = f"{split} {specimen}"
+            names = _without(names[1:], self.inner)
+        return {"path": path, "species": names[0], "specimen": specimen, "split": split} if len(names) == 1 else None
+
+
+def _common_folders(folders: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the first folders that all paths have in common and that are neither splits nor species."""
+    common: list[str] = []
+    while folders and all(len(names) > 1 for names in folders) and len({names[0] for names in folders}) == 1:
+        if _split_of(folders[0]):
+            break
+        common.append(folders[0][0])
+        folders = [names[1:] for names in folders]
+    return tuple(common)
+
+
+def _split_of(folders: Sequence[str]) -> str:
+    """Return the split that the first of several folders names, or an empty string."""
+    return SPLIT_OF_NAME.get(folders[0].strip().lower(), "") if len(folders) > 1 else ""
+
+
+def _without(folders: Sequence[str], first: Sequence[str]) -> list[str]:
+    return list(folders[len(first) :]) if tuple(folders[: len(first)]) == tuple(first) else list(folders)
 
 
 @dataclass(frozen=True)
@@ -25,7 +88,7 @@ class FolderContent:
 
     Attributes:
         rows: Row of each file that is read, with the columns of a manifest.
-        refusals: Folders of species of which no file is read, with reasons.
+        refusals: Files outside a species' folder, and folders of species of which no file is read, with reasons.
         passed_over: Number of files that are not read, by their endings.
     """
 
@@ -35,14 +98,30 @@ class FolderContent:
 
 
 def list_folder(source: Source) -> FolderContent:
-    """List the files of the folder's kind: volumes if there are any, otherwise photographs; count the others."""
+    """List the files of the folder's kind: volumes if there are any, otherwise photographs; count the others.
+
+    Raises:
+        BadManifestError: There are such files, but none is in a folder of its species.
+    """
     paths = [path for path in source.paths() if not any(_is_ignored(part) for part in path.split("/"))]
     kind = kind_of(paths)
     suffixes = {path: suffix_of(path, kind) for path in paths}
-    rows = [_row_of_file(path, suffix) for path, suffix in suffixes.items() if suffix]
-    other_paths = [path for path, suffix in suffixes.items() if not suffix]
-    lost_species = _lost_species(other_paths, {row["species"] for row in rows})
-    return FolderContent(rows, lost_species, count_endings(other_paths))
+    read_paths = [path for path in paths if suffixes[path]]
+    layout = Layout.of_paths(read_paths)
+    layout.log_wrappers()
+    rows = [row for path in read_paths if (row := layout.row(path, suffixes[path]))]
+    row_paths = {row["path"] for row in rows}
+    misplaced = [Refusal(path=printable(path), reason=_MISPLACED) for path in read_paths if path not in row_paths]
+    if misplaced and not rows:
+        raise BadManifestError(
+            f"none of the {len(misplaced)} files of {source.address} is in a folder of its species, for example "
+            f"{misplaced[0].path}",
+            "<species>/<file>, also below train, val and test, or below one other folder",
+            "Move the files, or list them in a manifest.csv.",
+        )
+    other_paths = [path for path in paths if not suffixes[path]]
+    lost_species = _lost_species(other_paths, layout, {row["species"] for row in rows})
+    return FolderContent(rows, [*misplaced, *lost_species], count_endings(other_paths))
 
 
 def count_endings(paths: Iterable[str]) -> dict[str, int]:
@@ -73,13 +152,13 @@ def _is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _IGNORED_NAMES
 
 
-def _lost_species(paths: Sequence[str], species: set[str]) -> list[Refusal]:
+def _lost_species(paths: Sequence[str], layout: Layout, species: set[str]) -> list[Refusal]:
     """Return a refusal for each folder at the place of a species that has files, but none that is read."""
     paths_of: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
-        name = _row_of_file(path, "")["species"]
-        if name and name not in species:
-            paths_of[name].append(path)
+        row = layout.row(path, "")
+        if row and row["species"] not in species:
+            paths_of[row["species"]].append(path)
     return [
         Refusal(
             path=printable(name),
@@ -88,14 +167,3 @@ def _lost_species(paths: Sequence[str], species: set[str]) -> list[Refusal]:
         )
         for name, lost in sorted(paths_of.items())
     ]
-
-
-def _row_of_file(path: str, suffix: str) -> dict[str, str]:
-    """Return the row of a file by its folders; the species is empty if the file is not in a species' folder."""
-    *folders, name = path.split("/")
-    split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in SPLIT_OF_NAME else ""
-    specimen = specimen_of_stem(name[: len(name) - len(suffix)])
-    if split:  # each split may number its files from one
-        specimen = f"{SPLIT_OF_NAME[split]} {specimen}"
-        folders = folders[1:]
-    return {"path": path, "species": folders[0] if len(folders) == 1 else "", "specimen": specimen, "split": split}

@@ -11,6 +11,8 @@ from components.ingest.sources import open_source
 from components.ingest.sources.manifest import list_scans
 from components.shared.errors import BadManifestError
 
+CONFIG = IngestConfig(image_size=32, slices_per_species=15, planes="random", seed=0)
+
 
 def touch(folder: Path, *names: str) -> None:
     for name in names:
@@ -64,3 +66,39 @@ def test_a_folder_without_a_readable_file_names_the_endings(tmp_path: Path) -> N
 def test_photographs_with_the_ending_jfif_are_read(tmp_path: Path) -> None:
     touch(tmp_path, "Alba/1.jfif", "Nigra/2.JFIF")
     assert labels_or_message(tmp_path) == [("Alba", "1", ""), ("Nigra", "2", "")]
+
+
+@pytest.mark.parametrize("wrapper", ["dataset", "data/My set"])
+def test_folders_above_the_species_are_passed_through(wrapper: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"{wrapper}/Alba/1.nii", f"{wrapper}/Nigra/2.nii", "readme.txt", "papers/a.pdf")
+    assert labels_or_message(tmp_path) == [("Alba", "1", ""), ("Nigra", "2", "")]
+
+
+@pytest.mark.parametrize("training", ["Training", "TRAIN", "train"])
+@pytest.mark.parametrize("testing", ["Testing", "test"])
+@pytest.mark.parametrize("validation", ["valid", "Validation", "VAL"])
+@pytest.mark.parametrize(("above", "below"), [("", ""), ("archive/", ""), ("", "images/")])
+def test_folders_of_splits_are_understood(
+    training: str, testing: str, validation: str, above: str, below: str, tmp_path: Path
+) -> None:
+    for folder in (training, testing, validation):
+        touch(tmp_path, f"{above}{folder}/{below}Alba/1.nii", f"{above}{folder}/{below}Nigra/2.nii")
+    labels = labels_or_message(tmp_path)
+    assert {label[0] for label in labels} == {"Alba", "Nigra"}
+    assert sorted(label[2] for label in labels) == ["test"] * 2 + ["train"] * 2 + ["validation"] * 2
+
+
+def test_a_structure_that_is_not_understood_gives_one_sentence(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"lab {lab}/Alba/drawer {number}/scan.nii" for lab in "ab" for number in range(120)))
+    message = labels_or_message(tmp_path)
+    assert isinstance(message, str)
+    assert "none of the 240 files" in message
+
+
+def test_many_files_with_one_reason_give_few_lines(
+    own_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(own_phantoms / "volumes", *(f"Orbitoides/deep/{number}.nii" for number in range(240)))
+    result = make_dataset(own_phantoms / "volumes", tmp_path / "slices", CONFIG)
+    assert len(result.info.refused) == 240
+    assert len([line for line in capsys.readouterr().out.splitlines() if "refused" in line]) <= 6
