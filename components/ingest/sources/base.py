@@ -10,6 +10,11 @@ from components.shared.errors import BadManifestError, BadSourceFileError
 
 MANIFEST_FILES = ("manifest.csv", "manifest.xlsx")
 """Names of manifests in order of precedence; upper and lower case do not matter."""
+SYSTEM_FOLDERS = frozenset(
+    {"lost+found", "system volume information", "$recycle.bin", "recycler", "found.000", "#recycle", "#snapshot"}
+    | {".trash", ".trashes", ".spotlight-v100", ".fseventsd", ".documentrevisions-v100", ".temporaryitems", ".snapshot"}
+)
+"""Folders of file systems in lower case; often they cannot be listed, and they contain no specimens."""
 MANIFEST_SUFFIXES = (".csv", ".xlsx")
 MAX_MANIFEST_BYTES = 64 * 2**20
 
@@ -38,7 +43,7 @@ class Source(Protocol):
         """Return the content of the manifest, or None if there is none."""
 
     def paths(self) -> Iterator[str]:
-        """Yield the relative POSIX paths of all files, sorted."""
+        """Yield the relative POSIX paths of all files, sorted; a folder in SYSTEM_FOLDERS may be listed by itself."""
 
     def prefetch(self, paths: Sequence[str]) -> None:
         """Prepare `find` for many paths at once, where requests in parallel are faster."""

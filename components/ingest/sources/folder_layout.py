@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from components.ingest.sources.base import Source
+from components.ingest.sources.base import SYSTEM_FOLDERS, Source
 from components.ingest.sources.class_names import SPLIT_OF_NAME, printable, specimen_of_stem
 from components.ingest.sources.file_kinds import kind_of, suffix_of
 from components.shared.contracts import Refusal
@@ -103,7 +103,7 @@ def list_folder(source: Source) -> FolderContent:
     Raises:
         BadManifestError: There are such files, but none is in a folder of its species.
     """
-    paths = [path for path in source.paths() if not any(_is_ignored(part) for part in path.split("/"))]
+    paths = _paths_of_specimens(source)
     kind = kind_of(paths)
     suffixes = {path: suffix_of(path, kind) for path in paths}
     read_paths = [path for path in paths if suffixes[path]]
@@ -122,6 +122,20 @@ def list_folder(source: Source) -> FolderContent:
     other_paths = [path for path in paths if not suffixes[path]]
     lost_species = _lost_species(other_paths, layout, {row["species"] for row in rows})
     return FolderContent(rows, [*misplaced, *lost_species], count_endings(other_paths))
+
+
+def _paths_of_specimens(source: Source) -> list[str]:
+    """Return the paths outside hidden folders and those of the file system; log the latter once."""
+    paths: list[str] = []
+    system_folders: set[str] = set()
+    for path in source.paths():
+        parts = path.split("/")
+        system_folders.update(part for part in parts if part.lower() in SYSTEM_FOLDERS)
+        if not any(_is_ignored(part) or part.lower() in SYSTEM_FOLDERS for part in parts):
+            paths.append(path)
+    if system_folders:
+        log("ingest", f"passed over the folders of the file system: {', '.join(sorted(system_folders))}")
+    return paths
 
 
 def count_endings(paths: Iterable[str]) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """Folders without a manifest: what is read, what is passed over and counted, and where the species are."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,41 @@ def test_many_files_with_one_reason_give_few_lines(
     result = make_dataset(own_phantoms / "volumes", tmp_path / "slices", CONFIG)
     assert len(result.info.refused) == 240
     assert len([line for line in capsys.readouterr().out.splitlines() if "refused" in line]) <= 6
+
+
+SYSTEM = ["lost+found", "System Volume Information", "$RECYCLE.BIN"]
+
+
+def test_folders_of_the_file_system_are_passed_over_and_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(tmp_path, "Alba/1.nii", "Nigra/2.nii", *(f"{name}/{number}.nii" for name in SYSTEM for number in "12"))
+    touch(tmp_path, ".Trashes/501/Alba/3.nii")
+    assert labels_or_message(tmp_path) == [("Alba", "1", ""), ("Nigra", "2", "")]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert all(line.count(name) == 1 for name in [*SYSTEM, ".Trashes"])
+
+
+@pytest.mark.parametrize("name", [*SYSTEM, ".Trashes", ".private"])
+def test_a_system_folder_that_cannot_be_listed_does_not_end_the_run(name: str, tmp_path: Path) -> None:
+    touch(tmp_path, "Alba/1.nii", f"{name}/2.nii")
+    (tmp_path / name).chmod(0)
+    command = [sys.executable, "-c", LISTING, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    (tmp_path / name).chmod(0o755)
+    assert result.stdout.splitlines()[-1:] == ["Alba"], result.stderr
+
+
+LISTING = """
+import os, sys
+from components.ingest.sources import open_source
+from components.ingest.sources.manifest import list_scans
+if os.getuid() == 0:
+    parent = sys.argv[1]
+    while parent != "/tmp" and parent != "/":
+        os.chmod(parent, os.stat(parent).st_mode | 0o055)
+        parent = os.path.dirname(parent)
+    os.setuid(65534)
+print(*(scan.species for scan in list_scans(open_source(sys.argv[1])).scans))
+"""
+"""Program that lists a folder as a user without the rights of root."""
