@@ -21,7 +21,7 @@ from components.ingest.sources.base import Source
 from components.ingest.sources.file_kinds import VOLUMES
 from components.ingest.sources.folder_layout import describe_endings
 from components.ingest.sources.manifest import Scan, list_scans
-from components.ingest.split import assign_splits, model_scans
+from components.ingest.split import assign_splits, log_rare_species, model_scans, rare_species, treat_rare_species
 from components.shared.contracts import Document, Refusal
 from components.shared.errors import BadConfigError, BadSourceFileError
 from components.shared.progress import Progress, log
@@ -47,6 +47,7 @@ class IngestPlan(Document):
         max_bytes: Bytes of the decoded content of the largest file.
         kind: Kind of the files, a key of `components.ingest.source_kinds.SOURCE_KINDS`.
         passed_over: Number of files that are not read, by their endings.
+        rare_species: Species with fewer than three specimens, in the splits of `config.rare_species`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/2"
@@ -60,6 +61,7 @@ class IngestPlan(Document):
     max_bytes: int
     kind: str = VOLUMES
     passed_over: dict[str, int] = Field(default_factory=dict)
+    rare_species: tuple[str, ...] = ()
 
     @property
     def source_kind(self) -> SourceKind:
@@ -96,7 +98,12 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
         log("ingest", f"passed over files that are no {manifest.kind}: {describe_endings(manifest.passed_over)}")
     kind = SOURCE_KINDS[manifest.kind]
     scans, refusals, max_bytes = _check_headers(source, manifest.scans, kind.check_header, config.scratch_bytes)
-    assign_splits(scans, config.seed)  # a source that cannot be split is refused before any volume is cut
+    rare = rare_species(scans)
+    log_rare_species(rare, config.rare_species)
+    scans = treat_rare_species(scans, config.rare_species)
+    assign_splits(
+        scans, config.seed, config.rare_species
+    )  # a source that cannot be split is refused before any volume is cut
     quotas = assign_quotas(kind, scans, config.slices_per_species)
     return IngestPlan(
         source=source.address,
@@ -108,6 +115,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
         max_bytes=max_bytes,
         kind=manifest.kind,
         passed_over=manifest.passed_over,
+        rare_species=tuple(rare),
     )
 
 

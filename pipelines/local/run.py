@@ -201,6 +201,7 @@ def _dataset(artifacts: Artifacts) -> dict[str, Any] | None:
         },
         "test_specimens": {count.species: count.specimens for count in info.counts if count.split == "test"},
         "passed_over": info.passed_over,
+        "rare_species": info.rare_species,
         "refused": [refusal.model_dump() for refusal in info.refused],
     }
 

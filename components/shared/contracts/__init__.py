@@ -133,6 +133,7 @@ class SlicesInfo(Document):
         refused: Source files that were rejected.
         near_copies: Groups of specimens that show one individual.
         passed_over: Number of files in the source folder that were not read, by their endings.
+        rare_species: Number of specimens of each species with fewer than three; unseen if it is not in `classes`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -147,6 +148,7 @@ class SlicesInfo(Document):
     refused: tuple[Refusal, ...] = ()
     near_copies: tuple[NearCopies, ...] = ()
     passed_over: dict[str, int] = Field(default_factory=dict)
+    rare_species: dict[str, int] = Field(default_factory=dict)
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""
