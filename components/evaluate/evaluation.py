@@ -108,5 +108,6 @@ def _evidence(source: EvaluationSource, measurement: ModelMeasurement, config: E
         lower_bound=score.accuracy_interval[0],
         recall={name: math.nan if row.recall is None else row.recall for name, row in score.species.items()},
         test_specimens={name: row.specimens for name, row in score.species.items()},
+        rare_species={name: count for name, count in source.info.rare_species.items() if name in classes},
         champion=measure_champion(champion, source.folder, classes, test, correct, config.seed) if champion else None,
     )

@@ -83,6 +83,7 @@ class Evidence:
         recall: Recall of each species on its test slices.
         test_specimens: Number of test specimens of each species.
         champion: Result of the served model, if it is compared.
+        rare_species: Number of specimens of each trained species that is not tested, outside the floors of the gate.
     """
 
     species: tuple[str, ...]
@@ -91,6 +92,12 @@ class Evidence:
     recall: Mapping[str, float] = field(default_factory=dict)
     test_specimens: Mapping[str, int] = field(default_factory=dict)
     champion: Champion | None = None
+    rare_species: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def tested_species(self) -> tuple[str, ...]:
+        """Return the species of the model without the rare ones."""
+        return tuple(name for name in self.species if name not in self.rare_species)
 
 
 def apply_gate(evidence: Evidence, config: GateConfig) -> GateVerdict:
@@ -114,13 +121,21 @@ def apply_gate(evidence: Evidence, config: GateConfig) -> GateVerdict:
         passed=not failures,
         accuracy=evidence.accuracy,
         threshold=config.threshold,
-        reasons=tuple(failures or _reasons_to_pass(evidence, config)),
+        reasons=(*(failures or _reasons_to_pass(evidence, config)), *_rare_species(evidence)),
     )
 
 
+def _rare_species(evidence: Evidence) -> Iterator[str]:
+    if evidence.rare_species:
+        names = ", ".join(f"{name} ({count})" for name, count in evidence.rare_species.items())
+        yield f"Not tested, since they have fewer than three specimens: {names}."
+
+
 def _untested_species(evidence: Evidence) -> Iterator[str]:
-    without_slices = [name for name in evidence.species if not math.isfinite(evidence.recall.get(name, math.nan))]
-    if without_slices or not evidence.species:
+    without_slices = [
+        name for name in evidence.tested_species if not math.isfinite(evidence.recall.get(name, math.nan))
+    ]
+    if without_slices or not evidence.tested_species:
         yield f"No test slices of {', '.join(without_slices) or 'any species'}."
 
 
@@ -144,7 +159,7 @@ def _low_recall(evidence: Evidence, config: GateConfig) -> Iterator[str]:
     unknown = sorted(config.recall_by_species.keys() - set(evidence.species))
     if unknown:
         yield f"recall_by_species names {', '.join(unknown)}, which is not a species of the model."
-    for name in evidence.species:
+    for name in evidence.tested_species:
         recall = evidence.recall.get(name, math.nan)
         smallest = config.recall_by_species.get(name, config.smallest_recall)
         if math.isfinite(recall) and not recall >= smallest:
@@ -152,7 +167,7 @@ def _low_recall(evidence: Evidence, config: GateConfig) -> Iterator[str]:
 
 
 def _few_specimens(evidence: Evidence, config: GateConfig) -> Iterator[str]:
-    for name in evidence.species:
+    for name in evidence.tested_species:
         count = evidence.test_specimens.get(name, 0)
         if count < config.fewest_test_specimens:
             yield f"{name} has {count} test specimens; {config.fewest_test_specimens} are required."

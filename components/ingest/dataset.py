@@ -16,6 +16,7 @@ from components.ingest.dataset_pages import dataset_page
 from components.ingest.merge import MergeState, merge_shards
 from components.ingest.near_copies.groups import (
     check_near_copies,
+    exclude_rare,
     find_near_copies,
     join_near_copies,
     log_near_copies,
@@ -102,7 +103,7 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     recut_folder.mkdir(parents=True)
     state = merge_shards(plan, shards, recut_folder)
     manifest_scans, near_copies = _join_near_copies(state)
-    splits = assign_splits(state.scans, plan.config.seed)
+    splits = assign_splits(state.scans, plan.config.seed, plan.config.rare_species)
     _write_split(folder / SPLIT_FILE, manifest_scans, [splits[scan.specimen] for scan in state.scans], near_copies)
     info, thumbnails = _write_slices(state, splits, near_copies, folder)
     html = dataset_page(plan.kind, info, thumbnails, state.complete_results())
@@ -114,6 +115,9 @@ def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, 
     """Give each individual one name; return the scans with the manifest's names, and the groups of near-copies."""
     near_copies = _find_near_copies(state)
     exclusions = state.plan.source_kind.exclude(state.scans, near_copies)
+    excluded_paths = {scan.path for scan, _ in exclusions}
+    rare_exclusions = exclude_rare(state.scans, near_copies, state.rare_species)
+    exclusions += [exclusion for exclusion in rare_exclusions if exclusion[0].path not in excluded_paths]
     for scan, reason in exclusions:
         state.refuse(scan, reason)
         log_refusal(Refusal(path=scan.path, reason=reason))
@@ -121,7 +125,8 @@ def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, 
         near_copies = _find_near_copies(state)
     log_near_copies(near_copies)
     manifest_scans = state.scans
-    state.scans = join_near_copies(manifest_scans, near_copies)
+    state.scans = join_near_copies(manifest_scans, near_copies, state.plan.config.rare_species)
+    state.treat_rare_species()
     return manifest_scans, near_copies
 
 
@@ -165,6 +170,8 @@ def _slices_info(
         refused=state.refusals(),
         near_copies=near_copies,
         notes=state.notes(),
+        passed_over=plan.passed_over,
+        rare_species=state.rare_counts(),
     )
 
 

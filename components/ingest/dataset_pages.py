@@ -66,6 +66,7 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) ->
         _refusals_table(info.refused),
         heading("Notes on used files"),
         _notes_table(info.notes),
+        *_passed_over(info.passed_over),
     ]
     for name in species_of(info.counts):
         parts += [heading(name), figures(thumbnails.by_species.get(name, [])), "<br>", _histogram(counts[name])]
@@ -94,6 +95,7 @@ def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results
         _near_copies_table(info.near_copies),
         heading("Refused files"),
         _refusals_table(info.refused),
+        *_passed_over(info.passed_over),
     ]
     for name in species_of(info.counts):
         parts += [heading(name), figures(thumbnails.by_species.get(name, []))]
@@ -183,6 +185,13 @@ def _notes_table(notes: Sequence[Note]) -> str:
     if not notes:
         return paragraph("None.")
     return table(["file", "note"], [(note.path, note.text) for note in notes])
+
+
+def _passed_over(endings: Mapping[str, int]) -> list[str]:
+    """Return the section of files that were not read; nothing if there are none."""
+    if not endings:
+        return []
+    return [heading("Files that were not read, by their endings"), table(["ending", "files"], list(endings.items()))]
 
 
 def _imbalance_text(info: SlicesInfo) -> str:

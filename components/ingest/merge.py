@@ -5,7 +5,7 @@ refused in its shard is spread over the other specimens of its species. These ar
 seeds, so the result does not depend on the assignment of scans to shards.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +15,7 @@ from components.ingest.plan import IngestPlan, assign_quotas, log_refusal
 from components.ingest.shards import check_shards, cut_scans, read_results, slice_file
 from components.ingest.slice_files import SliceResult
 from components.ingest.sources.manifest import Scan
-from components.ingest.split import check_specimen_counts
+from components.ingest.split import check_specimen_counts, log_rare_species, rare_species, treat_rare_species
 from components.shared.contracts import Refusal
 from components.shared.contracts.source_notes import Note
 from components.shared.slices import SPLITS
@@ -34,6 +34,7 @@ class MergeState:
         results: Result of each scan without its histogram, by path.
         slice_files: Slice file of each scan, by path.
         identical: Pairs of specimens that share a file, so that they are one individual.
+        rare_species: Species that are treated as rare.
     """
 
     plan: IngestPlan
@@ -44,6 +45,7 @@ class MergeState:
     results: dict[str, SliceResult] = field(default_factory=dict)
     slice_files: dict[str, Path] = field(default_factory=dict)
     identical: list[tuple[str, str]] = field(default_factory=list)
+    rare_species: set[str] = field(default_factory=set)
 
     def record(self, number: int, result: SliceResult, file: Path) -> None:
         """Record the result and slice file of a scan; its histogram stays on disk."""
@@ -52,6 +54,19 @@ class MergeState:
         self.slice_files[scan.path] = file
         if result.refusal:
             self.refuse(scan, result.refusal)
+
+    def treat_rare_species(self) -> None:
+        """Apply the rule for rare species to those that have become rare since the plan, and log these."""
+        rule = self.plan.config.rare_species
+        new_rare = {name: count for name, count in rare_species(self.scans).items() if name not in self.rare_species}
+        log_rare_species(new_rare, rule)
+        self.scans = treat_rare_species(self.scans, rule)
+        self.rare_species.update(new_rare)
+
+    def rare_counts(self) -> dict[str, int]:
+        """Return the number of usable specimens of each rare species."""
+        pairs = {(scan.species, scan.specimen) for scan in self.scans if scan.species in self.rare_species}
+        return dict(sorted(Counter(species for species, _ in pairs).items()))
 
     def refuse(self, scan: Scan, reason: str) -> None:
         """Remove a scan from the usable ones."""
@@ -96,13 +111,14 @@ def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Merg
     """
     check_shards(plan, shards)
     quotas = {scan.path: quota for scan, quota in zip(plan.scans, plan.quotas, strict=True)}
-    state = MergeState(plan, shards, list(plan.scans), quotas)
+    state = MergeState(plan, shards, list(plan.scans), quotas, rare_species=set(plan.rare_species))
     for shard in shards:
         for number, result in read_results(shard):
             state.record(number, result, slice_file(shard, number))
     while True:
         _refuse_copies(state)
-        check_specimen_counts(state.scans)
+        state.treat_rare_species()
+        check_specimen_counts(state.scans, plan.config.rare_species)
         grown_quotas = _grown_quotas(state)
         if not grown_quotas:
             return state

@@ -12,13 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
+
 from components.ingest.config import IngestConfig
 from components.ingest.source_kinds import SOURCE_KINDS, SourceKind
 from components.ingest.sources import open_source
 from components.ingest.sources.base import Source
 from components.ingest.sources.file_kinds import VOLUMES
+from components.ingest.sources.folder_layout import describe_endings
 from components.ingest.sources.manifest import Scan, list_scans
-from components.ingest.split import assign_splits, model_scans
+from components.ingest.split import assign_splits, log_rare_species, model_scans, rare_species, treat_rare_species
 from components.shared.contracts import Document, Refusal
 from components.shared.contracts.source_notes import Note
 from components.shared.errors import BadConfigError, BadSourceFileError
@@ -26,6 +29,8 @@ from components.shared.progress import Progress, log
 
 PLAN_FILE = "plan.json"
 MAX_SHARDS = 1000
+MAX_LOGGED_REFUSALS = 5
+"""Number of logged files with the same reason; the data set lists all."""
 PARALLEL_HEADERS = 16
 """Number of headers that are read in parallel: in an object store each is a request."""
 
@@ -42,6 +47,8 @@ class IngestPlan(Document):
         refusals: Files refused so far.
         max_bytes: Bytes of the decoded content of the largest file.
         kind: Kind of the files, a key of `components.ingest.source_kinds.SOURCE_KINDS`.
+        passed_over: Number of files that are not read, by their endings.
+        rare_species: Species with fewer than three specimens, in the splits of `config.rare_species`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.ingest-plan/2"
@@ -54,6 +61,8 @@ class IngestPlan(Document):
     refusals: tuple[Refusal, ...]
     max_bytes: int
     kind: str = VOLUMES
+    passed_over: dict[str, int] = Field(default_factory=dict)
+    rare_species: tuple[str, ...] = ()
 
     @property
     def source_kind(self) -> SourceKind:
@@ -85,11 +94,17 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
         raise BadConfigError(f"parameter shards = {shards}", f"1 to {MAX_SHARDS}")
     source = open_source(address, config.confined)
     manifest = list_scans(source)
-    for refusal in manifest.refusals:
-        log_refusal(refusal)
+    log_refusals(manifest.refusals)
+    if manifest.passed_over:
+        log("ingest", f"passed over files that are no {manifest.kind}: {describe_endings(manifest.passed_over)}")
     kind = SOURCE_KINDS[manifest.kind]
     scans, refusals, max_bytes = _check_headers(source, manifest.scans, kind.check_header, config.scratch_bytes)
-    assign_splits(scans, config.seed)  # a source that cannot be split is refused before any volume is cut
+    rare = rare_species(scans)
+    log_rare_species(rare, config.rare_species)
+    scans = treat_rare_species(scans, config.rare_species)
+    assign_splits(
+        scans, config.seed, config.rare_species
+    )  # a source that cannot be split is refused before any volume is cut
     quotas = assign_quotas(kind, scans, config.slices_per_species)
     return IngestPlan(
         source=source.address,
@@ -100,6 +115,8 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
         refusals=(*manifest.refusals, *refusals),
         max_bytes=max_bytes,
         kind=manifest.kind,
+        passed_over=manifest.passed_over,
+        rare_species=tuple(rare),
     )
 
 
@@ -125,6 +142,18 @@ def log_refusal(refusal: Refusal) -> None:
 def log_note(note: Note) -> None:
     """Log a note about a usable file."""
     log("ingest", f"note {note.path}: {note.text}")
+
+
+def log_refusals(refusals: Sequence[Refusal]) -> None:
+    """Log refused files, and only the first of many with the same reason."""
+    by_reason: defaultdict[str, list[Refusal]] = defaultdict(list)
+    for refusal in refusals:
+        by_reason[refusal.reason].append(refusal)
+    for reason, group in by_reason.items():
+        for refusal in group[:MAX_LOGGED_REFUSALS]:
+            log_refusal(refusal)
+        if len(group) > MAX_LOGGED_REFUSALS:
+            log("ingest", f"refused {len(group) - MAX_LOGGED_REFUSALS} more files: {reason}")
 
 
 def assign_quotas(kind: SourceKind, scans: Sequence[Scan], slices_per_species: int) -> dict[str, int]:
@@ -184,7 +213,7 @@ def _check_headers(
                 usable_scans.append(scan)
             else:
                 refusals.append(Refusal(path=scan.path, reason=result))
-                log_refusal(refusals[-1])
+    log_refusals(refusals)
     return usable_scans, refusals, max_bytes
 
 

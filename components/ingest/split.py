@@ -6,10 +6,13 @@ slices of two, so a specimen in two splits would let a model be tested on indivi
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
+from components.ingest.config import RareSpecies
 from components.ingest.sources.manifest import Scan
 from components.shared.errors import BadManifestError
+from components.shared.progress import log
 from components.shared.slices import SPLITS, UNSEEN
 
 TEST_SHARE = VALIDATION_SHARE = 0.2
@@ -22,15 +25,44 @@ def model_scans(scans: Sequence[Scan]) -> list[Scan]:
     return [scan for scan in scans if scan.split != UNSEEN]
 
 
-def check_specimen_counts(scans: Sequence[Scan]) -> None:
+def rare_species(scans: Sequence[Scan]) -> dict[str, int]:
+    """Return the species of the model with too few specimens for every split, with their numbers of specimens."""
+    specimens = _specimens_by_species(model_scans(scans))
+    return {species: len(names) for species, names in specimens.items() if len(names) < MIN_SPECIMENS}
+
+
+def treat_rare_species(scans: Sequence[Scan], rule: RareSpecies) -> list[Scan]:
+    """Return the scans, those of rare species as unseen ones or as training ones unless the rule is `refuse`."""
+    rare = {} if rule == "refuse" else rare_species(scans)
+    split = UNSEEN if rule == "unseen" else "train"
+    return [replace(scan, split=split) if scan.species in rare else scan for scan in scans]
+
+
+def log_rare_species(rare: Mapping[str, int], rule: RareSpecies) -> None:
+    """Log the treatment of rare species; the rule `refuse` ends the run with an error instead."""
+    if rare and rule != "refuse":
+        names = ", ".join(f"{species} ({count})" for species, count in rare.items())
+        unseen, trained = "the model has to recognize them as unknown", "they are trained and not tested"
+        treatment = unseen if rule == "unseen" else trained
+        log("ingest", f"species with fewer than {MIN_SPECIMENS} specimens: {names}; {treatment}")
+
+
+def check_specimen_counts(scans: Sequence[Scan], rule: RareSpecies = "refuse") -> None:
     """Check that every species of the model has enough specimens for every split.
 
+    Args:
+        scans: Scans after `treat_rare_species`.
+        rule: Treatment of rare species.
+
     Raises:
-        BadManifestError: There are fewer than two species, a species has fewer than three specimens, or a species is
-            unseen for some of its specimens only.
+        BadManifestError: There are fewer than two species with three specimens, a species has fewer than three
+            specimens and the rule is `refuse`, or a species is unseen for some of its specimens only.
     """
     specimens = _specimens_by_species(model_scans(scans))
     _check_unseen(scans, specimens)
+    if rule != "refuse":
+        _check_common_species(scans, specimens)
+        return
     if len(specimens) < MIN_SPECIES:
         problem = f"only the species {next(iter(specimens))!r}" if specimens else "no usable volume"
         raise BadManifestError(problem, f"at least {MIN_SPECIES} species of {MIN_SPECIMENS} specimens each")
@@ -43,11 +75,28 @@ def check_specimen_counts(scans: Sequence[Scan]) -> None:
         )
 
 
-def assign_splits(scans: Sequence[Scan], seed: int) -> dict[str, str]:
+def _check_common_species(scans: Sequence[Scan], specimens: Mapping[str, Sequence[str]]) -> None:
+    common_species = [species for species, names in specimens.items() if len(names) >= MIN_SPECIMENS]
+    if len(common_species) < MIN_SPECIES:
+        counts = {species: len(names) for species, names in _specimens_by_species(scans).items()}
+        described = ", ".join(f"{species!r} has {count}" for species, count in counts.items())
+        raise BadManifestError(
+            f"too few specimens: {described}" if counts else "no usable volume",
+            f"at least {MIN_SPECIES} species of {MIN_SPECIMENS} usable specimens each",
+            "Add specimens.",
+        )
+
+
+def assign_splits(scans: Sequence[Scan], seed: int, rule: RareSpecies = "refuse") -> dict[str, str]:
     """Assign each specimen to a split: 60 % train, 20 % validation, 20 % test of each species, at least one in each.
 
     Splits in the manifest are kept. The other specimens are ranked by a hash of seed, species and name, so that a new
     specimen moves few others.
+
+    Args:
+        scans: Scans after `treat_rare_species`.
+        seed: Seed of the split.
+        rule: Treatment of rare species.
 
     Returns:
         The split of each specimen.
@@ -56,17 +105,22 @@ def assign_splits(scans: Sequence[Scan], seed: int) -> dict[str, str]:
         BadManifestError: As in `check_specimen_counts`, or the manifest puts a specimen into two splits or leaves a
             split without specimens of a species.
     """
-    check_specimen_counts(scans)
+    check_specimen_counts(scans, rule)
     fixed_splits = _manifest_splits(scans)
     splits = {scan.specimen: UNSEEN for scan in scans if scan.split == UNSEEN}
     for species, specimens in _specimens_by_species(model_scans(scans)).items():
         splits.update(_assign_species(species, specimens, fixed_splits, seed))
-    check_split(scans, splits)
+    check_split(scans, splits, rare_species(scans) if rule == "train" else ())
     return splits
 
 
-def check_split(scans: Sequence[Scan], splits: Mapping[str, str]) -> None:
+def check_split(scans: Sequence[Scan], splits: Mapping[str, str], rare: Collection[str] = ()) -> None:
     """Check that no specimen and no file is in two splits, and that every species is in all splits.
+
+    Args:
+        scans: Scans of all specimens.
+        splits: Split of each specimen.
+        rare: Species that need not be in all splits.
 
     Raises:
         BadManifestError: One of these conditions is violated.
@@ -81,6 +135,8 @@ def check_split(scans: Sequence[Scan], splits: Mapping[str, str]) -> None:
             raise BadManifestError(f"{scan.path} is in {split} and {files[str(scan.file)]}", "one split")
         splits_of[scan.species].add(split)
     for species, present in splits_of.items():
+        if species in rare:
+            continue
         missing_splits = [split for split in SPLITS if split not in present and present != {UNSEEN}]
         if missing_splits:
             raise BadManifestError(

@@ -200,6 +200,8 @@ def _dataset(artifacts: Artifacts) -> dict[str, Any] | None:
             species: sum(count.slices for count in info.counts if count.species == species) for species in info.classes
         },
         "test_specimens": {count.species: count.specimens for count in info.counts if count.split == "test"},
+        "passed_over": info.passed_over,
+        "rare_species": info.rare_species,
         "refused": [refusal.model_dump() for refusal in info.refused],
     }
 

@@ -125,7 +125,7 @@ def test_a_species_with_only_two_usable_specimens_is_an_error(own_phantoms: Path
     for file in sorted((own_phantoms / "volumes" / "Orbitoides").iterdir())[:3]:
         file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(BadManifestError, match="'Orbitoides' has 2: expected at least 3 usable ones"):
-        make_dataset(own_phantoms, tmp_path / "slices", CONFIG)
+        make_dataset(own_phantoms, tmp_path / "slices", CONFIG.model_copy(update={"rare_species": "refuse"}))
     assert list(tmp_path.glob("*slices*")) == []
 
 

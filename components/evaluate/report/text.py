@@ -1,6 +1,6 @@
 """The sentences of a report, for readers who are not engineers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from components.evaluate.measurement import ModelResult
 from components.evaluate.report.findings import MISTAKES_PER_SPECIMEN, Findings
@@ -56,7 +56,19 @@ def summary(findings: Findings) -> list[str]:
         pair = findings.pairs[0]
         slices_text = "1 slice" if pair.slices == 1 else f"{pair.slices:,} slices"
         sentences.append(f"The most frequent confusion: {pair.truth} is identified as {pair.answer} in {slices_text}.")
-    return sentences
+    return [*sentences, *_rare_species(findings)]
+
+
+def _rare_species(findings: Findings) -> Iterator[str]:
+    """Yield a sentence on the species with fewer than three specimens, trained ones and unseen ones."""
+    rare, classes = findings.provenance.info.rare_species, findings.card.classes
+    for is_trained, treatment in (
+        (False, "not trained; the model has to recognize them as unknown"),
+        (True, "not tested"),
+    ):
+        names = ", ".join(f"{name} ({count})" for name, count in rare.items() if (name in classes) is is_trained)
+        if names:
+            yield f"Species with fewer than three specimens, {treatment}: {names}."
 
 
 def correct_specimens(findings: Findings) -> int:

@@ -6,13 +6,14 @@ they share a split: `train`, on which no metric is computed, unless the manifest
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from components.ingest.config import RareSpecies
 from components.ingest.near_copies.volume_fingerprint import near_volumes
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import check_specimen_counts
@@ -63,8 +64,15 @@ def find_near_copies(
     )
 
 
-def join_near_copies(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -> list[Scan]:
+def join_near_copies(
+    scans: Sequence[Scan], near_copies: Sequence[NearCopies], rule: RareSpecies = "refuse"
+) -> list[Scan]:
     """Return the scans, in the same order, with one specimen name and one split for each individual.
+
+    Args:
+        scans: Scans under the names of the manifest.
+        near_copies: Groups of near-copies among the scans.
+        rule: Treatment of species of which fewer than three individuals remain.
 
     Raises:
         BadManifestError: The manifest puts near-copies into different splits, or too few individuals of a species
@@ -86,7 +94,8 @@ def join_near_copies(scans: Sequence[Scan], near_copies: Sequence[NearCopies]) -
         )
         for scan in scans
     ]
-    _check_specimen_counts(individuals, near_copies)
+    if rule == "refuse":
+        _check_specimen_counts(individuals, near_copies)
     return individuals
 
 
@@ -131,6 +140,19 @@ def exclude_from_training(scans: Sequence[Scan], near_copies: Sequence[NearCopie
             original = by_split[next(split for split in reversed(SPLITS) if split in by_split)]
             reason = f"a near-copy of {original.path}, which is in {original.split}"
             excluded_scans += [(scan, reason) for scan in members if scan.split not in ("", original.split)]
+    return excluded_scans
+
+
+def exclude_rare(
+    scans: Sequence[Scan], near_copies: Sequence[NearCopies], rare: Collection[str]
+) -> list[tuple[Scan, str]]:
+    """Return the scans of rare species that are near-copies of a scan of another species, each with its reason."""
+    excluded_scans = []
+    for group, members in zip(near_copies, _scans_of_groups(scans, near_copies), strict=True):
+        originals = [scan for scan in members if scan.species not in rare]
+        if len(group.species) > 1 and originals:
+            reason = f"a near-copy of {originals[0].path}, which is of another species"
+            excluded_scans += [(scan, reason) for scan in members if scan.species in rare]
     return excluded_scans
 
 

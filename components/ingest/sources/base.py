@@ -38,7 +38,7 @@ class Source(Protocol):
         """Return the content of the manifest, or None if there is none."""
 
     def paths(self) -> Iterator[str]:
-        """Yield the relative POSIX paths of all files, sorted."""
+        """Yield the relative POSIX paths of all files, sorted; a folder in SYSTEM_FOLDERS may be listed by itself."""
 
     def prefetch(self, paths: Sequence[str]) -> None:
         """Prepare `find` for many paths at once, where requests in parallel are faster."""

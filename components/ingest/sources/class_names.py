@@ -10,7 +10,14 @@ from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
 
 MAX_NAME_LENGTH = 120
-SPLIT_OF_NAME = {**{split: split for split in (*SPLITS, UNSEEN)}, "val": "validation", "valid": "validation", "": ""}
+SPLIT_OF_NAME = {
+    **{split: split for split in (*SPLITS, UNSEEN)},
+    "training": "train",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "": "",
+}
 _MAX_FILE_STEM_LENGTH = 100
 _PLACEHOLDERS = frozenset(
     {"", "?", "-", "unknown", "unidentified", "undetermined", "indet", "indet.", "none", "nan", "na", "n/a", "#n/a"}

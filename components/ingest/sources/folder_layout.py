@@ -1,24 +1,177 @@
 """The layout of a folder without a manifest: species and specimens by the folders and names of the files."""
 
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
 from components.ingest.sources.base import Source
-from components.ingest.sources.class_names import SPLIT_OF_NAME, specimen_of_stem
+from components.ingest.sources.class_names import SPLIT_OF_NAME, printable, specimen_of_stem
 from components.ingest.sources.file_kinds import kind_of, suffix_of
-from components.shared.file_names import is_system_file
+from components.shared.contracts import Refusal
+from components.shared.errors import BadManifestError
+from components.shared.file_names import is_system_file, is_system_folder
+from components.shared.progress import log
+
+NO_ENDING, OTHER_ENDINGS = "(none)", "(other)"
+MOST_ENDINGS = 50
+"""Largest number of endings that are counted by themselves, the most frequent ones."""
+_MISPLACED = "not directly in a folder of its species: expected <species>/<file>, optionally below train, val and test"
+_ENDING = re.compile(r"(\.[a-z0-9]{1,10})?\.[a-z0-9_~-]{1,12}$")
+_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip", ".z")
 
 
-def rows_of_folder(source: Source) -> list[dict[str, str]]:
-    """Return a row for each file of the folder's kind: volumes if there are any, otherwise photographs."""
-    paths = [path for path in source.paths() if not is_system_file(path)]
+@dataclass(frozen=True)
+class Layout:
+    """The folders above those of the species.
+
+    Attributes:
+        outer: Names of the folders that all files have in common, above the folders of splits.
+        inner: Names of the folders that all files have in common, between the folders of splits and of species.
+    """
+
+    outer: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
+
+    @classmethod
+    def of_paths(cls, paths: Sequence[str]) -> "Layout":
+        """Return the layout of the files that are read; files without a folder do not count."""
+        folders = [path.split("/")[:-1] for path in paths if "/" in path]
+        outer = _common_folders(folders)
+        below = [names[len(outer) :] for names in folders]
+        if not below or not all(_split_of(names) for names in below):
+            return cls(outer)
+        return cls(outer, _common_folders([names[1:] for names in below]))
+
+    def log_wrappers(self) -> None:
+        """Log the folders that are neither species nor splits."""
+        wrappers = [repr(printable("/".join(names))) for names in (self.outer, self.inner) if names]
+        if wrappers:
+            log("ingest", f"the species are the folders in {' and '.join(wrappers)}")
+
+    def row(self, path: str, suffix: str) -> dict[str, str] | None:
+        """Return the row of a file by its folders, or None if it is not directly in a folder of a species."""
+        *folders, name = path.split("/")
+        names = _without(folders, self.outer)
+        split = _split_of(names)
+        specimen = specimen_of_stem(name[: len(name) - len(suffix)])
+        if split:  # each split may number its files from one
+            specimen = f"{split} {specimen}"
+            names = _without(names[1:], self.inner)
+        return {"path": path, "species": names[0], "specimen": specimen, "split": split} if len(names) == 1 else None
+
+
+def _common_folders(folders: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the first folders that all paths have in common and that are neither splits nor species."""
+    common: list[str] = []
+    while folders and all(len(names) > 1 for names in folders) and len({names[0] for names in folders}) == 1:
+        if _split_of(folders[0]):
+            break
+        common.append(folders[0][0])
+        folders = [names[1:] for names in folders]
+    return tuple(common)
+
+
+def _split_of(folders: Sequence[str]) -> str:
+    """Return the split that the first of several folders names, or an empty string."""
+    return SPLIT_OF_NAME.get(folders[0].strip().lower(), "") if len(folders) > 1 else ""
+
+
+def _without(folders: Sequence[str], first: Sequence[str]) -> list[str]:
+    return list(folders[len(first) :]) if tuple(folders[: len(first)]) == tuple(first) else list(folders)
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """The files of a folder.
+
+    Attributes:
+        rows: Row of each file that is read, with the columns of a manifest.
+        refusals: Files outside a species' folder, and folders of species of which no file is read, with reasons.
+        passed_over: Number of files that are not read, by their endings.
+    """
+
+    rows: list[dict[str, str]]
+    refusals: list[Refusal]
+    passed_over: dict[str, int]
+
+
+def list_folder(source: Source) -> FolderContent:
+    """List the files of the folder's kind: volumes if there are any, otherwise photographs; count the others.
+
+    Raises:
+        BadManifestError: There are such files, but none is in a folder of its species.
+    """
+    paths = _paths_of_specimens(source)
     kind = kind_of(paths)
-    return [_row_of_file(path, suffix) for path in paths if (suffix := suffix_of(path, kind))]
+    suffixes = {path: suffix_of(path, kind) for path in paths}
+    read_paths = [path for path in paths if suffixes[path]]
+    layout = Layout.of_paths(read_paths)
+    layout.log_wrappers()
+    rows = [row for path in read_paths if (row := layout.row(path, suffixes[path]))]
+    row_paths = {row["path"] for row in rows}
+    misplaced = [Refusal(path=printable(path), reason=_MISPLACED) for path in read_paths if path not in row_paths]
+    if misplaced and not rows:
+        raise BadManifestError(
+            f"none of the {len(misplaced)} files of {source.address} is in a folder of its species, for example "
+            f"{misplaced[0].path}",
+            "<species>/<file>, also below train, val and test, or below one other folder",
+            "Move the files, or list them in a manifest.csv.",
+        )
+    other_paths = [path for path in paths if not suffixes[path]]
+    lost_species = _lost_species(other_paths, layout, {row["species"] for row in rows})
+    return FolderContent(rows, [*misplaced, *lost_species], count_endings(other_paths))
 
 
-def _row_of_file(path: str, suffix: str) -> dict[str, str]:
-    """Return the row of a file by its folders; the species is empty if the file is not in a species' folder."""
-    *folders, name = path.split("/")
-    split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in SPLIT_OF_NAME else ""
-    specimen = specimen_of_stem(name[: -len(suffix)])
-    if split:  # each split may number its files from one
-        specimen = f"{SPLIT_OF_NAME[split]} {specimen}"
-        folders = folders[1:]
-    return {"path": path, "species": folders[0] if len(folders) == 1 else "", "specimen": specimen, "split": split}
+def _paths_of_specimens(source: Source) -> list[str]:
+    """Return the paths outside hidden folders and those of the file system; log the latter once."""
+    paths: list[str] = []
+    system_folders: set[str] = set()
+    for path in source.paths():
+        system_folders.update(part for part in path.split("/") if is_system_folder(part))
+        if not is_system_file(path):
+            paths.append(path)
+    if system_folders:
+        log("ingest", f"passed over the folders of the file system: {', '.join(sorted(system_folders))}")
+    return paths
+
+
+def count_endings(paths: Iterable[str]) -> dict[str, int]:
+    """Return the number of files by ending in lower case, the most frequent first."""
+    counts = Counter(_ending(path) for path in paths).most_common()
+    counts.sort(key=lambda entry: (-entry[1], entry[0]))
+    endings = dict(counts[:MOST_ENDINGS])
+    others = sum(count for _, count in counts[MOST_ENDINGS:])
+    return {**endings, OTHER_ENDINGS: others} if others else endings
+
+
+def describe_endings(endings: Mapping[str, int]) -> str:
+    """Return the counts of files by ending as text."""
+    return ", ".join(f"{count} {ending}" for ending, count in endings.items())
+
+
+def _ending(path: str) -> str:
+    """Return the ending of a file's name with its dot, two endings of a compressed file, or NO_ENDING."""
+    name = path.rpartition("/")[2].lower()
+    stem, dot, last = name.rpartition(".")
+    if not stem or not _ENDING.search(f".{last}") or last.isdigit():
+        return NO_ENDING
+    match = _ENDING.search(name)
+    return match[0] if match and f".{last}" in _COMPRESSIONS else f"{dot}{last}"
+
+
+def _lost_species(paths: Sequence[str], layout: Layout, species: set[str]) -> list[Refusal]:
+    """Return a refusal for each folder at the place of a species that has files, but none that is read."""
+    paths_of: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        row = layout.row(path, "")
+        if row and row["species"] not in species:
+            paths_of[row["species"]].append(path)
+    return [
+        Refusal(
+            path=printable(name),
+            reason=f"none of the species' {len(lost)} files is read ({describe_endings(count_endings(lost))}): "
+            "expected files with a known ending. Convert them, or move the folder elsewhere",
+        )
+        for name, lost in sorted(paths_of.items())
+    ]

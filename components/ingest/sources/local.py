@@ -6,8 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from components.ingest.sources.base import SourceFile, check_manifest_size, manifest_of_names, outside_folder_error
+from components.ingest.sources.base import (
+    SourceFile,
+    check_manifest_size,
+    manifest_of_names,
+    outside_folder_error,
+)
 from components.shared.errors import BadManifestError, BadSourceFileError
+from components.shared.file_names import is_system_folder
 
 
 class LocalSource:
@@ -46,7 +52,8 @@ class LocalSource:
     def paths(self) -> Iterator[str]:
         """Yield the relative paths of all files, sorted.
 
-        Files of a linked folder inside the root are listed under their real path only. A link to a folder outside the
+        Folders of the file system are listed by their own path and never entered; hidden folders are ignored. Files of
+        a linked folder inside the root are listed under their real path only. A link to a folder outside the
         root is entered, once for each folder; in a confined source, only the files directly in it are listed, so that
         `find` can refuse each of them with a reason.
 
@@ -61,7 +68,8 @@ class LocalSource:
         waiting_folders = [self.root]
         while waiting_folders:
             for folder, folders, files in os.walk(waiting_folders.pop(), onerror=_raise_unreadable):
-                yield from (Path(folder, name) for name in files)
+                yield from (Path(folder, name) for name in (*files, *filter(is_system_folder, folders)))
+                folders[:] = [name for name in folders if not _is_unlisted_folder(name)]
                 links = [link for link in (Path(folder, name) for name in folders) if self._leads_elsewhere(link)]
                 for link in links:
                     if self._confined:
@@ -103,6 +111,10 @@ class LocalSource:
 def _manifest_in(folder: Path) -> Path | None:
     name = manifest_of_names((file.name for file in folder.iterdir()), str(folder))
     return folder / name if name and (folder / name).is_file() else None
+
+
+def _is_unlisted_folder(name: str) -> bool:
+    return name.startswith(".") or is_system_folder(name)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.class_names import SPLIT_OF_NAME, check_spellings, printable, to_name
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
-from components.ingest.sources.folder_layout import rows_of_folder
+from components.ingest.sources.folder_layout import FolderContent, describe_endings, list_folder
 from components.ingest.sources.manifest_table import rows_of_table
 from components.ingest.sources.spacing import parse_spacing
 from components.shared.contracts import Refusal
@@ -65,11 +65,13 @@ class Manifest:
         scans: Usable scans, in the order of the manifest.
         refusals: Rows and files that are left out, with reasons.
         kind: Kind of the files, a key of `components.ingest.source_kinds.SOURCE_KINDS`.
+        passed_over: Number of files that are not read, by their endings; empty for a manifest.
     """
 
     scans: list[Scan] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     kind: str = VOLUMES
+    passed_over: dict[str, int] = field(default_factory=dict)
 
 
 def list_scans(source: Source) -> Manifest:
@@ -85,13 +87,19 @@ def list_scans(source: Source) -> Manifest:
     if any(suffix_of(source.address, kind) for kind in SUFFIXES) and Path(source.address).is_file():
         raise BadManifestError(f"{source.address} is a single file", "the folder above it, or a manifest.csv")
     table = source.manifest()
-    rows = rows_of_folder(source) if table is None else list(rows_of_table(table, source.address))
+    content = (
+        list_folder(source) if table is None else FolderContent(list(rows_of_table(table, source.address)), [], {})
+    )
+    rows = content.rows
     if not rows:
+        other_files = f" (other files: {describe_endings(content.passed_over)})" if content.passed_over else ""
         raise BadManifestError(
-            f"{source.address} names no volume and no photograph",
+            f"{source.address} names no volume and no photograph{other_files}",
             "species/specimen.nii.gz files or a manifest.csv, three specimens of each of two species or more",
         )
     manifest = _check_rows(rows, source)
+    manifest.refusals += content.refusals
+    manifest.passed_over = content.passed_over
     check_spellings(scan.species for scan in manifest.scans)
     manifest.kind = kind_of(row.get("path", "") for row in rows)
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refusals):

@@ -134,6 +134,8 @@ class SlicesInfo(Document):
         refused: Source files that were rejected.
         near_copies: Groups of specimens that show one individual.
         notes: Sentences about usable source files, for example about contradictions in a header.
+        passed_over: Number of files in the source folder that were not read, by their endings.
+        rare_species: Number of specimens of each species with fewer than three; unseen if it is not in `classes`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -148,6 +150,8 @@ class SlicesInfo(Document):
     refused: tuple[Refusal, ...] = ()
     near_copies: tuple[NearCopies, ...] = ()
     notes: tuple[Note, ...] = ()
+    passed_over: dict[str, int] = Field(default_factory=dict)
+    rare_species: dict[str, int] = Field(default_factory=dict)
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""

@@ -116,7 +116,7 @@ def test_too_few_specimens_end_with_one_sentence_and_exit_code_two(volumes: Path
     (own / damaged_path).write_bytes(b"")
     rows_left = [row for row in rows if "Fallotia" not in row or damaged_path in row or row.endswith(("-001", "-002"))]
     (own / "manifest.csv").write_text("\n".join(rows_left))
-    result = run(own, tmp_path / "runs")
+    result = run(own, tmp_path / "runs", **{"rare-species": "refuse"})
     summary = summary_of(tmp_path / "runs")
     assert (result.returncode, summary["outcome"]) == (2, "bad_input"), result.stdout
     assert "Fallotia" in summary["message"]
