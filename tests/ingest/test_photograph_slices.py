@@ -138,6 +138,12 @@ def test_tiff_photographs_are_read_whatever_their_name(photos: Path) -> None:
     assert {"micrograph", "named", "deep"} <= set(read_index(folder)["specimen"])
 
 
+def test_jfif_is_an_extension_of_photographs(photos: Path) -> None:
+    save(photos / "Alba" / "saved.jfif", scene(72), format="JPEG")
+    _, folder = make(photos)
+    assert "saved" in set(read_index(folder)["specimen"])
+
+
 def resave(image: Image.Image) -> Image.Image:
     sink = io.BytesIO()
     image.resize((90, 60)).save(sink, "JPEG", quality=50)
