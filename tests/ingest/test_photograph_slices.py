@@ -19,8 +19,8 @@ from components.ingest.photograph_slices import photograph_memory
 from components.ingest.sources.file_kinds import kind_of
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError, BadSourceFileError
-from components.shared.images.decoding import decode_image
-from components.shared.images.photographs import MAX_PIXELS, read_photograph
+from components.shared.images.decoding import MAX_PIXELS, decode_image
+from components.shared.images.photographs import read_photograph
 from components.shared.slices import iterate_split, read_index, read_info
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=5, planes="random", seed=7, workers=1)
