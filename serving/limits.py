@@ -1,13 +1,15 @@
 """The server's limits for requests: sizes, counts and timeouts."""
 
 from components.shared.config import Frozen
+from components.shared.images.decoding import MAX_PIXELS
 
 
 class Limits(Frozen):
     """Limits of requests.
 
     Attributes:
-        max_body_bytes: Largest body of a request.
+        max_body_bytes: Largest body of a request; `MAX_FILE_BYTES` in base64 fit into it.
+        max_value_bytes: Largest body of a request with more values than images and names of specimens need.
         max_held_bytes: Largest sum of the bodies in memory; requests beyond it get 503.
         max_instances: Most slices in a request.
         max_pixels: Most pixels in all slices of a request together.
@@ -20,10 +22,11 @@ class Limits(Frozen):
         max_in_flight: Most requests that are processed at a time; requests beyond it get 503.
     """
 
-    max_body_bytes: int = 16 * 2**20
+    max_body_bytes: int = 172 * 2**20
+    max_value_bytes: int = 16 * 2**20
     max_held_bytes: int = 256 * 2**20
     max_instances: int = 256
-    max_pixels: int = 32 * 2**20
+    max_pixels: int = MAX_PIXELS
     max_pixel_lists: int = 1_000_000
     max_head_bytes: int = 64 * 2**10
     head_timeout_s: float = 10.0

@@ -1,10 +1,12 @@
 """Preparation of uploaded slices for the predictor: bounded decoding, segmentation, lossless encoding."""
 
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from components.shared.errors import BadImageError
-from components.shared.images.decoding import MAX_PIXELS, Pixels, decode_image, encode_png
+from components.shared.images.decoding import MAX_PIXELS, Pixels, decode_image, encode_png, open_image
 from components.shared.images.photographs import read_photograph
 from components.shared.images.segmentation import segment_slice
 from serving.predictors.base import Expectation
@@ -13,6 +15,11 @@ from serving.protocol import Instance, RequestError
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH_OFFSET, _COLOUR_TYPE_OFFSET = 24, 25
 _COLOUR_TYPE_OF_CHANNELS = {1: 0, 3: 2}
+
+
+_LARGE_IMAGE_PIXELS = 12 * 2**20
+_LARGE_IMAGES = threading.Lock()
+"""Held while a large image is decoded: several at a time would need 15 bytes of memory for each of their pixels."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,19 @@ def prepare_slices(
     pixels_left = max_pixels
     for number, instance in enumerate(instances):
         try:
-            slices.append(_prepare_slice(instance, expectation, min(MAX_PIXELS, pixels_left)))
+            slices.append(_prepare_in_turn(instance, expectation, min(MAX_PIXELS, pixels_left)))
         except BadImageError as error:
             raise RequestError(400, f"instance {number} is {error}") from error
         pixels_left -= slices[-1].decoded_pixels
     return slices
+
+
+def _prepare_in_turn(instance: Instance, expectation: Expectation, max_pixels: int) -> PreparedSlice:
+    """Prepare a slice; large images one at a time."""
+    with open_image(instance.image, max_pixels) as image:
+        is_large = image.width * image.height > _LARGE_IMAGE_PIXELS
+    with _LARGE_IMAGES if is_large else nullcontext():
+        return _prepare_slice(instance, expectation, max_pixels)
 
 
 def _prepare_slice(instance: Instance, expectation: Expectation, max_pixels: int) -> PreparedSlice:

@@ -23,7 +23,7 @@ CROPS = "crops"
 SignatureInput = list[bytes] | NDArray[np.uint8]
 """Input of a signature: N encoded images, or N crops."""
 MAX_SPECIMEN_CHARACTERS = 256
-_BRACKETS_PER_INSTANCE = 4
+_BRACKETS_PER_INSTANCE, _COMMAS_PER_INSTANCE = 4, 4
 _GZIP_SIGNATURE = b"\x1f\x8b"
 _REQUEST_KEYS = frozenset({"signature_name", "instances", "inputs"})
 _INSTANCE_KEYS = frozenset({INPUT, "specimen"})
@@ -164,7 +164,11 @@ def _parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
         raise _bad_request("an empty body", f'{{"instances": [{_INSTANCE_EXAMPLE}]}}')
     if body.startswith(_GZIP_SIGNATURE):
         raise _bad_request("a body in gzip format", "JSON", "Set the header Content-Encoding: gzip.")
-    # Base64 has no brackets: their count bounds the memory and the depth of the document before it is parsed.
+    # Base64 has no brackets and no commas: their counts bound the memory and the depth of the document before parsing.
+    most_commas = limits.max_instances * (_COMMAS_PER_INSTANCE + MAX_SPECIMEN_CHARACTERS)
+    if len(body) > limits.max_value_bytes and body.count(b",") > most_commas:
+        values = f"a body of {len(body)} bytes with more values than images"
+        raise RequestError(413, values, f"at most {limits.max_value_bytes} bytes", "Send fewer crops per request.")
     brackets = body.count(b"[") + body.count(b"{")
     requests_crops = b'"' + CROPS.encode() + b'"' in body
     if brackets > (limits.max_pixel_lists if requests_crops else _BRACKETS_PER_INSTANCE * limits.max_instances):

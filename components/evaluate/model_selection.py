@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluate.ensemble.selection import Candidate, Ensemble, calibrate_selected, compare_rules
-from components.evaluate.open_set import OpenSetScore, fit_open_set_score, outputs_of_rows
+from components.evaluate.open_set import GreyViews, OpenSetScore, fit_open_set_score, outputs_of_rows
 from components.evaluate.predictions import (
     Member,
     MemberPrediction,
     SplitSlices,
+    predict_grey,
     predict_rows,
     predict_split,
     predict_swapped,
@@ -123,6 +124,23 @@ def select_on_validation(source: EvaluationSource) -> Selection:
     bank = predict_rows(source.folder, "train", rows, voters, source.scratch)
     swapped_rows = spread_rows(specimens, MOST_SWAPPED_SLICES)
     swapped_halves = predict_swapped(source.folder, "validation", swapped_rows, voters, source.scratch)
-    open_set = fit_open_set_score(ensemble, bank, training.labels[rows], validation.predictions, swapped_halves)
-    seconds = sum(prediction.seconds for sample in (bank, swapped_halves) for prediction in sample.values())
+    grey_views = _predict_grey_views(source, voters, rows, len(labels))
+    open_set = fit_open_set_score(
+        ensemble, bank, training.labels[rows], validation.predictions, swapped_halves, grey_views
+    )
+    samples = (bank, swapped_halves, *((grey_views.training, grey_views.validation) if grey_views else ()))
+    seconds = sum(prediction.seconds for sample in samples for prediction in sample.values())
     return Selection(ensemble, open_set, candidates, validation, seconds)
+
+
+def _predict_grey_views(
+    source: EvaluationSource, voters: Mapping[str, Member], training_rows: NDArray[np.int64], validation_slices: int
+) -> GreyViews | None:
+    """Run the voters over grey views, if one of them was trained on grey views of slices in colour."""
+    if not any(member.card.channels == 3 and member.card.recipe.get("greyscale") for member in voters.values()):
+        return None
+    training, validation = (
+        predict_grey(source.folder, split, rows, voters, source.scratch)
+        for split, rows in (("train", training_rows), ("validation", np.arange(validation_slices)))
+    )
+    return GreyViews(training, validation)

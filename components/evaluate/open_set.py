@@ -71,6 +71,19 @@ class EnsembleOutputs:
     embeddings: Sequence[NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class GreyViews:
+    """Predictions for grey views of slices in colour, by backbone.
+
+    Attributes:
+        training: Predictions for the grey views of the same sample of training slices.
+        validation: Predictions for the grey views of the validation slices.
+    """
+
+    training: Mapping[str, MemberPrediction]
+    validation: Mapping[str, MemberPrediction]
+
+
 ScoreFunction = Callable[[EnsembleOutputs, Sequence[FeatureBank]], Values]
 
 
@@ -193,6 +206,7 @@ def fit_open_set_score(
     labels: Labels,
     validation: Mapping[str, MemberPrediction],
     swapped_halves: Mapping[str, MemberPrediction],
+    grey_views: GreyViews | None = None,
 ) -> OpenSetScore:
     """Select the score and fit its threshold.
 
@@ -202,11 +216,14 @@ def fit_open_set_score(
         labels: Labels of these training slices, int64 [B].
         validation: Predictions for the validation slices, by backbone.
         swapped_halves: Predictions for a sample of the validation slices with swapped halves, by backbone.
+        grey_views: Predictions for grey views, which are known then; None if the members were not trained on them.
     """
-    banks = tuple(FeatureBank.fit(np.asarray(training[name].embedding), labels) for name in ensemble.members)
-    validation_scores, swapped_scores = (
-        _all_scores(ensemble, predictions, banks) for predictions in (validation, swapped_halves)
-    )
+    known_training = [training, grey_views.training] if grey_views else [training]
+    known_validation = [validation, grey_views.validation] if grey_views else [validation]
+    bank_labels = np.tile(labels, len(known_training))
+    banks = tuple(FeatureBank.fit(_embeddings(known_training, name), bank_labels) for name in ensemble.members)
+    validation_scores = _scores_of_samples(ensemble, known_validation, banks)
+    swapped_scores = _all_scores(ensemble, swapped_halves, banks)
     scales = {name: _scale(name, values) for name, values in validation_scores.items()}
     options = {names: tuple(scales[name] for name in names) for names in _combinations()}
     separation = {
@@ -217,6 +234,17 @@ def fit_open_set_score(
     threshold = float(np.quantile(_sum_of_terms(options[best], validation_scores), 1 - FLAGGED_SHARE))
     separation_by_name = {" + ".join(names): area for names, area in separation.items()}
     return OpenSetScore(options[best], threshold, banks, separation_by_name)
+
+
+def _embeddings(samples: Sequence[Mapping[str, MemberPrediction]], name: str) -> NDArray[np.float32]:
+    return np.concatenate([np.asarray(predictions[name].embedding) for predictions in samples])
+
+
+def _scores_of_samples(
+    ensemble: Ensemble, samples: Sequence[Mapping[str, MemberPrediction]], banks: Sequence[FeatureBank]
+) -> dict[str, Values]:
+    scores = [_all_scores(ensemble, predictions, banks) for predictions in samples]
+    return {name: np.concatenate([sample[name] for sample in scores]) for name in scores[0]}
 
 
 def _all_scores(

@@ -210,6 +210,19 @@ def predict_swapped(
     return _predict_batches(f"swapped {split}", batches, members, len(rows), scratch)
 
 
+def predict_grey(
+    folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
+) -> dict[str, MemberPrediction]:
+    """Run all members over the grey views of some slices of a split in colour, like `predict_rows`."""
+    batches = _batches_of_rows(folder, split, rows, members).map(convert_to_grey)
+    return _predict_batches(f"grey {split}", batches, members, len(rows), scratch)
+
+
+def convert_to_grey(crops: Crops) -> Crops:
+    """Convert crops in colour to grey, with equal channels."""
+    return {key: tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(images)) for key, images in crops.items()}
+
+
 def swap_halves(crops: Crops) -> Crops:
     """Swap top and bottom in the first half of a batch of crops, left and right in the second half."""
     result = {}

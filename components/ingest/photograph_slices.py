@@ -8,8 +8,8 @@ import cv2
 from components.ingest.near_copies.photograph_fingerprint import fingerprint_photograph
 from components.ingest.slice_files import SliceJob, SliceResult, write_slice_file
 from components.shared.errors import BadImageError, BadSourceFileError
-from components.shared.images.decoding import Pixels, encode_png
-from components.shared.images.photographs import MAX_FILE_BYTES, MAX_PIXELS, read_photograph
+from components.shared.images.decoding import MAX_FILE_BYTES, MAX_PIXELS, Pixels, encode_png
+from components.shared.images.photographs import read_photograph
 
 PLANE = "photograph"
 _BYTES_PER_PIXEL = 15

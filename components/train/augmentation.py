@@ -1,4 +1,4 @@
-"""Augmentation of a batch of slices: one combined warp, then grey values, then MixUp or CutMix.
+"""Augmentation of a batch of slices: one combined warp, then colours and grey values, then MixUp or CutMix.
 
 Every random number is a pure function of a seed, so that a resumed run gets the views of an uninterrupted one; Keras's
 augmentation layers do not offer this. One affine warp in uint8 by OpenCV, for flips, rotation, zoom, shear and shift,
@@ -20,7 +20,9 @@ _MEAN_STRIDE = 4  # rows and columns between the pixels of which the mean grey v
 
 
 def augment(slices: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tf.Tensor:
-    """Warp each slice and change its contrast and brightness at random; background and uncovered corners are black.
+    """Warp each slice, change contrast and brightness at random, and convert a share of the views to grey.
+
+    Background and uncovered corners are black.
 
     Args:
         slices: Slices, uint8 [N, S, S, C].
@@ -36,19 +38,27 @@ def augment(slices: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tf.Tensor:
         _draw_warps(count, edge, warp_seed, recipe),
         _draw_factors(count, contrast_seed, recipe.contrast),
         _draw_factors(count, brightness_seed, recipe.brightness),
+        _draw_conversions_to_grey(count, seed, recipe.greyscale),
     )
     views = tf.numpy_function(_render, [slices, *parameters], tf.uint8, stateful=False)
     return tf.cast(tf.ensure_shape(views, slices.shape), tf.float32)
 
 
 def _render(
-    slices: Slices, warps: npt.NDArray[np.float32], contrasts: npt.NDArray[np.float32], gains: npt.NDArray[np.float32]
+    slices: Slices,
+    warps: npt.NDArray[np.float32],
+    contrasts: npt.NDArray[np.float32],
+    gains: npt.NDArray[np.float32],
+    conversions_to_grey: npt.NDArray[np.bool_],
 ) -> Slices:
     """Resample each slice through its warp, then scale its grey values about their mean and multiply them."""
     views = np.empty_like(slices)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    for image, warp, contrast, gain, view in zip(slices, warps, contrasts, gains, views, strict=True):
+    parameters = zip(slices, warps, contrasts, gains, conversions_to_grey, views, strict=True)
+    for image, warp, contrast, gain, is_grey, view in parameters:
         warped_image = cv2.warpAffine(image, warp, image.shape[1::-1], flags=flags).reshape(image.shape)
+        if is_grey and image.shape[-1] == 3:
+            warped_image = cv2.cvtColor(cv2.cvtColor(warped_image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         view[...] = cv2.LUT(warped_image, _grey_values(warped_image, contrast, gain)).reshape(image.shape)
     return views
 
@@ -123,6 +133,11 @@ def _beta(count: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
 
 def _draw_factors(count: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
     return tf.random.stateless_uniform([count], seed, 1 - strength, 1 + strength)
+
+
+def _draw_conversions_to_grey(count: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
+    """Draw the views that are converted to grey, bool [N]; other draws do not depend on the share."""
+    return tf.random.stateless_uniform([count], tf.random.experimental.stateless_fold_in(seed, 1)) < share
 
 
 def _draw_warps(count: tf.Tensor, edge: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tf.Tensor:

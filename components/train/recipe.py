@@ -52,6 +52,7 @@ class Recipe(Frozen):
         flips: Axes along which a slice may be mirrored.
         contrast: Largest relative change of contrast about the specimen's mean grey value.
         brightness: Largest relative change of brightness; black stays black.
+        greyscale: Share of the training views in colour that are converted to grey; without effect on grey slices.
         mixup_alpha: Parameter of MixUp's beta distribution (Zhang et al. 2018); 0 turns MixUp off.
         cutmix_alpha: Parameter of CutMix's beta distribution (Yun et al. 2019); 0 turns CutMix off.
         mix_probability: Probability that a batch is mixed.
@@ -94,6 +95,7 @@ class Recipe(Frozen):
     flips: Literal["both", "horizontal", "none"] = "both"
     contrast: float = Field(default=0.0, ge=0, lt=1)
     brightness: float = Field(default=0.2, ge=0, lt=1)
+    greyscale: float = Field(default=0.0, ge=0, le=1)
     mixup_alpha: float = Field(default=0.0, ge=0, le=10)
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=0.0, ge=0, le=1)

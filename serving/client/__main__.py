@@ -13,9 +13,9 @@ from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFileError, TaxonflowError, exit_code_of
 from components.shared.file_names import is_system_file
-from components.shared.images.decoding import IMAGE_EXTENSIONS
+from components.shared.images.decoding import IMAGE_EXTENSIONS, MAX_FILE_BYTES
 from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
-from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
+from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_BYTES, MAX_BATCH_SLICES, Client
 from serving.client.report import FORMATS, SliceResult, render
 from serving.client.volumes import (
     DEFAULT_EDGE,
@@ -34,8 +34,6 @@ from serving.votes import classes_of
 
 if TYPE_CHECKING:
     from components.shared.volumes.plane_schedules import Schedule
-
-LARGEST_FILE_BYTES = 11 * 2**20  # base64 adds a third, and a server accepts 16 MiB
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -150,8 +148,8 @@ class FilePredictor:
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("predicting", total=len(images) + len(volumes) * self.options.slices)
-            for start in range(0, len(images), MAX_BATCH_SLICES):
-                results += self._predict_images(images[start : start + MAX_BATCH_SLICES])
+            for batch in file_batches(images):
+                results += self._predict_images(batch)
                 progress.update(task, completed=len(results))
             for number, volume in enumerate(volumes):
                 progress.update(task, completed=len(images) + number * self.options.slices)
@@ -190,6 +188,20 @@ class FilePredictor:
             yield [SliceResult(str(file), None, str(error), specimen)]
 
 
+def file_batches(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    """Yield batches of files that fit into one request, so that only one batch is in memory."""
+    batch, size = list[Path](), 0
+    for file in files:
+        file_size = file.stat().st_size if file.is_file() else 0
+        if batch and (len(batch) == MAX_BATCH_SLICES or size + file_size > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file_size
+    if batch:
+        yield batch
+
+
 def edge_of_slices(metadata: Mapping[str, Any]) -> int:
     """Return the edge in pixels of a model's training slices, DEFAULT_EDGE if its metadata do not contain it."""
     try:
@@ -207,8 +219,8 @@ def read_bounded(file: Path) -> bytes:
     """
     try:
         size = file.stat().st_size
-        if size > LARGEST_FILE_BYTES:
-            raise BadInputError(f"{file} has {size} bytes", f"at most {LARGEST_FILE_BYTES}")
+        if size > MAX_FILE_BYTES:
+            raise BadInputError(f"{file} has {size} bytes", f"at most {MAX_FILE_BYTES}")
         return file.read_bytes()
     except OSError as error:
         raise BadInputError(f"{file} cannot be read ({error.strerror})") from error

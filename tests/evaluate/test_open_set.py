@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.evaluate import open_set
 from components.evaluate.ensemble.rules import ConfidenceSwitch, SoftVote
 from components.evaluate.ensemble.selection import Ensemble
 from components.evaluate.export.tf_rules import ServedOpenSetScore, combined_probabilities
@@ -57,6 +58,24 @@ def test_a_twentieth_of_known_and_most_unseen_slices_are_flagged(score: OpenSetS
     assert (validation > score.threshold).mean() == pytest.approx(FLAGGED_SHARE, abs=0.005)
     assert (known > score.threshold).mean() == pytest.approx(FLAGGED_SHARE, abs=0.03)
     assert (unseen > score.threshold).mean() > 0.9
+
+
+def test_grey_views_are_known_to_members_trained_on_them() -> None:
+    grey_views = getattr(open_set, "GreyViews", None)
+    assert grey_views is not None
+    training, labels = predictions_of_two(400, 0)
+    validation, outliers = predictions_of_two(600, 1)[0], predictions_of_two(200, 2, 2.0)[0]
+    views = grey_views(predictions_of_two(400, 0, 0.5)[0], predictions_of_two(600, 1, 0.5)[0])
+    ensemble = Ensemble(RULES[0], 1.0)
+    shares = []
+    for known in (None, views):
+        score = fit_open_set_score(ensemble, training, labels, validation, outliers, known)
+        samples = [predictions_of_two(2000, 3, shift)[0] for shift in (0.0, 0.5, 2.0)]
+        shares.append([(score.score_split(ensemble, sample) > score.threshold).mean() for sample in samples])
+    assert shares[0][1] > 0.3
+    assert shares[1][1] < 0.15
+    assert shares[1][0] < 0.1
+    assert shares[1][2] > 0.9
 
 
 @pytest.mark.parametrize("rule", RULES, ids=["vote", "switch"])

@@ -19,8 +19,8 @@ from components.ingest.photograph_slices import photograph_memory
 from components.ingest.sources.file_kinds import kind_of
 from components.phantoms.fishes.dataset import PhotoConfig, generate_photographs
 from components.shared.errors import BadManifestError, BadSourceFileError
-from components.shared.images.decoding import decode_image
-from components.shared.images.photographs import MAX_PIXELS, read_photograph
+from components.shared.images.decoding import MAX_PIXELS, decode_image
+from components.shared.images.photographs import read_photograph
 from components.shared.slices import iterate_split, read_index, read_info
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=5, planes="random", seed=7, workers=1)
@@ -136,6 +136,12 @@ def test_tiff_photographs_are_read_whatever_their_name(photos: Path) -> None:
     result, folder = make(photos)
     assert result.info.refused == ()
     assert {"micrograph", "named", "deep"} <= set(read_index(folder)["specimen"])
+
+
+def test_jfif_is_an_extension_of_photographs(photos: Path) -> None:
+    save(photos / "Alba" / "saved.jfif", scene(72), format="JPEG")
+    _, folder = make(photos)
+    assert "saved" in set(read_index(folder)["specimen"])
 
 
 def resave(image: Image.Image) -> Image.Image:

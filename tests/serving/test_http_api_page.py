@@ -10,9 +10,10 @@ from serving.votes import SpecimenVote
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "http-api.md").read_text(encoding="utf-8")
 VALUES = {
-    "max_body_bytes": "16 MiB",
+    "max_body_bytes": "172 MiB",
+    "max_value_bytes": "16 MiB",
     "max_held_bytes": "256 MiB",
-    "max_pixels": "33,554,432",
+    "max_pixels": "67,108,864",
     "max_pixel_lists": "1,000,000",
     "max_head_bytes": "64 KiB",
 }

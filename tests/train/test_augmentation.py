@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.shared.errors import BadConfigError
 from components.train.augmentation import augment, mix
 from components.train.recipe import Recipe
+from pipelines.presets import load_preset
 
 STILL = Recipe(rotation=0, zoom=0, brightness=0, flips="none", batch_size=16)
 
@@ -69,6 +71,31 @@ def test_contrast_keeps_the_mean_and_brightness_keeps_black() -> None:
     assert brightness[slices == 100] == pytest.approx(100 * gain, abs=1)
     assert abs(gain - 1) > 0.02
     assert contrast[~specimen].max() == brightness[~specimen].max() == 0
+
+
+def recipe_with_grey_views(share: float) -> Recipe | None:
+    try:
+        return Recipe.parse({**STILL.model_dump(), "greyscale": share})
+    except BadConfigError:
+        return None
+
+
+def test_the_recipes_share_of_views_is_grey_and_others_unchanged() -> None:
+    recipe = recipe_with_grey_views(0.3)
+    assert recipe is not None
+    slices = np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), dtype=np.uint8)
+    views, again = (augment(tf.constant(slices), tf.constant([5, 6], tf.int64), recipe).numpy() for _ in range(2))
+    assert np.array_equal(views, again)
+    is_grey = (views == views[..., :1]).all(axis=(1, 2, 3))
+    assert is_grey.mean() == pytest.approx(0.3, abs=0.07)
+    assert np.array_equal(views[~is_grey], slices[~is_grey])
+    luma = slices[is_grey] @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(views[is_grey][..., 0] - luma).max() <= 1
+
+
+@pytest.mark.parametrize("preset", ["fish", "fish-sample"])
+def test_presets_of_photographs_train_on_grey_views(preset: str) -> None:
+    assert 0.2 <= load_preset(preset).parameters["recipe"].get("greyscale", 0) <= 0.5
 
 
 def test_a_rotation_keeps_the_centre() -> None:

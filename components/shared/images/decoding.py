@@ -33,8 +33,10 @@ FORMATS = {
 }
 """Accepted formats by Pillow's name, with their file name extensions; the content decides, not the extension."""
 IMAGE_EXTENSIONS = tuple(chain.from_iterable(FORMATS.values()))
-MAX_PIXELS = 32 * 2**20
-MAX_SIDE = 8192
+MAX_FILE_BYTES = 128 * 2**20
+MAX_PIXELS = 64 * 2**20
+MAX_SIDE = 16384
+"""Limits of one image, for slices and photographs, in ingest and serving alike."""
 _ONE_PICTURE = ("MPO", "TIFF")
 """Formats by Pillow's name of which the first picture is read; `check_tiff` counts the pages of a TIFF file."""
 _TRANSPARENCY = "transparency"
@@ -48,7 +50,7 @@ _PNG = (
 
 
 @contextmanager
-def open_image(contents: bytes, max_pixels: int, max_side: int) -> Iterator[Image.Image]:
+def open_image(contents: bytes, max_pixels: int = MAX_PIXELS, max_side: int = MAX_SIDE) -> Iterator[Image.Image]:
     """Open an untrusted image without decoding it, if its header is within bounds.
 
     Of a multi-picture JPEG (MPO) the first picture is opened.
@@ -107,7 +109,7 @@ def decode_image(contents: bytes, channels: int, max_pixels: int = MAX_PIXELS) -
     Raises:
         BadImageError: See `open_image`.
     """
-    with open_image(contents, max_pixels, MAX_SIDE) as image:
+    with open_image(contents, max_pixels) as image:
         pixels = decode_pixels(image, contents)
         return to_grey(pixels) if channels == 1 else to_colour(pixels)
 

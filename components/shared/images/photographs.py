@@ -11,12 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from components.shared.images.decoding import Pixels, decode_pixels, open_image
+from components.shared.images.decoding import MAX_PIXELS, Pixels, decode_pixels, open_image
 from components.shared.images.pixel_values import to_colour
-
-MAX_FILE_BYTES = 128 * 2**20
-MAX_PIXELS = 64 * 2**20
-MAX_SIDE = 16384
 
 _OVERSAMPLING = 2
 """A JPEG is decoded at a fraction of its size, at least this many times the frame, then reduced by area averaging."""
@@ -62,7 +58,7 @@ def read_photograph(contents: bytes, edge: int, max_pixels: int = MAX_PIXELS) ->
     Raises:
         BadImageError: See `open_image`.
     """
-    with open_image(contents, max_pixels, MAX_SIDE) as image:
+    with open_image(contents, max_pixels) as image:
         transform, (width, height) = _exif_transform(image), image.size
         upright = transform(_scale(_decode(image, contents, edge), _size_in_frame(width, height, edge)))
     size = (height, width) if transform in _SWAPS_SIDES else (width, height)

@@ -18,7 +18,7 @@ from components.shared.errors import BadInputError, BadSourceFileError, DeployEr
 from components.shared.images.decoding import decode_image, encode_png
 from components.shared.images.segmentation import segment_slice
 from serving.client import Client, SlicePrediction, volumes
-from serving.client.__main__ import parse_arguments
+from serving.client.__main__ import parse_arguments, read_bounded
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, retry_delays
 from serving.client.report import SliceResult, render
 from serving.client.volumes import SlicingOptions, iterate_slices
@@ -103,6 +103,17 @@ def test_batches_are_bounded_in_slices_and_bytes() -> None:
     assert [len(batch) for batch in batches([b"x"] * 70)] == [32, 32, 6]
     assert [len(batch) for batch in batches([b"x" * 3 * 2**20] * 5)] == [2, 2, 1]
     assert [len(batch) for batch in batches([b"x" * 20 * 2**20])] == [1]
+
+
+def test_the_client_sends_photographs_of_the_size_that_ingest_takes(tmp_path: Path) -> None:
+    file = tmp_path / "large.png"
+    file.write_bytes(b"x" * 12 * 2**20)
+    refusal = ""
+    try:
+        assert len(read_bounded(file)) == 12 * 2**20
+    except BadInputError as error:
+        refusal = str(error)
+    assert refusal == ""
 
 
 def test_retry_delays_grow_up_to_the_timeout() -> None:

@@ -150,6 +150,30 @@ def test_the_pixels_of_photographs_count_before_they_are_scaled() -> None:
         prepare_slices([photograph] * 2, expectation, max_pixels=3999)
 
 
+def prepared_size(photograph: bytes, limits: Limits) -> int:
+    """Return the number of decoded pixels, 0 if the photograph is rejected."""
+    expectation = Expectation(channels=3, segmented=False, image_size=32)
+    try:
+        return prepare_slices([Instance(photograph)], expectation, limits.max_pixels)[0].decoded_pixels
+    except RequestError:
+        return 0
+
+
+def test_a_photograph_that_can_be_trained_can_be_asked() -> None:
+    photograph = encode_png(np.zeros((6144, 8160), np.uint8))
+    assert prepared_size(photograph, Limits()) == 6144 * 8160
+    assert Limits().max_body_bytes > 128 * 2**20 * 4 / 3
+
+
+def test_large_bodies_hold_images_and_no_millions_of_values() -> None:
+    with pytest.raises(RequestError) as error:
+        parse_predict(b'{"instances": [' + b"0," * (9 * 2**20) + b"0]}", Limits())
+    assert error.value.status == 413
+    image = b"A" * (20 * 2**20)
+    request = parse_predict(b'{"instances": [{"image_bytes": {"b64": "' + image + b'"}}]}', Limits())
+    assert len(request.instances[0].image) == len(image) * 3 // 4
+
+
 def test_a_segmented_slice_is_forwarded_byte_for_byte(segmented_slices: list[bytes]) -> None:
     slices = prepare_slices([Instance(segmented_slices[0])], Expectation(channels=1, segmented=True))
     assert slices[0].image is segmented_slices[0]
