@@ -103,12 +103,17 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     recut_folder.mkdir(parents=True)
     state = merge_shards(plan, shards, recut_folder)
     manifest_scans, near_copies = _join_near_copies(state)
-    splits = assign_splits(state.scans, plan.config.seed, plan.config.rare_species)
+    splits = assign_splits(state.scans, plan.config.seed, plan.config.rare_species, _contradictory(near_copies))
     _write_split(folder / SPLIT_FILE, manifest_scans, [splits[scan.specimen] for scan in state.scans], near_copies)
     info, thumbnails = _write_slices(state, splits, near_copies, folder)
     html = dataset_page(plan.kind, info, thumbnails, state.complete_results())
     shutil.rmtree(folder / SHARDS_FOLDER)
     return IngestResult(info, html)
+
+
+def _contradictory(near_copies: Sequence[NearCopies]) -> set[str]:
+    """Return the specimens of near-copies with different species, which have to share a split."""
+    return {name for group in near_copies if len(group.species) > 1 for name in group.specimens}
 
 
 def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, ...]]:

@@ -21,7 +21,14 @@ from components.ingest.sources.base import Source
 from components.ingest.sources.file_kinds import VOLUMES
 from components.ingest.sources.folder_layout import describe_endings
 from components.ingest.sources.manifest import Scan, list_scans
-from components.ingest.split import assign_splits, log_rare_species, model_scans, rare_species, treat_rare_species
+from components.ingest.split import (
+    assign_splits,
+    log_rare_species,
+    log_validation,
+    model_scans,
+    rare_species,
+    treat_rare_species,
+)
 from components.shared.contracts import Document, Refusal
 from components.shared.contracts.source_notes import Note
 from components.shared.errors import BadConfigError, BadSourceFileError
@@ -102,9 +109,8 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     rare = rare_species(scans)
     log_rare_species(rare, config.rare_species)
     scans = treat_rare_species(scans, config.rare_species)
-    assign_splits(
-        scans, config.seed, config.rare_species
-    )  # a source that cannot be split is refused before any volume is cut
+    # A source that cannot be split is refused before any volume is cut.
+    log_validation(scans, assign_splits(scans, config.seed, config.rare_species))
     quotas = assign_quotas(kind, scans, config.slices_per_species)
     return IngestPlan(
         source=source.address,

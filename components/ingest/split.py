@@ -18,6 +18,8 @@ from components.shared.slices import SPLITS, UNSEEN
 TEST_SHARE = VALIDATION_SHARE = 0.2
 MIN_SPECIMENS = len(SPLITS)
 MIN_SPECIES = 2
+_TAKEN_FOR_VALIDATION = ("train", "validation")
+"""Split in the manifest and split in use of a training specimen that is taken for validation."""
 
 
 def model_scans(scans: Sequence[Scan]) -> list[Scan]:
@@ -87,16 +89,20 @@ def _check_common_species(scans: Sequence[Scan], specimens: Mapping[str, Sequenc
         )
 
 
-def assign_splits(scans: Sequence[Scan], seed: int, rule: RareSpecies = "refuse") -> dict[str, str]:
+def assign_splits(
+    scans: Sequence[Scan], seed: int, rule: RareSpecies = "refuse", kept_in_training: Collection[str] = ()
+) -> dict[str, str]:
     """Assign each specimen to a split: 60 % train, 20 % validation, 20 % test of each species, at least one in each.
 
-    Splits in the manifest are kept. The other specimens are ranked by a hash of seed, species and name, so that a new
-    specimen moves few others.
+    Splits in the manifest are kept; if it gives training and test specimens and none for validation, a share of the
+    training specimens is taken for validation. The other specimens are ranked by a hash of seed, species and name, so
+    that a new specimen moves few others.
 
     Args:
         scans: Scans after `treat_rare_species`.
         seed: Seed of the split.
         rule: Treatment of rare species.
+        kept_in_training: Specimens that are not taken for validation.
 
     Returns:
         The split of each specimen.
@@ -110,8 +116,38 @@ def assign_splits(scans: Sequence[Scan], seed: int, rule: RareSpecies = "refuse"
     splits = {scan.specimen: UNSEEN for scan in scans if scan.split == UNSEEN}
     for species, specimens in _specimens_by_species(model_scans(scans)).items():
         splits.update(_assign_species(species, specimens, fixed_splits, seed))
-    check_split(scans, splits, rare_species(scans) if rule == "train" else ())
+    rare = rare_species(scans) if rule == "train" else {}
+    given_splits = set(fixed_splits.values())
+    if {"train", "test"} <= given_splits and "validation" not in given_splits:
+        kept = {*kept_in_training, *(scan.specimen for scan in scans if scan.species in rare)}
+        splits.update(_validation_from_training(scans, splits, kept, seed))
+    check_split(scans, splits, rare)
     return splits
+
+
+def _validation_from_training(
+    scans: Sequence[Scan], splits: Mapping[str, str], kept: Collection[str], seed: int
+) -> dict[str, str]:
+    """Return training specimens to use for validation, of each species without any, by the ranks of `assign_splits`."""
+    chosen: dict[str, str] = {}
+    for species, specimens in _specimens_by_species(model_scans(scans)).items():
+        if any(splits[name] == "validation" for name in specimens):
+            continue
+        training = [name for name in specimens if splits[name] == "train"]
+        free = sorted(set(training) - set(kept), key=lambda name: _rank(species, name, seed))
+        count = min(len(training) - 1, _share(len(specimens), VALIDATION_SHARE))
+        chosen.update(dict.fromkeys(free[: max(0, count)], "validation"))
+    return chosen
+
+
+def log_validation(scans: Sequence[Scan], splits: Mapping[str, str]) -> None:
+    """Log the number of training specimens that are taken for validation."""
+    specimens = {scan.specimen for scan in scans if (scan.split, splits[scan.specimen]) == _TAKEN_FOR_VALIDATION}
+    if specimens:
+        log(
+            "ingest",
+            f"no specimens are given for validation: {len(specimens)} of the training specimens are used for it",
+        )
 
 
 def check_split(scans: Sequence[Scan], splits: Mapping[str, str], rare: Collection[str] = ()) -> None:
@@ -128,9 +164,9 @@ def check_split(scans: Sequence[Scan], splits: Mapping[str, str], rare: Collecti
     splits_of: defaultdict[str, set[str]] = defaultdict(set)
     files: dict[str, str] = {}
     for scan in scans:
-        split = scan.split or splits[scan.specimen]
-        if split != splits[scan.specimen]:
-            raise BadManifestError(f"specimen {scan.specimen!r} is in {split} and {splits[scan.specimen]}", "one split")
+        split = splits[scan.specimen]
+        if scan.split not in ("", split) and (scan.split, split) != _TAKEN_FOR_VALIDATION:
+            raise BadManifestError(f"specimen {scan.specimen!r} is in {scan.split} and {split}", "one split")
         if files.setdefault(str(scan.file), split) != split:
             raise BadManifestError(f"{scan.path} is in {split} and {files[str(scan.file)]}", "one split")
         splits_of[scan.species].add(split)

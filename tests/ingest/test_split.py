@@ -42,6 +42,19 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order() -> None:
     assert assign_splits(scans, 0) != assign_splits(scans, 1)
 
 
+def test_training_specimens_are_taken_for_validation_if_none_are_given() -> None:
+    scans = [
+        replace(scan, split="test" if number % 5 == 0 else "train")
+        for number, scan in enumerate(_scans({"a": 10, "b": 10}))
+    ]
+    try:
+        splits = assign_splits(scans, seed=0)
+    except BadManifestError as error:
+        splits = {"a0": str(error)}
+    assert Counter(splits.values()) == {"train": 12, "validation": 4, "test": 4}
+    assert all(splits[scan.specimen] == "test" for scan in scans if scan.split == "test")
+
+
 def test_a_new_specimen_moves_few_others() -> None:
     before, after = assign_splits(_scans({"a": 20, "b": 20}), 0), assign_splits(_scans({"a": 21, "b": 20}), 0)
     assert sum(after[specimen] != split for specimen, split in before.items()) <= 2

@@ -147,7 +147,7 @@ def count_endings(paths: Iterable[str]) -> dict[str, int]:
 
 def describe_endings(endings: Mapping[str, int]) -> str:
     """Return the counts of files by ending as text."""
-    return ", ".join(f"{count} {ending}" for ending, count in endings.items())
+    return ", ".join(f"{count} {suffix}" for suffix, count in endings.items())
 
 
 def _ending(path: str) -> str:
