@@ -1,9 +1,12 @@
 """The HTTP server of the monitor: status page (`/`), Prometheus metrics (`/metrics`), reports (`/reports/`)."""
 
 import re
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -19,6 +22,9 @@ from monitoring.service.metrics import DriftCollector
 from monitoring.service.page import REPORTS, status_page
 
 REFRESH_S, IDLE_TIMEOUT_S = 10, 10.0
+MAX_CONNECTIONS = 64
+"""Most connections; beyond, one that is older than IDLE_TIMEOUT_S is closed, or the new one gets 503."""
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _REPORT = re.compile(r"(report-[^/\\\0]+|latest)\.html")
 _HTML = ("Content-Type", "text/html; charset=utf-8")
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -76,7 +82,44 @@ class RequestHandler(WSGIRequestHandler):
 
 
 class _Server(ThreadingWSGIServer):
-    """A server with one thread per client that ignores clients that disconnect."""
+    """A server with one thread per client, for a bounded number of clients, that ignores clients that disconnect."""
+
+    request_queue_size = 2 * MAX_CONNECTIONS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._opened_at: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        super().__init__(*arguments, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a client in a thread, or with 503 if there are too many."""
+        with self._lock:
+            has_room = len(self._opened_at) < MAX_CONNECTIONS or self._close_oldest()
+            if has_room:
+                self._opened_at[request] = time.monotonic()
+        if has_room:
+            super().process_request(request, client_address)
+            return
+        with suppress(OSError):
+            request.settimeout(0)
+            request.send(_BUSY)
+        self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._lock:
+            self._opened_at.pop(request, None)
+        super().shutdown_request(request)
+
+    def _close_oldest(self) -> bool:
+        """End the oldest connection if it is older than IDLE_TIMEOUT_S; its thread then closes it."""
+        oldest = min(self._opened_at, key=self._opened_at.__getitem__)
+        if time.monotonic() - self._opened_at[oldest] < IDLE_TIMEOUT_S:
+            return False
+        del self._opened_at[oldest]
+        with suppress(OSError):
+            oldest.shutdown(socket.SHUT_RDWR)
+        return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore connection errors."""

@@ -1,8 +1,12 @@
 """The metrics over HTTP."""
 
+import contextlib
+import select
 import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -14,6 +18,7 @@ from monitoring.service.http import RequestHandler, serve_monitor
 from monitoring.service.metrics import MODEL_METRICS, MONITOR_METRICS
 from monitoring.service.monitor import Monitor
 from tests.monitoring.drift_traffic import FEATURES, append_events, events_of
+from tests.waiting import wait_until
 
 Labels = frozenset[tuple[str, str]]
 
@@ -96,6 +101,19 @@ def test_an_idle_client_is_disconnected_without_a_traceback(
     server.shutdown()
     server.server_close()
     assert capsys.readouterr().err == ""
+
+
+def test_the_connections_are_bounded(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, threads = urlsplit(address).port or 0, threading.active_count()
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(100)]
+        wait_until(lambda: len(select.select(connections, [], [], 0)[0]) == 36, timeout_s=8)
+        answered, _, _ = select.select(connections, [], [], 0)
+        assert threading.active_count() - threads <= 64
+        assert {connection.recv(12) for connection in answered} == {b"HTTP/1.1 503"}
+        monkeypatch.setattr("monitoring.service.http.IDLE_TIMEOUT_S", 0.0)
+        assert scrape(address)
+    assert scrape(address)
 
 
 def test_an_address_in_use_is_refused_by_name(monitor: Monitor) -> None:
