@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _CHUNK_BYTES = 2**20
+_WILDCARDS = re.compile(r"[*?\[\]\\]")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -44,6 +46,25 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
+
+
+@contextmanager
+def folder_without_wildcards(folder: Path) -> Iterator[Path]:
+    """Yield a path of a folder that TensorFlow does not read as a pattern: `folder`, a link to it, or a copy.
+
+    TensorFlow looks for the variables of a SavedModel with a pattern of their path, so a bracket or a backslash in the
+    path of a complete model makes its loader find nothing.
+    """
+    if not _WILDCARDS.search(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        alias = Path(scratch) / "folder"
+        try:
+            alias.symlink_to(folder.resolve())
+        except OSError:  # a file system without symbolic links
+            shutil.copytree(folder, alias)
+        yield alias
 
 
 def sha256_of_file(path: Path) -> str:

@@ -103,7 +103,7 @@ def pipeline_call(options: RunOptions) -> tuple[str, dict[str, Any]]:
             or the threshold is outside 0..1.
     """
     preset = load_preset(options.preset)
-    arguments = {**preset.parameters, "seed": options.seed, "target": f"file://{options.out / MODELS}"}
+    arguments = {**preset.parameters, "seed": options.seed, "target": (options.out / MODELS).as_uri()}
     if options.backbones:
         arguments["backbones"] = list(options.backbones)
     if options.threshold is not None:
