@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHUNK_BYTES = 2**20
@@ -22,7 +22,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        with suppress(PermissionError, NotImplementedError):  # a file system without permissions
+            Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -63,8 +64,18 @@ def folder_without_wildcards(folder: Path) -> Iterator[Path]:
         try:
             alias.symlink_to(folder.resolve())
         except OSError:  # a file system without symbolic links
-            shutil.copytree(folder, alias)
+            copy_folder(folder, alias)
         yield alias
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy the files of a folder without their permissions and times, which not every file system can store."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            copy_folder(path, target / path.name)
+        else:
+            shutil.copyfile(path, target / path.name)
 
 
 def sha256_of_file(path: Path) -> str:
