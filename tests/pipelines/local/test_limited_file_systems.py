@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.limited_system import AVAILABLE, limited
+from components.shared.files import write_atomically
+from tests.limited_system import AVAILABLE, LINKS_AND_LOCKS, MODES, limited
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="the filter of system calls is for Linux on x86_64")
 
 
 def run(volumes: Path, out: Path) -> subprocess.CompletedProcess[str]:
     options = ["--preset=smoke", f"--volumes={volumes}", f"--out={out}"]
-    command = limited([sys.executable, "-m", "pipelines.run", *options])
+    command = limited([sys.executable, "-m", "pipelines.run", *options], LINKS_AND_LOCKS)
     return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
 
@@ -40,6 +41,13 @@ def test_only_a_living_owner_keeps_a_second_run_out(is_running: bool, tmp_path: 
         is_running,
         int(not is_running),
     ), result.stdout
+
+
+def test_a_file_is_written_where_permissions_are_refused(tmp_path: Path) -> None:
+    code = f"from pathlib import Path; from {write_atomically.__module__} import write_atomically;"
+    code += f"write_atomically(Path({str(tmp_path / 'file')!r}), b'x')"
+    subprocess.run(limited([sys.executable, "-c", code], MODES), capture_output=True, check=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.slow
