@@ -19,7 +19,7 @@ from components.shared.locks import exclusive_lock
 from components.shared.model_repository import artifact_folder, read_card, version_folder
 from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import RunLog
-from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline
+from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline, scratch_folder
 from pipelines.local.summary import Summary
 from pipelines.presets import check_training, load_preset
 
@@ -65,7 +65,7 @@ def run(options: RunOptions, console: Console) -> tuple[Summary, Path]:
     Raises:
         BadConfigError: The output folder cannot be written or is in use by another run.
     """
-    with _lock(options.out, console):
+    with scratch_folder(), _lock(options.out, console):
         folder = _new_folder(options.out)
         summary = _run(options, folder, console)
         _publish(options.out, folder, summary, console)
