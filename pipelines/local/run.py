@@ -78,7 +78,7 @@ def _run(options: RunOptions, folder: Path, console: Console) -> Summary:
         pipeline, parameters = pipeline_call(options)
         success, log, artifacts = run_pipeline(pipeline, parameters, folder, console)
         if not success:
-            outcome, message = log.first_error or ("failed", f"A step failed. See {folder / LOG_FILE}.")
+            outcome, message = log.first_error or ("failed", f"A step failed ({log.failure}). See {folder / LOG_FILE}.")
             return Summary(
                 outcome=outcome,
                 message=message,
