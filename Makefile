@@ -13,6 +13,13 @@ PINS := --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-
 TARGETS := python-cpu python-gpu serving monitoring
 ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 TAG ?= 0.1.0
+# Values reach the recipes as the user typed them, in the environment: neither make nor the shell interprets them.
+DOLLAR := $$
+define AS_TYPED
+override $(1) := $$(subst $$(DOLLAR)$$(DOLLAR),$$(DOLLAR),$$(value $(1)))
+export $(1)
+endef
+$(foreach name,OUT VOLUMES PHOTOS IMAGES PRESET BACKBONES THRESHOLD SEED MODEL SPECIMENS PORT,$(eval $(call AS_TYPED,$(name))))
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
@@ -30,24 +37,24 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock 2>&1 | grep -v '^WARNING: Location' || true
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [SEED=0] [OUT=runs]
-	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --photos "$(PHOTOS)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --seed "$(SEED)" --out "$(OUT)"
+	@$(BIN)/python -m pipelines.run --preset="$$PRESET" --volumes="$$VOLUMES" --photos="$$PHOTOS" --backbones="$$BACKBONES" --threshold="$$THRESHOLD" --seed="$$SEED" --out="$$OUT"
 
 serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
-	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"
+	@$(BIN)/python -m serving --repository="$$OUT/models" --events="$$OUT/events" --port="$$PORT"
 
 ask: $(READY) ## classify images with the server: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080]
-	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" --model "$(MODEL)" $(or $(IMAGES),$(lastword $(shell ls -dv $(OUT)/models/$(or $(MODEL),*)/*/examples 2>/dev/null)),$(OUT)/models)
+	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$$PORT" --model="$$MODEL" --images="$$IMAGES" --repository="$$OUT/models"
 
 monitor: $(READY) ## monitor the predictions for drift, with web pages: [OUT=runs] [PORT=8080]
-	@$(BIN)/python -m monitoring.local_stack --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
+	@$(BIN)/python -m monitoring.local_stack --repository="$$OUT/models" --events="$$OUT/events" --out="$$OUT/monitoring" --server-port="$$PORT"
 
 demo: $(READY) ## demonstrate the monitor with clean traffic, an artefact and an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
-	@$(BIN)/python -m pipelines.local.demo --out "$(OUT)" --preset "$(PRESET)" --seed "$(SEED)"
+	@$(BIN)/python -m pipelines.local.demo --out="$$OUT" --preset="$$PRESET" --seed="$$SEED"
 
 dashboards: $(READY) ## generate Grafana dashboards, alert rules and the table of metrics
 	@$(BIN)/python -m monitoring.alerting.generate
@@ -56,16 +63,16 @@ docs: $(READY) ## generate the reference pages of presets and keys in docs/refer
 	@$(BIN)/python -m pipelines.reference_pages
 
 pictures: $(READY) ## generate the console output in README.md and docs/images from the latest run: [OUT=runs]
-	@$(BIN)/python -m tests.pictures --out "$(OUT)"
+	@$(BIN)/python -m tests.pictures --out="$$OUT"
 
 phantoms: $(READY) ## generate synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
-	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"
+	@$(BIN)/python -m components.phantoms --out="$$OUT/phantoms" --specimens="$$SPECIMENS" --seed="$$SEED"
 
 compile: $(READY) ## compile the pipelines to YAML, with the resources of a preset: [PRESET=fossil] [OUT=runs]
-	@$(BIN)/python -m pipelines.compile --preset "$(PRESET)" --out "$(OUT)/compiled"
+	@$(BIN)/python -m pipelines.compile --preset="$$PRESET" --out="$$OUT/compiled"
 
 submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
-	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)") $(foreach setting,$(SET),--set "$(setting)")
+	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset="$$PRESET" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)") $(foreach setting,$(SET),--set "$(setting)")
 
 test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)
@@ -74,11 +81,11 @@ test-all: $(READY) ## run all tests, including the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster" $(PYTEST_OPTIONS)
 
 benchmark: $(READY) ## run benchmarks and compare each with its reference: [ONLY=prefix-of-a-name] [OUT=runs]
-	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
+	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out="$$OUT"
 
 figures: $(READY) ## run all benchmarks and generate tests/benchmarks/FIGURES.md: [OUT=runs]
-	@rm -f "$(OUT)/benchmarks.json"
-	@$(BIN)/python -m tests.benchmarks --out "$(OUT)" && $(BIN)/python -m tests.benchmarks.figures "$(OUT)/benchmarks.json"
+	@rm -f "$$OUT/benchmarks.json"
+	@$(BIN)/python -m tests.benchmarks --out="$$OUT" && $(BIN)/python -m tests.benchmarks.figures "$$OUT/benchmarks.json"
 
 images: ## build the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
 	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
@@ -90,12 +97,13 @@ digests: $(READY) ## push the images and pin them by digest in the manifests: RE
 	@$(BIN)/python -m pipelines.image_digests --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" --options="$(PUSH_OPTIONS)"
 
 lint: $(READY) ## run ruff and mypy
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
 
 lock: $(READY) ## resolve the dependencies and write the lock files
-	@$(BIN)/uv pip compile $(PINS) --extra dev --generate-hashes --upgrade pyproject.toml -o requirements.lock
-	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt; done
-	@$(BIN)/uv pip compile $(PINS) --generate-hashes -c requirements.lock manifests/images/training.in | awk '/^[a-z]/{keep=/^nvidia/} keep' > manifests/images/cuda.lock
+	@$(BIN)/python -m uv pip compile $(PINS) --extra dev --generate-hashes --upgrade pyproject.toml -o requirements.lock
+	@for image in components training serving monitoring; do $(BIN)/python -m uv pip compile $(PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt; done
+	@$(BIN)/python -m uv pip compile $(PINS) --generate-hashes -c requirements.lock manifests/images/training.in | awk '/^[a-z]/{keep=/^nvidia/} keep' > manifests/images/cuda.lock
 
-clean: ## remove the runs and the environment
-	@rm -rf "$(OUT)" $(VENV)
+clean: ## remove what runs left in OUT, and the environment: [OUT=runs]
+	@if test -x $(BIN)/python; then $(BIN)/python -m pipelines.local.clean --out="$$OUT"; fi
+	@rm -rf $(VENV)

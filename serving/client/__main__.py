@@ -14,6 +14,7 @@ from rich.progress import Progress
 from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFileError, TaxonflowError, exit_code_of
 from components.shared.images.decoding import IMAGE_EXTENSIONS
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client
+from serving.client.paths import example_paths, paths_of
 from serving.client.report import FORMATS, SliceResult, render
 from serving.client.volumes import (
     DEFAULT_EDGE,
@@ -39,7 +40,9 @@ LARGEST_FILE_BYTES = 11 * 2**20  # base64 adds a third, and a server accepts 16 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
+    parser.add_argument("--images", default="", help="the same in one text: a path, or several separated by blanks")
+    parser.add_argument("--repository", type=Path, help="local models whose example slices are sent without a path")
     parser.add_argument("--url", default=DEFAULT_URL, help="address of the server (%(default)s)")
     parser.add_argument("--model", help="name of the model; optional if the server has one model")
     parser.add_argument("--specimen", help="specimen of all slices; by default each volume is a specimen")
@@ -63,6 +66,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         help=f"random, through the middle, or published; the default is {DEFAULT_SCHEDULE}",
     )
     return parser.parse_args(arguments)
+
+
+def given_paths(options: argparse.Namespace) -> list[Path]:
+    """Return the paths of the command line, else the examples of the newest model in the repository."""
+    paths = [*options.paths, *(paths_of(options.images) if options.images else ())]
+    return paths or (example_paths(options.repository, options.model or "") if options.repository else [])
 
 
 def parse_schedule(text: str) -> "Schedule":
@@ -207,7 +216,7 @@ def main(arguments: list[str]) -> int:
     """
     options = parse_arguments(arguments)
     try:
-        files = list_files(options.paths)
+        files = list_files(given_paths(options))
         with Client(options.url, options.timeout) as client:
             model = options.model or only_model(client)
             metadata = client.metadata(model)
