@@ -74,7 +74,13 @@ def run_pipeline(
 def _environment(backbones: int) -> dict[str, str]:
     """Return the environment of the pipeline: fewer TensorFlow messages, and the cores divided among the backbones."""
     threads = max(1, (os.cpu_count() or 1) // backbones)
-    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    settings = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+        "HDF5_USE_FILE_LOCKING": "BEST_EFFORT",  # files of weights on a file system without locks
+    }
+    return {**os.environ, **settings}
 
 
 @contextmanager
