@@ -16,10 +16,12 @@ from typing import Any
 
 from rich.console import Console
 
-from components.shared.errors import BadConfigError
+from components.shared.errors import BadConfigError, DeployError
 from pipelines.local.console import ProgressConsole, RunLog
 
 LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
+Processes = Mapping[Path, subprocess.Popen[bytes]]
+"""Background processes by their log."""
 _SCRATCH_BYTES = 4 * 2**20
 
 
@@ -142,6 +144,15 @@ def _unusable(name: str | None, error: OSError) -> BadConfigError:
     remedy = "Free disk space, or set TMPDIR to another folder."
     reason = os.strerror(error.errno or 0)
     return BadConfigError(f"TMPDIR={name or ''} ({reason})", "a folder with free space for temporary files", remedy)
+
+
+def check_running(processes: Processes) -> None:
+    """Raise DeployError with the last line of the log of a process that has ended."""
+    for log, process in processes.items():
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").split("\n")
+            reason = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+            raise DeployError(f"the {log.stem} ended with exit code {process.returncode}: {reason}", "", f"See {log}.")
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
