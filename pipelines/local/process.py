@@ -80,7 +80,7 @@ def _environment(backbones: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
-        "HDF5_USE_FILE_LOCKING": "BEST_EFFORT",  # files of weights on a file system without locks
+        "HDF5_USE_FILE_LOCKING": "FALSE",  # a file of weights has one writer, and not every file system has locks
     }
     return {**os.environ, **settings}
 
