@@ -18,6 +18,13 @@ STALE := $(shell bash scripts/environment.sh check $(VENV) "$(PYTHON)")
 TARGETS := python-cpu python-gpu serving monitoring
 ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 TAG ?= 0.1.0
+# Values reach the recipes as the user typed them, in the environment: neither make nor the shell interprets them.
+DOLLAR := $$
+define AS_TYPED
+override $(1) := $$(subst $$(DOLLAR)$$(DOLLAR),$$(DOLLAR),$$(value $(1)))
+export $(1)
+endef
+$(foreach name,OUT VOLUMES PHOTOS IMAGES PRESET BACKBONES THRESHOLD DOUBTFUL_MASKS RARE_SPECIES SEED MODEL SPECIMENS PORT,$(eval $(call AS_TYPED,$(name))))
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
@@ -36,19 +43,19 @@ $(READY): requirements.lock pyproject.toml $(STALE)
 stale: # a prerequisite of an environment that was moved, is broken or runs another Python than PYTHON
 
 run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [DOUBTFUL_MASKS=refuse] [RARE_SPECIES=train] [SEED=0] [OUT=runs]
-	@$(BIN)/python -m pipelines.run --preset "$(PRESET)" --volumes "$(VOLUMES)" --photos "$(PHOTOS)" --backbones "$(BACKBONES)" --threshold "$(THRESHOLD)" --doubtful-masks "$(DOUBTFUL_MASKS)" --rare-species "$(RARE_SPECIES)" --seed "$(SEED)" --out "$(OUT)"
+	@$(BIN)/python -m pipelines.run --preset="$$PRESET" --volumes="$$VOLUMES" --photos="$$PHOTOS" --backbones="$$BACKBONES" --threshold="$$THRESHOLD" --doubtful-masks="$$DOUBTFUL_MASKS" --rare-species="$$RARE_SPECIES" --seed="$$SEED" --out="$$OUT"
 
 serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
-	@$(BIN)/python -m serving --repository "$(OUT)/models" --events "$(OUT)/events" --port "$(PORT)"
+	@$(BIN)/python -m serving --repository="$$OUT/models" --events="$$OUT/events" --port="$$PORT"
 
 ask: $(READY) ## classify images with the server: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080] [OUT=runs]
-	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$(PORT)" --model "$(MODEL)" $(or $(IMAGES),--examples "$(OUT)/models")
+	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$$PORT" --model="$$MODEL" --images="$$IMAGES" --examples="$$OUT/models"
 
 monitor: $(READY) ## monitor the predictions for drift, with web pages: [OUT=runs] [PORT=8080]
-	@$(BIN)/python -m monitoring.local_stack --repository "$(OUT)/models" --events "$(OUT)/events" --out "$(OUT)/monitoring" --server-port "$(PORT)"
+	@$(BIN)/python -m monitoring.local_stack --repository="$$OUT/models" --events="$$OUT/events" --out="$$OUT/monitoring" --server-port="$$PORT"
 
 demo: $(READY) ## demonstrate the monitor with clean traffic, an artefact and an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
-	@$(BIN)/python -m pipelines.local.demo --out "$(OUT)" --preset "$(PRESET)" --seed "$(SEED)"
+	@$(BIN)/python -m pipelines.local.demo --out="$$OUT" --preset="$$PRESET" --seed="$$SEED"
 
 dashboards: $(READY) ## generate Grafana dashboards, alert rules and the table of metrics
 	@$(BIN)/python -m monitoring.alerting.generate
@@ -57,16 +64,16 @@ docs: $(READY) ## generate the reference pages of presets and keys in docs/refer
 	@$(BIN)/python -m pipelines.reference_pages
 
 pictures: $(READY) ## generate the console output in README.md and docs/images from the latest run: [OUT=runs]
-	@$(BIN)/python -m tests.pictures --out "$(OUT)"
+	@$(BIN)/python -m tests.pictures --out="$$OUT"
 
 phantoms: $(READY) ## generate synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
-	@$(BIN)/python -m components.phantoms --out "$(OUT)/phantoms" --specimens "$(SPECIMENS)" --seed "$(SEED)"
+	@$(BIN)/python -m components.phantoms --out="$$OUT/phantoms" --specimens="$$SPECIMENS" --seed="$$SEED"
 
 compile: $(READY) ## compile the pipelines to YAML, with the resources of a preset: [PRESET=fossil] [OUT=runs]
-	@$(BIN)/python -m pipelines.compile --preset "$(PRESET)" --out "$(OUT)/compiled"
+	@$(BIN)/python -m pipelines.compile --preset="$$PRESET" --out="$$OUT/compiled"
 
 submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
-	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset "$(PRESET)" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)") $(foreach setting,$(SET),--set "$(setting)")
+	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset="$$PRESET" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)") $(foreach setting,$(SET),--set "$(setting)")
 
 test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)
@@ -75,11 +82,11 @@ test-all: $(READY) ## run all tests, including the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster" $(PYTEST_OPTIONS)
 
 benchmark: $(READY) ## run benchmarks and compare each with its reference: [ONLY=prefix-of-a-name] [OUT=runs]
-	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out "$(OUT)"
+	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out="$$OUT"
 
 figures: $(READY) ## run all benchmarks and generate tests/benchmarks/FIGURES.md: [OUT=runs]
-	@rm -f "$(OUT)/benchmarks.json"
-	@$(BIN)/python -m tests.benchmarks --out "$(OUT)" && $(BIN)/python -m tests.benchmarks.figures "$(OUT)/benchmarks.json"
+	@rm -f "$$OUT/benchmarks.json"
+	@$(BIN)/python -m tests.benchmarks --out="$$OUT" && $(BIN)/python -m tests.benchmarks.figures "$$OUT/benchmarks.json"
 
 images: ## build the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
 	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
@@ -91,16 +98,17 @@ digests: $(READY) ## push the images and pin them by digest in the manifests: RE
 	@$(BIN)/python -m pipelines.image_digests --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" --options="$(PUSH_OPTIONS)"
 
 lint: $(READY) ## run ruff, and mypy for Linux and macOS
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/mypy --platform darwin
+	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy && $(BIN)/python -m mypy --platform darwin
 
 lock: $(READY) ## resolve the dependencies and write the lock files; locked versions are kept: [UPGRADE=--upgrade]
-	@$(BIN)/uv pip compile $(PINS) --universal --extra dev --generate-hashes pyproject.toml -o requirements.lock
+	@$(BIN)/python -m uv pip compile $(PINS) --universal --extra dev --generate-hashes pyproject.toml -o requirements.lock
 	@awk -f scripts/lock_markers.awk requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 	@for platform in $(LOCKED_PLATFORMS); do for version in $(LOCKED_VERSIONS); do echo "[lock] wheels for Python $$version, $$platform"; \
-	  $(BIN)/uv pip compile --quiet --no-deps --only-binary :all: --no-binary kfp-server-api --python-platform $$platform --python-version $$version requirements.lock > /dev/null || exit 1; done; done
-	@for image in components training serving monitoring; do $(BIN)/uv pip compile $(IMAGE_PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt || exit 1; done
-	@$(BIN)/uv pip compile $(IMAGE_PINS) --generate-hashes -c requirements.lock -c manifests/images/training.txt manifests/images/training.in > manifests/images/cuda.lock.new
+	  $(BIN)/python -m uv pip compile --quiet --no-deps --only-binary :all: --no-binary kfp-server-api --python-platform $$platform --python-version $$version requirements.lock > /dev/null || exit 1; done; done
+	@for image in components training serving monitoring; do $(BIN)/python -m uv pip compile $(IMAGE_PINS) -c requirements.lock manifests/images/$$image.in -o manifests/images/$$image.txt || exit 1; done
+	@$(BIN)/python -m uv pip compile $(IMAGE_PINS) --generate-hashes -c requirements.lock -c manifests/images/training.txt manifests/images/training.in > manifests/images/cuda.lock.new
 	@awk '/^[a-z]/{keep=/^nvidia/} keep' manifests/images/cuda.lock.new > manifests/images/cuda.lock && rm manifests/images/cuda.lock.new
 
-clean: ## remove the runs and the environment
-	@rm -rf "$(OUT)" $(VENV)
+clean: ## remove what runs left in OUT, and the environment: [OUT=runs]
+	@if test -x $(BIN)/python; then $(BIN)/python -m pipelines.local.clean --out="$$OUT"; fi
+	@rm -rf $(VENV)

@@ -6,21 +6,24 @@ exists while the lock is held was left by a killed publisher and is removed. Ten
 not numbers.
 """
 
-import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, unquote
 
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import BadConfigError, DeployError
+from components.shared.files import copy_folder
+from components.shared.locks import exclusive_lock
 from components.shared.model_repository import version_numbers
 from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 
 _UNFINISHED_PREFIX = ".unfinished-"
 _LOCK_FILE = ".publishing"
+_POLL_S = 0.1
 
 
 def publish(model: VerifiedModel, target: SplitResult) -> tuple[int, str]:
@@ -61,8 +64,13 @@ def _models_folder(target: SplitResult) -> Path:
 def _publishing_lock(versions: Path) -> Iterator[None]:
     """Hold the lock of a model's publishers."""
     versions.mkdir(parents=True, exist_ok=True)
-    with (versions / _LOCK_FILE).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(exclusive_lock(versions / _LOCK_FILE))
+                break
+            except BlockingIOError:
+                time.sleep(_POLL_S)
         yield
 
 
@@ -76,7 +84,7 @@ def _copy_version(source: Path, versions: Path) -> Path:
     version = max(version_numbers(versions), default=0) + 1  # incomplete versions count as well
     copy = versions / f"{_UNFINISHED_PREFIX}{version}"
     try:
-        shutil.copytree(source, copy)
+        copy_folder(source, copy)
         verify_folder(copy, key_path(VERIFICATION_KEY))
         _flush_folder(copy)
         folder = copy.rename(versions / str(version))

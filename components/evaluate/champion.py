@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,7 @@ from components.evaluate.gate import Champion
 from components.evaluate.predictions import SplitSlices
 from components.evaluate.statistics import specimen_permutation_p
 from components.shared.errors import ContractError
+from components.shared.files import folder_without_wildcards
 from components.shared.model_repository import latest_version_folder
 from components.shared.slices import iterate_split
 
@@ -45,12 +47,14 @@ def measure_champion(
 def _version_folder(source: str) -> Path:
     if "://" in source and not source.startswith(_SCHEME):
         raise ContractError(f"champion {source}", "a folder or file:// address", "Mount it as a folder.")
-    return latest_version_folder(Path(source.removeprefix(_SCHEME)))
+    path = unquote(source.removeprefix(_SCHEME)) if source.startswith(_SCHEME) else source
+    return latest_version_folder(Path(path))
 
 
 def _predict_species(version: Path, folder: Path) -> NDArray[np.str_]:
     """Return the species that a served model predicts for every test slice, [N]."""
-    signature = tf.saved_model.load(str(version)).signatures.get("serving_default")
+    with folder_without_wildcards(version) as folder_to_load:
+        signature = tf.saved_model.load(str(folder_to_load)).signatures.get("serving_default")
     inputs, outputs = (signature.structured_input_signature[1], signature.structured_outputs) if signature else ({}, {})
     if "image_bytes" not in inputs or "species" not in outputs:
         problem = f"{version} has inputs {sorted(inputs)} and outputs {sorted(outputs)}"

@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHUNK_BYTES = 2**20
+_WILDCARDS = re.compile(r"[*?\[\]\\]")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -20,7 +22,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        with suppress(PermissionError, NotImplementedError):  # a file system without permissions
+            Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -44,6 +47,35 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
+
+
+@contextmanager
+def folder_without_wildcards(folder: Path) -> Iterator[Path]:
+    """Yield a path of a folder that TensorFlow does not read as a pattern: `folder`, a link to it, or a copy.
+
+    TensorFlow looks for the variables of a SavedModel with a pattern of their path, so a bracket or a backslash in the
+    path of a complete model makes its loader find nothing.
+    """
+    if not _WILDCARDS.search(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        alias = Path(scratch) / "folder"
+        try:
+            alias.symlink_to(folder.resolve())
+        except OSError:  # a file system without symbolic links
+            copy_folder(folder, alias)
+        yield alias
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy the files of a folder without their permissions and times, which not every file system can store."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            copy_folder(path, target / path.name)
+        else:
+            shutil.copyfile(path, target / path.name)
 
 
 def sha256_of_file(path: Path) -> str:

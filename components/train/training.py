@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import tensorflow as tf
 from components import __version__
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import TrainingError
-from components.shared.files import atomic_folder
+from components.shared.files import atomic_folder, copy_folder
 from components.shared.slices import INFO_FILE, read_info
 from components.train.backbones.build import build_backbone
 from components.train.backbones.registry import InputSpec, find_backbone
@@ -278,5 +277,5 @@ def _write_artifact(folder: Path, model: keras.Model, card: BackboneCard, logs: 
         model.save(new_folder / MODEL_FILE)
         np.savetxt(new_folder / HISTORY_FILE, rows, delimiter=",", header=",".join(columns), comments="", fmt="%.6g")
         if logs.is_dir():
-            shutil.copytree(logs, new_folder / LOGS)
+            copy_folder(logs, new_folder / LOGS)
         card.write(new_folder / CARD_FILE)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 _PROGRESS = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<done>\d+)/(?P<total>\d+) (?P<text>.*)$")
 _MESSAGE = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<text>.*)$")
 _TASK_START = re.compile(r"Executing task .*?'(?P<step>\w+)[\w-]*'")
+_TASK_FAILURE = re.compile(r"Task .* finished with status .*FAILURE")
 _ERROR = re.compile(r"^(?P<outcome>bad_input|failed): (?P<message>.*)$")
 _LINE_INTERVAL_S = 15.0
 
@@ -22,10 +23,12 @@ class RunLog:
 
     Attributes:
         seconds: Wall time by step.
+        failure: Last line of the first task that failed, empty if none failed.
         first_error: Outcome (`bad_input` or `failed`) and message of the first step that reported an error.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    failure: str = ""
     first_error: tuple[str, str] | None = None
 
 
@@ -41,7 +44,7 @@ class ProgressConsole:
         self.console = console
         self.log_file = log_file
         self.log = RunLog()
-        self._step, self._step_start = "", 0.0
+        self._step, self._step_start, self._last_line = "", 0.0, ""
         self._bars: dict[str, TaskID] = {}
         self._last_line_times: dict[str, float] = {}
         self._progress = Progress(
@@ -70,6 +73,11 @@ class ProgressConsole:
             self._print_message(match["step"], match["text"])
         elif (match := _TASK_START.search(line)) and match["step"] != self._step:
             self._start_step(match["step"])
+            self._last_line = ""
+        elif _TASK_FAILURE.search(line):
+            self.log.failure = self.log.failure or f"{self._step}: {self._last_line or 'the process was ended'}"
+        elif line.strip():
+            self._last_line = line.strip()
 
     def _start_step(self, step: str) -> None:
         """Record the time of the previous step; tasks whose names start with the same word count as one step."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,11 +20,11 @@ from rich.table import Table
 from components.phantoms.anatomy.forms import FORMS
 from components.shared.errors import EXIT_FAILED, BadConfigError, DeployError, TaxonflowError, exit_code_of
 from components.shared.model_repository import find_models, read_card, version_folder
-from components.shared.subprocesses import HOST, background_process, free_port
+from components.shared.subprocesses import HOST, background_process, free_port, terminated_at_exit
 from monitoring.drift.results import WindowResult, read_result, window_name
 from monitoring.drift.windows import Stream
 from pipelines.local.demo_traffic import Phase, TrafficConfig, traffic
-from pipelines.local.process import interrupt
+from pipelines.local.process import Processes, check_running, interrupt
 from pipelines.local.run import EVENTS, MODELS
 from pipelines.presets import load_preset, preset_names
 from serving.client import Client
@@ -170,10 +171,12 @@ def find_or_train_model(options: argparse.Namespace, console: Console) -> tuple[
     """
     repository = options.out / MODELS
     if not find_models(repository):
-        console.print(f"No model in {repository}: running the preset {options.preset} first.", highlight=False)
-        subprocess.run(
-            [sys.executable, "-m", "pipelines.run", "--preset", options.preset, "--out", str(options.out)], check=False
+        console.print(
+            f"No model in {repository}: running the preset {options.preset} first.", highlight=False, markup=False
         )
+        command = [sys.executable, "-m", "pipelines.run", f"--preset={options.preset}", f"--out={options.out}"]
+        with terminated_at_exit(subprocess.Popen(command)) as process:
+            process.wait()
     models = find_models(repository)
     if not models:
         raise DeployError(f"no model in {repository}", "a model of the run above", "Read the output of the run.")
@@ -220,13 +223,17 @@ def start_server_and_monitor(
     windows = ("--window-slices", str(options.window_slices), "--window-specimens", str(options.window_specimens))
     ports = ("--port", str(monitor_port), "--server-port", str(server_port))
     monitor = ("monitoring.local_stack", *folders, "--out", str(folder / "monitoring"), *ports, "--", *windows)
-    for name, command in (("server", server), ("monitor", monitor)):
-        stack.enter_context(background_process([sys.executable, "-m", *command], folder / f"{name}.log"))
+    processes = {
+        folder / f"{name}.log": stack.enter_context(
+            background_process([sys.executable, "-m", *command], folder / f"{name}.log")
+        )
+        for name, command in (("server", server), ("monitor", monitor))
+    }
     client = stack.enter_context(Client(f"http://{HOST}:{server_port}"))
     console.print(f"Serving {model} version {version} at {client.url}", highlight=False)
-    client.wait_until_ready(model, READY_TIMEOUT_S, version)
+    _wait_until(lambda: _is_ready(client, model, version, processes), READY_TIMEOUT_S, f"{model} was not loaded")
     url, log = f"http://{HOST}:{monitor_port}", folder / "monitor.log"
-    _wait_until(lambda: _is_up(f"{url}/metrics"), READY_TIMEOUT_S, f"the monitor at {url} is not up")
+    _wait_until(lambda: _is_up(f"{url}/metrics", processes), READY_TIMEOUT_S, f"the monitor at {url} is not up")
     console.print(f"Page of the monitor: [bold]{url}/[/bold]  Other addresses: {log}", highlight=False)
     return client, MonitorClient(url, _prometheus(log))
 
@@ -241,7 +248,17 @@ def _prometheus(log: Path) -> str:
     return url
 
 
-def _is_up(url: str) -> bool:
+def _is_ready(client: Client, model: str, version: int, processes: Processes) -> bool:
+    check_running(processes)
+    try:
+        client.wait_until_ready(model, _POLL_S, version)
+    except DeployError:
+        return False
+    return True
+
+
+def _is_up(url: str, processes: Processes = MappingProxyType({})) -> bool:
+    check_running(processes)
     try:
         return httpx.get(url, timeout=RESPONSE_TIMEOUT_S, trust_env=False).is_success
     except httpx.HTTPError:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,9 +16,13 @@ from typing import Any
 
 from rich.console import Console
 
+from components.shared.errors import BadConfigError, DeployError
 from pipelines.local.console import ProgressConsole, RunLog
 
 LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
+Processes = Mapping[Path, subprocess.Popen[bytes]]
+"""Background processes by their log."""
+_SCRATCH_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,13 @@ def run_pipeline(
 def _environment(backbones: int) -> dict[str, str]:
     """Return the environment of the pipeline: fewer TensorFlow messages, and the cores divided among the backbones."""
     threads = max(1, (os.cpu_count() or 1) // backbones)
-    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    settings = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+        "HDF5_USE_FILE_LOCKING": "FALSE",  # a file of weights has one writer, and not every file system has locks
+    }
+    return {**os.environ, **settings}
 
 
 @contextmanager
@@ -92,6 +104,55 @@ def python_process(arguments: list[str], environment: Mapping[str, str]) -> Iter
         with suppress(ProcessLookupError, PermissionError):  # no members are left; macOS: the leader has ended
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give this process and its children one folder for temporary files, which is removed when the block ends.
+
+    Raises:
+        BadConfigError: The folder that TMPDIR names is missing, full or not writable.
+    """
+    before = os.environ.get("TMPDIR")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="taxonflow-", dir=before or tempfile.gettempdir()))
+    except OSError as error:
+        raise _unusable(before, error) from error
+    os.environ["TMPDIR"], default, tempfile.tempdir = str(folder), tempfile.tempdir, str(folder)
+    try:
+        _check_space(folder, before)
+        yield folder
+    finally:
+        tempfile.tempdir = default
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_space(folder: Path, name: str | None) -> None:
+    try:
+        (folder / "probe").write_bytes(bytes(_SCRATCH_BYTES))
+    except OSError as error:
+        raise _unusable(name, error) from error
+    finally:
+        (folder / "probe").unlink(missing_ok=True)
+
+
+def _unusable(name: str | None, error: OSError) -> BadConfigError:
+    remedy = "Free disk space, or set TMPDIR to another folder."
+    reason = os.strerror(error.errno or 0)
+    return BadConfigError(f"TMPDIR={name or ''} ({reason})", "a folder with free space for temporary files", remedy)
+
+
+def check_running(processes: Processes) -> None:
+    """Raise DeployError with the last line of the log of a process that has ended."""
+    for log, process in processes.items():
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").split("\n")
+            reason = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+            raise DeployError(f"the {log.stem} ended with exit code {process.returncode}: {reason}", "", f"See {log}.")
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:

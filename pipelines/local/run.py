@@ -1,13 +1,11 @@
 """A local run: the pipeline call, the run's folder, the first request and the summary."""
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,11 @@ from components.ingest.sources import absolute_address
 from components.shared.config import Frozen
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
+from components.shared.locks import exclusive_lock
 from components.shared.model_repository import artifact_folder, read_card, version_folder
 from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import RunLog
-from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline
+from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline, scratch_folder
 from pipelines.local.summary import Summary
 from pipelines.presets import check_training, load_preset
 
@@ -70,10 +69,10 @@ def run(options: RunOptions, console: Console) -> tuple[Summary, Path]:
     Raises:
         BadConfigError: The output folder cannot be written or is in use by another run.
     """
-    with _lock(options.out):
+    with scratch_folder(), _lock(options.out, console):
         folder = _new_folder(options.out)
         summary = _run(options, folder, console)
-        _publish(options.out, folder, summary)
+        _publish(options.out, folder, summary, console)
     return summary, folder
 
 
@@ -83,7 +82,7 @@ def _run(options: RunOptions, folder: Path, console: Console) -> Summary:
         pipeline, parameters = pipeline_call(options)
         success, log, artifacts = run_pipeline(pipeline, parameters, folder, console)
         if not success:
-            outcome, message = log.first_error or ("failed", f"A step failed. See {folder / LOG_FILE}.")
+            outcome, message = log.first_error or ("failed", f"A step failed ({log.failure}). See {folder / LOG_FILE}.")
             return Summary(
                 outcome=outcome,
                 message=message,
@@ -107,7 +106,7 @@ def pipeline_call(options: RunOptions) -> tuple[str, dict[str, Any]]:
             or the threshold is outside 0..1.
     """
     preset = load_preset(options.preset)
-    arguments = {**preset.parameters, "seed": options.seed, "target": f"file://{options.out / MODELS}"}
+    arguments = {**preset.parameters, "seed": options.seed, "target": (options.out / MODELS).as_uri()}
     if options.backbones:
         arguments["backbones"] = list(options.backbones)
     if options.threshold is not None:
@@ -214,32 +213,41 @@ def _new_folder(out: Path) -> Path:
     return folder
 
 
-def _publish(out: Path, folder: Path, summary: Summary) -> None:
+def _publish(out: Path, folder: Path, summary: Summary, console: Console) -> None:
     """Write the summary and point the link `latest` to the run."""
-    summary.write(folder / SUMMARY_FILE)
+    try:
+        summary.write(folder / SUMMARY_FILE)
+    except OSError as error:
+        remedy = "Free disk space; a deployed model remains and can be served."
+        raise DeployError(f"{folder / SUMMARY_FILE} cannot be written ({error.strerror})", remedy=remedy) from error
     link = out / f".{LATEST}.new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(folder.name)
-    link.replace(out / LATEST)
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder.name)
+        link.replace(out / LATEST)
+    except OSError as error:
+        _print(console, f"{out / LATEST} cannot be created ({error.strerror}): the run is in {folder}.")
 
 
 @contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """Lock the output folder against a second run; the lock is released when the process ends for any reason."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        remedy = "Set OUT to another folder."
-        raise BadConfigError(f"OUT={out} ({error.strerror})", "a writable folder", remedy) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise BadConfigError(
-            f"another run uses {out}", remedy="Wait until it ends, or set OUT to another folder."
-        ) from error
-    try:
+def _lock(out: Path, console: Console) -> Iterator[None]:
+    """Lock the output folder against a second run."""
+    with ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            is_kernel_lock = stack.enter_context(exclusive_lock(out / ".lock"))
+        except BlockingIOError as error:
+            remedy = "Wait until it ends, or set OUT to another folder."
+            if error.filename:
+                remedy += f" If there is none on any machine, remove {error.filename}."
+            raise BadConfigError(f"another run uses {out}", remedy=remedy) from error
+        except OSError as error:
+            remedy = "Set OUT to another folder."
+            raise BadConfigError(f"OUT={out} ({error.strerror})", "a writable folder", remedy) from error
+        if not is_kernel_lock:
+            _print(console, f"{out} is on a file system without locks: start no second run there from another machine.")
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

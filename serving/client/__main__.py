@@ -16,6 +16,7 @@ from components.shared.file_names import is_system_file
 from components.shared.images.decoding import IMAGE_EXTENSIONS, MAX_FILE_BYTES
 from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_BYTES, MAX_BATCH_SLICES, Client
+from serving.client.paths import paths_of
 from serving.client.report import FORMATS, SliceResult, render
 from serving.client.volumes import (
     DEFAULT_EDGE,
@@ -40,6 +41,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
+    parser.add_argument("--images", default="", help="the same in one text: a path, or several separated by blanks")
     parser.add_argument(
         "--examples", type=Path, metavar="DIR", help="model repository whose known slices of the model are sent"
     )
@@ -66,8 +68,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         help=f"random, through the middle, or published; the default is {DEFAULT_SCHEDULE}",
     )
     options = parser.parse_args(arguments)
-    if not (options.paths or options.examples):
-        parser.error("PATH or --examples is required")
+    if not (options.paths or options.images or options.examples):
+        parser.error("PATH, --images or --examples is required")
     return options
 
 
@@ -252,7 +254,8 @@ def main(arguments: list[str]) -> int:
     """
     options = parse_arguments(arguments)
     try:
-        files = list_files(options.paths) if options.paths else []
+        paths = [*options.paths, *(paths_of(options.images) if options.images else ())]
+        files = list_files(paths) if paths else []
         with Client(options.url, options.timeout) as client:
             model = options.model or only_model(client)
             files = files or list_files([examples_of(options.examples, model)])

@@ -13,6 +13,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from components.shared.errors import BadInputError, DeployError
+from serving.client.http_clients import uses_proxy
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 MAX_BATCH_SLICES, MAX_BATCH_BYTES = 32, 8 * 2**20
@@ -57,7 +58,10 @@ class Client:
     def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 60.0, retry_timeout_s: float = 5.0) -> None:
         self.url, self.retry_timeout_s = url.rstrip("/"), retry_timeout_s
         try:
-            self._http = httpx.Client(base_url=self.url, timeout=timeout_s)
+            self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=uses_proxy(self.url))
+        except ImportError as error:  # httpx reaches a SOCKS proxy with a library that is not installed
+            remedy = "Set NO_PROXY to the server's host, or HTTP_PROXY to an HTTP proxy."
+            raise BadInputError(f"the proxy of {self.url} ({error})", "an HTTP proxy", remedy) from error
         except (httpx.InvalidURL, ValueError) as error:
             raise BadInputError(f"the address {url!r} ({error})", DEFAULT_URL) from error
 

@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.shared.contracts import SERVED_TOLERANCE, ModelCard
 from components.shared.errors import ContractError
+from components.shared.files import folder_without_wildcards
 from components.shared.images.decoding import encode_png
 from components.shared.model_repository import GRAPH_FILE, Repository, StoredVersion
 from components.shared.signing import verify_folder
@@ -194,7 +195,8 @@ class LoadedVersion:
         card = source.card()
         self.source, self.version, self.workers = source, source.version, workers
         self.expectation, self.classes = Expectation(card.channels, card.segmented, card.image_size), card.classes
-        self._graph = tf.saved_model.load(str(source.folder))
+        with folder_without_wildcards(source.folder) as folder:
+            self._graph = tf.saved_model.load(str(folder))
         self._signatures = dict(self._graph.signatures)
         self.signature_def = _signature_def(source.folder)
         self._warm_up()

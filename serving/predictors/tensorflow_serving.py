@@ -71,7 +71,9 @@ class RemotePredictor:
         self, model: str, url: str, expectation: Expectation, timeout_s: float, version: int | None = None
     ) -> None:
         self.model, self.url, self.expectation, self.version = model, url, expectation, version
-        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers={"Content-Type": "application/json"})
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=timeout_s, headers={"Content-Type": "application/json"}, trust_env=False
+        )
         self.classes: tuple[str, ...] = ()
         self._newest = 0
         self._newest_at = -STATUS_LIFETIME_S

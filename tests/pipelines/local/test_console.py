@@ -40,3 +40,13 @@ def test_a_terminal_has_progress_bars(tmp_path: Path) -> None:
     ProgressConsole(console, tmp_path / "run.log").follow(io.StringIO(LOG))
     assert "\x1b[" in output.getvalue()
     assert "train cnn_small" in output.getvalue()
+
+
+def test_the_outcome_has_the_last_line_of_a_failed_step(tmp_path: Path) -> None:
+    lines = (
+        "Executing task 'ingest'\n",
+        "    sh: 3: python3: not found\n",
+        "Task 'ingest' finished with status FAILURE\n",
+    )
+    log = ProgressConsole(Console(file=io.StringIO()), tmp_path / "log").follow(lines)
+    assert "ingest: sh: 3: python3: not found" in str(vars(log))

@@ -1,10 +1,15 @@
 """Input that the demonstration rejects; `tests/test_readme.py` runs the whole demonstration."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from components.shared.errors import EXIT_BAD_INPUT
+from components.shared.errors import EXIT_BAD_INPUT, EXIT_FAILED
+from components.shared.signing import VERIFICATION_KEY
 from pipelines.local.demo import main
 from pipelines.local.demo_traffic import PHASES
 from tests.serving.conftest import card_of
@@ -29,6 +34,22 @@ def test_windows_that_cannot_be_filled_evenly_are_rejected(
     sizes = ["--window-slices", slices, "--window-specimens", "12"]
     assert main([*sizes, "--out", str(tmp_path), "--no-keep-running"]) == EXIT_BAD_INPUT
     assert "a multiple of 12" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_server_that_ends_at_once_ends_the_demonstration(tmp_path: Path) -> None:
+    publish(tmp_path, ("Fallotia", "Orbitoides"))
+    command = [sys.executable, "-m", "pipelines.local.demo", f"--out={tmp_path}", "--no-keep-running"]
+    environment = {**os.environ, VERIFICATION_KEY[0]: str(tmp_path / "missing.pem"), "COLUMNS": "1000"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        code = process.poll()
+        process.terminate()
+        output = process.communicate()[0]
+    assert code == EXIT_FAILED, output
+    assert "the server ended with exit code" in output
+    assert "missing.pem" in output
 
 
 def publish(out: Path, classes: tuple[str, ...]) -> None:

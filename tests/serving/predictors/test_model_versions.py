@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
-from components.shared.model_repository import Repository
+from components.shared.model_repository import Repository, StoredVersion
 from components.shared.signing import sign_folder
-from serving.predictors.local import LocalPredictor
+from serving.predictors.local import LoadedVersion, LocalPredictor
 
 Body = Callable[..., dict[str, Any]]
 LOAD_TIMEOUT_S = 60
@@ -211,3 +211,24 @@ def test_a_server_with_a_key_loads_only_versions_signed_with_it(
     assert asyncio.run(predictor.get_version("forams", None)).version == 1
     assert [line for line in messages if "version 2" in line and "not signed by the key of" in line]
     assert [line for line in messages if "version 3" in line and "is not signed" in line]
+
+
+@pytest.mark.parametrize("name", ["a[x]b", "a?b*c", "a\\b"])
+def test_a_repository_whose_path_looks_like_a_pattern_is_served(
+    name: str, publish: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = publish(tmp_path / name, "forams", 1)
+    stored = Repository(tmp_path / name).newest("forams")
+    assert stored is not None
+    assert stored.folder == folder
+    with ThreadPoolExecutor(1) as workers:
+        assert failure_of(stored, workers) == ""
+
+
+def failure_of(stored: StoredVersion, workers: ThreadPoolExecutor) -> str:
+    """Return why a version cannot be loaded; empty if it can."""
+    try:
+        LoadedVersion(stored, workers)
+    except OSError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,19 @@
+"""Which addresses are asked directly, whatever proxy the environment names."""
+
+import ipaddress
+import os
+from urllib.parse import urlsplit
+
+_CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local", ".cluster.local", ".localhost")
+_CLUSTER_NAMES = frozenset({"localhost", "kubernetes", "kubernetes.default"})
+
+
+def uses_proxy(url: str) -> bool:
+    """Return False for this machine and for addresses of the cluster, which no proxy can reach."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host in _CLUSTER_NAMES or host.endswith(_CLUSTER_SUFFIXES) or host == os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return "." in host  # a name without a dot is a service of the same namespace

@@ -1,0 +1,70 @@
+"""Values of make's variables reach the programs as they were typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def make(target: str, tmp_path: Path, **variables: str) -> str:
+    """Run a target with a program in place of Python that prints its arguments, one in a line."""
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
+    program.chmod(0o755)
+    (tmp_path / ".ready").touch()
+    values = [f"{name}={value}" for name, value in {"VENV": str(tmp_path), **variables}.items()]
+    command = ["make", "-s", "-C", str(ROOT), "-o", str(tmp_path / ".ready"), target, *values]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", ["IMG (1).png", "it's.png", 'a"b.png', "a$b.png", "a;b|c`d.png", "#[x] %20 ü & <1>"])
+def test_names_of_files_reach_the_programs_unchanged(name: str, tmp_path: Path) -> None:
+    assert name in make("ask", tmp_path, IMAGES=name)
+    output = make("run", tmp_path, VOLUMES=name, OUT=f"-{name}")
+    assert f"--volumes={name}" in output.splitlines(), output
+    assert f"--out=-{name}" in output.splitlines(), output
+
+
+@pytest.mark.parametrize("images", ["IMG (1).png", "it's.png b.png", "IMG (1).png b.png", "'IMG (1).png' b.png", "a b"])
+def test_each_existing_file_of_a_text_is_asked(images: str, tmp_path: Path) -> None:
+    for name in ("IMG (1).png", "it's.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "c.png").write_bytes(b"x")
+    command = [sys.executable, "-m", "serving.client", "--url=http://127.0.0.1:9", f"--images={images}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "cannot be reached" in result.stderr
+
+
+@pytest.mark.parametrize("out", ["/", ".", "~"])
+def test_clean_refuses_folders_that_are_not_of_runs(out: str, tmp_path: Path) -> None:
+    folder = str(Path(out).expanduser())
+    command = [sys.executable, "-m", "pipelines.local.clean", f"--out={folder}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, "a folder of runs" in result.stderr) == (2, True)
+
+
+def test_clean_leaves_the_files_of_the_user(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("20260101-000000", "models", "thesis"):
+        (out / name).mkdir(parents=True)
+    (tmp_path / "no environment").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    recipe = subprocess.run(
+        ["make", "-s", "-n", "-C", str(ROOT), "clean", f"OUT={out}", "VENV=no-environment"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert 'rm -rf "' not in recipe
+    command = [sys.executable, "-m", "pipelines.local.clean", f"--out={out}"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert [path.name for path in out.iterdir()] == ["thesis"]
