@@ -1,6 +1,6 @@
 """The parameters of a data set."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ class IngestConfig(Frozen):
         workers: Number of processes, 0 for all cores. It does not change the result.
         downloads: Number of parallel downloads from an object store.
         scratch_bytes: Disk space for downloaded volumes. Each is deleted once it is cut; a larger one is refused.
+        doubtful_masks: Treatment of volumes with a doubtful mask: `keep` reports them, `refuse` leaves them out.
     """
 
     image_size: int = Field(ge=16, le=1024)
@@ -28,6 +29,7 @@ class IngestConfig(Frozen):
     workers: int = Field(default=0, ge=0, le=1024)
     downloads: int = Field(default=4, ge=1, le=64)
     scratch_bytes: int = Field(default=32 * 2**30, ge=1)
+    doubtful_masks: Literal["keep", "refuse"] = "keep"
 
     @classmethod
     def checked(cls, **fields: Any) -> Self:

@@ -104,7 +104,7 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     splits = assign_splits(state.scans, plan.config.seed)
     _write_split(folder / SPLIT_FILE, manifest_scans, [splits[scan.specimen] for scan in state.scans], near_copies)
     info, thumbnails = _write_slices(state, splits, near_copies, folder)
-    html = dataset_page(plan.kind, info, thumbnails, state.complete_results())
+    html = dataset_page(plan.kind, info, thumbnails, state.complete_results(), state.sections())
     shutil.rmtree(folder / SHARDS_FOLDER)
     return IngestResult(info, html)
 
@@ -125,8 +125,11 @@ def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, 
 
 
 def _find_near_copies(state: MergeState) -> tuple[NearCopies, ...]:
-    fingerprints = [state.results[scan.path].fingerprint for scan in state.scans]
-    return find_near_copies(state.scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
+    scans = [scan for scan in state.scans if scan.path not in state.alike]
+    fingerprints = [state.results[scan.path].fingerprint for scan in scans]
+    if not scans:
+        return ()
+    return find_near_copies(scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
 
 
 def _write_slices(
@@ -163,6 +166,7 @@ def _slices_info(
         sources_hash=_sources_hash(state),
         refused=state.refusals(),
         near_copies=near_copies,
+        doubtful_masks=state.doubtful_masks(),
     )
 
 

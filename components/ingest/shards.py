@@ -141,7 +141,7 @@ def read_results(folder: Path) -> Iterator[tuple[int, SliceResult]]:
 
 def _parse_result(line: str) -> tuple[int, SliceResult]:
     fields = json.loads(line)
-    number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size")}
+    number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size", "doubts")}
     return number, SliceResult(**{**fields, **tuples})
 
 

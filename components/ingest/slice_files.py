@@ -58,6 +58,8 @@ class SliceResult:
         refusal: Reason why the source file is refused; empty if it is usable.
         fingerprint: Fingerprint by which near-copies are detected.
         size: Width and height of a photograph in pixels.
+        doubts: Reasons why the mask of a volume is doubtful.
+        section: PNG of a section of a volume with the outline of its mask, in base64.
     """
 
     slices: int = 0
@@ -66,6 +68,8 @@ class SliceResult:
     refusal: str = ""
     fingerprint: str = ""
     size: tuple[int, int] = (0, 0)
+    doubts: tuple[str, ...] = ()
+    section: str = ""
 
 
 def write_slice_file(file: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -33,6 +33,7 @@ class SourceKind:
         find_pairs: Function that returns the pairs of scans that show one individual.
         exclude: Function that returns the scans to exclude where near-copies are in different splits, with reasons.
         parameters: Function that returns the parameters that are written to `dataset.json`.
+        has_masks: Whether the files have masks, which are checked.
     """
 
     channels: int
@@ -43,6 +44,7 @@ class SourceKind:
     find_pairs: PairFinder
     exclude: Callable[[Sequence[Scan], Sequence[NearCopies]], list[tuple[Scan, str]]]
     parameters: Callable[[IngestConfig], Mapping[str, object]]
+    has_masks: bool
 
 
 def _volume_bytes(file: Path) -> int:
@@ -73,6 +75,7 @@ SOURCE_KINDS: dict[str, SourceKind] = {
         find_pairs=near_volumes,
         exclude=exclude_none,
         parameters=_volume_parameters,
+        has_masks=True,
     ),
     PHOTOGRAPHS: SourceKind(
         channels=3,
@@ -83,5 +86,6 @@ SOURCE_KINDS: dict[str, SourceKind] = {
         find_pairs=near_photographs,
         exclude=exclude_from_training,
         parameters=_photograph_parameters,
+        has_masks=False,
     ),
 }

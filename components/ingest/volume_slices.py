@@ -1,10 +1,12 @@
 """Slices of one volume, cut in a worker process. This module must not import TensorFlow."""
 
+import base64
 from pathlib import Path
 
 from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
 from components.ingest.slice_files import SliceJob, SliceResult, write_slice_file
 from components.shared.errors import BadSourceFileError
+from components.shared.volumes.mask_picture import draw_section
 from components.shared.volumes.nifti import read_volume
 from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
@@ -34,7 +36,14 @@ def cut_volume(job: SliceJob) -> SliceResult:
     if slices == 0 and job.quota > 0:
         return SliceResult(refusal=f"no plane on which the specimen covers {SMALLEST_COVERAGE:.0%} of the frame")
     counts = tuple(int(count) for count in specimen.grey_counts)
-    return SliceResult(slices, digest, counts, fingerprint=fingerprint_volume(specimen))
+    return SliceResult(
+        slices,
+        digest,
+        counts,
+        fingerprint=fingerprint_volume(specimen),
+        doubts=specimen.doubts,
+        section=base64.b64encode(draw_section(specimen)).decode(),
+    )
 
 
 def _file_status(file: Path) -> tuple[int, int]:

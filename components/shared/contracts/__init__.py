@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, ValidationError
 
 from components.shared.config import Frozen
+from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
 from components.shared.errors import ContractError
 from components.shared.files import write_atomically
@@ -132,6 +133,7 @@ class SlicesInfo(Document):
         sources_hash: SHA-256 over the digests, species and specimens of the source files in the order of the manifest.
         refused: Source files that were rejected.
         near_copies: Groups of specimens that show one individual.
+        doubtful_masks: Volumes with a doubtful mask, in the order of the manifest, also those refused because of it.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -145,6 +147,7 @@ class SlicesInfo(Document):
     sources_hash: str
     refused: tuple[Refusal, ...] = ()
     near_copies: tuple[NearCopies, ...] = ()
+    doubtful_masks: tuple[DoubtfulMask, ...] = ()
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""

@@ -18,6 +18,7 @@ from components.shared.volumes.connected_components import keep_largest_componen
 from components.shared.volumes.grey_range import MIN_SPECIMEN_VOXELS, trim_grey_range
 from components.shared.volumes.histograms import (
     byte_counts,
+    count_surface,
     histogram,
     mark_brighter,
     masked_histogram,
@@ -25,10 +26,13 @@ from components.shared.volumes.histograms import (
     to_eight_bits,
     to_eight_bits_without_padding,
 )
+from components.shared.volumes.mask_checks import MaskMeasures, doubts_of
 from components.shared.volumes.nifti import Volume
 from components.shared.volumes.thresholds import BINS, otsu_threshold
 
 WINDOW_PERCENTILES = (1.0, 99.0)
+DARK_QUANTILE = 0.1587
+"""Share of a normal distribution that is more than a standard deviation below its mean."""
 MOST_BRIGHT_OUTLIERS = 1e-3
 """Largest share of bright outliers that are left out where no other object is found."""
 
@@ -49,6 +53,7 @@ class Specimen:
         background: Grey level of pixels outside the volume, 0..255.
         threshold: Grey value of the surface in the original volume.
         window: Original grey values that are mapped to 0 and 255.
+        doubts: Reasons why the mask is doubtful.
     """
 
     grey: NDArray[np.uint8]
@@ -59,6 +64,7 @@ class Specimen:
     background: int
     threshold: float
     window: tuple[float, float]
+    doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,13 @@ class Surface:
         background: Grey value outside.
         material: Grey value inside.
         threshold: Grey value of the surface, midway between them.
+        noise: Standard deviation of the grey values outside, from the darker half of them.
     """
 
     background: float
     material: float
     threshold: float
+    noise: float
 
 
 def find_specimen(volume: Volume) -> Specimen:
@@ -87,7 +95,8 @@ def find_specimen(volume: Volume) -> Specimen:
     mask = np.empty(volume.grey.shape, np.bool_)
     volume = _mark_specimen(volume, mask)
     surface = grey_of_surface(volume, mask)
-    mark_largest_object(volume, surface.threshold, mask)
+    voxels, second_voxels = mark_largest_object(volume, surface.threshold, mask)
+    measures = _measure(volume, mask, surface, second_voxels / voxels)
     ends = row_ends(mask)
     window = grey_window(volume, bounding_box(ends))
     grey = _apply_window(volume, window, surface.background)
@@ -101,6 +110,7 @@ def find_specimen(volume: Volume) -> Specimen:
         grey_counts=counts.sum(axis=0),
         threshold=surface.threshold,
         window=window,
+        doubts=doubts_of(measures),
     )
 
 
@@ -126,28 +136,33 @@ def grey_of_surface(volume: Volume, mask: NDArray[np.bool_]) -> Surface:
     do not reach their true grey value.
     """
     counts = masked_histogram(volume.grey, mask, volume.padding, volume.darkest, volume.brightest, BINS)
-    outside, inside = (
-        np.searchsorted(np.cumsum(count), share * count.sum()) for count, share in zip(counts, (0.5, 0.75), strict=True)
-    )
+    shares = zip(counts, (0.5, 0.75), strict=True)
+    outside, inside = (np.searchsorted(np.cumsum(count), share * count.sum()) for count, share in shares)
+    dark = np.searchsorted(np.cumsum(counts[0]), DARK_QUANTILE * counts[0].sum())
     step = (volume.brightest - volume.darkest) / BINS
     background, material = (volume.darkest + (float(index) + 0.5) * step for index in (outside, inside))
-    return Surface(background, material, volume.darkest + float(outside + inside + 1) / 2 * step)
+    threshold = volume.darkest + float(outside + inside + 1) / 2 * step
+    return Surface(background, material, threshold, float(outside - dark) * step)
 
 
-def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_]) -> None:
+def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Write the mask of the largest face-connected object brighter than a threshold to `mask`, bool [Z, Y, X].
+
+    Returns:
+        The number of voxels of the object, and of the second largest one.
 
     Raises:
         BadSourceFileError: The object has fewer than MIN_SPECIMEN_VOXELS voxels.
     """
     mark_brighter(volume.grey, threshold, mask)
-    voxels = keep_largest_component(mask)
+    voxels, second_voxels = keep_largest_component(mask)
     if voxels == 0:
         raise BadSourceFileError("no bright object in the volume", "a specimen", "Check the scan.")
     if voxels < MIN_SPECIMEN_VOXELS:
         raise BadSourceFileError(
             f"the largest object has {voxels} voxels", f"at least {MIN_SPECIMEN_VOXELS}", "Scan at a higher resolution."
         )
+    return voxels, second_voxels
 
 
 def bounding_box(ends: NDArray[np.int64]) -> Corners:
@@ -173,6 +188,22 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     if low >= high:
         raise BadSourceFileError(f"98 % of the specimen's box is at grey value {low:g}", "different grey values")
     return low, high
+
+
+def _measure(volume: Volume, mask: NDArray[np.bool_], surface: Surface, second_share: float) -> MaskMeasures:
+    """Measure a mask before the volume is windowed."""
+    whole = np.array([(0, 0, 0), volume.grey.shape])
+    faces = [mask[0], mask[-1], mask[:, 0], mask[:, -1], mask[:, :, 0], mask[:, :, -1]]
+    beside_padding, bright = 1, 0
+    if volume.padding > -math.inf:
+        beside_padding, bright = count_surface(volume.grey, volume.padding, surface.threshold)
+    return MaskMeasures(
+        share=int(np.count_nonzero(mask)) / _scanned_voxels(volume, whole),
+        face_share=max(float(face.mean()) for face in faces),
+        field_share=bright / max(beside_padding, 1),
+        second_share=second_share,
+        contrast=(surface.threshold - surface.background) / surface.noise if surface.noise > 0 else math.inf,
+    )
 
 
 def _scanned_voxels(volume: Volume, box: Corners) -> int:
