@@ -206,7 +206,9 @@ def _parameters(plan: IngestPlan) -> dict[str, object]:
 def _sources_hash(state: MergeState) -> str:
     digest = hashlib.sha256()
     for scan in state.scans:
-        digest.update(f"{state.results[scan.path].digest} {scan.species}/{scan.specimen}\n".encode())
+        result = state.results[scan.path]
+        mask = f" {result.mask_digest}" if result.mask_digest else ""
+        digest.update(f"{result.digest}{mask} {scan.species}/{scan.specimen}\n".encode())
     return digest.hexdigest()
 
 
@@ -215,7 +217,9 @@ def _write_split(file: Path, scans: Sequence[Scan], splits: Sequence[str], near_
     check_near_copies(scans, near_copies, splits)
     with file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(("path", "species", "specimen", "split"))
+        masks = ("mask",) if any(scan.mask for scan in scans) else ()
+        table.writerow(("path", "species", "specimen", "split", *masks))
         table.writerows(
-            (scan.path, scan.species, scan.specimen, split) for scan, split in zip(scans, splits, strict=True)
+            (scan.path, scan.species, scan.specimen, split, *(scan.mask for _ in masks))
+            for scan, split in zip(scans, splits, strict=True)
         )

@@ -98,6 +98,7 @@ def _job(plan: IngestPlan, number: int, quota: int, folder: Path) -> SliceJob:
         schedule=config.planes,
         image_size=config.image_size,
         seed=config.seed,
+        mask=scan.mask_file.file if scan.mask_file else None,
     )
 
 

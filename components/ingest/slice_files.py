@@ -36,6 +36,7 @@ class SliceJob:
         schedule: Schedule of the planes.
         image_size: Edge of the slices in pixels.
         seed: Seed of the data set; together with the path it seeds the planes of this volume.
+        mask: Local path of the user's own mask, or None.
     """
 
     path: str
@@ -45,6 +46,7 @@ class SliceJob:
     schedule: Schedule
     image_size: int
     seed: int
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class SliceResult:
     Attributes:
         slices: Number of slices.
         digest: SHA-256 of the source file.
+        mask_digest: SHA-256 of the user's own mask; empty without one.
         grey_counts: Histogram of the windowed volume, int64 [256]; empty for a photograph.
         refusal: Reason why the source file is refused; empty if it is usable.
         fingerprint: Fingerprint by which near-copies are detected.
@@ -70,6 +73,7 @@ class SliceResult:
     size: tuple[int, int] = (0, 0)
     doubts: tuple[str, ...] = ()
     section: str = ""
+    mask_digest: str = ""
 
 
 def write_slice_file(file: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -14,9 +14,11 @@ from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import cut_volume
 from components.shared.contracts import NearCopies
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.nifti import read_header
 from components.shared.volumes.slicing import SMALLEST_COVERAGE
 from components.shared.volumes.specimen import WINDOW_PERCENTILES
+from components.shared.volumes.user_mask import check_mask_header
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class SourceKind:
         channels: Channels of the slices, 1 or 3.
         check_header: Function that checks a file's header and returns the bytes of its decoded content; it raises
             BadSourceFileError.
+        check_mask: Function that checks a mask's header against that of its file and returns the bytes of the mask; it
+            raises BadSourceFileError.
         memory_factor: Peak memory of a worker, as a multiple of those bytes.
         make_slices: Function of a module that writes the slice file of a job; worker processes call it.
         slices_per_file: Fixed number of slices of each file, or None to spread the quota of a species over its files.
@@ -38,6 +42,7 @@ class SourceKind:
 
     channels: int
     check_header: Callable[[Path], int]
+    check_mask: Callable[[Path, Path], int]
     memory_factor: int
     make_slices: Callable[[SliceJob], SliceResult]
     slices_per_file: int | None
@@ -60,6 +65,12 @@ def _volume_parameters(config: IngestConfig) -> dict[str, object]:
     }
 
 
+def _refuse_mask(file: Path, mask: Path) -> int:
+    """Refuse the mask of a photograph."""
+    del file, mask
+    raise BadSourceFileError("a mask of a photograph", "masks of volumes only", "Leave the column mask empty.")
+
+
 def _photograph_parameters(config: IngestConfig) -> dict[str, object]:
     del config  # its parameters apply to volumes only
     return {"largest_distance_of_copies": LARGEST_DISTANCE}
@@ -69,6 +80,7 @@ SOURCE_KINDS: dict[str, SourceKind] = {
     VOLUMES: SourceKind(
         channels=1,
         check_header=_volume_bytes,
+        check_mask=check_mask_header,
         memory_factor=3,
         make_slices=cut_volume,
         slices_per_file=None,
@@ -80,6 +92,7 @@ SOURCE_KINDS: dict[str, SourceKind] = {
     PHOTOGRAPHS: SourceKind(
         channels=3,
         check_header=photograph_memory,
+        check_mask=_refuse_mask,
         memory_factor=1,
         make_slices=scale_photograph,
         slices_per_file=1,

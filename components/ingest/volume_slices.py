@@ -10,6 +10,7 @@ from components.shared.volumes.mask_picture import draw_section
 from components.shared.volumes.nifti import read_volume
 from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
+from components.shared.volumes.user_mask import read_mask
 
 
 def cut_volume(job: SliceJob) -> SliceResult:
@@ -19,9 +20,10 @@ def cut_volume(job: SliceJob) -> SliceResult:
     """
     try:
         status = _file_status(job.file)
+        mask, mask_digest = read_mask(job.file, job.mask) if job.mask else (None, "")
         volume = read_volume(job.file)
         digest = volume.digest
-        specimen = find_specimen(volume)
+        specimen = find_specimen(volume) if mask is None else find_specimen(volume, mask)
         if _file_status(job.file) != status:
             raise BadSourceFileError(
                 "the file changed while it was read", remedy="Do not change source files during a run."
@@ -42,6 +44,7 @@ def cut_volume(job: SliceJob) -> SliceResult:
         counts,
         fingerprint=fingerprint_volume(specimen),
         doubts=specimen.doubts,
+        mask_digest=mask_digest,
         section=base64.b64encode(draw_section(specimen)).decode(),
     )
 

@@ -46,6 +46,8 @@ class Scan:
         split: One of SPLITS, UNSEEN for a species outside the model, or empty if the manifest sets none.
         size: Size of the file in bytes.
         version: Identifier of the content in an object store; empty for local files.
+        mask: Path of the user's own mask in the manifest; empty without one.
+        mask_file: Location of that mask when the source was listed.
     """
 
     path: str
@@ -55,6 +57,8 @@ class Scan:
     split: str = ""
     size: int = 0
     version: str = ""
+    mask: str = ""
+    mask_file: SourceFile | None = None
 
     @property
     def source_file(self) -> SourceFile:
@@ -170,14 +174,14 @@ def _check_header(header: Sequence[str], address: str) -> None:
             f"path,species,specimen[,split]; {', '.join(missing_names)} missing",
         )
     repeated_names = [
-        name for name, count in Counter(header).items() if count > 1 and name in (*_REQUIRED_COLUMNS, "split")
+        name for name, count in Counter(header).items() if count > 1 and name in (*_REQUIRED_COLUMNS, "split", "mask")
     ]
     if repeated_names:
         raise BadManifestError(f"{address} has the column {repeated_names[0]!r} twice", "each column once")
 
 
 def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
-    source.prefetch([row["path"] for row in rows if _is_path(row.get("path", ""))])
+    source.prefetch([row[name] for row in rows for name in ("path", "mask") if _is_path(row.get(name, ""))])
     results = [_scan_or_reason(row, source) for row in rows]
     contradictory_files = _contradictory_files([scan for scan in results if isinstance(scan, Scan)])
     manifest = Manifest()
@@ -198,9 +202,9 @@ def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
 
 
 def _contradictory_files(scans: Sequence[Scan]) -> set[Path]:
-    labels_of: defaultdict[Path, set[tuple[str, str, str]]] = defaultdict(set)
+    labels_of: defaultdict[Path, set[tuple[str, str, str, str]]] = defaultdict(set)
     for scan in scans:
-        labels_of[scan.file].add((scan.species, scan.specimen, scan.split))
+        labels_of[scan.file].add((scan.species, scan.specimen, scan.split, scan.mask))
     return {file for file, labels in labels_of.items() if len(labels) > 1}
 
 
@@ -218,7 +222,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         raise BadSourceFileError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
         raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file")
-    source_file = source.find(path)
+    source_file, mask = source.find(path), row.get("mask", "")
     return Scan(
         path=path,
         file=source_file.file,
@@ -227,7 +231,18 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         split=_SPLIT_OF_CELL[split],
         size=source_file.size,
         version=source_file.version,
+        mask=mask,
+        mask_file=_find_mask(mask, source) if mask else None,
     )
+
+
+def _find_mask(path: str, source: Source) -> SourceFile:
+    if not _is_path(path):
+        raise BadSourceFileError(f"mask {path[:80]!r}", "the path of a file, or an empty cell")
+    try:
+        return source.find(path)
+    except BadSourceFileError as error:
+        raise BadSourceFileError(f"its mask {path}: {error}") from error
 
 
 def _printable(path: str) -> str:

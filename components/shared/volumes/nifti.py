@@ -47,6 +47,8 @@ class VolumeHeader:
         zooms_mm: Edge lengths of a voxel along the axes of the file.
         negative_slope: Whether the grey scaling has a negative slope.
         is_gzip: Whether the file is compressed with gzip.
+        affine: Matrix from voxels to space, float64 [4, 4], or None if the file sets none.
+        stored_zero: Stored number of the grey value zero.
     """
 
     shape: tuple[int, int, int]
@@ -55,6 +57,8 @@ class VolumeHeader:
     zooms_mm: tuple[float, float, float]
     negative_slope: bool
     is_gzip: bool
+    affine: NDArray[np.float64] | None
+    stored_zero: float
 
     @property
     def nbytes(self) -> int:
@@ -113,16 +117,25 @@ def read_volume(file: Path) -> Volume:
         BadSourceFileError: See `read_header`; also if the file is truncated or damaged, or all voxels are NaN or equal.
     """
     header = read_header(file)
+    flat, digest = read_stored_voxels(file, header)
+    grey = _to_native_grey(flat, header).reshape(header.shape[::-1])
+    darkest, brightest, padding = _check_grey(grey)
+    return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest, padding)
+
+
+def read_stored_voxels(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
+    """Return the stored voxels as a flat array in the byte order of the file, and the SHA-256 of the file.
+
+    Raises:
+        BadSourceFileError: The file is truncated or damaged, or does not fit into memory.
+    """
     try:
-        flat, digest = _decompress(file, header) if header.is_gzip else _memory_map(file, header)
+        return _decompress(file, header) if header.is_gzip else _memory_map(file, header)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(error) from error
     except MemoryError as error:
         problem = f"its {header.nbytes} bytes do not fit into memory"
         raise BadSourceFileError(problem, remedy="Use a larger machine.") from error
-    grey = _to_native_grey(flat, header).reshape(header.shape[::-1])
-    darkest, brightest, padding = _check_grey(grey)
-    return Volume(grey, np.array(header.zooms_mm[::-1], dtype=np.float64), darkest, brightest, digest, padding)
 
 
 def _unreadable(error: Exception) -> BadSourceFileError:
@@ -147,7 +160,25 @@ def _parse_header(block: bytes, is_gzip: bool) -> VolumeHeader:
         zooms_mm=_zooms(header),
         negative_slope=bool(float(header["scl_slope"]) < 0),
         is_gzip=is_gzip,
+        affine=_affine(header),
+        stored_zero=_stored_zero(header),
     )
+
+
+def _affine(header: Any) -> NDArray[np.float64] | None:
+    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+        return None
+    try:
+        affine = np.asarray(header.get_best_affine(), np.float64)
+    except (HeaderDataError, ValueError):
+        return None
+    return affine if np.isfinite(affine).all() else None
+
+
+def _stored_zero(header: Any) -> float:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    is_scaled = math.isfinite(slope) and slope != 0 and math.isfinite(intercept)
+    return -intercept / slope if is_scaled else 0.0
 
 
 def _version_and_byte_order(block: bytes) -> tuple[Any, str]:

@@ -19,6 +19,7 @@ from components.shared.volumes.grey_range import MIN_SPECIMEN_VOXELS, trim_grey_
 from components.shared.volumes.histograms import (
     byte_counts,
     count_surface,
+    fill_bright,
     histogram,
     mark_brighter,
     masked_histogram,
@@ -84,19 +85,28 @@ class Surface:
     noise: float
 
 
-def find_specimen(volume: Volume) -> Specimen:
+def find_specimen(volume: Volume, user_mask: NDArray[np.bool_] | None = None) -> Specimen:
     """Find the specimen and window the volume; one-byte volumes are windowed in place.
 
     The memory beside the volume is one byte per voxel for the mask, and another for the grey values of larger types.
 
+    Args:
+        volume: Volume as it was read.
+        user_mask: Mask that replaces the segmentation and is not checked. Bright objects outside it become background.
+
     Raises:
         BadSourceFileError: The volume contains no specimen, or the specimen's grey values do not differ.
     """
-    mask = np.empty(volume.grey.shape, np.bool_)
-    volume = _mark_specimen(volume, mask)
-    surface = grey_of_surface(volume, mask)
-    voxels, second_voxels = mark_largest_object(volume, surface.threshold, mask)
-    measures = _measure(volume, mask, surface, second_voxels / voxels)
+    if user_mask is None:
+        mask = np.empty(volume.grey.shape, np.bool_)
+        volume = _mark_specimen(volume, mask)
+        surface = grey_of_surface(volume, mask)
+        voxels, second_voxels = mark_largest_object(volume, surface.threshold, mask)
+        doubts = doubts_of(_measure(volume, mask, surface, second_voxels / voxels))
+    else:
+        mask, (volume, _), doubts = user_mask, trim_grey_range(volume), ()
+        surface = grey_of_surface(volume, mask)
+        fill_bright(volume.grey, mask, surface.threshold, surface.background)
     ends = row_ends(mask)
     window = grey_window(volume, bounding_box(ends))
     grey = _apply_window(volume, window, surface.background)
@@ -110,7 +120,7 @@ def find_specimen(volume: Volume) -> Specimen:
         grey_counts=counts.sum(axis=0),
         threshold=surface.threshold,
         window=window,
-        doubts=doubts_of(measures),
+        doubts=doubts,
     )
 
 
