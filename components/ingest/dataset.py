@@ -106,7 +106,7 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     splits = assign_splits(state.scans, plan.config.seed, plan.config.rare_species, _contradictory(near_copies))
     _write_split(folder / SPLIT_FILE, manifest_scans, [splits[scan.specimen] for scan in state.scans], near_copies)
     info, thumbnails = _write_slices(state, splits, near_copies, folder)
-    html = dataset_page(plan.kind, info, thumbnails, state.complete_results())
+    html = dataset_page(plan.kind, info, thumbnails, state.complete_results(), state.sections())
     shutil.rmtree(folder / SHARDS_FOLDER)
     return IngestResult(info, html)
 
@@ -136,8 +136,11 @@ def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, 
 
 
 def _find_near_copies(state: MergeState) -> tuple[NearCopies, ...]:
-    fingerprints = [state.results[scan.path].fingerprint for scan in state.scans]
-    return find_near_copies(state.scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
+    scans = [scan for scan in state.scans if scan.path not in state.alike]
+    fingerprints = [state.results[scan.path].fingerprint for scan in scans]
+    if not scans:
+        return ()
+    return find_near_copies(scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
 
 
 def _write_slices(
@@ -177,6 +180,7 @@ def _slices_info(
         notes=state.notes(),
         passed_over=plan.passed_over,
         rare_species=state.rare_counts(),
+        doubtful_masks=state.doubtful_masks(),
     )
 
 
@@ -216,17 +220,20 @@ def _parameters(plan: IngestPlan) -> dict[str, object]:
 def _sources_hash(state: MergeState) -> str:
     digest = hashlib.sha256()
     for scan in state.scans:
-        digest.update(f"{state.results[scan.path].digest} {scan.species}/{scan.specimen}\n".encode())
+        result = state.results[scan.path]
+        mask = f" {result.mask_digest}" if result.mask_digest else ""
+        digest.update(f"{result.digest}{mask} {scan.species}/{scan.specimen}\n".encode())
     return digest.hexdigest()
 
 
 def _write_split(file: Path, scans: Sequence[Scan], splits: Sequence[str], near_copies: Sequence[NearCopies]) -> None:
     """Write the manifest of a later run, with the specimens' names in this run's manifest, after a check for leaks."""
     check_near_copies(scans, near_copies, splits)
-    has_spacing = any(scan.spacing_mm for scan in scans)
     with file.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(("path", "species", "specimen", "split", *(SPACING_COLUMNS if has_spacing else ())))
+        masks = ("mask",) if any(scan.mask for scan in scans) else ()
+        spacing_columns = SPACING_COLUMNS if any(scan.spacing_mm for scan in scans) else ()
+        table.writerow(("path", "species", "specimen", "split", *spacing_columns, *masks))
         for scan, split in zip(scans, splits, strict=True):
-            spacing = (scan.spacing_mm or ("", "", "")) if has_spacing else ()
-            table.writerow((scan.path, scan.species, scan.specimen, split, *spacing))
+            spacing = (scan.spacing_mm or ("", "", "")) if spacing_columns else ()
+            table.writerow((scan.path, scan.species, scan.specimen, split, *spacing, *(scan.mask for _ in masks)))

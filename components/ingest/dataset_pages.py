@@ -12,6 +12,7 @@ from components.ingest.slice_files import SliceResult
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
+from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.source_notes import Note
 from components.shared.pages import (
     Thumbnails,
@@ -34,9 +35,12 @@ _OTHER_COLOUR = "#8aa0b5"
 _HISTOGRAM_BARS, _BAR_WIDTH, _HISTOGRAM_HEIGHT = 64, 4, 60
 _SHAPES = ((0.75, "upright"), (0.95, "nearly square, upright"), (1.05, "square"), (1.35, "up to 4:3"), (1.6, "to 3:2"))
 _WIDEST = "wider"
+_MAX_SECTIONS = 60
 
 
-def dataset_page(kind: str, info: SlicesInfo, thumbnails: Thumbnails, results: Results) -> str:
+def dataset_page(
+    kind: str, info: SlicesInfo, thumbnails: Thumbnails, results: Results, sections: Mapping[str, bytes]
+) -> str:
     """Return the page of a data set as self-contained HTML.
 
     Args:
@@ -44,11 +48,12 @@ def dataset_page(kind: str, info: SlicesInfo, thumbnails: Thumbnails, results: R
         info: Content of `dataset.json`.
         thumbnails: Example slices of each species.
         results: Scans with their results, histograms included.
+        sections: Pictures of the doubtful masks as PNG, by path of the volume.
     """
-    return _PAGES[kind](info, thumbnails, results)
+    return _PAGES[kind](info, thumbnails, results, sections)
 
 
-def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) -> str:
+def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results, sections: Mapping[str, bytes]) -> str:
     counts = grey_counts(results)
     parts = [
         paragraph(
@@ -62,6 +67,8 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) ->
         paragraph("To repeat this split, put split.csv of this data set beside the volumes and use it as `volumes`."),
         heading("Near-copies: one individual under several names"),
         _near_copies_table(info.near_copies),
+        heading("Doubtful masks"),
+        _doubtful_masks(info.doubtful_masks, sections),
         heading("Refused files"),
         _refusals_table(info.refused),
         heading("Notes on used files"),
@@ -73,7 +80,8 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) ->
     return page("Slices", parts)
 
 
-def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results) -> str:
+def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results, sections: Mapping[str, bytes]) -> str:
+    del sections  # photographs have no masks
     sizes = sorted((result.size for _, result in results), key=_long_and_short_side)
     parts = [
         paragraph(
@@ -173,6 +181,16 @@ def _near_copies_table(near_copies: Sequence[NearCopies]) -> str:
         return paragraph("None.")
     rows = [(", ".join(group.specimens), group.distance, describe_treatment(group)) for group in near_copies]
     return table(["specimens", "distance", "treatment"], rows)
+
+
+def _doubtful_masks(masks: Sequence[DoubtfulMask], sections: Mapping[str, bytes]) -> str:
+    """Return the table of doubtful masks and the first pictures of them."""
+    if not masks:
+        return paragraph("None.")
+    remedy = "The mask may not show one specimen. To use your own, name its file in the column mask of the manifest."
+    pictures = [(mask.path, sections[mask.path]) for mask in masks if mask.path in sections]
+    rows = [(mask.path, "; ".join(mask.reasons)) for mask in masks]
+    return paragraph(remedy) + table(["file", "reasons"], rows) + figures(pictures[:_MAX_SECTIONS])
 
 
 def _refusals_table(refusals: Sequence[Refusal]) -> str:

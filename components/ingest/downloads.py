@@ -76,13 +76,20 @@ class DownloadProcessor:
             TaxonflowError: The store does not answer.
         """
         scan, job = task
-        with self.scratch.reserve(f"{job.slice_file.stem}{scan.file.name[-20:]}", scan.size) as file:
+        mask_size = scan.mask_file.size if scan.mask_file else 0
+        with self.scratch.reserve(f"{job.slice_file.stem}{scan.file.name[-20:]}", scan.size + mask_size) as file:
+            mask = file.with_name(f"{file.name}.mask{scan.mask_file.file.name[-20:]}") if scan.mask_file else None
             try:
                 with self.slots:
                     self.source.download(scan.source_file, file)
+                    if scan.mask_file and mask:
+                        self.source.download(scan.mask_file, mask)
+                return self.pool.submit(self.work, replace(job, file=file, mask=mask)).result()
             except BadSourceFileError as error:
                 return SliceResult(refusal=str(error))
-            return self.pool.submit(self.work, replace(job, file=file)).result()
+            finally:
+                if mask:
+                    mask.unlink(missing_ok=True)
 
 
 def process_downloads(

@@ -5,19 +5,23 @@ refused in its shard is spread over the other specimens of its species. These ar
 seeds, so the result does not depend on the assignment of scans to shards.
 """
 
+import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from components.ingest.alike_masks import find_alike_masks
 from components.ingest.plan import IngestPlan, assign_quotas, log_refusal
 from components.ingest.shards import check_shards, cut_scans, read_results, slice_file
 from components.ingest.slice_files import SliceResult
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import check_specimen_counts, log_rare_species, rare_species, treat_rare_species
 from components.shared.contracts import Refusal
+from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.source_notes import Note
+from components.shared.progress import log
 from components.shared.slices import SPLITS
 
 
@@ -35,6 +39,8 @@ class MergeState:
         slice_files: Slice file of each scan, by path.
         identical: Pairs of specimens that share a file, so that they are one individual.
         rare_species: Species that are treated as rare.
+        doubts: Reasons why the mask of a scan is doubtful, by path.
+        alike: Paths of the scans whose masks do not show individuals, since they are alike in several species.
     """
 
     plan: IngestPlan
@@ -46,11 +52,13 @@ class MergeState:
     slice_files: dict[str, Path] = field(default_factory=dict)
     identical: list[tuple[str, str]] = field(default_factory=list)
     rare_species: set[str] = field(default_factory=set)
+    doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    alike: frozenset[str] = frozenset()
 
     def record(self, number: int, result: SliceResult, file: Path) -> None:
-        """Record the result and slice file of a scan; its histogram stays on disk."""
+        """Record the result and slice file of a scan; its histogram and section stay on disk."""
         scan = self.plan.scans[number]
-        self.results[scan.path] = replace(result, grey_counts=())
+        self.results[scan.path] = replace(result, grey_counts=(), section="")
         self.slice_files[scan.path] = file
         if result.refusal:
             self.refuse(scan, result.refusal)
@@ -89,6 +97,17 @@ class MergeState:
         """Return the notes about the usable files, in the order of the manifest."""
         return tuple(Note(path=scan.path, text=text) for scan in self.scans for text in self.results[scan.path].notes)
 
+    def doubtful_masks(self) -> tuple[DoubtfulMask, ...]:
+        """Return the doubtful masks in the order of the manifest."""
+        paths = [scan.path for scan in self.plan.scans if scan.path in self.doubts]
+        return tuple(DoubtfulMask(path=path, reasons=self.doubts[path]) for path in paths)
+
+    def sections(self) -> dict[str, bytes]:
+        """Return the pictures of the doubtful masks as PNG, by path."""
+        results = (item for folder in self.shards for item in read_results(folder))
+        by_path = ((self.plan.scans[number].path, result.section) for number, result in results)
+        return {path: base64.b64decode(section) for path, section in by_path if path in self.doubts and section}
+
     def complete_results(self) -> Iterator[tuple[Scan, SliceResult]]:
         """Yield the usable scans with their results in the shards, histograms included."""
         for folder in self.shards:
@@ -115,6 +134,8 @@ def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Merg
     for shard in shards:
         for number, result in read_results(shard):
             state.record(number, result, slice_file(shard, number))
+    _refuse_copies(state)
+    _check_masks(state)
     while True:
         _refuse_copies(state)
         state.treat_rare_species()
@@ -124,6 +145,30 @@ def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Merg
             return state
         for number, result in cut_scans(plan, grown_quotas, folder, "ingest again"):
             state.record(number, result, slice_file(folder, number))
+
+
+def _check_masks(state: MergeState) -> None:
+    """Record the doubts on the masks of the usable scans; log them, or refuse the scans if the configuration says so.
+
+    Copies are refused before, since their masks are alike.
+    """
+    kind, scans = state.plan.source_kind, state.scans
+    compared_scans = [scan for scan in scans if kind.has_masks and state.results[scan.path].fingerprint]
+    fingerprints = [state.results[scan.path].fingerprint for scan in compared_scans]
+    alike = find_alike_masks(compared_scans, kind.find_pairs(fingerprints) if fingerprints else ())
+    state.alike = frozenset(path for path, others in alike.items() if others.several_species)
+    for scan in scans:
+        others = (alike[scan.path].describe(compared_scans),) if scan.path in alike else ()
+        reasons = (*state.results[scan.path].doubts, *others)
+        if not reasons:
+            continue
+        state.doubts[scan.path] = reasons
+        if state.plan.config.doubtful_masks == "refuse":
+            reason = f"a doubtful mask: {'; '.join(reasons)}"
+            state.refuse(scan, reason)
+            log_refusal(Refusal(path=scan.path, reason=reason))
+        else:
+            log("ingest", f"doubtful mask of {scan.path}: {'; '.join(reasons)}")
 
 
 def _grown_quotas(state: MergeState) -> dict[int, int]:

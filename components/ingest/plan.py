@@ -6,7 +6,7 @@ Files with a bad header are refused here, before the quotas of the others are as
 import hashlib
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -105,7 +105,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     if manifest.passed_over:
         log("ingest", f"passed over files that are no {manifest.kind}: {describe_endings(manifest.passed_over)}")
     kind = SOURCE_KINDS[manifest.kind]
-    scans, refusals, max_bytes = _check_headers(source, manifest.scans, kind.check_header, config.scratch_bytes)
+    scans, refusals, max_bytes = _check_headers(source, manifest.scans, kind, config.scratch_bytes)
     rare = rare_species(scans)
     log_rare_species(rare, config.rare_species)
     scans = treat_rare_species(scans, config.rare_species)
@@ -199,7 +199,7 @@ def _even_share(total: int, count: int, number: int) -> int:
 
 
 def _check_headers(
-    source: Source, scans: Sequence[Scan], check_header: Callable[[Path, Scan], int], max_download: int
+    source: Source, scans: Sequence[Scan], kind: SourceKind, max_download: int
 ) -> tuple[list[Scan], list[Refusal], int]:
     """Return the scans with a usable header, the refusals of the others, and the bytes of the largest scan."""
     usable_scans, refusals, max_bytes = [], [], 0
@@ -209,7 +209,7 @@ def _check_headers(
             _bytes_or_reason,
             source=source,
             scratch=Path(scratch),
-            check_header=check_header,
+            kind=kind,
             max_download=max_download,
         )
         for scan, result in zip(scans, threads.map(check, scans), strict=True):
@@ -223,17 +223,21 @@ def _check_headers(
     return usable_scans, refusals, max_bytes
 
 
-def _bytes_or_reason(
-    scan: Scan, source: Source, scratch: Path, check_header: Callable[[Path, Scan], int], max_download: int
-) -> int | str:
+def _bytes_or_reason(scan: Scan, source: Source, scratch: Path, kind: SourceKind, max_download: int) -> int | str:
     """Return the bytes of a scan's decoded content, or the reason why the scan is refused."""
     try:
-        if scan.version and scan.size > max_download:
-            raise BadSourceFileError(
-                f"{scan.size} bytes to download", f"at most {max_download}", "Crop or bin the volume."
-            )
+        size = scan.size + (scan.mask_file.size if scan.mask_file else 0)
+        if scan.version and size > max_download:
+            raise BadSourceFileError(f"{size} bytes to download", f"at most {max_download}", "Crop or bin the volume.")
         with source.header_file(scan.source_file, scratch) as header:
-            return check_header(header, scan)
+            nbytes = kind.check_header(header, scan)
+            if scan.mask_file is None:
+                return nbytes
+            with (
+                tempfile.TemporaryDirectory(dir=scratch) as mask_scratch,  # several scans may have the same mask
+                source.header_file(scan.mask_file, Path(mask_scratch)) as mask_header,
+            ):
+                return nbytes + kind.check_mask(header, mask_header, scan)
     except BadSourceFileError as error:
         return str(error)
 

@@ -102,6 +102,7 @@ def _job(plan: IngestPlan, number: int, quota: int, folder: Path) -> SliceJob:
         image_size=config.image_size,
         seed=config.seed,
         spacing_mm=scan.spacing_mm,
+        mask=scan.mask_file.file if scan.mask_file else None,
     )
 
 
@@ -145,7 +146,10 @@ def read_results(folder: Path) -> Iterator[tuple[int, SliceResult]]:
 
 def _parse_result(line: str) -> tuple[int, SliceResult]:
     fields = json.loads(line)
-    number, tuples = fields.pop("number"), {key: tuple(fields[key]) for key in ("grey_counts", "size", "notes")}
+    number, tuples = (
+        fields.pop("number"),
+        {key: tuple(fields[key]) for key in ("grey_counts", "size", "notes", "doubts")},
+    )
     return number, SliceResult(**{**fields, **tuples})
 
 

@@ -37,6 +37,7 @@ class SliceJob:
         image_size: Edge of the slices in pixels.
         seed: Seed of the data set; together with the path it seeds the planes of this volume.
         spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
+        mask: Local path of the user's own mask, or None.
     """
 
     path: str
@@ -47,6 +48,7 @@ class SliceJob:
     image_size: int
     seed: int
     spacing_mm: tuple[float, float, float] | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,14 @@ class SliceResult:
     Attributes:
         slices: Number of slices.
         digest: SHA-256 of the source file.
+        mask_digest: SHA-256 of the user's own mask; empty without one.
         grey_counts: Histogram of the windowed volume, int64 [256]; empty for a photograph.
         refusal: Reason why the source file is refused; empty if it is usable.
         fingerprint: Fingerprint by which near-copies are detected.
         size: Width and height of a photograph in pixels.
         notes: Sentences about contradictions in a usable file.
+        doubts: Reasons why the mask of a volume is doubtful.
+        section: PNG of a section of a volume with the outline of its mask, in base64.
     """
 
     slices: int = 0
@@ -70,6 +75,9 @@ class SliceResult:
     fingerprint: str = ""
     size: tuple[int, int] = (0, 0)
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    section: str = ""
+    mask_digest: str = ""
 
 
 def write_slice_file(file: Path, rows: Iterable[dict[str, Any]]) -> int:

@@ -14,9 +14,11 @@ from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import cut_volume
 from components.shared.contracts import NearCopies
+from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats import read_header
 from components.shared.volumes.slicing import SMALLEST_COVERAGE
 from components.shared.volumes.specimen import WINDOW_PERCENTILES
+from components.shared.volumes.user_mask import check_mask_header
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,27 @@ class SourceKind:
         channels: Channels of the slices, 1 or 3.
         check_header: Function that checks the header of a scan's file and returns the bytes of its decoded content; it
             raises BadSourceFileError.
+        check_mask: Function that checks the header of a mask against that of its file and returns the bytes of the mask;
+            it raises BadSourceFileError.
         memory_factor: Peak memory of a worker, as a multiple of those bytes.
         make_slices: Function of a module that writes the slice file of a job; worker processes call it.
         slices_per_file: Fixed number of slices of each file, or None to spread the quota of a species over its files.
         find_pairs: Function that returns the pairs of scans that show one individual.
         exclude: Function that returns the scans to exclude where near-copies are in different splits, with reasons.
         parameters: Function that returns the parameters that are written to `dataset.json`.
+        has_masks: Whether the files have masks, which are checked.
     """
 
     channels: int
     check_header: Callable[[Path, Scan], int]
+    check_mask: Callable[[Path, Path, Scan], int]
     memory_factor: int
     make_slices: Callable[[SliceJob], SliceResult]
     slices_per_file: int | None
     find_pairs: PairFinder
     exclude: Callable[[Sequence[Scan], Sequence[NearCopies]], list[tuple[Scan, str]]]
     parameters: Callable[[IngestConfig], Mapping[str, object]]
+    has_masks: bool
 
 
 def _volume_bytes(file: Path, scan: Scan) -> int:
@@ -63,6 +70,16 @@ def _volume_parameters(config: IngestConfig) -> dict[str, object]:
     }
 
 
+def _mask_bytes(file: Path, mask: Path, scan: Scan) -> int:
+    return check_mask_header(file, mask, scan.spacing_mm)
+
+
+def _refuse_mask(file: Path, mask: Path, scan: Scan) -> int:
+    """Refuse the mask of a photograph."""
+    del file, mask, scan
+    raise BadSourceFileError("a mask of a photograph", "masks of volumes only", "Leave the column mask empty.")
+
+
 def _photograph_parameters(config: IngestConfig) -> dict[str, object]:
     del config  # its parameters apply to volumes only
     return {"largest_distance_of_copies": LARGEST_DISTANCE}
@@ -72,21 +89,25 @@ SOURCE_KINDS: dict[str, SourceKind] = {
     VOLUMES: SourceKind(
         channels=1,
         check_header=_volume_bytes,
+        check_mask=_mask_bytes,
         memory_factor=3,
         make_slices=cut_volume,
         slices_per_file=None,
         find_pairs=near_volumes,
         exclude=exclude_none,
         parameters=_volume_parameters,
+        has_masks=True,
     ),
     PHOTOGRAPHS: SourceKind(
         channels=3,
         check_header=_photograph_bytes,
+        check_mask=_refuse_mask,
         memory_factor=1,
         make_slices=scale_photograph,
         slices_per_file=1,
         find_pairs=near_photographs,
         exclude=exclude_from_training,
         parameters=_photograph_parameters,
+        has_masks=False,
     ),
 }

@@ -1,5 +1,6 @@
 """Slices of one volume, cut in a worker process. This module must not import TensorFlow."""
 
+import base64
 from pathlib import Path
 
 from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
@@ -7,8 +8,10 @@ from components.ingest.slice_files import SliceJob, SliceResult, write_slice_fil
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats import files_of, read_volume
 from components.shared.volumes.label_maps import check_grey_values
+from components.shared.volumes.mask_picture import draw_section
 from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
+from components.shared.volumes.user_mask import read_mask
 
 
 def cut_volume(job: SliceJob) -> SliceResult:
@@ -18,10 +21,11 @@ def cut_volume(job: SliceJob) -> SliceResult:
     """
     try:
         status = _file_status(job.file)
+        mask, mask_digest = read_mask(job.file, job.mask, job.spacing_mm) if job.mask else (None, "")
         volume = read_volume(job.file, job.spacing_mm)
         check_grey_values(volume)
         digest, notes = volume.digest, volume.notes
-        specimen = find_specimen(volume)
+        specimen = find_specimen(volume) if mask is None else find_specimen(volume, mask)
         if _file_status(job.file) != status:
             raise BadSourceFileError(
                 "the file changed while it was read", remedy="Do not change source files during a run."
@@ -36,7 +40,16 @@ def cut_volume(job: SliceJob) -> SliceResult:
     if slices == 0 and job.quota > 0:
         return SliceResult(refusal=f"no plane on which the specimen covers {SMALLEST_COVERAGE:.0%} of the frame")
     counts = tuple(int(count) for count in specimen.grey_counts)
-    return SliceResult(slices, digest, counts, fingerprint=fingerprint_volume(specimen), notes=notes)
+    return SliceResult(
+        slices,
+        digest,
+        counts,
+        fingerprint=fingerprint_volume(specimen),
+        notes=notes,
+        doubts=specimen.doubts,
+        mask_digest=mask_digest,
+        section=base64.b64encode(draw_section(specimen)).decode(),
+    )
 
 
 def _file_status(file: Path) -> list[tuple[int, int]]:

@@ -40,6 +40,8 @@ class Scan:
         size: Size of the file in bytes.
         version: Identifier of the content in an object store; empty for local files.
         spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
+        mask: Path of the user's own mask in the manifest; empty without one.
+        mask_file: Location of that mask when the source was listed.
     """
 
     path: str
@@ -50,6 +52,8 @@ class Scan:
     size: int = 0
     version: str = ""
     spacing_mm: tuple[float, float, float] | None = None
+    mask: str = ""
+    mask_file: SourceFile | None = None
 
     @property
     def source_file(self) -> SourceFile:
@@ -112,7 +116,7 @@ def list_scans(source: Source) -> Manifest:
 
 
 def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
-    paths = [row["path"] for row in rows if _is_path(row.get("path", ""))]
+    paths = [row[name] for row in rows for name in ("path", "mask") if _is_path(row.get(name, ""))]
     source.prefetch([*paths, *(_posix_path(path) for path in paths)])
     results = [_scan_or_reason(row, source) for row in rows]
     contradictory_files = _contradictory_files([scan for scan in results if isinstance(scan, Scan)])
@@ -134,9 +138,9 @@ def _check_rows(rows: Sequence[dict[str, str]], source: Source) -> Manifest:
 
 
 def _contradictory_files(scans: Sequence[Scan]) -> set[Path]:
-    labels_of: defaultdict[Path, set[tuple[str, str, str]]] = defaultdict(set)
+    labels_of: defaultdict[Path, set[tuple[str, str, str, str]]] = defaultdict(set)
     for scan in scans:
-        labels_of[scan.file].add((scan.species, scan.specimen, scan.split))
+        labels_of[scan.file].add((scan.species, scan.specimen, scan.split, scan.mask))
     return {file for file, labels in labels_of.items() if len(labels) > 1}
 
 
@@ -155,6 +159,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
     if not _is_path(path):
         raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file in printable characters", "Rename it.")
     path, source_file = _find(path, source)
+    mask = row.get("mask", "")
     return Scan(
         path=path,
         file=source_file.file,
@@ -164,6 +169,8 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         size=source_file.size,
         version=source_file.version,
         spacing_mm=parse_spacing(row),
+        mask=mask,
+        mask_file=_find_mask(mask, source) if mask else None,
     )
 
 
@@ -185,6 +192,15 @@ def _find(path: str, source: Source) -> tuple[str, SourceFile]:
 
 def _posix_path(path: str) -> str:
     return path.replace("\\", "/")
+
+
+def _find_mask(path: str, source: Source) -> SourceFile:
+    if not _is_path(path):
+        raise BadSourceFileError(f"mask {path[:80]!r}", "the path of a file, or an empty cell")
+    try:
+        return _find(path, source)[1]
+    except BadSourceFileError as error:
+        raise BadSourceFileError(f"its mask {path}: {error}") from error
 
 
 def _is_path(cell: str) -> bool:

@@ -88,7 +88,7 @@ def _check_header(header: Sequence[str], address: str) -> None:
             f"path,species,specimen[,split]; {', '.join(missing_names)} missing",
         )
     repeated_names = [
-        name for name, count in Counter(header).items() if count > 1 and name in (*REQUIRED_COLUMNS, "split")
+        name for name, count in Counter(header).items() if count > 1 and name in (*REQUIRED_COLUMNS, "split", "mask")
     ]
     if repeated_names:
         raise BadManifestError(f"{address} has the column {repeated_names[0]!r} twice", "each column once")

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, ValidationError
 
 from components.shared.config import Frozen
+from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
 from components.shared.contracts.source_notes import Note
 from components.shared.errors import ContractError
@@ -136,6 +137,7 @@ class SlicesInfo(Document):
         notes: Sentences about usable source files, for example about contradictions in a header.
         passed_over: Number of files in the source folder that were not read, by their endings.
         rare_species: Number of specimens of each species with fewer than three; unseen if it is not in `classes`.
+        doubtful_masks: Volumes with a doubtful mask, in the order of the manifest, also those refused because of it.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -152,6 +154,7 @@ class SlicesInfo(Document):
     notes: tuple[Note, ...] = ()
     passed_over: dict[str, int] = Field(default_factory=dict)
     rare_species: dict[str, int] = Field(default_factory=dict)
+    doubtful_masks: tuple[DoubtfulMask, ...] = ()
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""

@@ -15,18 +15,18 @@ _INITIAL_LABELS = 4096
 
 
 @compiled
-def keep_largest_component(bright: NDArray[np.bool_]) -> int:
+def keep_largest_component(bright: NDArray[np.bool_]) -> tuple[int, int]:
     """Clear all voxels outside the largest face-connected component, in place; of equal components the first remains.
 
     Args:
         bright: Mask of bright voxels, bool [Z, Y, X].
 
     Returns:
-        The number of voxels of the component, 0 if the mask is empty.
+        The number of voxels of the component, and of the second largest one; 0 if there is none.
     """
     parents, voxels = _label_voxels(bright)
     if parents.size == 1:
-        return 0
+        return 0, 0
     for label in range(parents.size):
         root = _root(parents, label)
         parents[label] = root
@@ -35,7 +35,9 @@ def keep_largest_component(bright: NDArray[np.bool_]) -> int:
             voxels[label] = 0
     largest = int(np.argmax(voxels))
     _clear_others(bright, parents, largest)
-    return int(voxels[largest])
+    size = int(voxels[largest])
+    voxels[largest] = 0
+    return size, int(voxels.max())
 
 
 @compiled

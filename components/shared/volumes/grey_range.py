@@ -21,6 +21,8 @@ MIN_SPECIMEN_VOXELS = 64
 SMALLEST_GAP = 0.25
 """Smallest gap as a share of the range of the other voxels. Across a smaller one, the published rule finds the
 specimen: the threshold, at most the middle of padding and specimen, is brighter than the specimen's surroundings."""
+SMALLEST_INTEGER_GAP = 8
+"""Smallest gap of whole numbers: of few grey values, each is far from the next."""
 BRIGHT_OUTLIERS = MIN_SPECIMEN_VOXELS - 1
 """Most bright voxels that are left out: fewer than the smallest specimen."""
 DARK_OUTLIERS, DARK_OUTLIER_SHARE = 64, 1e-3
@@ -75,7 +77,7 @@ def _trim(volume: Volume, limits: _Limits) -> tuple[Volume, NDArray[np.int64]]:
     counts, darker, brighter = _count(volume), 0, 0
     for _ in range(_MOST_ROUNDS):
         clusters = _Clusters.of(counts, volume.grey.size - darker - brighter)
-        for below, above in clusters.ends(limits, brighter):
+        for below, above in clusters.ends(limits, _smallest_gap(volume), brighter):
             smaller_volume = _without_end(volume, clusters, below, above)
             if smaller_volume.brightest - smaller_volume.darkest >= MIN_GREY_RANGE:
                 break
@@ -120,23 +122,24 @@ class _Clusters:
         low, high = np.concatenate([[0], bins]), np.concatenate([[0], bins + 1])
         return cls(low, high, np.concatenate([[darkest], counts[bins]]))
 
-    def ends(self, limits: _Limits, brighter: int) -> Iterator[tuple[int, int]]:
-        """Yield the bins (first, end) without the outliers or the padding at one end, the fewest bins first.
+    def ends(self, limits: _Limits, smallest_gap: float, brighter: int) -> Iterator[tuple[int, int]]:
+        """Yield the bins (first, end) without the outliers or the padding at one end, the widest gap first.
 
         Args:
             limits: Number of voxels that may be left out.
+            smallest_gap: Smallest gap in bins.
             brighter: Number of bright voxels that are left out already.
         """
-        gaps = self.low[1:] - self.high[:-1]
+        gaps, last = self.low[1:] - self.high[:-1], len(self.voxels)
         above = self.voxels[::-1].cumsum()[::-1][1:]
-        below_gap, above_gap = np.maximum(self.high[:-1], 1), self.high[-1] - self.low[1:]
-        is_end = (gaps >= SMALLEST_GAP * below_gap) & (above <= limits.bright - brighter)
-        yield from ((0, int(index) + 1) for index in np.flatnonzero(is_end))
-        for index in np.flatnonzero(gaps >= SMALLEST_GAP * above_gap)[::-1]:
+        is_end = (gaps >= SMALLEST_GAP * np.maximum(self.high[:-1], 1)) & (above <= limits.bright - brighter)
+        yield from ((0, int(index) + 1) for index in np.flatnonzero(is_end & (gaps >= smallest_gap)))
+        wide = np.flatnonzero(gaps >= np.maximum(SMALLEST_GAP * (self.high[-1] - self.low[1:]), smallest_gap))
+        for index in wide[np.argsort(-gaps[wide], kind="stable")]:
             voxels = np.sort(self.voxels[: index + 1])
             others = voxels[: max(len(voxels) - limits.padding_values, 0)]
             if int(others.sum()) <= limits.dark:
-                yield int(index) + 1, len(self.voxels)
+                yield int(index) + 1, last
 
     def middle_of_gap(self, index: int) -> float:
         """Return the middle of the gap below a bin, in bins."""
@@ -146,6 +149,12 @@ class _Clusters:
 def _count(volume: Volume) -> NDArray[np.int64]:
     whole = np.array([(0, 0, 0), volume.grey.shape])
     return histogram(volume.grey, whole, volume.darkest, volume.brightest, BINS)
+
+
+def _smallest_gap(volume: Volume) -> float:
+    """Return the smallest gap in bins that does not depend on the other voxels."""
+    width = volume.brightest - volume.darkest
+    return SMALLEST_INTEGER_GAP / width * BINS if volume.grey.dtype.kind in "iu" else 0.0
 
 
 def _is_masked(volume: Volume, trimmed_volume: Volume, counts: NDArray[np.int64]) -> bool:

@@ -117,6 +117,15 @@ def mark_brighter(volume: NDArray[Any], threshold: float, out: NDArray[np.bool_]
 
 
 @compiled
+def fill_bright(volume: NDArray[Any], mask: NDArray[np.bool_], threshold: float, background: float) -> None:
+    """Replace the voxels brighter than a threshold outside a mask by the background, in place."""
+    grey, inside = volume.reshape(-1), mask.reshape(-1)
+    for index in range(grey.size):
+        if not inside[index] and float(grey[index]) > threshold:
+            grey[index] = background
+
+
+@compiled
 def row_ends(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the first voxel of a mask in each row and one past the last, int64 [Z, Y, 2]; zeros for empty rows."""
     depth, height, width = mask.shape

@@ -19,6 +19,8 @@ from components.shared.volumes.formats.base import Volume
 from components.shared.volumes.grey_range import MIN_SPECIMEN_VOXELS, trim_grey_range
 from components.shared.volumes.histograms import (
     byte_counts,
+    count_surface,
+    fill_bright,
     histogram,
     mark_brighter,
     masked_histogram,
@@ -26,9 +28,12 @@ from components.shared.volumes.histograms import (
     to_eight_bits,
     to_eight_bits_without_padding,
 )
+from components.shared.volumes.mask_checks import MaskMeasures, doubts_of
 from components.shared.volumes.thresholds import BINS, otsu_threshold
 
 WINDOW_PERCENTILES = (1.0, 99.0)
+DARK_QUANTILE = 0.1587
+"""Share of a normal distribution that is more than a standard deviation below its mean."""
 MOST_BRIGHT_OUTLIERS = 1e-3
 """Largest share of bright outliers that are left out where no other object is found."""
 
@@ -49,6 +54,7 @@ class Specimen:
         background: Grey level of pixels outside the volume, 0..255.
         threshold: Grey value of the surface in the original volume.
         window: Original grey values that are mapped to 0 and 255.
+        doubts: Reasons why the mask is doubtful.
     """
 
     grey: NDArray[np.uint8]
@@ -59,6 +65,7 @@ class Specimen:
     background: int
     threshold: float
     window: tuple[float, float]
+    doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,25 +76,37 @@ class Surface:
         background: Grey value outside.
         material: Grey value inside.
         threshold: Grey value of the surface, midway between them.
+        noise: Standard deviation of the grey values outside, from the darker half of them.
     """
 
     background: float
     material: float
     threshold: float
+    noise: float
 
 
-def find_specimen(volume: Volume) -> Specimen:
+def find_specimen(volume: Volume, user_mask: NDArray[np.bool_] | None = None) -> Specimen:
     """Find the specimen and window the volume; one-byte volumes are windowed in place.
 
     The memory beside the volume is one byte per voxel for the mask, and another for the grey values of larger types.
 
+    Args:
+        volume: Volume as it was read.
+        user_mask: Mask that replaces the segmentation and is not checked. Bright objects outside it become background.
+
     Raises:
         BadSourceFileError: The volume contains no specimen, or the specimen's grey values do not differ.
     """
-    mask = np.empty(volume.grey.shape, np.bool_)
-    volume = _mark_specimen(volume, mask)
-    surface = grey_of_surface(volume, mask)
-    mark_largest_object(volume, surface.threshold, mask)
+    if user_mask is None:
+        mask = np.empty(volume.grey.shape, np.bool_)
+        volume = _mark_specimen(volume, mask)
+        surface = grey_of_surface(volume, mask)
+        voxels, second_voxels = mark_largest_object(volume, surface.threshold, mask)
+        doubts = doubts_of(_measure(volume, mask, surface, second_voxels / voxels))
+    else:
+        mask, (volume, _), doubts = user_mask, trim_grey_range(volume), ()
+        surface = grey_of_surface(volume, mask)
+        fill_bright(volume.grey, mask, surface.threshold, surface.background)
     ends = row_ends(mask)
     window = grey_window(volume, bounding_box(ends))
     grey = _apply_window(volume, window, surface.background)
@@ -101,6 +120,7 @@ def find_specimen(volume: Volume) -> Specimen:
         grey_counts=counts.sum(axis=0),
         threshold=surface.threshold,
         window=window,
+        doubts=doubts,
     )
 
 
@@ -126,28 +146,33 @@ def grey_of_surface(volume: Volume, mask: NDArray[np.bool_]) -> Surface:
     do not reach their true grey value.
     """
     counts = masked_histogram(volume.grey, mask, volume.padding, volume.darkest, volume.brightest, BINS)
-    outside, inside = (
-        np.searchsorted(np.cumsum(count), share * count.sum()) for count, share in zip(counts, (0.5, 0.75), strict=True)
-    )
+    shares = zip(counts, (0.5, 0.75), strict=True)
+    outside, inside = (np.searchsorted(np.cumsum(count), share * count.sum()) for count, share in shares)
+    dark = np.searchsorted(np.cumsum(counts[0]), DARK_QUANTILE * counts[0].sum())
     step = (volume.brightest - volume.darkest) / BINS
     background, material = (volume.darkest + (float(index) + 0.5) * step for index in (outside, inside))
-    return Surface(background, material, volume.darkest + float(outside + inside + 1) / 2 * step)
+    threshold = volume.darkest + float(outside + inside + 1) / 2 * step
+    return Surface(background, material, threshold, float(outside - dark) * step)
 
 
-def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_]) -> None:
+def mark_largest_object(volume: Volume, threshold: float, mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Write the mask of the largest face-connected object brighter than a threshold to `mask`, bool [Z, Y, X].
+
+    Returns:
+        The number of voxels of the object, and of the second largest one.
 
     Raises:
         BadSourceFileError: The object has fewer than MIN_SPECIMEN_VOXELS voxels.
     """
     mark_brighter(volume.grey, threshold, mask)
-    voxels = keep_largest_component(mask)
+    voxels, second_voxels = keep_largest_component(mask)
     if voxels == 0:
         raise BadSourceFileError("no bright object in the volume", "a specimen", "Check the scan.")
     if voxels < MIN_SPECIMEN_VOXELS:
         raise BadSourceFileError(
             f"the largest object has {voxels} voxels", f"at least {MIN_SPECIMEN_VOXELS}", "Scan at a higher resolution."
         )
+    return voxels, second_voxels
 
 
 def bounding_box(ends: NDArray[np.int64]) -> Corners:
@@ -173,6 +198,22 @@ def grey_window(volume: Volume, box: Corners) -> tuple[float, float]:
     if low >= high:
         raise BadSourceFileError(f"98 % of the specimen's box is at grey value {low:g}", "different grey values")
     return low, high
+
+
+def _measure(volume: Volume, mask: NDArray[np.bool_], surface: Surface, second_share: float) -> MaskMeasures:
+    """Measure a mask before the volume is windowed."""
+    whole = np.array([(0, 0, 0), volume.grey.shape])
+    faces = [mask[0], mask[-1], mask[:, 0], mask[:, -1], mask[:, :, 0], mask[:, :, -1]]
+    beside_padding, bright = 1, 0
+    if volume.padding > -math.inf:
+        beside_padding, bright = count_surface(volume.grey, volume.padding, surface.threshold)
+    return MaskMeasures(
+        share=int(np.count_nonzero(mask)) / _scanned_voxels(volume, whole),
+        face_share=max(float(face.mean()) for face in faces),
+        field_share=bright / max(beside_padding, 1),
+        second_share=second_share,
+        contrast=(surface.threshold - surface.background) / surface.noise if surface.noise > 0 else math.inf,
+    )
 
 
 def _scanned_voxels(volume: Volume, box: Corners) -> int:

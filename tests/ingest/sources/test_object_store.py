@@ -87,6 +87,19 @@ def test_rows_without_an_object_are_refused_as_in_a_local_folder(store: Any, own
     assert there.max_bytes == here.max_bytes
 
 
+def test_own_masks_are_downloaded_with_their_volumes(store: Any, own_phantoms: Path, tmp_path: Path) -> None:
+    header, *rows = (own_phantoms / "manifest.csv").read_text().splitlines()
+    masks = [row.split(",")[0].replace("volumes/", "masks/") for row in rows]
+    masks[0] = "masks/gone.nii.gz"
+    lines = [f"{header},mask", *(f"{row},{mask}" for row, mask in zip(rows, masks, strict=True))]
+    (own_phantoms / "manifest.csv").write_text("\n".join(lines))
+    store.files().put(str(own_phantoms) + "/", "lab/masked/", recursive=True)
+    here = make_dataset(own_phantoms, tmp_path / "here", CONFIG).info
+    make_dataset("s3://lab/masked", tmp_path / "there", CONFIG)
+    assert content(tmp_path / "here") == content(tmp_path / "there")
+    assert [refusal.path for refusal in here.refused] == [rows[0].split(",")[0]]
+
+
 @pytest.mark.parametrize(
     ("address", "variables", "text"),
     [

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.base import Volume, VolumeHeader, Zooms
@@ -103,14 +105,23 @@ def read_volume(file: Path, spacing_mm: Zooms | None = None) -> Volume:
         BadSourceFileError: See `read_header`; also if the file is truncated or damaged, or all voxels are NaN or equal.
     """
     header = read_header(file, spacing_mm)
+    flat, digest = read_stored_voxels(file, header)
+    grey = to_native_grey(flat, header).reshape(header.shape[::-1])
+    darkest, brightest, padding = check_grey(grey)
+    zooms_mm = np.array(header.zooms_mm[::-1], dtype=np.float64)
+    return Volume(grey, zooms_mm, darkest, brightest, digest, padding, header.notes)
+
+
+def read_stored_voxels(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], str]:
+    """Return the stored voxels as a flat array in the byte order of the file, and the SHA-256 of all its files.
+
+    Raises:
+        BadSourceFileError: The file is truncated or damaged, or does not fit into memory.
+    """
     try:
-        flat, digest = read_segments(header), digest_of(files_of(file))
+        return read_segments(header), digest_of(files_of(file))
     except READ_ERRORS as error:
         raise unreadable(error) from error
     except MemoryError as error:
         problem = f"its {header.nbytes} bytes do not fit into memory"
         raise BadSourceFileError(problem, remedy="Use a larger machine.") from error
-    grey = to_native_grey(flat, header).reshape(header.shape[::-1])
-    darkest, brightest, padding = check_grey(grey)
-    zooms_mm = np.array(header.zooms_mm[::-1], dtype=np.float64)
-    return Volume(grey, zooms_mm, darkest, brightest, digest, padding, header.notes)

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.base import (
@@ -89,6 +90,8 @@ def _volume_header(header: Any, file: Path, offset: int, encoding: Encoding, spa
         zooms_mm=zooms,
         segments=(_segment(file, offset, nbytes, encoding),),
         inverted=slope < 0,
+        affine=_affine(header),
+        stored_zero=_stored_zero(slope, _field(header, "scl_inter")),
         notes=(*size_of_voxel.notes, *notes),
     )
 
@@ -96,6 +99,21 @@ def _volume_header(header: Any, file: Path, offset: int, encoding: Encoding, spa
 def _field(header: Any, name: str) -> float:
     """Return a field of a header, 0 if the header is one of Analyze, which lacks it."""
     return float(header[name]) if name in header.keys() else 0.0  # noqa: SIM118 nibabel's headers are no mappings
+
+
+def _affine(header: Any) -> NDArray[np.float64] | None:
+    if _field(header, "sform_code") <= 0 and _field(header, "qform_code") <= 0:
+        return None
+    try:
+        affine = np.asarray(header.get_best_affine(), np.float64)
+    except (HeaderDataError, ValueError):
+        return None
+    return affine if np.isfinite(affine).all() else None
+
+
+def _stored_zero(slope: float, intercept: float) -> float:
+    is_scaled = math.isfinite(slope) and slope != 0 and math.isfinite(intercept)
+    return -intercept / slope if is_scaled else 0.0
 
 
 def _read_first_block(file: Path) -> tuple[bytes, Encoding]:
