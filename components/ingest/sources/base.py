@@ -20,11 +20,13 @@ class SourceFile:
         file: Local path, or bucket and key.
         size: Size in bytes.
         version: Identifier of the content in an object store (ETag or generation); empty for local files.
+        parts: Files of a volume that consists of several, in order; `file` is their folder.
     """
 
     file: Path
     size: int
     version: str = ""
+    parts: tuple["SourceFile", ...] = ()
 
 
 class Source(Protocol):
@@ -40,6 +42,9 @@ class Source(Protocol):
 
     def prefetch(self, paths: Sequence[str]) -> None:
         """Prepare `find` for many paths at once, where requests in parallel are faster."""
+
+    def files_in(self, path: str) -> list[str]:
+        """Return the names of the files directly in a folder; none if the path is no folder inside the source's."""
 
     def find(self, path: str) -> SourceFile:
         """Return the location of a file.

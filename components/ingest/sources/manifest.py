@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.ingest.sources.base import Source, SourceFile
-from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
+from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, suffix_of
 from components.ingest.sources.spacing import parse_spacing
+from components.ingest.sources.volume_stacks import find_volume, kind_of_paths, list_entries
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
@@ -48,6 +49,7 @@ class Scan:
         size: Size of the file in bytes.
         version: Identifier of the content in an object store; empty for local files.
         spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
+        parts: Files of a volume that consists of several, in order; `file` is their folder.
     """
 
     path: str
@@ -58,11 +60,12 @@ class Scan:
     size: int = 0
     version: str = ""
     spacing_mm: tuple[float, float, float] | None = None
+    parts: tuple[SourceFile, ...] = ()
 
     @property
     def source_file(self) -> SourceFile:
         """Location of the file when the source was listed."""
-        return SourceFile(self.file, self.size, self.version)
+        return SourceFile(self.file, self.size, self.version, self.parts)
 
 
 @dataclass
@@ -100,7 +103,7 @@ def list_scans(source: Source) -> Manifest:
             "species/specimen.nii.gz files or a manifest.csv, three specimens of each of two species or more",
         )
     manifest = _check_rows(rows, source)
-    manifest.kind = kind_of(row.get("path", "") for row in rows)
+    manifest.kind = kind_of_paths(source, [row.get("path", "") for row in rows])
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refusals):
         raise BadManifestError(
             f"none of the {len(rows)} files of {source.address} exists",
@@ -113,15 +116,15 @@ def list_scans(source: Source) -> Manifest:
 def _rows_of_folder(source: Source) -> list[dict[str, str]]:
     """Return a row for each file of the folder's kind: volumes if there are any, otherwise photographs."""
     paths = [path for path in source.paths() if not any(part.startswith(".") for part in path.split("/"))]
-    kind = kind_of(paths)
-    return [_row_of_file(path, suffix) for path in paths if (suffix := suffix_of(path, kind))]
+    entries = list_entries(source, paths, _SPLIT_OF_CELL)
+    return [{**_row_of_file(entry.label_path, entry.suffix), "path": entry.path} for entry in entries]
 
 
 def _row_of_file(path: str, suffix: str) -> dict[str, str]:
     """Return the row of a file by its folders; the species is empty if the file is not in a species' folder."""
     *folders, name = path.split("/")
     split = folders[0].lower() if len(folders) > 1 and folders[0].lower() in _SPLIT_OF_CELL else ""
-    specimen = _shorten(_REPEAT_SUFFIX.sub("", name[: -len(suffix)]))
+    specimen = _shorten(_REPEAT_SUFFIX.sub("", name.removesuffix(suffix)))
     if split:  # each split may number its files from one
         specimen = f"{_SPLIT_OF_CELL[split]} {specimen}"
         folders = folders[1:]
@@ -221,7 +224,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         raise BadSourceFileError(f"split {split!r}", f"one of {', '.join((*SPLITS, UNSEEN))}, or an empty cell")
     if not _is_path(path):
         raise BadSourceFileError(f"path {path[:80]!r}", "the path of a file")
-    source_file = source.find(path)
+    source_file = find_volume(source, path)
     return Scan(
         path=path,
         file=source_file.file,
@@ -231,6 +234,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         size=source_file.size,
         version=source_file.version,
         spacing_mm=parse_spacing(row),
+        parts=source_file.parts,
     )
 
 
