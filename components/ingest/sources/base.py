@@ -9,6 +9,8 @@ from typing import Protocol
 from components.shared.errors import BadManifestError, BadSourceFileError
 
 MANIFEST_FILE = "manifest.csv"
+_MAX_LOCAL_NAME = 60
+"""Number of characters, each of at most four bytes in a file system that allows 255."""
 MAX_MANIFEST_BYTES = 64 * 2**20
 
 
@@ -20,13 +22,23 @@ class SourceFile:
         file: Local path, or bucket and key.
         size: Size in bytes.
         version: Identifier of the content in an object store (ETag or generation); empty for local files.
-        parts: Files of a volume that consists of several, in order; `file` is their folder.
+        parts: Files of a volume that consists of several, in order; `file` is the first one, or their folder.
     """
 
     file: Path
     size: int
     version: str = ""
     parts: tuple["SourceFile", ...] = ()
+
+
+def is_folder(source_file: SourceFile) -> bool:
+    """Return whether a volume is a folder, and not a file with or without others beside it."""
+    return bool(source_file.parts) and source_file.parts[0].file != source_file.file
+
+
+def local_name(source_file: SourceFile) -> str:
+    """Return the name of the local copy of a file: the end of its name, with its suffix and its number."""
+    return source_file.file.name[-_MAX_LOCAL_NAME:]
 
 
 class Source(Protocol):

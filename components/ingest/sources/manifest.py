@@ -49,7 +49,7 @@ class Scan:
         size: Size of the file in bytes.
         version: Identifier of the content in an object store; empty for local files.
         spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
-        parts: Files of a volume that consists of several, in order; `file` is their folder.
+        parts: Files of a volume that consists of several, in order; `file` is the first one, or their folder.
     """
 
     path: str

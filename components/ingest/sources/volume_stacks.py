@@ -14,6 +14,7 @@ from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES, kind_of, suffix_of
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.hints import DICOM, recognize
+from components.shared.volumes.formats.nifti import DATA_SUFFIXES, PAIR_SUFFIX
 from components.shared.volumes.formats.stack_names import is_numbered, is_tiff, sort_slices
 from components.shared.volumes.formats.tiff import has_several_pages
 
@@ -64,17 +65,31 @@ def kind_of_paths(source: Source, paths: Sequence[str]) -> str:
 
 
 def find_volume(source: Source, path: str) -> SourceFile:
-    """Return the location of a file, or of the folder of a stack with its slices in order.
+    """Return the location of a file, or of the folder of a stack with its slices in order; a pair has two parts.
 
     Raises:
         BadSourceFileError: The file is missing or outside the source's folder, or the slices have no clear order.
     """
     names = [name for name in source.files_in(path) if is_tiff(name)] if not PurePosixPath(path).suffix else []
+    if path.lower().endswith(PAIR_SUFFIX):
+        return _find_pair(source, path)
     if not names:
         return source.find(path)
     slices = tuple(source.find(f"{path.rstrip('/')}/{name}") for name in sort_slices(names))
     folder = slices[0].file.parent
     return replace(SourceFile(folder, sum(part.size for part in slices), slices[0].version), parts=slices)
+
+
+def _find_pair(source: Source, path: str) -> SourceFile:
+    """Return the location of a `.hdr` file with its `.img` file, or of the `.hdr` file alone if that is missing."""
+    header, stem = source.find(path), path[: -len(PAIR_SUFFIX)]
+    for suffix in DATA_SUFFIXES:
+        try:
+            data = source.find(f"{stem}{suffix}")
+        except BadSourceFileError:
+            continue
+        return replace(header, size=header.size + data.size, parts=(header, data))
+    return header
 
 
 def _find_series(source: Source, files_of: Mapping[str, list[str]], split_names: frozenset[str]) -> dict[str, str]:
