@@ -49,7 +49,7 @@ def _only_file(file: Path) -> list[Path]:
 
 
 FORMATS = (
-    VolumeFormat("NIfTI", (".nii.gz", ".nii"), read_nifti_header, _only_file),
+    VolumeFormat("NIfTI", (".nii.gz", ".nii.bz2", ".nii"), read_nifti_header, _only_file),
     VolumeFormat("NIfTI pair", (".hdr",), read_pair_header, pair_files),
     VolumeFormat("NRRD", (".nrrd", ".nhdr"), read_nrrd_header, nrrd_files),
     VolumeFormat("MetaImage", (".mha", ".mhd"), read_metaimage_header, metaimage_files),
