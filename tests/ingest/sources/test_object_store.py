@@ -264,7 +264,8 @@ def test_an_unavailable_store_ends_the_step_without_a_result(tmp_path: Path, mon
 
 def test_volumes_of_several_files_are_read_from_a_bucket(store: Any, own_phantoms: Path, tmp_path: Path) -> None:
     root = own_phantoms / "volumes"
-    for number, file in enumerate(sorted(root.glob("*/*.nii.gz"))):
+    files = [file for species in sorted(root.iterdir()) for file in sorted(species.iterdir())[:2]]
+    for number, file in enumerate(files):
         image, stem = nib.load(file), file.with_name(file.name[: -len(".nii.gz")])
         array, zoom = np.asarray(image.dataobj), float(image.header.get_zooms()[0])
         options = {"imagej": True, "resolution": (1 / zoom, 1 / zoom), "metadata": {"spacing": zoom, "unit": "mm"}}
@@ -277,7 +278,8 @@ def test_volumes_of_several_files_are_read_from_a_bucket(store: Any, own_phantom
         file.unlink()
     store.files().put(str(root), "lab/several", recursive=True)
     for source, name in ((root, "here"), ("s3://lab/several", "there")):
-        assert make_dataset(source, tmp_path / name, CONFIG).info.refused == ()
+        info = make_dataset(source, tmp_path / name, CONFIG).info
+        assert (info.refused, info.specimens()) == ((), 15)
     assert content(tmp_path / "there") == content(tmp_path / "here")
 
 
