@@ -39,7 +39,7 @@ LARGEST_FILE_BYTES = 11 * 2**20  # base64 adds a third, and a server accepts 16 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images, volumes, or folders of them")
     parser.add_argument("--url", default=DEFAULT_URL, help="address of the server (%(default)s)")
     parser.add_argument("--model", help="name of the model; optional if the server has one model")
     parser.add_argument("--specimen", help="specimen of all slices; by default each volume is a specimen")

@@ -151,11 +151,12 @@ def test_a_row_of_a_manifest_may_name_the_folder_of_a_stack(stacks: Path, tmp_pa
     shutil.copy(tmp_path / "slices" / "split.csv", stacks / "manifest.csv")
     info = make_dataset(stacks, tmp_path / "again", CONFIG).info
     assert (info.refused, info.specimens()) == ((), 15)
-    (stacks / "manifest.csv").write_text((stacks / "manifest.csv").read_text() + "../x,Orbitoides,b,\nElphidiella,Orbitoides,c,\n")
+    rows = "../x,Orbitoides,b,\nOrbitoides/none,Orbitoides,c,\n"
+    (stacks / "manifest.csv").write_text((stacks / "manifest.csv").read_text() + rows)
     reasons = {
         refusal.path: refusal.reason for refusal in make_dataset(stacks, tmp_path / "again", CONFIG).info.refused
     }
-    assert sorted(reasons) == ["../x", "Elphidiella"]
+    assert sorted(reasons) == ["../x", "Orbitoides/none"]
 
 
 def test_a_dicom_series_is_refused_once_with_a_converter(own_phantoms: Path, tmp_path: Path) -> None:
