@@ -1,5 +1,6 @@
 """Download of source files from an object store while others are processed; each is deleted after processing."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -8,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.ingest.slice_files import SliceJob, SliceResult
+from components.ingest.sources.base import SourceFile, is_folder, local_name
 from components.ingest.sources.manifest import Scan
 from components.ingest.sources.object_store import ObjectStoreSource
 from components.shared.errors import BadSourceFileError
@@ -19,11 +21,11 @@ PRELOAD = "components.ingest.preload"
 
 
 class ScratchFolder:
-    """A folder whose files never occupy more than `max_bytes` together.
+    """A folder whose subfolders never occupy more than `max_bytes` together.
 
     Args:
         folder: Existing, empty folder.
-        max_bytes: Limit of all files together, and so of each file.
+        max_bytes: Limit of all subfolders together, and so of each.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -34,7 +36,7 @@ class ScratchFolder:
 
     @contextmanager
     def reserve(self, name: str, size: int) -> Iterator[Path]:
-        """Wait until there is space for a file, and yield its path; the file is deleted at the end of the block.
+        """Wait until there is space, and yield a new folder; it is deleted at the end of the block.
 
         Reservations are served in the order of the calls, so that small files cannot delay a large one indefinitely.
         """
@@ -42,13 +44,18 @@ class ScratchFolder:
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size
         target = self._folder / name
+        target.mkdir()
         try:
             yield target
         finally:
-            target.unlink(missing_ok=True)
+            shutil.rmtree(target)
             with self._changed:
                 self._free += size
                 self._changed.notify_all()
+
+
+MASK_FOLDER = "mask"
+"""Folder of the user's own mask beside the files of its volume; their names may be equal."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +84,31 @@ class DownloadProcessor:
         """
         scan, job = task
         mask_size = scan.mask_file.size if scan.mask_file else 0
-        with self.scratch.reserve(f"{job.slice_file.stem}{scan.file.name[-20:]}", scan.size + mask_size) as file:
-            mask = file.with_name(f"{file.name}.mask{scan.mask_file.file.name[-20:]}") if scan.mask_file else None
+        with self.scratch.reserve(job.slice_file.stem, scan.size + mask_size) as folder:
             try:
                 with self.slots:
-                    self.source.download(scan.source_file, file)
-                    if scan.mask_file and mask:
-                        self.source.download(scan.mask_file, mask)
-                return self.pool.submit(self.work, replace(job, file=file, mask=mask)).result()
+                    file = download_volume(self.source, scan.source_file, folder)
+                    mask = self._download_mask(scan.mask_file, folder) if scan.mask_file else None
             except BadSourceFileError as error:
                 return SliceResult(refusal=str(error))
-            finally:
-                if mask:
-                    mask.unlink(missing_ok=True)
+            return self.pool.submit(self.work, replace(job, file=file, mask=mask)).result()
+
+    def _download_mask(self, mask_file: SourceFile, folder: Path) -> Path:
+        mask_folder = folder / MASK_FOLDER
+        mask_folder.mkdir()
+        return download_volume(self.source, mask_file, mask_folder)
+
+
+def download_volume(source: ObjectStoreSource, source_file: SourceFile, folder: Path) -> Path:
+    """Download a file, or all files of a volume, into a folder; return the path to read.
+
+    Raises:
+        BadSourceFileError: A file does not exist any more, or has changed since it was listed.
+        TaxonflowError: The store does not answer.
+    """
+    for part in source_file.parts or (source_file,):
+        source.download(part, folder / local_name(part))
+    return folder if is_folder(source_file) else folder / local_name(source_file)
 
 
 def process_downloads(

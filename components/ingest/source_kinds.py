@@ -29,8 +29,8 @@ class SourceKind:
         channels: Channels of the slices, 1 or 3.
         check_header: Function that checks the header of a scan's file and returns the bytes of its decoded content; it
             raises BadSourceFileError.
-        check_mask: Function that checks the header of a mask against that of its file and returns the bytes of the mask;
-            it raises BadSourceFileError.
+        check_mask: Function that checks the header of a mask against that of its file and returns its bytes; it
+            raises BadSourceFileError.
         memory_factor: Peak memory of a worker, as a multiple of those bytes.
         make_slices: Function of a module that writes the slice file of a job; worker processes call it.
         slices_per_file: Fixed number of slices of each file, or None to spread the quota of a species over its files.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("python -m serving.client", description=__doc__)
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, NIfTI volumes, or folders of them")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images, volumes, or folders of them")
     parser.add_argument("--images", default="", help="the same in one text: a path, or several separated by blanks")
     parser.add_argument(
         "--examples", type=Path, metavar="DIR", help="model repository whose known slices of the model are sent"

@@ -13,6 +13,7 @@ from components.shared.errors import BadSourceFileError
 if TYPE_CHECKING:
     from components.shared.volumes.plane_schedules import Schedule
 
+TIFF_SUFFIXES = (".tif", ".tiff")
 LARGEST_VOLUME_BYTES = 8 * 2**30
 MOST_SLICES, DEFAULT_SLICES, DEFAULT_EDGE = 1000, 32, 224
 DEFAULT_SCHEDULE: "Schedule" = "random"
@@ -56,13 +57,23 @@ def volume_suffixes() -> tuple[str, ...]:
 
 
 def is_volume(path: Path) -> bool:
-    """Return whether a file name is that of a volume."""
-    return path.name.lower().endswith(volume_suffixes())
+    """Return whether a file is a volume by its name, or by its pages if it is a TIFF file."""
+    if path.name.lower().endswith(volume_suffixes()):
+        return True
+    if not path.name.lower().endswith(TIFF_SUFFIXES):
+        return False
+    from components.shared.volumes.formats.tiff import has_several_pages
+
+    try:
+        return has_several_pages(path)
+    except BadSourceFileError:  # the server names the fault of an image
+        return False
 
 
 def specimen_of(volume: Path) -> str:
     """Return the specimen's name: the file name without its suffixes."""
-    suffix = next(suffix for suffix in volume_suffixes() if volume.name.lower().endswith(suffix))
+    suffixes = (*volume_suffixes(), *TIFF_SUFFIXES)
+    suffix = next(suffix for suffix in suffixes if volume.name.lower().endswith(suffix))
     return volume.name[: -len(suffix)]
 
 

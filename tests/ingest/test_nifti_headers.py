@@ -105,6 +105,15 @@ def test_a_file_of_another_content_is_refused_with_a_hint(
     assert remedy in cut(tmp_path / name, tmp_path)[0]
 
 
+def test_nifti_compressed_with_bzip2_is_refused_with_a_hint(own_phantoms: Path, tmp_path: Path) -> None:
+    file = next((own_phantoms / "volumes" / "Orbitoides").glob("*.nii.gz"))
+    file.with_name("packed.nii.bz2").write_bytes(bz2.compress(gzip.decompress(file.read_bytes())))
+    config = IngestConfig(image_size=32, slices_per_species=10, planes="random", seed=7, workers=1)
+    info = make_dataset(own_phantoms / "volumes", tmp_path / "slices", config).info
+    assert [refusal.path for refusal in info.refused] == ["Orbitoides/packed.nii.bz2"]
+    assert "bunzip2" in info.refused[0].reason
+
+
 def test_a_contradicting_affine_is_reported(
     own_phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,7 +159,8 @@ def test_a_metaimage_header_that_cannot_be_used_is_refused(tmp_path: Path, field
 
 
 def test_a_folder_may_contain_volumes_of_all_formats(own_phantoms: Path, tmp_path: Path) -> None:
-    files = sorted((own_phantoms / "volumes").glob("*/*.nii.gz"))
+    folders = sorted((own_phantoms / "volumes").iterdir())
+    files = [file for species in folders for file in sorted(species.iterdir())[:2]]
     for number, file in enumerate(files):
         image, stem = nib.load(file), file.with_name(file.name[: -len(".nii.gz")])
         array, zooms = np.asarray(image.dataobj), tuple(float(zoom) for zoom in image.header.get_zooms())
@@ -172,7 +173,7 @@ def test_a_folder_may_contain_volumes_of_all_formats(own_phantoms: Path, tmp_pat
         else:
             write_pair(stem.with_name(f"{stem.name}.hdr"), array, zooms)
     info = make_dataset(own_phantoms / "volumes", tmp_path / "others", CONFIG).info
-    assert (info.refused, info.specimens()) == ((), len(files))
+    assert (info.refused, info.specimens()) == ((), 15)
 
 
 def test_columns_give_the_voxel_size_that_a_file_lacks(own_phantoms: Path, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import bz2
 import gzip
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import tifffile
 
 ZOOMS = (1.0, 1.25, 2.5)
 NRRD_TYPES = {"u1": "uint8", "i2": "short", "u2": "ushort", "f4": "float", "i4": "int", "f8": "double"}
@@ -83,3 +85,16 @@ def write_pair(file: Path, array: np.ndarray, zooms: tuple[float, ...] = ZOOMS) 
     image.header.set_xyzt_units("mm")
     nib.save(image, file)
     return file
+
+
+def layers_of(array: np.ndarray) -> np.ndarray:
+    """Return the slices [Z, Y, X] of [X, Y, Z] in native byte order."""
+    return np.ascontiguousarray(array.T.astype(array.dtype.newbyteorder("=")))
+
+
+def write_stack(folder: Path, array: np.ndarray, name: str = "slice_{:03d}.tif", **options: Any) -> Path:
+    """Write one TIFF file for each slice; the options are those of tifffile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, layer in enumerate(layers_of(array)):
+        tifffile.imwrite(folder / name.format(number), layer, **options)
+    return folder

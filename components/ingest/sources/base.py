@@ -11,6 +11,8 @@ from components.shared.errors import BadManifestError, BadSourceFileError
 MANIFEST_FILES = ("manifest.csv", "manifest.xlsx")
 """Names of manifests in order of precedence; upper and lower case do not matter."""
 MANIFEST_SUFFIXES = (".csv", ".xlsx")
+_MAX_LOCAL_NAME = 60
+"""Number of characters, each of at most four bytes in a file system that allows 255."""
 MAX_MANIFEST_BYTES = 64 * 2**20
 
 
@@ -22,11 +24,23 @@ class SourceFile:
         file: Local path, or bucket and key.
         size: Size in bytes.
         version: Identifier of the content in an object store (ETag or generation); empty for local files.
+        parts: Files of a volume that consists of several, in order; `file` is the first one, or their folder.
     """
 
     file: Path
     size: int
     version: str = ""
+    parts: tuple["SourceFile", ...] = ()
+
+
+def is_folder(source_file: SourceFile) -> bool:
+    """Return whether a volume is a folder, and not a file with or without others beside it."""
+    return bool(source_file.parts) and source_file.parts[0].file != source_file.file
+
+
+def local_name(source_file: SourceFile) -> str:
+    """Return the name of the local copy of a file: the end of its name, with its suffix and its number."""
+    return source_file.file.name[-_MAX_LOCAL_NAME:]
 
 
 class Source(Protocol):
@@ -42,6 +56,9 @@ class Source(Protocol):
 
     def prefetch(self, paths: Sequence[str]) -> None:
         """Prepare `find` for many paths at once, where requests in parallel are faster."""
+
+    def files_in(self, path: str) -> list[str]:
+        """Return the names of the files directly in a folder; none if the path is no folder inside the source's."""
 
     def find(self, path: str) -> SourceFile:
         """Return the location of a file.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from components.ingest.sources.base import Source
 from components.ingest.sources.class_names import SPLIT_OF_NAME, printable, specimen_of_stem
-from components.ingest.sources.file_kinds import kind_of, suffix_of
+from components.ingest.sources.file_kinds import SUFFIXES, suffix_of
+from components.ingest.sources.volume_stacks import list_entries
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError
 from components.shared.file_names import is_system_file, is_system_folder
@@ -103,14 +104,13 @@ def list_folder(source: Source) -> FolderContent:
         BadManifestError: There are such files, but none is in a folder of its species.
     """
     paths = _paths_of_specimens(source)
-    kind = kind_of(paths)
-    suffixes = {path: suffix_of(path, kind) for path in paths}
-    read_paths = [path for path in paths if suffixes[path]]
-    layout = Layout.of_paths(read_paths)
+    wrappers = len(Layout.of_paths([path for path in paths if _may_be_read(path)]).outer)
+    entries, other_paths = list_entries(source, paths, SPLIT_OF_NAME, wrappers)
+    layout = Layout.of_paths([entry.label_path for entry in entries])
     layout.log_wrappers()
-    rows = [row for path in read_paths if (row := layout.row(path, suffixes[path]))]
-    row_paths = {row["path"] for row in rows}
-    misplaced = [Refusal(path=printable(path), reason=_MISPLACED) for path in read_paths if path not in row_paths]
+    rows_of_entries = [(entry, layout.row(entry.label_path, entry.suffix)) for entry in entries]
+    rows = [{**row, "path": entry.path} for entry, row in rows_of_entries if row]
+    misplaced = [Refusal(path=printable(entry.path), reason=_MISPLACED) for entry, row in rows_of_entries if not row]
     if misplaced and not rows:
         raise BadManifestError(
             f"none of the {len(misplaced)} files of {source.address} is in a folder of its species, for example "
@@ -118,9 +118,12 @@ def list_folder(source: Source) -> FolderContent:
             "<species>/<file>, also below train, val and test, or below one other folder",
             "Move the files, or list them in a manifest.csv.",
         )
-    other_paths = [path for path in paths if not suffixes[path]]
     lost_species = _lost_species(other_paths, layout, {row["species"] for row in rows})
     return FolderContent(rows, [*misplaced, *lost_species], count_endings(other_paths))
+
+
+def _may_be_read(path: str) -> bool:
+    return any(suffix_of(path, kind) for kind in SUFFIXES)
 
 
 def _paths_of_specimens(source: Source) -> list[str]:

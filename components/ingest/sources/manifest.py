@@ -15,10 +15,11 @@ from pathlib import Path
 
 from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.class_names import SPLIT_OF_NAME, check_spellings, printable, to_name
-from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, kind_of, suffix_of
+from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, suffix_of
 from components.ingest.sources.folder_layout import FolderContent, describe_endings, list_folder
 from components.ingest.sources.manifest_table import rows_of_table
 from components.ingest.sources.spacing import parse_spacing
+from components.ingest.sources.volume_stacks import find_volume, kind_of_paths
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError, BadSourceFileError
 from components.shared.slices import SPLITS, UNSEEN
@@ -42,6 +43,7 @@ class Scan:
         spacing_mm: Edge lengths of a voxel along X, Y, Z that count if the file has none, or None.
         mask: Path of the user's own mask in the manifest; empty without one.
         mask_file: Location of that mask when the source was listed.
+        parts: Files of a volume that consists of several, in order; `file` is the first one, or their folder.
     """
 
     path: str
@@ -54,11 +56,12 @@ class Scan:
     spacing_mm: tuple[float, float, float] | None = None
     mask: str = ""
     mask_file: SourceFile | None = None
+    parts: tuple[SourceFile, ...] = ()
 
     @property
     def source_file(self) -> SourceFile:
         """Location of the file when the source was listed."""
-        return SourceFile(self.file, self.size, self.version)
+        return SourceFile(self.file, self.size, self.version, self.parts)
 
 
 @dataclass
@@ -105,7 +108,7 @@ def list_scans(source: Source) -> Manifest:
     manifest.refusals += content.refusals
     manifest.passed_over = content.passed_over
     check_spellings(scan.species for scan in manifest.scans)
-    manifest.kind = kind_of(row.get("path", "") for row in rows)
+    manifest.kind = kind_of_paths(source, [row.get("path", "") for row in rows])
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refusals):
         raise BadManifestError(
             f"none of the {len(rows)} files of {source.address} exists",
@@ -171,6 +174,7 @@ def _to_scan(row: dict[str, str], source: Source) -> Scan:
         spacing_mm=parse_spacing(row),
         mask=mask,
         mask_file=_find_mask(mask, source) if mask else None,
+        parts=source_file.parts,
     )
 
 
@@ -178,12 +182,12 @@ def _find(path: str, source: Source) -> tuple[str, SourceFile]:
     """Return the path and location of a file; backslashes separate folders unless they are part of a file's name."""
     posix_path = _posix_path(path)
     try:
-        return posix_path, source.find(posix_path)
+        return posix_path, find_volume(source, posix_path)
     except BadSourceFileError:
         if posix_path == path:
             raise
     try:
-        return path, source.find(path)
+        return path, find_volume(source, path)
     except BadSourceFileError as error:
         if _WINDOWS_DRIVE.match(path):
             raise BadSourceFileError(f"{path[:80]!r} is on a drive of Windows", "a path on this machine") from error
@@ -198,7 +202,7 @@ def _find_mask(path: str, source: Source) -> SourceFile:
     if not _is_path(path):
         raise BadSourceFileError(f"mask {path[:80]!r}", "the path of a file, or an empty cell")
     try:
-        return _find(path, source)[1]
+        return source.find(_posix_path(path))
     except BadSourceFileError as error:
         raise BadSourceFileError(f"its mask {path}: {error}") from error
 

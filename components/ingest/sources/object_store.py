@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import posixpath
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,11 +23,14 @@ from components.ingest.sources.base import (
     MANIFEST_SUFFIXES,
     SourceFile,
     check_manifest_size,
+    is_folder,
+    local_name,
     manifest_of_names,
     outside_folder_error,
 )
 from components.ingest.sources.retries import access_error, download_error, is_request_error, retry
 from components.shared.errors import BadManifestError, BadSourceFileError
+from components.shared.volumes.formats.stack_names import is_tiff
 
 KUBEFLOW_STORE = "http://minio-service.kubeflow:9000"
 PARALLEL_REQUESTS = 16
@@ -148,6 +152,16 @@ class ObjectStoreSource:
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
             self._files.update(zip(unknown, threads.map(self._look_up, unknown), strict=True))
 
+    def files_in(self, path: str) -> list[str]:
+        """Return the names of the objects directly in a folder; none if the path is no folder inside the source's."""
+        folder = posixpath.normpath(posixpath.join(self.root, path))
+        if not folder.startswith(f"{self.root}/"):
+            return []
+        infos = self._request_source(self._store.find, folder, maxdepth=1, detail=True)
+        files = {name: _source_file(name, info) for name, info in infos.items() if info["type"] == "file"}
+        self._files.update({name.removeprefix(f"{self.root}/"): file for name, file in files.items()})
+        return sorted(posixpath.basename(name) for name in files if posixpath.dirname(name) == folder)
+
     def find(self, path: str) -> SourceFile:
         """Return the location of an object.
 
@@ -162,22 +176,35 @@ class ObjectStoreSource:
 
     @contextmanager
     def header_file(self, source_file: SourceFile, scratch: Path) -> Iterator[Path]:
-        """Yield a sparse file with the size and the first bytes of an object.
+        """Yield a sparse file with the size and the first bytes of an object; TIFF files are downloaded completely.
+
+        Of a volume of several files, the first one is complete and the others are sparse.
 
         Raises:
             BadSourceFileError: The object does not exist any more, or access is denied.
         """
         name = source_file.file.as_posix()
-        end = min(source_file.size, HEADER_BYTES)
-        content = self._request_object(self._store.cat_file, name, start=0, end=end)
-        target = scratch / f"{hashlib.sha256(name.encode()).hexdigest()}{source_file.file.name[-20:]}"
+        folder = scratch / hashlib.sha256(name.encode()).hexdigest()
+        folder.mkdir()
+        try:
+            for number, part in enumerate(source_file.parts or (source_file,)):
+                if number == 0 and is_tiff(part.file.name):
+                    self.download(part, folder / local_name(part))
+                else:
+                    self._write_sparse(part, folder / local_name(part), 0 if number else HEADER_BYTES)
+            yield folder if is_folder(source_file) else folder / local_name(source_file)
+        finally:
+            shutil.rmtree(folder)
+
+    def _write_sparse(self, source_file: SourceFile, target: Path, size: int) -> None:
+        """Write the first bytes of an object to a file of its size."""
+        end = min(source_file.size, size)
+        content = (
+            self._request_object(self._store.cat_file, source_file.file.as_posix(), start=0, end=end) if end else b""
+        )
         with target.open("wb") as file:
             file.write(content)
             file.truncate(source_file.size)
-        try:
-            yield target
-        finally:
-            target.unlink()
 
     def download(self, source_file: SourceFile, target: Path) -> None:
         """Download an object; `target` appears complete or not at all.

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import nibabel as nib
+import numpy as np
 import pytest
+import tifffile
 from kfp import dsl
 
 from components.ingest.component import ingest_plan
@@ -23,6 +26,7 @@ from components.ingest.sources import object_store, open_source, retries
 from components.ingest.sources.manifest import list_scans
 from components.ingest.sources.object_store import ObjectStoreSource, Store
 from components.shared.errors import BadManifestError, BadSourceFileError, TaxonflowError
+from tests.ingest.volume_files import layers_of, write_pair, write_stack
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
 
@@ -271,14 +275,35 @@ def test_an_unavailable_store_ends_the_step_without_a_result(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_volumes_of_several_files_are_read_from_a_bucket(store: Any, own_phantoms: Path, tmp_path: Path) -> None:
+    root = own_phantoms / "volumes"
+    files = [file for species in sorted(root.iterdir()) for file in sorted(species.iterdir())[:2]]
+    for number, file in enumerate(files):
+        image, stem = nib.load(file), file.with_name(file.name[: -len(".nii.gz")])
+        array, zoom = np.asarray(image.dataobj), float(image.header.get_zooms()[0])
+        options = {"imagej": True, "resolution": (1 / zoom, 1 / zoom), "metadata": {"spacing": zoom, "unit": "mm"}}
+        if number % 3 == 0:
+            write_stack(stem, array, **options)
+        elif number % 3 == 1:
+            write_pair(stem.with_name(f"{stem.name}.hdr"), array, (zoom, zoom, zoom))
+        else:
+            tifffile.imwrite(f"{stem}.tif", layers_of(array), **options)
+        file.unlink()
+    store.files().put(str(root), "lab/several", recursive=True)
+    for source, name in ((root, "here"), ("s3://lab/several", "there")):
+        info = make_dataset(source, tmp_path / name, CONFIG).info
+        assert (info.refused, info.specimens()) == ((), 15)
+    assert content(tmp_path / "there") == content(tmp_path / "here")
+
+
 def test_downloads_never_take_more_disk_space_than_allowed(tmp_path: Path) -> None:
     scratch, most, gate = ScratchFolder(tmp_path, 100), [0], threading.Lock()
 
     def fill(number: int) -> None:
-        with scratch.reserve(str(number), 10 + 7 * number) as file:
-            file.write_bytes(bytes(10 + 7 * number))
+        with scratch.reserve(str(number), 10 + 7 * number) as folder:
+            (folder / "file").write_bytes(bytes(10 + 7 * number))
             with gate:
-                most[0] = max(most[0], sum(other.stat().st_size for other in tmp_path.iterdir() if other.exists()))
+                most[0] = max(most[0], sum(other.stat().st_size for other in tmp_path.glob("*/*") if other.exists()))
             time.sleep(0.002)
 
     threads = [threading.Thread(target=fill, args=(number,)) for number in range(12)]

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 
 from components.shared.errors import BadInputError, BadSourceFileError, DeployError
 from components.shared.images.decoding import decode_image, encode_png
@@ -23,6 +25,7 @@ from serving.client.endpoint import MAX_BATCH_SLICES, batches, retry_delays
 from serving.client.report import SliceResult, render
 from serving.client.volumes import SlicingOptions, iterate_slices
 from tests.http_server import Request, Response, http_server
+from tests.ingest.volume_files import layers_of
 
 REAL = Path(__file__).parents[4] / "shared" / "real_volumes"
 
@@ -247,6 +250,22 @@ def test_a_bad_volume_is_named_and_the_others_are_predicted(server: Any, phantom
     assert (Path(rejection["file"]).name, rejection["slices"]) == ("broken.nii.gz", "0")
     assert "truncated" in rejection["error"]
     assert [row["slices"] for row in rows if row["specimen"] == "Fallotia-1"] == ["1", "1", "1", "3"]
+
+
+def test_a_tiff_file_with_several_pages_is_cut_as_its_nifti(server: Any, phantom: Path, tmp_path: Path) -> None:
+    image = nib.load(phantom / "Fallotia-1.nii.gz")
+    zoom = float(image.header.get_zooms()[0])
+    options = {"imagej": True, "resolution": (1 / zoom, 1 / zoom), "metadata": {"spacing": zoom, "unit": "mm"}}
+    tifffile.imwrite(tmp_path / "Fallotia-1.tif", layers_of(np.asarray(image.dataobj)), **options)
+    arguments = [str(tmp_path / "Fallotia-1.tif"), "--url", server.url, "--model", "forams", "--slices", "3"]
+    process = run_client(*arguments, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(process.stdout)))
+    assert [(row["specimen"], row["slices"], row["error"]) for row in rows] == [
+        ("Fallotia-1", "1", ""),
+        ("Fallotia-1", "1", ""),
+        ("Fallotia-1", "1", ""),
+        ("Fallotia-1", "3", ""),
+    ]
 
 
 def test_the_slices_of_a_named_specimen_get_a_vote(server: Any, folder: Path) -> None:

@@ -14,6 +14,8 @@ from components.shared.volumes.formats.hints import check_content
 from components.shared.volumes.formats.metaimage import metaimage_files, read_metaimage_header
 from components.shared.volumes.formats.nifti import pair_files, read_nifti_header, read_pair_header
 from components.shared.volumes.formats.nrrd import nrrd_files, read_nrrd_header
+from components.shared.volumes.formats.stack_names import TIFF_SUFFIXES
+from components.shared.volumes.formats.tiff import locate_pages, read_tiff_header, tiff_files
 from components.shared.volumes.formats.voxels import (
     READ_ERRORS,
     check_grey,
@@ -34,12 +36,14 @@ class VolumeFormat:
         read_header: Function that reads the header of a file and checks it, without reading voxels. Its second argument
             is the voxel size in mm that counts if the file has none, or None.
         files: Function that returns all files of a volume, the given one first.
+        locate: Function that adds the parts of the files with the voxels to a header, if `read_header` does not.
     """
 
     name: str
     suffixes: tuple[str, ...]
     read_header: Callable[[Path, Zooms | None], VolumeHeader]
     files: Callable[[Path], list[Path]]
+    locate: Callable[[Path, VolumeHeader], VolumeHeader] | None = None
 
 
 def _only_file(file: Path) -> list[Path]:
@@ -47,11 +51,13 @@ def _only_file(file: Path) -> list[Path]:
 
 
 FORMATS = (
-    VolumeFormat("NIfTI", (".nii.gz", ".nii"), read_nifti_header, _only_file),
+    VolumeFormat("NIfTI", (".nii.gz", ".nii.bz2", ".nii"), read_nifti_header, _only_file),
     VolumeFormat("NIfTI pair", (".hdr",), read_pair_header, pair_files),
     VolumeFormat("NRRD", (".nrrd", ".nhdr"), read_nrrd_header, nrrd_files),
     VolumeFormat("MetaImage", (".mha", ".mhd"), read_metaimage_header, metaimage_files),
 )
+TIFF_STACK = VolumeFormat("TIFF stack", TIFF_SUFFIXES, read_tiff_header, tiff_files, locate_pages)
+"""Format of folders of slices, and of files with several pages: its endings are also those of images."""
 VOLUME_SUFFIXES = tuple(suffix for volume_format in FORMATS for suffix in volume_format.suffixes)
 
 
@@ -62,6 +68,8 @@ def format_of(file: Path) -> VolumeFormat:
         BadSourceFileError: No format has this ending.
     """
     name = file.name.lower()
+    if file.is_dir() or name.endswith(TIFF_STACK.suffixes):
+        return TIFF_STACK
     for volume_format in FORMATS:
         if name.endswith(volume_format.suffixes):
             return volume_format
@@ -87,9 +95,9 @@ def read_header(file: Path, spacing_mm: Zooms | None = None) -> VolumeHeader:
     Raises:
         BadSourceFileError: The file is no volume or not three-dimensional, or has invalid zooms or too many voxels.
     """
-    volume_format = format_of(file)
-    check_content(file)
-    return volume_format.read_header(file, spacing_mm)
+    if not file.is_dir():
+        check_content(file)
+    return format_of(file).read_header(file, spacing_mm)
 
 
 def read_volume(file: Path, spacing_mm: Zooms | None = None) -> Volume:
@@ -118,7 +126,9 @@ def read_stored_voxels(file: Path, header: VolumeHeader) -> tuple[NDArray[Any], 
     Raises:
         BadSourceFileError: The file is truncated or damaged, or does not fit into memory.
     """
+    locate = format_of(file).locate
     try:
+        header = locate(file, header) if locate else header
         return read_segments(header), digest_of(files_of(file))
     except READ_ERRORS as error:
         raise unreadable(error) from error

@@ -25,6 +25,7 @@ from components.shared.volumes.formats.gzip_stream import GZIP_MAGIC, GzipStream
 from components.shared.volumes.formats.nifti_affine import voxel_size
 from components.shared.volumes.formats.voxels import READ_ERRORS, unreadable
 
+PAIR_SUFFIX, DATA_SUFFIXES = ".hdr", (".img", ".IMG", ".img.gz")
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MM_PER_UNIT = {1: (1e3, "m"), 2: (1.0, "mm"), 3: (1e-3, "micrometres")}
 _BLOCK_BYTES, _ANALYZE_BYTES = 540, 348
@@ -68,8 +69,8 @@ def pair_files(file: Path) -> list[Path]:
     Raises:
         BadSourceFileError: The `.img` file is missing.
     """
-    for suffix in (".img", ".IMG", ".img.gz"):
-        data_file = file.with_name(file.name[: -len(".hdr")] + suffix)
+    for suffix in DATA_SUFFIXES:
+        data_file = file.with_name(file.name[: -len(PAIR_SUFFIX)] + suffix)
         if data_file.is_file():
             return [file, data_file]
     raise BadSourceFileError(

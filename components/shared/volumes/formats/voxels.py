@@ -17,6 +17,7 @@ from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.base import Segment, VolumeHeader
 from components.shared.volumes.formats.bzip2_stream import Bzip2Stream
 from components.shared.volumes.formats.gzip_stream import ANY_WBITS, GzipStream
+from components.shared.volumes.formats.tiff_pages import PageDecoder
 from components.shared.volumes.histograms import grey_range, replace_non_finite
 
 MIN_GREY_RANGE = 1e-290
@@ -65,9 +66,14 @@ def read_segments(header: VolumeHeader) -> NDArray[Any]:
         return _memory_map(header, header.segments[0])
     voxels = np.empty(math.prod(header.shape), dtype=header.dtype)
     target, position = memoryview(voxels.view(np.uint8)), 0  # type: ignore[arg-type]
-    for segment in header.segments:
-        _read_segment(segment, target[position : position + segment.nbytes])
-        position += segment.nbytes
+    with PageDecoder() as decoder:
+        for segment in header.segments:
+            part = target[position : position + segment.nbytes]
+            if segment.encoding == "tiff page":
+                decoder.decode(segment, header.dtype, part)
+            else:
+                _read_segment(segment, part)
+            position += segment.nbytes
     return voxels
 
 

@@ -18,11 +18,12 @@ MAX_GROWTH = 100 * 10**6
 Writer = Callable[..., Path]
 
 
+@pytest.mark.parametrize("module", ["mutated_nifti", "mutated_formats"])
 @pytest.mark.parametrize(
     ("count", "seed"), [pytest.param(400, 0, id="some"), pytest.param(5000, 1, id="all", marks=pytest.mark.slow)]
 )
-def test_damaged_files_take_bounded_time_and_memory(tmp_path: Path, count: int, seed: int) -> None:
-    arguments = ["tests.shared.volumes.formats.mutated_nifti", str(count), str(seed), str(tmp_path)]
+def test_damaged_files_take_bounded_time_and_memory(tmp_path: Path, count: int, seed: int, module: str) -> None:
+    arguments = [f"tests.shared.volumes.formats.{module}", str(count), str(seed), str(tmp_path)]
     command = [sys.executable, "-W", "ignore", "-m", *arguments]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, f"file {process.stderr[-2000:]}"
