@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import BadConfigError, DeployError
 from components.shared.files import copy_folder
-from components.shared.locks import exclusive_lock
+from components.shared.files.locks import exclusive_lock
 from components.shared.model_repository import version_numbers
 from components.shared.signing import VERIFICATION_KEY, key_path, verify_folder
 

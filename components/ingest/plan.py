@@ -29,7 +29,8 @@ from components.ingest.split import (
     rare_species,
     treat_rare_species,
 )
-from components.shared.contracts import Document, Refusal
+from components.shared.contracts import Refusal
+from components.shared.contracts.document import Document
 from components.shared.contracts.source_notes import Note
 from components.shared.errors import BadConfigError, BadSourceFileError
 from components.shared.progress import Progress, log

@@ -12,7 +12,8 @@ from components.ingest.plan import IngestPlan, log_note, log_refusal
 from components.ingest.slice_files import SliceJob, SliceResult
 from components.ingest.sources import open_source
 from components.ingest.sources.object_store import ObjectStoreSource
-from components.shared.contracts import Document, Refusal
+from components.shared.contracts import Refusal
+from components.shared.contracts.document import Document
 from components.shared.contracts.source_notes import Note
 from components.shared.errors import ContractError
 from components.shared.files import atomic_folder

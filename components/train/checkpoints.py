@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.contracts import Document
+from components.shared.contracts.document import Document
 from components.shared.errors import ContractError
 from components.shared.files import atomic_folder
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from components.shared.config import Frozen
-from components.shared.contracts import Document
+from components.shared.contracts.document import Document
 from components.shared.errors import ContractError
 
 WORKSPACE = "workspace"

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from components.shared.config import Frozen
-from components.shared.contracts import Document
+from components.shared.contracts.document import Document
 from monitoring.drift.event_log import Position
 
 STATE_FILE = "state.json"

@@ -15,7 +15,7 @@ from components.ingest.sources import absolute_address
 from components.shared.config import Frozen
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
-from components.shared.locks import exclusive_lock
+from components.shared.files.locks import exclusive_lock
 from components.shared.model_repository import artifact_folder, read_card, version_folder
 from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import RunLog

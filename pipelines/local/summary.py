@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from components.shared.contracts import Document
+from components.shared.contracts.document import Document
 
 EXIT_CODES = {"deployed": 0, "failed": 1, "bad_input": 2, "refused": 3}
 _COLOURS = {"deployed": "green", "refused": "yellow", "bad_input": "red", "failed": "red"}

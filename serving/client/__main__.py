@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFileError, TaxonflowError, exit_code_of
-from components.shared.file_names import is_system_file
+from components.shared.files.system_names import is_system_file
 from components.shared.images.decoding import IMAGE_EXTENSIONS, MAX_FILE_BYTES
 from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_BYTES, MAX_BATCH_SLICES, Client

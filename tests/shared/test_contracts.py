@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.contracts import (
-    MAX_DOCUMENT_BYTES,
     BackboneCard,
-    Document,
     DriftEvent,
     Example,
     FileDigests,
@@ -17,6 +15,7 @@ from components.shared.contracts import (
     SlicesInfo,
     SplitCount,
 )
+from components.shared.contracts.document import MAX_DOCUMENT_BYTES, Document
 from components.shared.errors import ContractError
 from tests.model_cards import model_score
 

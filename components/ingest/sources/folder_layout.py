@@ -11,7 +11,7 @@ from components.ingest.sources.file_kinds import SUFFIXES, suffix_of
 from components.ingest.sources.volume_stacks import list_entries
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError
-from components.shared.file_names import is_system_file, is_system_folder
+from components.shared.files.system_names import is_system_file, is_system_folder
 from components.shared.progress import log
 
 NO_ENDING, OTHER_ENDINGS = "(none)", "(other)"

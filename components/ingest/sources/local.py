@@ -13,7 +13,7 @@ from components.ingest.sources.base import (
     outside_folder_error,
 )
 from components.shared.errors import BadManifestError, BadSourceFileError
-from components.shared.file_names import is_system_folder
+from components.shared.files.system_names import is_system_folder
 
 
 class LocalSource:
