@@ -26,7 +26,6 @@ class IngestConfig(Frozen):
         workers: Number of processes, 0 for all cores. It does not change the result.
         downloads: Number of parallel downloads from an object store.
         scratch_bytes: Disk space for downloaded volumes. Each is deleted once it is cut; a larger one is refused.
-        doubtful_masks: Treatment of volumes with a doubtful mask: `keep` reports them, `refuse` leaves them out.
     """
 
     image_size: int = Field(ge=16, le=1024)

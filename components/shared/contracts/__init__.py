@@ -7,19 +7,17 @@ Artifacts with more than a document have their own module: `components.shared.sl
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from components.shared.config import Frozen
-from components.shared.contracts.document import MAX_DOCUMENT_BYTES, Document
+from components.shared.contracts.document import Document
 from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
 from components.shared.contracts.source_notes import Note
 from components.shared.errors import ContractError
-from components.shared.files import write_atomically
 
 DIGESTS_FILE = "digests.json"
 
