@@ -72,10 +72,12 @@ def _is_companion(path: str, stems: set[str]) -> bool:
 
 
 def kind_of_paths(source: Source, paths: Sequence[str]) -> str:
-    """Return the kind of the files at some paths; the first TIFF file decides if there is no other volume."""
-    kind = kind_of(path for path in paths)
-    first_tiff = next((path for path in paths if is_tiff(path)), None)
-    return VOLUMES if kind == PHOTOGRAPHS and first_tiff and _is_volume(source, first_tiff) else kind
+    """Return the kind of the files at some paths; if all of them are TIFF, the number of pages of the first decides."""
+    kind = kind_of(paths)
+    photographs = [path for path in paths if suffix_of(path, PHOTOGRAPHS)]
+    if kind == VOLUMES or not all(map(is_tiff, photographs)):
+        return kind
+    return VOLUMES if _is_volume(source, photographs[0]) else PHOTOGRAPHS
 
 
 def find_volume(source: Source, path: str) -> SourceFile:
