@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from components.shared.images.decoding import encode_png
+from serving.limits import Limits
 from tests.serving.traffic import resident_kib
 
 Body = Callable[..., dict[str, Any]]
@@ -233,8 +234,8 @@ def test_a_gzip_bomb_is_rejected_while_it_is_decompressed(server: Any, members: 
     assert len(bomb) < 2 * 2**20
     before = resident_kib(server.process.pid)
     error = error_of(server, bomb, 413, **{"Content-Encoding": "gzip"})
-    assert f"expected at most {16 * 2**20}" in error
-    assert resident_kib(server.process.pid) - before < 200 * 2**10
+    assert f"expected at most {Limits().max_body_bytes}" in error
+    assert resident_kib(server.process.pid) - before < 2 * Limits().max_body_bytes / 2**10
 
 
 @pytest.mark.parametrize(
