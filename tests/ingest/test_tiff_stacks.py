@@ -12,6 +12,8 @@ from PIL import Image
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
+from components.ingest.sources import open_source
+from components.ingest.sources.manifest import list_scans
 from tests.ingest.volume_cuts import cut, hollow_ball
 from tests.ingest.volume_files import ZOOMS, layers_of, write_nifti_file, write_stack
 
@@ -170,3 +172,14 @@ def test_a_dicom_series_is_refused_once_with_a_converter(own_phantoms: Path, tmp
     info = make_dataset(root, tmp_path / "slices", CONFIG).info
     assert len(info.refused) == 3
     assert all("dcm2niix" in refusal.reason for refusal in info.refused)
+
+
+def test_stacks_anywhere_are_read_where_the_source_is_not_confined(stacks: Path, tmp_path: Path) -> None:
+    make_dataset(stacks, tmp_path / "slices", CONFIG)
+    header, *rows = (tmp_path / "slices" / "split.csv").read_text().splitlines()
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "manifest.csv").write_text("\n".join([header, *(f"{stacks}/{row}" for row in rows)]))
+    manifest = list_scans(open_source(lists, confined=False))
+    assert (manifest.refusals, len(manifest.scans)) == ([], 15)
+    assert len([scan for scan in manifest.scans if scan.parts]) == 3
