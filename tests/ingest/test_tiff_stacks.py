@@ -183,3 +183,11 @@ def test_stacks_anywhere_are_read_where_the_source_is_not_confined(stacks: Path,
     manifest = list_scans(open_source(lists, confined=False))
     assert (manifest.refusals, len(manifest.scans)) == ([], 15)
     assert len([scan for scan in manifest.scans if scan.parts]) == 3
+
+
+@pytest.mark.parametrize("name", ["scan 1.5um", "drawer.14", "drawer.tif", "v1.0_scan2"])
+def test_the_folder_of_a_stack_may_have_a_dot_in_its_name(stacks: Path, tmp_path: Path, name: str) -> None:
+    folder = next(path for path in sorted(stacks.rglob("*")) if path.is_dir() and path.parent.parent == stacks)
+    folder.rename(folder.with_name(name))
+    info = make_dataset(stacks, tmp_path / "slices", CONFIG).info
+    assert (info.refused, info.specimens()) == ((), 15)

@@ -283,7 +283,7 @@ def test_volumes_of_several_files_are_read_from_a_bucket(store: Any, own_phantom
         array, zoom = np.asarray(image.dataobj), float(image.header.get_zooms()[0])
         options = {"imagej": True, "resolution": (1 / zoom, 1 / zoom), "metadata": {"spacing": zoom, "unit": "mm"}}
         if number % 3 == 0:
-            write_stack(stem, array, **options)
+            write_stack(stem.with_name(f"{stem.name} 1.5um"), array, **options)
         elif number % 3 == 1:
             write_pair(stem.with_name(f"{stem.name}.hdr"), array, (zoom, zoom, zoom))
         else:
