@@ -183,15 +183,15 @@ def _find(path: str, source: Source) -> tuple[str, SourceFile]:
     posix_path = _posix_path(path)
     try:
         return posix_path, find_volume(source, posix_path)
-    except BadSourceFileError:
+    except BadSourceFileError as error:
         if posix_path == path:
             raise
-    try:
-        return path, find_volume(source, path)
-    except BadSourceFileError as error:
-        if _WINDOWS_DRIVE.match(path):
-            raise BadSourceFileError(f"{path[:80]!r} is on a drive of Windows", "a path on this machine") from error
-        raise
+        try:
+            return path, source.find(path)
+        except BadSourceFileError:
+            if _WINDOWS_DRIVE.match(path):
+                raise BadSourceFileError(f"{path[:80]!r} is on a drive of Windows", "a path on this machine") from error
+            raise error from None
 
 
 def _posix_path(path: str) -> str:
