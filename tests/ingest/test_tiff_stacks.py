@@ -191,3 +191,13 @@ def test_the_folder_of_a_stack_may_have_a_dot_in_its_name(stacks: Path, tmp_path
     folder.rename(folder.with_name(name))
     info = make_dataset(stacks, tmp_path / "slices", CONFIG).info
     assert (info.refused, info.specimens()) == ((), 15)
+
+
+@pytest.mark.parametrize("name", ["photograph.jpg", "photograph.tif"])
+def test_a_manifest_with_stacks_and_a_photograph_is_of_volumes(stacks: Path, tmp_path: Path, name: str) -> None:
+    folders = sorted({file.parent for file in stacks.rglob("rec*.tif")})
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(stacks / name)
+    rows = [f"{path.relative_to(stacks)},{path.parent.name},{path.name}" for path in folders]
+    (stacks / "manifest.csv").write_text("\n".join(["path,species,specimen", f"{name},Orbitoides,a", *rows]))
+    manifest = list_scans(open_source(stacks))
+    assert (manifest.kind, len(manifest.scans)) == ("volumes", 4)
