@@ -194,7 +194,7 @@ def test_the_folder_of_a_stack_may_have_a_dot_in_its_name(stacks: Path, tmp_path
 
 
 @pytest.mark.parametrize("name", ["photograph.jpg", "photograph.tif"])
-def test_a_manifest_with_stacks_and_a_photograph_is_of_volumes(stacks: Path, tmp_path: Path, name: str) -> None:
+def test_a_manifest_with_stacks_and_a_photograph_is_of_volumes(stacks: Path, name: str) -> None:
     folders = sorted({file.parent for file in stacks.rglob("rec*.tif")})
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(stacks / name)
     rows = [f"{path.relative_to(stacks)},{path.parent.name},{path.name}" for path in folders]
