@@ -104,6 +104,25 @@ def test_own_masks_are_downloaded_with_their_volumes(store: Any, own_phantoms: P
     assert [refusal.path for refusal in here.refused] == [rows[0].split(",")[0]]
 
 
+def test_a_stack_with_its_own_mask_is_read_from_a_bucket(store: Any, own_phantoms: Path, tmp_path: Path) -> None:
+    header, *rows = (own_phantoms / "manifest.csv").read_text().splitlines()
+    lines = [f"{header},mask"]
+    for row in rows:
+        path, *labels = row.split(",")
+        image, folder = nib.load(own_phantoms / path), path.removesuffix(".nii.gz")
+        x, y, z = map(float, image.header.get_zooms())
+        metadata = {"spacing": z, "unit": "mm"}
+        options = {"imagej": True, "resolution": (1 / x, 1 / y), "metadata": metadata}
+        write_stack(own_phantoms / folder, np.asarray(image.dataobj), **options)
+        lines.append(",".join([folder, *labels, path.replace("volumes/", "masks/")]))
+    (own_phantoms / "manifest.csv").write_text("\n".join(lines))
+    store.files().put(str(own_phantoms) + "/", "lab/masked-stacks/", recursive=True)
+    here = make_dataset(own_phantoms, tmp_path / "here", CONFIG).info
+    make_dataset("s3://lab/masked-stacks", tmp_path / "there", CONFIG)
+    assert content(tmp_path / "here") == content(tmp_path / "there")
+    assert (here.refused, here.specimens()) == ((), 15)
+
+
 @pytest.mark.parametrize(
     ("address", "variables", "text"),
     [
