@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from components.ingest.sources.base import Source
 from components.ingest.sources.class_names import SPLIT_OF_NAME, printable, specimen_of_stem
-from components.ingest.sources.file_kinds import SUFFIXES, suffix_of
-from components.ingest.sources.volume_stacks import list_entries
+from components.ingest.sources.file_kinds import PHOTOGRAPHS, SUFFIXES, suffix_of
+from components.ingest.sources.volume_stacks import kind_of_paths, list_entries
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError
 from components.shared.files.system_names import is_system_file, is_system_folder
 from components.shared.progress import log
+from components.shared.volumes.formats.stack_names import is_numbered, is_tiff
 
 NO_ENDING, OTHER_ENDINGS = "(none)", "(other)"
 MOST_ENDINGS = 50
@@ -122,8 +123,19 @@ def list_folder(source: Source) -> FolderContent:
             "<species>/<file>, also below train, val and test, or below one other folder",
             "Move the files, or list them in a manifest.csv. Slices of a volume have to be numbered TIFF files.",
         )
+    _log_photographs_in_tiff(source, [row["path"] for row in rows])
     lost_species = _lost_species(other_paths, layout, {row["species"] for row in rows})
     return FolderContent(rows, [*misplaced, *lost_species], count_endings(other_paths))
+
+
+def _log_photographs_in_tiff(source: Source, paths: Sequence[str]) -> None:
+    """Log that numbered TIFF files are read as photographs: they may be the slices of a volume."""
+    if all(is_tiff(path) and is_numbered(path) for path in paths) and kind_of_paths(source, paths) == PHOTOGRAPHS:
+        log(
+            "ingest",
+            f"the numbered TIFF files, such as {printable(paths[0])}, are read as photographs, one specimen each; "
+            "a folder of slices of one volume has to be below the folder of its species",
+        )
 
 
 def _may_be_read(path: str) -> bool:

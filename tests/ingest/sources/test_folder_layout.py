@@ -78,6 +78,14 @@ def test_folders_of_slices_that_are_not_tiff_give_the_format(tmp_path: Path) -> 
     assert "numbered TIFF files" in labels_or_message(tmp_path)
 
 
+def test_numbered_tiff_files_that_are_photographs_are_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(tmp_path, *(f"{name}/rec{number:03d}.tif" for name in "ab" for number in range(3)))
+    assert len(labels_or_message(tmp_path)) == 6
+    assert "a/rec000.tif, are read as photographs" in capsys.readouterr().out
+
+
 def test_photographs_with_the_ending_jfif_are_read(tmp_path: Path) -> None:
     touch(tmp_path, "Alba/1.jfif", "Nigra/2.JFIF")
     assert labels_or_message(tmp_path) == [("Alba", "1", ""), ("Nigra", "2", "")]
