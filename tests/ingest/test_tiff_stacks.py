@@ -12,6 +12,8 @@ from PIL import Image
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
+from components.ingest.sources import open_source
+from components.ingest.sources.manifest import list_scans
 from tests.ingest.volume_cuts import cut, hollow_ball
 from tests.ingest.volume_files import ZOOMS, layers_of, write_nifti_file, write_stack
 
@@ -170,3 +172,32 @@ def test_a_dicom_series_is_refused_once_with_a_converter(own_phantoms: Path, tmp
     info = make_dataset(root, tmp_path / "slices", CONFIG).info
     assert len(info.refused) == 3
     assert all("dcm2niix" in refusal.reason for refusal in info.refused)
+
+
+def test_stacks_anywhere_are_read_where_the_source_is_not_confined(stacks: Path, tmp_path: Path) -> None:
+    make_dataset(stacks, tmp_path / "slices", CONFIG)
+    header, *rows = (tmp_path / "slices" / "split.csv").read_text().splitlines()
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "manifest.csv").write_text("\n".join([header, *(f"{stacks}/{row}" for row in rows)]))
+    manifest = list_scans(open_source(lists, confined=False))
+    assert (manifest.refusals, len(manifest.scans)) == ([], 15)
+    assert len([scan for scan in manifest.scans if scan.parts]) == 3
+
+
+@pytest.mark.parametrize("name", ["scan 1.5um", "drawer.14", "drawer.tif", "v1.0_scan2"])
+def test_the_folder_of_a_stack_may_have_a_dot_in_its_name(stacks: Path, tmp_path: Path, name: str) -> None:
+    folder = next(path for path in sorted(stacks.rglob("*")) if path.is_dir() and path.parent.parent == stacks)
+    folder.rename(folder.with_name(name))
+    info = make_dataset(stacks, tmp_path / "slices", CONFIG).info
+    assert (info.refused, info.specimens()) == ((), 15)
+
+
+@pytest.mark.parametrize("name", ["photograph.jpg", "photograph.tif"])
+def test_a_manifest_with_stacks_and_a_photograph_is_of_volumes(stacks: Path, name: str) -> None:
+    folders = sorted({file.parent for file in stacks.rglob("rec*.tif")})
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(stacks / name)
+    rows = [f"{path.relative_to(stacks)},{path.parent.name},{path.name}" for path in folders]
+    (stacks / "manifest.csv").write_text("\n".join(["path,species,specimen", f"{name},Orbitoides,a", *rows]))
+    manifest = list_scans(open_source(stacks))
+    assert (manifest.kind, len(manifest.scans)) == ("volumes", 4)

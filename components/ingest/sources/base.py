@@ -58,7 +58,7 @@ class Source(Protocol):
         """Prepare `find` for many paths at once, where requests in parallel are faster."""
 
     def files_in(self, path: str) -> list[str]:
-        """Return the names of the files directly in a folder; none if the path is no folder inside the source's."""
+        """Return the names of the files directly in a folder; none if the path is no folder that may be read."""
 
     def find(self, path: str) -> SourceFile:
         """Return the location of a file.

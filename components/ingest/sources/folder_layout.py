@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from components.ingest.sources.base import Source
 from components.ingest.sources.class_names import SPLIT_OF_NAME, printable, specimen_of_stem
-from components.ingest.sources.file_kinds import SUFFIXES, suffix_of
-from components.ingest.sources.volume_stacks import list_entries
+from components.ingest.sources.file_kinds import PHOTOGRAPHS, SUFFIXES, suffix_of
+from components.ingest.sources.volume_stacks import kind_of_paths, list_entries
 from components.shared.contracts import Refusal
 from components.shared.errors import BadManifestError
 from components.shared.files.system_names import is_system_file, is_system_folder
 from components.shared.progress import log
+from components.shared.volumes.formats.stack_names import is_numbered, is_tiff
 
 NO_ENDING, OTHER_ENDINGS = "(none)", "(other)"
 MOST_ENDINGS = 50
@@ -52,14 +53,18 @@ class Layout:
 
     def row(self, path: str, suffix: str) -> dict[str, str] | None:
         """Return the row of a file by its folders, or None if it is not directly in a folder of a species."""
-        *folders, name = path.split("/")
-        names = _without(folders, self.outer)
-        split = _split_of(names)
+        split, names = self.folders_of_species(path)
+        name = path.rpartition("/")[2]
         specimen = specimen_of_stem(name[: len(name) - len(suffix)])
         if split:  # each split may number its files from one
             specimen = f"{split} {specimen}"
-            names = _without(names[1:], self.inner)
         return {"path": path, "species": names[0], "specimen": specimen, "split": split} if len(names) == 1 else None
+
+    def folders_of_species(self, path: str) -> tuple[str, list[str]]:
+        """Return the split of a file and its folders from that of the species on."""
+        names = _without(path.split("/")[:-1], self.outer)
+        split = _split_of(names)
+        return split, _without(names[1:], self.inner) if split else names
 
 
 def _common_folders(folders: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -116,10 +121,21 @@ def list_folder(source: Source) -> FolderContent:
             f"none of the {len(misplaced)} files of {source.address} is in a folder of its species, for example "
             f"{misplaced[0].path}",
             "<species>/<file>, also below train, val and test, or below one other folder",
-            "Move the files, or list them in a manifest.csv.",
+            "Move the files, or list them in a manifest.csv. Slices of a volume have to be numbered TIFF files.",
         )
+    _log_photographs_in_tiff(source, [row["path"] for row in rows])
     lost_species = _lost_species(other_paths, layout, {row["species"] for row in rows})
     return FolderContent(rows, [*misplaced, *lost_species], count_endings(other_paths))
+
+
+def _log_photographs_in_tiff(source: Source, paths: Sequence[str]) -> None:
+    """Log that numbered TIFF files are read as photographs: they may be the slices of a volume."""
+    if all(is_tiff(path) and is_numbered(path) for path in paths) and kind_of_paths(source, paths) == PHOTOGRAPHS:
+        log(
+            "ingest",
+            f"the numbered TIFF files, such as {printable(paths[0])}, are read as photographs, one specimen each; "
+            "a folder of slices of one volume has to be below the folder of its species",
+        )
 
 
 def _may_be_read(path: str) -> bool:
@@ -164,17 +180,18 @@ def _ending(path: str) -> str:
 
 
 def _lost_species(paths: Sequence[str], layout: Layout, species: set[str]) -> list[Refusal]:
-    """Return a refusal for each folder at the place of a species that has files, but none that is read."""
+    """Return a refusal for each folder at the place of a species that has files at any depth, but none is read."""
     paths_of: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
-        row = layout.row(path, "")
-        if row and row["species"] not in species:
-            paths_of[row["species"]].append(path)
+        _, names = layout.folders_of_species(path)
+        if names and names[0] not in species:
+            paths_of[names[0]].append(path)
     return [
         Refusal(
             path=printable(name),
             reason=f"none of the species' {len(lost)} files is read ({describe_endings(count_endings(lost))}): "
-            "expected files with a known ending. Convert them, or move the folder elsewhere",
+            "expected files with a known ending, and slices of a volume as TIFF. Convert them, or move the folder "
+            "elsewhere",
         )
         for name, lost in sorted(paths_of.items())
     ]

@@ -85,10 +85,10 @@ class LocalSource:
         """Do nothing: local files are found quickly."""
 
     def files_in(self, path: str) -> list[str]:
-        """Return the names of the files directly in a folder; none if the path is no folder inside the source's."""
+        """Return the names of the files directly in a folder; none if the path is no folder that may be read."""
         try:
             folder = (self.root / path).resolve()
-            if not folder.is_relative_to(self.root) or not folder.is_dir():
+            if (self._confined and not folder.is_relative_to(self.root)) or not folder.is_dir():
                 return []
             return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
         except (OSError, RuntimeError, ValueError):  # `find` refuses such a path with a reason

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.ingest.sources.base import Source, SourceFile
+from components.ingest.sources.base import Source, SourceFile, is_folder
 from components.ingest.sources.class_names import SPLIT_OF_NAME, check_spellings, printable, to_name
 from components.ingest.sources.file_kinds import SUFFIXES, VOLUMES, suffix_of
 from components.ingest.sources.folder_layout import FolderContent, describe_endings, list_folder
@@ -108,7 +108,8 @@ def list_scans(source: Source) -> Manifest:
     manifest.refusals += content.refusals
     manifest.passed_over = content.passed_over
     check_spellings(scan.species for scan in manifest.scans)
-    manifest.kind = kind_of_paths(source, [row.get("path", "") for row in rows])
+    has_stacks = any(is_folder(scan.source_file) for scan in manifest.scans)
+    manifest.kind = VOLUMES if has_stacks else kind_of_paths(source, [row.get("path", "") for row in rows])
     if not manifest.scans and all("does not exist" in refusal.reason for refusal in manifest.refusals):
         raise BadManifestError(
             f"none of the {len(rows)} files of {source.address} exists",
@@ -183,15 +184,15 @@ def _find(path: str, source: Source) -> tuple[str, SourceFile]:
     posix_path = _posix_path(path)
     try:
         return posix_path, find_volume(source, posix_path)
-    except BadSourceFileError:
+    except BadSourceFileError as error:
         if posix_path == path:
             raise
-    try:
-        return path, find_volume(source, path)
-    except BadSourceFileError as error:
-        if _WINDOWS_DRIVE.match(path):
-            raise BadSourceFileError(f"{path[:80]!r} is on a drive of Windows", "a path on this machine") from error
-        raise
+        try:
+            return path, source.find(path)
+        except BadSourceFileError:
+            if _WINDOWS_DRIVE.match(path):
+                raise BadSourceFileError(f"{path[:80]!r} is on a drive of Windows", "a path on this machine") from error
+            raise error from None
 
 
 def _posix_path(path: str) -> str:

@@ -153,11 +153,16 @@ class ObjectStoreSource:
             self._files.update(zip(unknown, threads.map(self._look_up, unknown), strict=True))
 
     def files_in(self, path: str) -> list[str]:
-        """Return the names of the objects directly in a folder; none if the path is no folder inside the source's."""
+        """Return the names of the objects directly in a folder; none if the path is no folder inside the source's.
+
+        Raises:
+            BadSourceFileError: Access is denied.
+            TaxonflowError: The store does not answer.
+        """
         folder = posixpath.normpath(posixpath.join(self.root, path))
         if not folder.startswith(f"{self.root}/"):
             return []
-        infos = self._request_source(self._store.find, folder, maxdepth=1, detail=True)
+        infos = self._request_object(self._store.find, folder, maxdepth=1, detail=True)
         files = {name: _source_file(name, info) for name, info in infos.items() if info["type"] == "file"}
         self._files.update({name.removeprefix(f"{self.root}/"): file for name, file in files.items()})
         return sorted(posixpath.basename(name) for name in files if posixpath.dirname(name) == folder)

@@ -86,11 +86,14 @@ def find_volume(source: Source, path: str) -> SourceFile:
     Raises:
         BadSourceFileError: The file is missing or outside the source's folder, or the slices have no clear order.
     """
-    names = [name for name in source.files_in(path) if is_tiff(name)] if not PurePosixPath(path).suffix else []
     if path.lower().endswith(PAIR_SUFFIX):
         return _find_pair(source, path)
-    if not names:
+    try:
         return source.find(path)
+    except BadSourceFileError:
+        names = [name for name in source.files_in(path) if is_tiff(name)]
+        if not names:
+            raise
     slices = tuple(source.find(f"{path.rstrip('/')}/{name}") for name in sort_slices(names))
     folder = slices[0].file.parent
     return replace(SourceFile(folder, sum(part.size for part in slices), slices[0].version), parts=slices)

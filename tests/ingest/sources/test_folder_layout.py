@@ -65,6 +65,27 @@ def test_a_folder_without_a_readable_file_names_the_endings(tmp_path: Path) -> N
     assert "names no volume and no photograph (other files: 2 .xyz, 1 .abc)" in labels_or_message(tmp_path)
 
 
+def test_a_species_of_slices_that_are_not_tiff_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "Alba/1.nii", *(f"Nigra/drawer 1/{number:03d}.jpg" for number in range(9)))
+    refusals = {refusal.path: refusal.reason for refusal in list_scans(open_source(tmp_path)).refusals}
+    assert list(refusals) == ["Nigra"]
+    assert "9 .jpg" in refusals["Nigra"]
+    assert "slices of a volume as TIFF" in refusals["Nigra"]
+
+
+def test_folders_of_slices_that_are_not_tiff_give_the_format(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{name}/drawer {name}/{number:03d}.png" for name in "ab" for number in range(9)))
+    assert "numbered TIFF files" in labels_or_message(tmp_path)
+
+
+def test_numbered_tiff_files_that_are_photographs_are_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(tmp_path, *(f"{name}/rec{number:03d}.tif" for name in "ab" for number in range(3)))
+    assert len(labels_or_message(tmp_path)) == 6
+    assert "a/rec000.tif, are read as photographs" in capsys.readouterr().out
+
+
 def test_photographs_with_the_ending_jfif_are_read(tmp_path: Path) -> None:
     touch(tmp_path, "Alba/1.jfif", "Nigra/2.JFIF")
     assert labels_or_message(tmp_path) == [("Alba", "1", ""), ("Nigra", "2", "")]

@@ -81,6 +81,15 @@ def test_a_path_on_a_drive_of_windows_is_refused_by_name(folder: Path) -> None:
     assert "drive of Windows" in refusal.reason
 
 
+def test_a_faulty_stack_with_a_path_of_windows_keeps_its_reason(folder: Path) -> None:
+    (folder / "roach" / "stack").mkdir()
+    for number in (1, 2, 4):
+        (folder / "roach" / "stack" / f"{number}.tif").write_bytes(b"content is checked later")
+    (folder / "manifest.csv").write_text(csv_text(rows=[*ROWS, ("roach\\stack", "roach", "s")]))
+    (refusal,) = list_scans(open_source(folder)).refusals
+    assert "1 slices are missing between '2.tif' and '4.tif'" in refusal.reason
+
+
 @pytest.mark.parametrize("name", ["Manifest.CSV", "MANIFEST.csv"])
 def test_the_case_of_the_manifests_name_does_not_matter(folder: Path, name: str) -> None:
     (folder / name).write_text(csv_text(rows=[*ROWS[:-1], ("roach/2.jpg", "roach", "other")]))

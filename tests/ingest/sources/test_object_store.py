@@ -95,6 +95,12 @@ def test_own_masks_are_downloaded_with_their_volumes(store: Any, own_phantoms: P
     header, *rows = (own_phantoms / "manifest.csv").read_text().splitlines()
     masks = [row.split(",")[0].replace("volumes/", "masks/") for row in rows]
     masks[0] = "masks/gone.nii.gz"
+    for number in range(1, len(rows), 2):  # a stack instead of the file
+        path, labels = rows[number].split(",", 1)
+        image, rows[number] = nib.load(own_phantoms / path), f"{path[: -len('.nii.gz')]},{labels}"
+        x, y, z = map(float, image.header.get_zooms())
+        options = {"imagej": True, "resolution": (1 / x, 1 / y), "metadata": {"spacing": z, "unit": "mm"}}
+        write_stack(own_phantoms / rows[number].split(",")[0], np.asarray(image.dataobj), **options)
     lines = [f"{header},mask", *(f"{row},{mask}" for row, mask in zip(rows, masks, strict=True))]
     (own_phantoms / "manifest.csv").write_text("\n".join(lines))
     store.files().put(str(own_phantoms) + "/", "lab/masked/", recursive=True)
@@ -283,7 +289,7 @@ def test_volumes_of_several_files_are_read_from_a_bucket(store: Any, own_phantom
         array, zoom = np.asarray(image.dataobj), float(image.header.get_zooms()[0])
         options = {"imagej": True, "resolution": (1 / zoom, 1 / zoom), "metadata": {"spacing": zoom, "unit": "mm"}}
         if number % 3 == 0:
-            write_stack(stem, array, **options)
+            write_stack(stem.with_name(f"{stem.name} 1.5um"), array, **options)
         elif number % 3 == 1:
             write_pair(stem.with_name(f"{stem.name}.hdr"), array, (zoom, zoom, zoom))
         else:
