@@ -24,7 +24,7 @@ from components.shared.subprocesses import HOST, background_process, free_port, 
 from monitoring.drift.results import WindowResult, read_result, window_name
 from monitoring.drift.windows import Stream
 from pipelines.local.demo_traffic import Phase, TrafficConfig, traffic
-from pipelines.local.process import Processes, check_running, interrupt
+from pipelines.local.process import Processes, check_running, end_by_termination, scratch_folder
 from pipelines.local.run import EVENTS, MODELS
 from pipelines.presets import load_preset, preset_names
 from serving.client import Client
@@ -113,18 +113,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration.
 
     Returns:
-        0 if every phase ended as expected, 1 if not, 2 for bad input.
+        0 if every phase ended as expected, 1 if not, 2 for bad input; 143 after SIGTERM.
     """
     options = parse_options(arguments)
     console = Console()
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, end_by_termination)
     try:
         model, version = find_or_train_model(options, console)
         species = read_card(version_folder(options.out / MODELS, model, version)).classes
         config = traffic_config(options, species)
         folder = options.out.resolve() / "demo" / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
-        with ExitStack() as stack:
+        with scratch_folder(), ExitStack() as stack:
             client, monitor = start_server_and_monitor(options, folder, model, version, stack, console)
             results = list(run_phases(config, client, monitor, Stream(model, version), folder, console))
             _print_results(results, console)

@@ -7,7 +7,9 @@ does not load the data and the client.
 import argparse
 import json
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +20,13 @@ from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
 from components.shared.model_repository import read_card, version_folder
 from components.shared.slices import iterate_split
 from components.shared.subprocesses import HOST, background_process, free_port
+from pipelines.local.process import Processes, check_running
 from serving.client import Client, SlicePrediction
 
 STEP = "serve"
 READY_TIMEOUT_S = 120.0
 TOLERANCE = 1e-5
+_POLL_S = 0.5
 
 
 def main() -> None:
@@ -59,10 +63,27 @@ def send_first_request(models: Path, events: Path, name: str, version: int, raw:
     card = read_card(version_folder(models, name, version))
     examples = {example.id: example for example in card.examples}
     identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in examples)
-    with _server(models, events, log) as url, Client(url, timeout_s=30) as client:
-        client.wait_until_ready(name, READY_TIMEOUT_S, version=version)
+    with _server(models, events, log) as (url, process), Client(url, timeout_s=30) as client:
+        _wait_until_ready(url, name, version, {log: process})
         (prediction,) = client.predict(name, [png], specimen=f"first-request-{identifier}")
     return _compare(prediction, examples[identifier], log)
+
+
+def _wait_until_ready(url: str, name: str, version: int, processes: Processes) -> None:
+    """Wait until the server serves the version.
+
+    Raises:
+        DeployError: The server ended, or does not serve the version within READY_TIMEOUT_S.
+    """
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    with Client(url, timeout_s=30, retry_timeout_s=0) as client:
+        while True:
+            check_running(processes)
+            try:
+                return client.wait_until_ready(name, _POLL_S, version=version)
+            except DeployError:
+                if time.monotonic() > deadline:
+                    raise
 
 
 def _compare(prediction: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:
@@ -84,13 +105,13 @@ def _compare(prediction: SlicePrediction, example: Example, log: Path) -> dict[s
 
 
 @contextmanager
-def _server(models: Path, events: Path, log: Path) -> Iterator[str]:
-    """Run the local server on a free port until the block ends; yield its URL."""
+def _server(models: Path, events: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the local server on a free port until the block ends; yield its URL and its process."""
     port = free_port()
     options = {"--repository": models, "--events": events, "--port": port}
     command = [sys.executable, "-m", "serving", *(str(argument) for option in options.items() for argument in option)]
-    with background_process(command, log):
-        yield f"http://{HOST}:{port}"
+    with background_process(command, log) as process:
+        yield f"http://{HOST}:{port}", process
 
 
 if __name__ == "__main__":

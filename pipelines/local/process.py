@@ -12,13 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
 from components.shared.errors import BadConfigError, DeployError
 from pipelines.local.console import ProgressConsole, RunLog
 
+EXIT_TERMINATED = 128 + signal.SIGTERM
 LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
 Processes = Mapping[Path, subprocess.Popen[bytes]]
 """Background processes by their log."""
@@ -158,3 +159,9 @@ def check_running(processes: Processes) -> None:
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
     """Handle SIGTERM like Ctrl-C, so that child processes are stopped as well."""
     raise KeyboardInterrupt
+
+
+def end_by_termination(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Handle SIGTERM: end child processes, remove temporary files and exit with 143; ignore further SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(EXIT_TERMINATED)

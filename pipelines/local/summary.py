@@ -1,5 +1,6 @@
 """`summary.json`, the outcome of a run as a document, and its text on the console."""
 
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -120,7 +121,7 @@ def _first_request_text(answer: dict[str, Any]) -> str:
 
 def _next_steps(summary: Summary, path: Path, out: Path) -> list[str]:
     folder = out.name if out.parent == Path.cwd() else str(out)
-    setting = "" if folder == "runs" else f" OUT={escape(folder)}"
+    setting = "" if folder == "runs" else f" OUT={escape(shlex.quote(folder))}"
     steps = [f"Summary: {escape(str(path))}", *([f"Report:  {escape(summary.report)}"] if summary.report else [])]
     if summary.dataset and summary.dataset["refused"]:
         steps.append(f"Rejected files: {len(summary.dataset['refused'])}. The summary lists each with its reason.")

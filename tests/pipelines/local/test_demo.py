@@ -52,6 +52,33 @@ def test_a_server_that_ends_at_once_ends_the_demonstration(tmp_path: Path) -> No
     assert "missing.pem" in output
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="lists processes in /proc")
+def test_termination_ends_the_children_and_removes_temporary_files(tmp_path: Path) -> None:
+    publish(tmp_path, ("Fallotia", "Orbitoides"))
+    (tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-m", "pipelines.local.demo", f"--out={tmp_path}", "--keep-running"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while len(processes_with(str(tmp_path))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        process.terminate()
+        code = process.wait(60)
+    assert (code, processes_with(str(tmp_path)), list((tmp_path / "scratch").iterdir())) == (143, [], [])
+
+
+def processes_with(text: str) -> list[str]:
+    """Return the command lines of the running processes that contain a text."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # the process has ended
+            continue
+    return [line for line in lines if text in line]
+
+
 def publish(out: Path, classes: tuple[str, ...]) -> None:
     folder = out / "models" / "forams" / "1"
     folder.mkdir(parents=True)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from components.shared.contracts import Example
+from components.shared.errors import EXIT_FAILED
 from components.shared.files import write_atomically
+from components.shared.signing import VERIFICATION_KEY
 from pipelines.local.process import python_process
 from tests.deploy.slices import write_slices
 from tests.serving.conftest import card_of
@@ -63,3 +65,24 @@ def test_a_terminated_first_request_ends_its_server(tmp_path: Path) -> None:
         request_process.send_signal(signal.SIGTERM)
     assert len(children) == 1
     wait_until_gone(int(children[0]))
+
+
+def test_a_first_request_ends_at_once_when_its_server_ends(tmp_path: Path) -> None:
+    example = Example(id="x/0", file="x.png", species="alveolina", scores=(1.0,))
+    card = card_of("forams", examples=(example,))
+    write_atomically(tmp_path / "models" / "forams" / "1" / "model.json", card.to_json().encode())
+    folders = {"models": tmp_path / "models", "events": tmp_path / "events", "log": tmp_path / "log"}
+    options = {**folders, "raw": write_slices(tmp_path / "slices", 1), "name": "forams", "version": 1}
+    arguments = [f"--{key}={value}" for key, value in options.items()]
+    environment = {**os.environ, VERIFICATION_KEY[0]: str(tmp_path / "missing.pem")}
+    command = [sys.executable, "-m", "pipelines.local.first_request", *arguments]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        code = process.poll()
+        process.terminate()
+        output = process.communicate()[0]
+    assert code == EXIT_FAILED, output
+    assert "ended with exit code" in output
+    assert "missing.pem" in output

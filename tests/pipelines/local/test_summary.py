@@ -1,6 +1,7 @@
 """The outcome of a run on the console."""
 
 import io
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -14,3 +15,16 @@ def test_a_path_in_brackets_is_printed_unchanged(tmp_path: Path) -> None:
     print_outcome(summary, tmp_path / "[a]" / "summary.json", tmp_path, Console(file=output, width=200))
     assert message in output.getvalue()
     assert f"{tmp_path}/[a]/summary.json" in output.getvalue()
+
+
+def test_commands_with_unusual_paths_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    output, out = io.StringIO(), tmp_path / "it's [new] $x"
+    summary = Summary(outcome="deployed", message="", synthetic=False)
+    print_outcome(summary, out / "summary.json", out, Console(file=output, width=200))
+    line = next(line for line in output.getvalue().splitlines() if "make serve" in line)
+    command = line.split("Next: ")[1].split(" serves the model")[0]
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        words = [str(error)]
+    assert words == ["make", "serve", f"OUT={out}"]
