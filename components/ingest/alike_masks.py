@@ -30,7 +30,7 @@ class AlikeMasks:
     def add(self, number: int, other: int, scans: Sequence[Scan]) -> None:
         """Add a scan with a like mask."""
         self.several_species |= scans[number].species != scans[other].species
-        is_new = all(scans[other].specimen != scans[known].specimen for known in self.specimens)
+        is_new = all(scans[other].specimen != scans[member].specimen for member in self.specimens)
         if is_new and len(self.specimens) < MOST_LISTED:
             self.specimens.append(other)
 

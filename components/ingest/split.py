@@ -44,8 +44,8 @@ def log_rare_species(rare: Mapping[str, int], rule: RareSpecies) -> None:
     """Log the treatment of rare species; the rule `refuse` ends the run with an error instead."""
     if rare and rule != "refuse":
         names = ", ".join(f"{species} ({count})" for species, count in rare.items())
-        unseen, trained = "the model has to recognize them as unknown", "they are trained and not tested"
-        treatment = unseen if rule == "unseen" else trained
+        unseen, train = "the model has to recognize them as unknown", "they are trained and not tested"
+        treatment = unseen if rule == "unseen" else train
         log("ingest", f"species with fewer than {MIN_SPECIMENS} specimens: {names}; {treatment}")
 
 
@@ -81,9 +81,9 @@ def _check_common_species(scans: Sequence[Scan], specimens: Mapping[str, Sequenc
     common_species = [species for species, names in specimens.items() if len(names) >= MIN_SPECIMENS]
     if len(common_species) < MIN_SPECIES:
         counts = {species: len(names) for species, names in _specimens_by_species(scans).items()}
-        described = ", ".join(f"{species!r} has {count}" for species, count in counts.items())
+        counts_text = ", ".join(f"{species!r} has {count}" for species, count in counts.items())
         raise BadManifestError(
-            f"too few specimens: {described}" if counts else "no usable volume",
+            f"too few specimens: {counts_text}" if counts else "no usable volume",
             f"at least {MIN_SPECIES} species of {MIN_SPECIMENS} usable specimens each",
             "Add specimens.",
         )
@@ -119,25 +119,25 @@ def assign_splits(
     rare = rare_species(scans) if rule == "train" else {}
     given_splits = set(fixed_splits.values())
     if {"train", "test"} <= given_splits and "validation" not in given_splits:
-        kept = {*kept_in_training, *(scan.specimen for scan in scans if scan.species in rare)}
-        splits.update(_validation_from_training(scans, splits, kept, seed))
+        training_only = {*kept_in_training, *(scan.specimen for scan in scans if scan.species in rare)}
+        splits.update(_validation_from_training(scans, splits, training_only, seed))
     check_split(scans, splits, rare)
     return splits
 
 
 def _validation_from_training(
-    scans: Sequence[Scan], splits: Mapping[str, str], kept: Collection[str], seed: int
+    scans: Sequence[Scan], splits: Mapping[str, str], training_only: Collection[str], seed: int
 ) -> dict[str, str]:
     """Return training specimens to use for validation, of each species without any, by the ranks of `assign_splits`."""
-    chosen: dict[str, str] = {}
+    validation: dict[str, str] = {}
     for species, specimens in _specimens_by_species(model_scans(scans)).items():
         if any(splits[name] == "validation" for name in specimens):
             continue
         training = [name for name in specimens if splits[name] == "train"]
-        free = sorted(set(training) - set(kept), key=lambda name: _rank(species, name, seed))
+        free = sorted(set(training) - set(training_only), key=lambda name: _rank(species, name, seed))
         count = min(len(training) - 1, _share(len(specimens), VALIDATION_SHARE))
-        chosen.update(dict.fromkeys(free[: max(0, count)], "validation"))
-    return chosen
+        validation.update(dict.fromkeys(free[: max(0, count)], "validation"))
+    return validation
 
 
 def log_validation(scans: Sequence[Scan], splits: Mapping[str, str]) -> None:

@@ -145,11 +145,11 @@ def _contains(path: Path, text: bytes) -> bool:
         return text in file.read(_PROOF_BYTES)
 
 
-def _remove_empty(folder: Path, removed: Sequence[Path]) -> None:
+def _remove_empty(folder: Path, paths: Sequence[Path]) -> None:
     """Remove empty folders out of which files were removed or which runs create, deepest first."""
-    emptied = {parent for path in removed for parent in path.parents if parent.is_relative_to(folder)}
-    emptied |= {path for path in folder.rglob("*") if path.is_dir() and _created_by_runs(folder, path)} | {folder}
-    for path in sorted(emptied, key=lambda each: len(each.parts), reverse=True):
+    folders = {parent for path in paths for parent in path.parents if parent.is_relative_to(folder)}
+    folders |= {path for path in folder.rglob("*") if path.is_dir() and _created_by_runs(folder, path)} | {folder}
+    for path in sorted(folders, key=lambda each: len(each.parts), reverse=True):
         if not path.is_symlink() and not any(path.iterdir()):
             path.rmdir()
 

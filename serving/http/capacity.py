@@ -30,16 +30,16 @@ def add_connection_option(parser: argparse.ArgumentParser) -> None:
 def fit_descriptors(limits: Limits) -> Limits:
     """Raise the process's limit of open files for the connections; return limits with fewer if that is not allowed."""
     overhead = SURPLUS_CONNECTIONS + BACKLOG + _OTHER_DESCRIPTORS
-    needed = limits.max_connections + overhead
+    required_files = limits.max_connections + overhead
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    if soft == resource.RLIM_INFINITY or soft >= required_files:
         return limits
-    available = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+    available = required_files if hard == resource.RLIM_INFINITY else min(hard, required_files)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (available, hard))
     except (OSError, ValueError):
         available = soft
-    if available >= needed:
+    if available >= required_files:
         return limits
     connections = max(_FEWEST_CONNECTIONS, available - overhead)
     report(f"{available} open files are allowed (ulimit -n): at most {connections} connections")

@@ -207,14 +207,14 @@ class BoundedConnection(HttpToolsProtocol):
 
 def _close_oldest_waiting(connections: Iterable[object], latest: float) -> bool:
     """Close the connection that has waited longest for a request; return False if none has waited since `latest`."""
-    waiting = [
+    candidates = [
         connection
         for connection in connections
         if isinstance(connection, BoundedConnection) and connection.is_waiting and connection.waiting_since <= latest
     ]
-    if not waiting:
+    if not candidates:
         return False
-    min(waiting, key=_waiting_since).make_room()
+    min(candidates, key=_waiting_since).make_room()
     return True
 
 

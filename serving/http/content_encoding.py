@@ -52,17 +52,17 @@ class GzipDecoder:
         if self._has_begun and not self._member.eof:
             raise _damaged_error("it is truncated")
 
-    def _decode_step(self, compressed: bytes) -> Iterator[bytes]:
-        while compressed:
+    def _decode_step(self, data: bytes) -> Iterator[bytes]:
+        while data:
             if self._member.eof:
                 self._member = zlib.decompressobj(_GZIP_WINDOW)
             self._has_begun = True
             try:
-                piece = self._member.decompress(compressed, _OUTPUT_BYTES)
+                piece = self._member.decompress(data, _OUTPUT_BYTES)
             except zlib.error as error:
                 raise _damaged_error(str(error).rpartition(": ")[2]) from error
             yield piece
-            compressed = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
 
 def _damaged_error(reason: str) -> RequestError:

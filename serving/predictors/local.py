@@ -59,15 +59,15 @@ class LocalPredictor:
 
     def refresh(self) -> None:
         """Load new versions from the repository; a served version is replaced once its successor is warmed up."""
-        served = self.names()
-        models = sorted({*self.repository.models(), *served})
+        names = self.names()
+        models = sorted({*self.repository.models(), *names})
         with self._lock:
-            self._unserved = {model: self._unserved.get(model, _LOADING) for model in models if model not in served}
+            self._unserved = {model: self._unserved.get(model, _LOADING) for model in models if model not in names}
         for model in models:
             newest = self._newest_usable(model)
             if newest:
                 self._serve(newest)
-            elif model not in served:
+            elif model not in names:
                 self._unserved[model] = self._newest_failure(model)
         self._failures = {entry: reason for entry, reason in self._failures.items() if entry.folder.is_dir()}
         self._has_refreshed = True
@@ -169,8 +169,8 @@ class LocalPredictor:
     async def unready_reason(self) -> str | None:
         """Return why requests cannot be answered; None if every model is loaded or has failed, and one is loaded."""
         if not self._has_refreshed:
-            loading = ", ".join(model for model, reason in sorted(self.unserved().items()) if reason == _LOADING)
-            return "the models are still being loaded" + (f": {loading}" if loading else "")
+            models = ", ".join(model for model, reason in sorted(self.unserved().items()) if reason == _LOADING)
+            return "the models are still being loaded" + (f": {models}" if models else "")
         if self.names():
             return None
         return f"{self.repository.root} holds no model that can be served"

@@ -115,17 +115,17 @@ def list_folder(source: Source) -> FolderContent:
     layout.log_wrappers()
     rows_of_entries = [(entry, layout.row(entry.label_path, entry.suffix)) for entry in entries]
     rows = [{**row, "path": entry.path} for entry, row in rows_of_entries if row]
-    misplaced = [Refusal(path=printable(entry.path), reason=_MISPLACED) for entry, row in rows_of_entries if not row]
-    if misplaced and not rows:
+    other_places = [Refusal(path=printable(entry.path), reason=_MISPLACED) for entry, row in rows_of_entries if not row]
+    if other_places and not rows:
         raise BadManifestError(
-            f"none of the {len(misplaced)} files of {source.address} is in a folder of its species, for example "
-            f"{misplaced[0].path}",
+            f"none of the {len(other_places)} files of {source.address} is in a folder of its species, for example "
+            f"{other_places[0].path}",
             "<species>/<file>, also below train, val and test, or below one other folder",
             "Move the files, or list them in a manifest.csv. Slices of a volume have to be numbered TIFF files.",
         )
     _log_photographs_in_tiff(source, [row["path"] for row in rows])
     lost_species = _lost_species(other_paths, layout, {row["species"] for row in rows})
-    return FolderContent(rows, [*misplaced, *lost_species], count_endings(other_paths))
+    return FolderContent(rows, [*other_places, *lost_species], count_endings(other_paths))
 
 
 def _log_photographs_in_tiff(source: Source, paths: Sequence[str]) -> None:
@@ -189,9 +189,9 @@ def _lost_species(paths: Sequence[str], layout: Layout, species: set[str]) -> li
     return [
         Refusal(
             path=printable(name),
-            reason=f"none of the species' {len(lost)} files is read ({describe_endings(count_endings(lost))}): "
+            reason=f"none of the species' {len(files)} files is read ({describe_endings(count_endings(files))}): "
             "expected files with a known ending, and slices of a volume as TIFF. Convert them, or move the folder "
             "elsewhere",
         )
-        for name, lost in sorted(paths_of.items())
+        for name, files in sorted(paths_of.items())
     ]

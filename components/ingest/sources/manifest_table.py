@@ -14,7 +14,7 @@ REQUIRED_COLUMNS = ("path", "species", "specimen")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = ",;\t"
 _DELIMITER_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t]*\r?(?:\n|$)', re.IGNORECASE)
-"""First line with which Excel is told the delimiter."""
+"""First line in which Excel finds the delimiter."""
 
 
 def rows_of_table(content: bytes, address: str) -> Iterator[dict[str, str]]:

@@ -22,6 +22,8 @@ _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _VOXEL_SUFFIXES = (".img", ".img.gz", ".raw", ".raw.gz", ".raw.bz2", ".zraw", ".bin", ".dat", ".gz")
 """Endings of files with the voxels of a volume beside its header file."""
 _BLOCK_BYTES = 512
+_TIFF_SAMPLE = 8
+"""Number of TIFF files, spread over all, whose pages are counted: in an object store each is a request."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,13 @@ def _is_companion(path: str, stems: set[str]) -> bool:
 
 
 def kind_of_paths(source: Source, paths: Sequence[str]) -> str:
-    """Return the kind of the files at some paths; if all of them are TIFF, the number of pages of the first decides."""
+    """Return the kind of the files at some paths; if all of them are TIFF, the pages of most of a sample decide."""
     kind = kind_of(paths)
     photographs = [path for path in paths if suffix_of(path, PHOTOGRAPHS)]
     if kind == VOLUMES or not all(map(is_tiff, photographs)):
         return kind
-    return VOLUMES if _is_volume(source, photographs[0]) else PHOTOGRAPHS
+    sample = photographs[:: max(1, len(photographs) // _TIFF_SAMPLE)]
+    return VOLUMES if 2 * sum(_is_volume(source, path) for path in sample) >= len(sample) else PHOTOGRAPHS
 
 
 def find_volume(source: Source, path: str) -> SourceFile:

@@ -58,12 +58,12 @@ def _sample_rows(grey: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
 
 def _has_constant_regions(ranks: NDArray[np.intp], count: int) -> bool:
     voxels = np.bincount(ranks.ravel(), minlength=count)
-    left, right = ranks[:, :-1].ravel(), ranks[:, 1:].ravel()
-    is_equal = left == right
-    neighbours = np.bincount(left, minlength=count) + np.bincount(right, minlength=count)
-    constancy = 2 * np.bincount(left[is_equal], minlength=count) / np.maximum(neighbours, 1)
+    first, second = ranks[:, :-1].ravel(), ranks[:, 1:].ravel()
+    is_equal = first == second
+    neighbours = np.bincount(first, minlength=count) + np.bincount(second, minlength=count)
+    constancy = 2 * np.bincount(first[is_equal], minlength=count) / np.maximum(neighbours, 1)
     voxels[voxels.argmax()] = 0  # the background
     region_share = voxels[constancy >= SMALLEST_CONSTANCY].sum() / max(1, voxels.sum())
-    steps = np.abs(left - right)[~is_equal]
+    steps = np.abs(first - second)[~is_equal]
     is_smooth = count > MANY_VALUES and (steps == 1).mean() > LARGEST_STEP_SHARE
     return bool(region_share >= SMALLEST_REGION_SHARE and not is_smooth)

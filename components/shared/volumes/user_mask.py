@@ -59,10 +59,10 @@ def read_mask(volume: Path, mask: Path, spacing_mm: Zooms | None = None) -> tupl
     check_mask_header(volume, mask, spacing_mm)
     header = read_header(mask)
     try:
-        stored, digest = read_stored_voxels(mask, header)
+        values, digest = read_stored_voxels(mask, header)
     except BadSourceFileError as error:
         raise BadSourceFileError(f"its mask: {error}") from error
-    inside = _is_specimen(stored, header).reshape(header.shape[::-1])
+    inside = _is_specimen(values, header).reshape(header.shape[::-1])
     voxels = int(np.count_nonzero(inside))
     if voxels < MIN_SPECIMEN_VOXELS:
         problem = f"its mask has {voxels} voxels of the specimen" if voxels else "its mask is empty"
@@ -77,11 +77,11 @@ def _read_mask_header(mask: Path) -> VolumeHeader:
         raise BadSourceFileError(f"its mask: {error}") from error
 
 
-def _is_specimen(stored: NDArray[Any], header: VolumeHeader) -> NDArray[np.bool_]:
+def _is_specimen(values: NDArray[Any], header: VolumeHeader) -> NDArray[np.bool_]:
     zero = header.stored_zero
-    inside: NDArray[np.bool_] = stored != (int(zero) if zero == int(zero) and stored.dtype.kind != "f" else zero)
-    if stored.dtype.kind == "f":
-        inside &= np.isfinite(stored)
+    inside: NDArray[np.bool_] = values != (int(zero) if zero == int(zero) and values.dtype.kind != "f" else zero)
+    if values.dtype.kind == "f":
+        inside &= np.isfinite(values)
     return inside
 
 

@@ -55,7 +55,7 @@ class VolumeHeader:
         dtype: Type of the stored voxels, in the byte order of the file.
         zooms_mm: Edge lengths of a voxel along the axes of the file.
         segments: Parts of files that contain the voxels, in their order.
-        inverted: Whether high values are dark, as with a negative slope of the grey scaling.
+        is_inverted: Whether high values are dark, as with a negative slope of the grey scaling.
         affine: Matrix from voxels to space, float64 [4, 4], or None if the file sets none.
         stored_zero: Stored number of the grey value zero.
         notes: Sentences about contradictions in the file that do not prevent its use.
@@ -65,7 +65,7 @@ class VolumeHeader:
     dtype: np.dtype[Any]
     zooms_mm: Zooms
     segments: tuple[Segment, ...] = ()
-    inverted: bool = False
+    is_inverted: bool = False
     affine: NDArray[np.float64] | None = None
     stored_zero: float = 0.0
     notes: tuple[str, ...] = ()

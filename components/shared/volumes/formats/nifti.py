@@ -90,7 +90,7 @@ def _volume_header(header: Any, file: Path, offset: int, encoding: Encoding, spa
         dtype=dtype,
         zooms_mm=zooms,
         segments=(_segment(file, offset, nbytes, encoding),),
-        inverted=slope < 0,
+        is_inverted=slope < 0,
         affine=_affine(header),
         stored_zero=_stored_zero(slope, _field(header, "scl_inter")),
         notes=(*size_of_voxel.notes, *notes),

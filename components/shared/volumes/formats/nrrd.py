@@ -149,8 +149,8 @@ def _layout(fields: dict[str, str], offset: int) -> DataLayout:
     name = fields.get("encoding", "").lower()
     if name not in _ENCODINGS:
         raise BadSourceFileError(f"encoding {name[:20]!r}", "raw, gzip or bzip2", "Export the scan again.")
-    lines, skipped = (parse_whole_numbers(fields.get(key, "0"), key)[:1] for key in ("line skip", "byte skip"))
-    skipped_lines, skipped_bytes = (*lines, 0)[0], (*skipped, 0)[0]
+    lines, offsets = (parse_whole_numbers(fields.get(key, "0"), key)[:1] for key in ("line skip", "byte skip"))
+    skipped_lines, skipped_bytes = (*lines, 0)[0], (*offsets, 0)[0]
     is_at_end = skipped_bytes == -1 and name == "raw"
     if not 0 <= skipped_lines <= _MAX_SKIPPED_LINES or not (is_at_end or 0 <= skipped_bytes < 2**24):
         problem = f"line skip {skipped_lines} and byte skip {skipped_bytes}"

@@ -69,7 +69,7 @@ def read_tiff_header(path: Path, spacing_mm: Zooms | None) -> VolumeHeader:
         page, count = tiff.pages[0], len(files) if len(files) > 1 else _count_pages(tiff)
         shape, dtype = spatial_shape([*page_shape(page), count]), page_type(page)
         zooms, notes = _choose_zooms(read_tiff_spacing(tiff, page), spacing_mm)
-        header = VolumeHeader(shape, dtype, zooms, inverted=is_inverted(page), notes=notes)
+        header = VolumeHeader(shape, dtype, zooms, is_inverted=is_inverted(page), notes=notes)
         limit = sum(sizes) if is_plain(page) else sum(sizes) * _MAX_RATIO
     check_size(shape, header.nbytes, sum(sizes), limit)
     return header
@@ -98,7 +98,7 @@ def _segments_of_file(file: Path, header: VolumeHeader, is_slice: bool) -> list[
         for number, page in enumerate(tiff.pages):
             name = f"the slice {file.name!r}" if is_slice else f"page {number + 1}"
             full_page = page.aspage()
-            check_page(full_page, name, shape, header.dtype, header.inverted)
+            check_page(full_page, name, shape, header.dtype, header.is_inverted)
             segments += page_segments(file, size, full_page, number, nbytes)
     return segments
 

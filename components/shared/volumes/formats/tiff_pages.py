@@ -71,7 +71,7 @@ def is_plain(page: Any) -> bool:
     return int(page.compression) == _UNCOMPRESSED and not page.is_tiled and int(page.fillorder) == 1
 
 
-def check_page(page: Any, name: str, shape: tuple[int, int], dtype: np.dtype[Any], inverted: bool) -> None:
+def check_page(page: Any, name: str, shape: tuple[int, int], dtype: np.dtype[Any], is_dark: bool) -> None:
     """Check that a page is as the first one of its volume.
 
     Raises:
@@ -81,7 +81,7 @@ def check_page(page: Any, name: str, shape: tuple[int, int], dtype: np.dtype[Any
         raise BadSourceFileError(
             f"{name} has {format_shape(page_shape(page))} pixels", f"{format_shape(shape)}, as the first slice"
         )
-    if page_type(page) != dtype or is_inverted(page) != inverted:
+    if page_type(page) != dtype or is_inverted(page) != is_dark:
         raise BadSourceFileError(f"{name} has pixels of {page_type(page)}", f"{dtype}, as the first slice")
 
 

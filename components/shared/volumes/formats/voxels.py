@@ -139,7 +139,7 @@ def to_native_grey(flat: NDArray[Any], header: VolumeHeader) -> NDArray[Any]:
     native = header.dtype.newbyteorder("=")
     if header.dtype != native:
         flat = flat.byteswap(inplace=True).view(native)
-    if header.inverted:
+    if header.is_inverted:
         np.negative(flat, out=flat) if native.kind == "f" else np.invert(flat, out=flat)
     return flat
 
