@@ -23,6 +23,7 @@ from pipelines.local.demo_traffic import PHASES
 from pipelines.local.run import pipeline_call
 from pipelines.run import parse_options
 from tests.documents import DOCUMENTS, ROOT, all_commands, commands, kind_of
+from tests.test_make_variables import make
 
 PLACEHOLDERS = ("my-slice.png", "my-scan.nii.gz", "private.pem", "public.pem")
 LINKED_DOCUMENTS = [*DOCUMENTS, ROOT / "CONTRIBUTING.md"]
@@ -148,7 +149,8 @@ def test_make_submit_to_an_unknown_host_ends_without_a_traceback(user: dict[str,
 @pytest.mark.parametrize("command", commands("options"))
 def test_the_options_of_make_run_are_valid(command: str, tmp_path: Path) -> None:
     _, arguments = command.split("make ")
-    words = shlex.split(dry_run(*shlex.split(arguments), f"OUT={tmp_path}"))
+    variables = dict(word.split("=", 1) for word in shlex.split(arguments) if "=" in word)
+    words = make("run", tmp_path, **{**variables, "OUT": str(tmp_path)}).splitlines()
     pipeline, parameters = pipeline_call(parse_options(words[words.index("pipelines.run") + 1 :]))
     assert pipeline in ("training", "phantom_training")
     assert parameters["backbones"]
@@ -191,9 +193,11 @@ def dry_run(*arguments: str) -> str:
 def test_make_ask_leaves_the_choice_of_model_and_slices_to_the_client(tmp_path: Path) -> None:
     for version in ("fish/1", "foraminifera/9", "foraminifera/10"):
         (tmp_path / "models" / version / "examples").mkdir(parents=True)
-    assert dry_run("ask", f"OUT={tmp_path}").endswith(f'--model "" --examples "{tmp_path}/models"')
-    assert dry_run("ask", f"OUT={tmp_path}", "MODEL=fish").endswith(f'--model "fish" --examples "{tmp_path}/models"')
-    assert dry_run("ask", "IMAGES=a.png b").endswith("a.png b")
+    examples = f"--examples={tmp_path}/models"
+    words = make("ask", tmp_path, OUT=str(tmp_path)).splitlines()
+    assert words[-3:] == ["--model=", "--images=", examples]
+    words = make("ask", tmp_path, OUT=str(tmp_path), MODEL="fish", IMAGES="a.png b").splitlines()
+    assert words[-3:] == ["--model=fish", "--images=a.png b", examples]
 
 
 def test_make_submit_passes_every_setting() -> None:

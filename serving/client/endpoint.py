@@ -13,7 +13,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from components.shared.errors import BadInputError, DeployError
-from serving.client.http_clients import uses_proxy
+from components.shared.proxies import uses_proxy
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 MAX_BATCH_SLICES, MAX_BATCH_BYTES = 32, 8 * 2**20

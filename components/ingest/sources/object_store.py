@@ -30,6 +30,7 @@ from components.ingest.sources.base import (
 )
 from components.ingest.sources.retries import access_error, download_error, is_request_error, retry
 from components.shared.errors import BadManifestError, BadSourceFileError
+from components.shared.proxies import uses_proxy
 from components.shared.volumes.formats.stack_names import is_tiff
 
 KUBEFLOW_STORE = "http://minio-service.kubeflow:9000"
@@ -45,12 +46,16 @@ def _s3_options() -> dict[str, Any]:
     client: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
     if endpoint:
         client["s3"] = {"addressing_style": "path"}
+    if endpoint and not uses_proxy(endpoint):
+        client["proxies"] = {}
     return {"endpoint_url": endpoint, "max_concurrency": 1, "config_kwargs": client}
 
 
 def _minio_options() -> dict[str, Any]:
     options = _s3_options()
     options["config_kwargs"]["s3"] = {"addressing_style": "path"}
+    if not options["endpoint_url"]:
+        options["config_kwargs"]["proxies"] = {}
     return {**options, "endpoint_url": options["endpoint_url"] or KUBEFLOW_STORE}
 
 
