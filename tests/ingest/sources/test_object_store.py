@@ -1,7 +1,6 @@
 """Volumes in an object store: a SeaweedFS server, broken connections, and all kinds of failures."""
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -29,20 +28,7 @@ from components.shared.errors import BadManifestError, BadSourceFileError, Taxon
 from tests.ingest.volume_files import layers_of, write_pair, write_stack
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
-
-
-@pytest.fixture(autouse=True)
-def environment(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
-        monkeypatch.delenv(name)
-    settings = {
-        "ENDPOINT_URL": store.endpoint,
-        "ACCESS_KEY_ID": "lab",
-        "SECRET_ACCESS_KEY": store.secret,
-        "REGION": "us-east-1",
-    }
-    for name, value in {**settings, "EC2_METADATA_DISABLED": "true"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+pytestmark = pytest.mark.usefixtures("store_environment")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Object stores that only this machine or the cluster can reach are asked without the proxy of the environment."""
 
-from typing import Any
-
 import pytest
 
 from components.ingest.sources import open_source, retries
@@ -9,12 +7,10 @@ from components.ingest.sources.manifest import list_scans
 from components.shared.errors import TaxonflowError
 
 
+@pytest.mark.usefixtures("store_environment")
 @pytest.mark.parametrize("scheme", ["s3", "minio"])
-def test_a_store_on_this_machine_is_read_without_the_proxy(
-    store: Any, monkeypatch: pytest.MonkeyPatch, scheme: str
-) -> None:
+def test_a_store_on_this_machine_is_read_without_the_proxy(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.01)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
     for variable in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
