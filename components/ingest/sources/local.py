@@ -1,5 +1,6 @@
 """Source files in a local or mounted folder."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -145,6 +146,7 @@ def _unreadable(path: Path | str, error: OSError) -> BadManifestError:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError):  # raised by `Path.resolve`
+    # Until Python 3.12, `Path.resolve` raises RuntimeError; later versions leave the error to `stat`.
+    if isinstance(error, RuntimeError) or getattr(error, "errno", 0) == errno.ELOOP:
         return "a link that leads to itself"
     return (getattr(error, "strerror", None) or type(error).__name__).lower()
