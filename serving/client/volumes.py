@@ -3,6 +3,7 @@
 The modules for volumes are imported when the first file is examined.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def specimen_of(volume: Path) -> str:
 
 
 def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]:
-    """Yield raw slices of a volume, like the slices that a scanner exports.
+    """Yield raw slices of a volume, like the slices that a scanner exports; print doubts of its mask and notes.
 
     Raises:
         BadSourceFileError: The file is not a volume, is too large, or shows no specimen.
@@ -96,5 +97,7 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
     volume, rng = read_volume(file), planes_rng(file.name, options.seed)
     check_grey_values(volume)
     specimen = find_specimen(volume)
+    for sentence in (*volume.notes, *(f"its mask is doubtful: {doubt}" for doubt in specimen.doubts)):
+        sys.stderr.write(f"{file}: {sentence}\n")
     for row in cut_slices(specimen, options.schedule, options.slices, options.edge, rng):
         yield VolumeSlice(row["png"], row["plane"])

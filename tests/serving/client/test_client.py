@@ -252,6 +252,15 @@ def test_a_bad_volume_is_named_and_the_others_are_predicted(server: Any, phantom
     assert [row["slices"] for row in rows if row["specimen"] == "Fallotia-1"] == ["1", "1", "1", "3"]
 
 
+def test_a_volume_with_a_doubtful_mask_is_named(server: Any, phantom: Path, tmp_path: Path) -> None:
+    grey = np.asarray(nib.load(phantom / "Fallotia-1.nii.gz").dataobj)
+    pair = tmp_path / "pair.nii.gz"
+    nib.save(nib.Nifti1Image(np.concatenate([grey, grey]), np.eye(4)), pair)
+    process = run_client(str(pair), "--url", server.url, "--model", "forams", "--slices", "2")
+    assert process.returncode == 0, process.stderr
+    assert f"{pair}: its mask is doubtful: a second object has" in process.stderr
+
+
 def test_a_tiff_file_with_several_pages_is_cut_as_its_nifti(server: Any, phantom: Path, tmp_path: Path) -> None:
     image = nib.load(phantom / "Fallotia-1.nii.gz")
     zoom = float(image.header.get_zooms()[0])
