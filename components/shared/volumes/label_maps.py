@@ -23,9 +23,12 @@ SMALLEST_REGION_SHARE = 0.97
 Measured: 0.998 and more for label maps; at most 0.94 for five real volumes, saturated or reduced to 16 to 64 grey
 levels, with a median or Gaussian filter.
 """
+LARGEST_SHARE_OF_A_SCAN = 0.5
+"""A few rows with a smaller share are certainly those of a scan."""
 LARGEST_STEP_SHARE = 0.5
 """Largest share of changes between consecutive values: in a smooth scan nearly all changes are of one level."""
-_MAX_ROWS = 1024
+_FIRST_ROWS, _MAX_ROWS = 128, 1024
+"""Numbers of rows that are examined: the first is enough for a scan with noise, the second decides."""
 
 
 def check_grey_values(volume: Volume) -> None:
@@ -34,8 +37,11 @@ def check_grey_values(volume: Volume) -> None:
     Raises:
         BadSourceFileError: The volume is a label map.
     """
-    values, ranks = _sample_rows(volume.grey)
-    if len(values) <= FEW_VALUES or _has_constant_regions(ranks, len(values)):
+    values, ranks = _sample_rows(volume.grey, _FIRST_ROWS)
+    if len(values) > FEW_VALUES and not _has_constant_regions(ranks, len(values), LARGEST_SHARE_OF_A_SCAN):
+        return
+    values, ranks = _sample_rows(volume.grey, _MAX_ROWS)
+    if len(values) <= FEW_VALUES or _has_constant_regions(ranks, len(values), SMALLEST_REGION_SHARE):
         examples = ", ".join(f"{value:g}" for value in values[:5])
         raise BadSourceFileError(
             f"a mask or label map ({len(values)} values in regions of one value: {examples}"
@@ -45,10 +51,10 @@ def check_grey_values(volume: Volume) -> None:
         )
 
 
-def _sample_rows(grey: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+def _sample_rows(grey: NDArray[Any], most_rows: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the different values of evenly spaced rows, ascending, and the rank of each voxel among them [N, X]."""
     rows = grey.reshape(-1, grey.shape[-1])
-    step = -(-len(rows) // _MAX_ROWS)
+    step = -(-len(rows) // most_rows)
     while math.gcd(step, grey.shape[1]) > 1:  # so that the rows are spread over all layers and all heights
         step += 1
     rows = rows[::step]
@@ -56,7 +62,7 @@ def _sample_rows(grey: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     return values, ranks.reshape(rows.shape)
 
 
-def _has_constant_regions(ranks: NDArray[np.intp], count: int) -> bool:
+def _has_constant_regions(ranks: NDArray[np.intp], count: int, smallest_share: float) -> bool:
     voxels = np.bincount(ranks.ravel(), minlength=count)
     first, second = ranks[:, :-1].ravel(), ranks[:, 1:].ravel()
     is_equal = first == second
@@ -66,4 +72,4 @@ def _has_constant_regions(ranks: NDArray[np.intp], count: int) -> bool:
     region_share = voxels[constancy >= SMALLEST_CONSTANCY].sum() / max(1, voxels.sum())
     steps = np.abs(first - second)[~is_equal]
     is_smooth = count > MANY_VALUES and (steps == 1).mean() > LARGEST_STEP_SHARE
-    return bool(region_share >= SMALLEST_REGION_SHARE and not is_smooth)
+    return bool(region_share >= smallest_share and not is_smooth)
