@@ -80,6 +80,13 @@ def write_mha(file: Path, array: np.ndarray, **fields: str) -> Path:
     return file
 
 
+def write_mhd(file: Path, array: np.ndarray, **fields: str) -> Path:
+    """Write a MetaImage header, and the voxels into a file beside it."""
+    file.with_suffix(".raw").write_bytes(voxels(array))
+    file.write_text(f"{meta_header(array, **fields)}ElementDataFile = {file.stem}.raw\n")
+    return file
+
+
 def write_pair(file: Path, array: np.ndarray, zooms: tuple[float, ...] = ZOOMS) -> Path:
     image = nib.Nifti1Pair(array, np.diag([*zooms, 1.0]))
     image.header.set_xyzt_units("mm")

@@ -19,8 +19,11 @@ from components.shared.volumes.formats.stack_names import is_numbered, is_tiff, 
 from components.shared.volumes.formats.tiff import has_several_pages
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-_VOXEL_SUFFIXES = (".img", ".img.gz", ".raw", ".raw.gz", ".raw.bz2", ".zraw", ".bin", ".dat", ".gz")
+_RAW_SUFFIXES = (".raw", ".zraw", ".raw.gz", ".raw.bz2")
+_VOXEL_SUFFIXES = (".img", ".img.gz", *_RAW_SUFFIXES, ".bin", ".dat", ".gz")
 """Endings of files with the voxels of a volume beside its header file."""
+_DATA_SUFFIXES = {PAIR_SUFFIX: DATA_SUFFIXES, ".mhd": _RAW_SUFFIXES, ".nhdr": _RAW_SUFFIXES}
+"""Endings of the data file of each header file."""
 _BLOCK_BYTES = 512
 _TIFF_SAMPLE = 8
 """Number of TIFF files, spread over all, whose pages are counted: in an object store each is a request."""
@@ -89,8 +92,9 @@ def find_volume(source: Source, path: str) -> SourceFile:
     Raises:
         BadSourceFileError: The file is missing or outside the source's folder, or the slices have no clear order.
     """
-    if path.lower().endswith(PAIR_SUFFIX):
-        return _find_pair(source, path)
+    header_suffix = next((suffix for suffix in _DATA_SUFFIXES if path.lower().endswith(suffix)), "")
+    if header_suffix:
+        return _find_header(source, path, header_suffix)
     try:
         return source.find(path)
     except BadSourceFileError:
@@ -102,10 +106,10 @@ def find_volume(source: Source, path: str) -> SourceFile:
     return replace(SourceFile(folder, sum(part.size for part in slices), slices[0].version), parts=slices)
 
 
-def _find_pair(source: Source, path: str) -> SourceFile:
-    """Return the location of a `.hdr` file with its `.img` file, or of the `.hdr` file alone if that is missing."""
-    header, stem = source.find(path), path[: -len(PAIR_SUFFIX)]
-    for suffix in DATA_SUFFIXES:
+def _find_header(source: Source, path: str, header_suffix: str) -> SourceFile:
+    """Return the location of a header file with its data file of the same name, or alone if there is none."""
+    header, stem = source.find(path), path[: -len(header_suffix)]
+    for suffix in _DATA_SUFFIXES[header_suffix]:
         try:
             data = source.find(f"{stem}{suffix}")
         except BadSourceFileError:

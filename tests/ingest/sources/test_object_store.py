@@ -25,7 +25,7 @@ from components.ingest.sources import object_store, open_source, retries
 from components.ingest.sources.manifest import list_scans
 from components.ingest.sources.object_store import ObjectStoreSource, Store
 from components.shared.errors import BadManifestError, BadSourceFileError, TaxonflowError
-from tests.ingest.volume_files import layers_of, write_pair, write_stack
+from tests.ingest.volume_files import layers_of, write_mhd, write_pair, write_stack
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
 pytestmark = pytest.mark.usefixtures("store_environment")
@@ -274,10 +274,12 @@ def test_volumes_of_several_files_are_read_from_a_bucket(store: Any, own_phantom
         image, stem = nib.load(file), file.with_name(file.name[: -len(".nii.gz")])
         array, zoom = np.asarray(image.dataobj), float(image.header.get_zooms()[0])
         options = {"imagej": True, "resolution": (1 / zoom, 1 / zoom), "metadata": {"spacing": zoom, "unit": "mm"}}
-        if number % 3 == 0:
+        if number % 4 == 0:
             write_stack(stem.with_name(f"{stem.name} 1.5um"), array, **options)
-        elif number % 3 == 1:
+        elif number % 4 == 1:
             write_pair(stem.with_name(f"{stem.name}.hdr"), array, (zoom, zoom, zoom))
+        elif number % 4 == 2:
+            write_mhd(stem.with_name(f"{stem.name}.mhd"), array, ElementSpacing=f"{zoom} {zoom} {zoom}")
         else:
             tifffile.imwrite(f"{stem}.tif", layers_of(array), **options)
         file.unlink()
