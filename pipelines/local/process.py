@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -24,6 +25,8 @@ LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
 Processes = Mapping[Path, subprocess.Popen[bytes]]
 """Background processes by their log."""
 _SCRATCH_BYTES = 4 * 2**20
+_MULTIPROCESSING_PREFIX, _AFTER_MULTIPROCESSING = "pymp-", -101
+"""Folders that multiprocessing removes itself at the exit of a process, with priority -100."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,22 @@ def scratch_folder() -> Iterator[Path]:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = before
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_scratch(folder)
+
+
+def _remove_scratch(folder: Path) -> None:
+    """Remove a folder at once, but what multiprocessing keeps there at the exit of this process, after it."""
+    for path in folder.iterdir():
+        if path.name.startswith(_MULTIPROCESSING_PREFIX):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    try:
+        folder.rmdir()
+    except OSError:  # it is not empty
+        Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=_AFTER_MULTIPROCESSING)
 
 
 def _check_space(folder: Path, name: str | None) -> None:

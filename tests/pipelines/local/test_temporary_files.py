@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_a_terminated_run_leaves_no_temporary_files(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_worker_processes_leave_no_temporary_files() -> None:
+    lines = (
+        "import multiprocessing",
+        "from pipelines.local.process import scratch_folder",
+        "with scratch_folder():",
+        "    with multiprocessing.get_context('forkserver').Pool(1) as pool: pool.map(abs, [-1])",
+    )
+    with tempfile.TemporaryDirectory() as scratch:  # the path of a socket is limited to about 100 bytes
+        command, environment = [sys.executable, "-c", "\n".join(lines)], {**os.environ, "TMPDIR": scratch}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert list(Path(scratch).iterdir()) == []
 
 
 def test_a_missing_temporary_folder_is_named(tmp_path: Path) -> None:
