@@ -87,6 +87,28 @@ def test_the_voxel_size_of_nrrd_is_that_of_its_axes(tmp_path: Path, fields: dict
     assert cut(write_nrrd(tmp_path / "a.nrrd", BALL, **fields), tmp_path) == ("", expected)
 
 
+MICROMETRES = {"space_directions": "", "space": "", "spacings": "1000 1250 2500"}
+
+
+@pytest.mark.parametrize("unit", ["micrometer", "Microns", "micrometres", "\u00b5m"])
+def test_units_of_text_headers_are_read_by_every_name(tmp_path: Path, unit: str) -> None:
+    expected = _slices(write_nifti_file(tmp_path / "a.nii", BALL))
+    nrrd = write_nrrd(tmp_path / "a.nrrd", BALL, units=" ".join([f'"{unit}"'] * 3), **MICROMETRES)
+    meta = write_mha(tmp_path / "a.mha", BALL, DistanceUnits=unit, ElementSpacing="1000 1250 2500")
+    assert (cut(nrrd, tmp_path), cut(meta, tmp_path)) == (("", expected), ("", expected))
+
+
+@pytest.mark.parametrize("units", [["furlong"] * 3, ["um", "um", "mm"]], ids=["unknown", "different"])
+def test_a_voxel_size_in_unusable_units_is_not_read_as_mm(tmp_path: Path, units: list[str]) -> None:
+    expected, spacing = _slices(write_nifti_file(tmp_path / "a.nii", BALL)), {"space_directions": "", "space": ""}
+    text = " ".join(f'"{unit}"' for unit in units)
+    nrrd = write_nrrd(tmp_path / "a.nrrd", BALL, units=text, spacings="1 1 1", **spacing)
+    meta = write_mha(tmp_path / "a.mha", BALL, DistanceUnits=" ".join(units))
+    for file in (nrrd, meta):
+        assert "(an unknown unit)" in _refusal(file)
+        assert cut(file, tmp_path, spacing_mm=ZOOMS) == ("", expected)
+
+
 def test_data_files_beside_a_header_are_read(tmp_path: Path) -> None:
     expected = _slices(write_nifti_file(tmp_path / "a.nii", BALL))
     (tmp_path / "data").mkdir()

@@ -24,6 +24,16 @@ MAX_COSINE = 0.01
 """Largest cosine of the angle between two axes; it shifts the last voxel of an axis by 1 % of its length."""
 LARGEST_DIFFERENCE = 0.01
 """Largest relative difference of two voxel sizes that count as equal."""
+MM_PER_UNIT = {
+    **dict.fromkeys(("m", "meter", "metre", "meters", "metres"), 1e3),
+    **dict.fromkeys(("inch", "in", "inches"), 25.4),
+    **dict.fromkeys(("cm", "centimeter", "centimetre", "centimeters", "centimetres"), 10.0),
+    **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters", "millimetres"), 1.0),
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "\\u00b5m", "micron", "microns"), 1e-3),
+    **dict.fromkeys(("micrometer", "micrometre", "micrometers", "micrometres"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers", "nanometres"), 1e-6),
+}
+"""Size in mm of the units of length, by the names that programs write; ImageJ writes `\\u00b5m` with its backslash."""
 SPACING_REMEDY = "Give it in millimetres in the manifest's columns spacing_x, spacing_y and spacing_z."
 
 
@@ -136,6 +146,11 @@ def is_usable(length_mm: float) -> bool:
     return math.isfinite(length_mm) and MIN_ZOOM_MM <= length_mm <= MAX_ZOOM_MM
 
 
+def mm_per_unit_of(unit: str) -> float:
+    """Return the size of a unit of length in mm; NaN if the unit is unknown."""
+    return MM_PER_UNIT.get(unit.lower(), math.nan)
+
+
 def choose_zooms(
     lengths: Sequence[float], mm_per_unit: float, unit: str, spacing_mm: Zooms | None
 ) -> tuple[Zooms, tuple[str, ...]]:
@@ -143,7 +158,7 @@ def choose_zooms(
 
     Args:
         lengths: Edge lengths in the file; empty if it has none.
-        mm_per_unit: Size of the unit of the file.
+        mm_per_unit: Size of the unit of the file; NaN if it is unknown.
         unit: Name of the unit, for messages.
         spacing_mm: Edge lengths in the manifest, or None.
 
@@ -187,7 +202,7 @@ def check_zooms(lengths: Sequence[float], mm_per_unit: float = 1.0, unit: str = 
 
     Args:
         lengths: Edge lengths along the three axes.
-        mm_per_unit: Size of the unit.
+        mm_per_unit: Size of the unit; NaN if it is unknown.
         unit: Name of the unit, for the error.
 
     Raises:
@@ -195,9 +210,10 @@ def check_zooms(lengths: Sequence[float], mm_per_unit: float = 1.0, unit: str = 
     """
     zooms = [length * mm_per_unit for length in lengths]
     if not all(map(is_usable, zooms)):
-        lengths_mm = "" if unit == "mm" else f" ({format_lengths(zooms)})"
+        explanation = "an unknown unit" if math.isnan(mm_per_unit) else format_lengths(zooms)
+        text = f"{', '.join(f'{length:g}' for length in lengths)} {unit}"
         raise BadSourceFileError(
-            f"zooms {', '.join(f'{length:g}' for length in lengths)} {unit}{lengths_mm}",
+            f"zooms {text}" if unit == "mm" else f"zooms {text} ({explanation})",
             f"voxels of {MIN_ZOOM_MM:g} to {MAX_ZOOM_MM:g} mm",
             f"Write the voxel size and its unit into the header, or: {SPACING_REMEDY}",
         )

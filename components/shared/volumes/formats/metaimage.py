@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.formats.base import VolumeHeader, Zooms, check_right_angles, choose_zooms, spatial_shape
+from components.shared.volumes.formats.base import (
+    VolumeHeader,
+    Zooms,
+    check_right_angles,
+    choose_zooms,
+    mm_per_unit_of,
+    spatial_shape,
+)
 from components.shared.volumes.formats.text_header import (
     MAX_DATA_FILES,
     DataLayout,
@@ -33,7 +40,6 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-_MM_PER_UNIT = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "nm": 1e-6}
 _LOCAL = ("local", "")
 
 
@@ -123,9 +129,9 @@ def _layout(fields: dict[str, str], offset: int) -> DataLayout:
 
 def _lengths(fields: dict[str, str]) -> tuple[list[float], float, str]:
     """Return the edge lengths of a voxel, none if the header has none, and their unit."""
-    unit = fields.get("distanceunits", "mm").lower()
+    unit = fields.get("distanceunits", "").strip('" ?') or "mm"
     lengths = parse_numbers(fields.get("elementspacing", fields.get("elementsize", "")), "ElementSpacing")[:3]
     matrix = parse_numbers(fields.get("transformmatrix", ""), "TransformMatrix")
     if len(matrix) == 9 and np.isfinite(matrix).all() and np.linalg.norm(np.reshape(matrix, (3, 3)), axis=1).all():
         check_right_angles(np.reshape(np.array(matrix, np.float64), (3, 3)).T)
-    return [abs(length) for length in lengths] if len(lengths) == 3 else [], _MM_PER_UNIT.get(unit, 1.0), unit
+    return [abs(length) for length in lengths] if len(lengths) == 3 else [], mm_per_unit_of(unit), unit

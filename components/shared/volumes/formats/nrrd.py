@@ -16,6 +16,7 @@ from components.shared.volumes.formats.base import (
     Zooms,
     check_right_angles,
     choose_zooms,
+    mm_per_unit_of,
     spatial_shape,
 )
 from components.shared.volumes.formats.text_header import (
@@ -49,16 +50,6 @@ _ENCODINGS: dict[str, Encoding] = {
     "gz": "gzip",
     "bzip2": "bzip2",
     "bz2": "bzip2",
-}
-_MM_PER_UNIT = {
-    "m": 1e3,
-    "cm": 10.0,
-    "mm": 1.0,
-    "um": 1e-3,
-    "\u00b5m": 1e-3,
-    "\u03bcm": 1e-3,
-    "micron": 1e-3,
-    "nm": 1e-6,
 }
 _MAX_SKIPPED_LINES = 1000
 
@@ -162,13 +153,21 @@ def _layout(fields: dict[str, str], offset: int) -> DataLayout:
 
 def _lengths(fields: dict[str, str], axes: list[int]) -> tuple[list[float], float, str]:
     """Return the edge lengths of a voxel, none if the header has none, and their unit."""
-    units = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
-    unit = next((name for name in units if name.lower() in _MM_PER_UNIT), "mm")
+    unit = _unit(fields, axes)
     if "space directions" in fields:
-        return _lengths_of_directions(fields["space directions"], axes), _MM_PER_UNIT[unit.lower()], unit
+        return _lengths_of_directions(fields["space directions"], axes), mm_per_unit_of(unit), unit
     spacings = parse_numbers(fields.get("spacings", ""), "spacings")
     lengths = [abs(spacings[axis]) for axis in axes] if len(spacings) > max(axes) else []
-    return ([] if any(np.isnan(lengths)) else lengths), _MM_PER_UNIT[unit.lower()], unit
+    return ([] if any(np.isnan(lengths)) else lengths), mm_per_unit_of(unit), unit
+
+
+def _unit(fields: dict[str, str], axes: list[int]) -> str:
+    """Return the unit of the edge lengths, `mm` if the header has none; different units are joined by `and`."""
+    texts = re.findall(r'"[^"]*"|[^\s"]+', fields.get("space units", fields.get("units", "")))
+    if "space units" not in fields and len(texts) > max(axes):
+        texts = [texts[axis] for axis in axes]
+    units = dict.fromkeys(text.strip('" ?') for text in texts)
+    return " and ".join(unit for unit in units if unit) or "mm"
 
 
 def _lengths_of_directions(text: str, axes: list[int]) -> list[float]:

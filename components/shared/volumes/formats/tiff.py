@@ -6,6 +6,7 @@ from typing import Any
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats.base import (
+    MM_PER_UNIT,
     Segment,
     VolumeHeader,
     Zooms,
@@ -25,7 +26,7 @@ from components.shared.volumes.formats.tiff_pages import (
     page_shape,
     page_type,
 )
-from components.shared.volumes.formats.tiff_spacing import MM_PER_UNIT, TiffSpacing, read_tiff_spacing
+from components.shared.volumes.formats.tiff_spacing import TiffSpacing, read_tiff_spacing
 
 _MAX_RATIO = 1400
 """Limit of LZW, whose longest code of 12 bits stands for 4,096 bytes only once; that of Deflate is smaller."""

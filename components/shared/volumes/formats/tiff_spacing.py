@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MM_PER_UNIT = {
-    **dict.fromkeys(("m", "meter", "metre"), 1e3),
-    **dict.fromkeys(("inch", "in", "inches"), 25.4),
-    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
-    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
-    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometre", "\\u00b5m"), 1e-3),
-    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
-}
+from components.shared.volumes.formats.base import MM_PER_UNIT
+
 PLACEHOLDER_DPI = (1, 72, 96, 100, 150, 200, 300, 600)
 """Resolutions that programs write without knowing one."""
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
