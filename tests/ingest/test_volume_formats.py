@@ -134,6 +134,23 @@ def test_data_files_beside_a_header_are_read(tmp_path: Path) -> None:
         assert (name, cut(tmp_path / name, tmp_path)) == (name, ("", expected))
 
 
+@pytest.mark.parametrize("width", ["9" * 30, "9" * 5000])
+@pytest.mark.parametrize("numbers", ["1 19 1", f"1 {'9' * 5000} 1"])
+def test_a_pattern_of_any_width_or_number_is_refused(tmp_path: Path, width: str, numbers: str) -> None:
+    (tmp_path / "a.nhdr").write_text(f"{nrrd_header(BALL)}data file: s%{width}d.raw {numbers}\n")
+    (tmp_path / "a.mhd").write_text(f"{meta_header(BALL)}ElementDataFile = s%{width}d.raw {numbers}\n")
+    for name in ("a.nhdr", "a.mhd"):
+        assert "data file" in _outcome(tmp_path / name)
+
+
+def _outcome(file: Path) -> str:
+    """Return the refusal of a file, or the name of another error."""
+    try:
+        return _refusal(file)
+    except (ValueError, MemoryError) as error:
+        return type(error).__name__
+
+
 @pytest.mark.parametrize("name", ["../outside.raw", "/etc/passwd", "link.raw", "..\\outside.raw", "missing.raw"])
 def test_data_files_outside_the_folder_are_not_read(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "species"

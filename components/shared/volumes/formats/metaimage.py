@@ -3,7 +3,6 @@
 The header is parsed here: SimpleITK allocates the declared size before it compares it with that of the file.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ from components.shared.volumes.formats.base import (
     spatial_shape,
 )
 from components.shared.volumes.formats.text_header import (
-    MAX_DATA_FILES,
     DataLayout,
+    expand_pattern,
     find_data_file,
     locate_voxels,
     parse_numbers,
@@ -92,14 +91,7 @@ def _data_files(value: str, lines: list[str]) -> list[str]:
         return []
     if value.split()[0] == "LIST":
         return [line.strip() for line in lines if line.strip()]
-    pattern = re.fullmatch(r"(.*%0?\d*d\S*)\s+(-?\d+)\s+(-?\d+)(?:\s+(-?\d+))?", value)
-    if not pattern:
-        return [value]
-    first, last, step = int(pattern[2]), int(pattern[3]), int(pattern[4] or 1)
-    numbers = range(first, last + 1, step) if step > 0 else range(0)
-    if not 0 < len(numbers) <= MAX_DATA_FILES or pattern[1].count("%") != 1:
-        raise BadSourceFileError(f"ElementDataFile {value[:80]!r}", "a pattern, first, last and step")
-    return [pattern[1] % number for number in numbers]
+    return expand_pattern(value)
 
 
 def _grey_type(fields: dict[str, str]) -> np.dtype[np.generic]:

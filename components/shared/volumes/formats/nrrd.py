@@ -20,8 +20,8 @@ from components.shared.volumes.formats.base import (
     spatial_shape,
 )
 from components.shared.volumes.formats.text_header import (
-    MAX_DATA_FILES,
     DataLayout,
+    expand_pattern,
     find_data_file,
     locate_voxels,
     parse_numbers,
@@ -65,7 +65,7 @@ def read_nrrd_header(file: Path, spacing_mm: Zooms | None) -> VolumeHeader:
     axes, shape = _axes_and_shape(fields)
     dtype = _grey_type(fields)
     layout = _layout(fields, 0 if names else end)
-    files = [find_data_file(file, name) for name in _expand(names)] if names else [file]
+    files = [find_data_file(file, name) for name in names] if names else [file]
     zooms, notes = choose_zooms(*_lengths(fields, axes), spacing_mm)
     segments = locate_voxels(files, shape, dtype.itemsize, layout)
     return VolumeHeader(shape, dtype, zooms, segments, notes=notes)
@@ -74,7 +74,7 @@ def read_nrrd_header(file: Path, spacing_mm: Zooms | None) -> VolumeHeader:
 def nrrd_files(file: Path) -> list[Path]:
     """Return the file of a header and its data files."""
     _, names, _ = _parse(read_first_bytes(file))
-    return [file, *(find_data_file(file, name) for name in _expand(names))]
+    return [file, *(find_data_file(file, name) for name in names)]
 
 
 def _parse(block: bytes) -> tuple[dict[str, str], list[str], int]:
@@ -89,12 +89,12 @@ def _parse(block: bytes) -> tuple[dict[str, str], list[str], int]:
         key, separator, value = line.partition(": ")
         if not separator or line.startswith("#") or ":=" in key:
             continue
-        key = key.strip().lower()
-        fields[_SPELLINGS.get(key, key)] = value.strip()
-        if key in ("data file", "datafile"):
+        key = _key(key)
+        fields[key] = value.strip()
+        if key == "data file":
             if value.split()[:1] == ["LIST"]:
                 return fields, [name.strip() for name in lines[number:] if name.strip()], end
-            return fields | _parse_rest(lines[number:]), [value.strip()], end
+            return fields | _parse_rest(lines[number:]), expand_pattern(value.strip()), end
     if not blank:
         raise BadSourceFileError("the header has no end", "a blank line in front of the data", "Copy it again.")
     return fields, [], end
@@ -102,19 +102,13 @@ def _parse(block: bytes) -> tuple[dict[str, str], list[str], int]:
 
 def _parse_rest(lines: list[str]) -> dict[str, str]:
     pairs = (line.partition(": ") for line in lines if ": " in line and not line.startswith("#"))
-    return {_SPELLINGS.get(key.strip().lower(), key.strip().lower()): value.strip() for key, _, value in pairs}
+    return {_key(key): value.strip() for key, _, value in pairs}
 
 
-def _expand(names: list[str]) -> list[str]:
-    """Return the names of data files; one name may be a pattern, `slice%03d.raw 1 48 1`."""
-    pattern = re.fullmatch(r"(.*%0?\d*d\S*)\s+(-?\d+)\s+(-?\d+)\s+(-?\d+)(\s+\d+)?", names[0]) if names else None
-    if not pattern:
-        return names
-    first, last, step = int(pattern[2]), int(pattern[3]), int(pattern[4])
-    numbers = range(first, last + (1 if step > 0 else -1), step) if step else range(0)
-    if not 0 < len(numbers) <= MAX_DATA_FILES or pattern[1].count("%") != 1:
-        raise BadSourceFileError(f"data files {names[0][:80]!r}", "a pattern, first, last and step")
-    return [pattern[1] % number for number in numbers]
+def _key(text: str) -> str:
+    """Return the name of a field in lower case and in its first spelling of the format's definition."""
+    name = text.strip().lower()
+    return _SPELLINGS.get(name, name)
 
 
 def _axes_and_shape(fields: dict[str, str]) -> tuple[list[int], Shape]:

@@ -1,6 +1,7 @@
 """Headers of lines of text, as in NRRD and MetaImage, and the data files that they name."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from components.shared.volumes.formats.voxels import READ_ERRORS, unreadable
 
 MAX_HEADER_BYTES = 2**16
 MAX_DATA_FILES = 2**16
+_PATTERN = re.compile(r"([^%]*%\d{0,2}d[^%\s]*)\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s+(-?\d{1,9}))?(?:\s+\d{1,9})?")
+"""Pattern, first, last and step. Of a file name of bounded length: an unlimited width of `%d` could need any memory."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,22 @@ def parse_whole_numbers(text: str, key: str) -> list[int]:
     if not all(math.isfinite(number) and number == int(number) for number in numbers):
         raise BadSourceFileError(f"{key} {text[:60]!r}", "whole numbers", "Export the scan again.")
     return [int(number) for number in numbers]
+
+
+def expand_pattern(text: str) -> list[str]:
+    """Return the names of data files that a pattern such as `slice%03d.raw 1 48 1` stands for; other text is one name.
+
+    Raises:
+        BadSourceFileError: The pattern stands for no file or for more than MAX_DATA_FILES.
+    """
+    pattern = _PATTERN.fullmatch(text)
+    if not pattern:
+        return [text]
+    first, last, step = int(pattern[2]), int(pattern[3]), int(pattern[4] or 1)
+    numbers = range(first, last + (1 if step > 0 else -1), step) if step else range(0)
+    if not 0 < len(numbers) <= MAX_DATA_FILES:
+        raise BadSourceFileError(f"data files {text[:80]!r}", "a pattern, first, last and step")
+    return [pattern[1] % number for number in numbers]
 
 
 def find_data_file(header_file: Path, name: str) -> Path:
