@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats import read_header, read_stored_voxels
-from components.shared.volumes.formats.base import VolumeHeader, Zooms
+from components.shared.volumes.formats.base import VolumeHeader, Zooms, format_lengths, format_shape
 from components.shared.volumes.grey_range import MIN_SPECIMEN_VOXELS
 
 GRID_TOLERANCE = 0.25
@@ -26,23 +26,7 @@ def check_mask_header(volume: Path, mask: Path, spacing_mm: Zooms | None = None)
     Raises:
         BadSourceFileError: The mask is no NIfTI file, or has another grid.
     """
-    volume_header, mask_header = read_header(volume, spacing_mm), _read_mask_header(mask)
-    expectation = "the grid of its volume"
-    if mask_header.shape != volume_header.shape:
-        shapes = [" x ".join(map(str, header.shape)) for header in (mask_header, volume_header)]
-        raise BadSourceFileError(f"its mask has {shapes[0]} voxels, the volume {shapes[1]}", expectation)
-    zooms = np.array([mask_header.zooms_mm, volume_header.zooms_mm])
-    if np.abs(zooms[0] * mask_header.shape - zooms[1] * mask_header.shape).max() > GRID_TOLERANCE * zooms[1].min():
-        texts = [" x ".join(f"{zoom:g}" for zoom in row) for row in zooms]
-        raise BadSourceFileError(f"its mask has voxels of {texts[0]} mm, the volume of {texts[1]} mm", expectation)
-    distance = _corner_distance(volume_header, mask_header)
-    if distance > GRID_TOLERANCE:
-        raise BadSourceFileError(
-            f"its mask is turned, mirrored or shifted by up to {distance:.3g} voxels against the volume",
-            expectation,
-            "Write the mask with the affine of the volume.",
-        )
-    return mask_header.nbytes
+    return _header_on_grid(volume, mask, spacing_mm).nbytes
 
 
 def read_mask(volume: Path, mask: Path, spacing_mm: Zooms | None = None) -> tuple[NDArray[np.bool_], str]:
@@ -56,8 +40,7 @@ def read_mask(volume: Path, mask: Path, spacing_mm: Zooms | None = None) -> tupl
     Raises:
         BadSourceFileError: See `check_mask_header`; also if the mask is damaged or has too few voxels.
     """
-    check_mask_header(volume, mask, spacing_mm)
-    header = read_header(mask)
+    header = _header_on_grid(volume, mask, spacing_mm)
     try:
         values, digest = read_stored_voxels(mask, header)
     except BadSourceFileError as error:
@@ -68,6 +51,27 @@ def read_mask(volume: Path, mask: Path, spacing_mm: Zooms | None = None) -> tupl
         problem = f"its mask has {voxels} voxels of the specimen" if voxels else "its mask is empty"
         raise BadSourceFileError(problem, f"at least {MIN_SPECIMEN_VOXELS} voxels that are not zero")
     return inside, digest
+
+
+def _header_on_grid(volume: Path, mask: Path, spacing_mm: Zooms | None) -> VolumeHeader:
+    """Return the header of a mask that has the grid of its volume."""
+    volume_header, mask_header = read_header(volume, spacing_mm), _read_mask_header(mask)
+    expectation = "the grid of its volume"
+    if mask_header.shape != volume_header.shape:
+        shapes = [format_shape(header.shape) for header in (mask_header, volume_header)]
+        raise BadSourceFileError(f"its mask has {shapes[0]} voxels, the volume {shapes[1]}", expectation)
+    zooms = np.array([mask_header.zooms_mm, volume_header.zooms_mm])
+    if np.abs((zooms[0] - zooms[1]) * mask_header.shape).max() > GRID_TOLERANCE * zooms[1].min():
+        sizes = [format_lengths(row) for row in zooms]
+        raise BadSourceFileError(f"its mask has voxels of {sizes[0]}, the volume of {sizes[1]}", expectation)
+    distance = _corner_distance(volume_header, mask_header)
+    if distance > GRID_TOLERANCE:
+        raise BadSourceFileError(
+            f"its mask is turned, mirrored or shifted by up to {distance:.3g} voxels against the volume",
+            expectation,
+            "Write the mask with the affine of the volume.",
+        )
+    return mask_header
 
 
 def _read_mask_header(mask: Path) -> VolumeHeader:
