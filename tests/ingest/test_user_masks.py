@@ -5,10 +5,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import make_dataset
 from components.shared.slices import read_index
+from tests.ingest.volume_files import layers_of, write_mha, write_nrrd
 
 CONFIG = IngestConfig(image_size=32, slices_per_species=30, planes="random", seed=7, workers=1)
 GRID = np.indices((48,) * 3) - 24.0
@@ -56,3 +58,16 @@ def test_a_mask_that_does_not_fit_is_refused_by_name(own_phantoms: Path, tmp_pat
     reasons = {refusal.path: refusal.reason for refusal in info.refused}
     assert set(reasons) == {"tube.nii.gz"}
     assert "its mask" in reasons["tube.nii.gz"]
+
+
+@pytest.mark.parametrize("name", ["own.nrrd", "own.mha", "own.tif"])
+def test_a_mask_of_another_format_is_refused_by_name(own_phantoms: Path, tmp_path: Path, name: str) -> None:
+    mask = np.asfortranarray(BALL.astype(np.uint8))
+    write_nrrd(own_phantoms / "own.nrrd", mask, space_directions="(1,0,0) (0,1,0) (0,0,1)")
+    write_mha(own_phantoms / "own.mha", mask, ElementSpacing="1 1 1")
+    options = {"resolution": (1.0, 1.0), "metadata": {"spacing": 1, "unit": "mm"}}
+    tifffile.imwrite(own_phantoms / "own.tif", layers_of(mask), imagej=True, **options)
+    _add_row(own_phantoms, name)
+    refusals = make_dataset(own_phantoms, tmp_path / "slices", CONFIG).info.refused
+    assert [refusal.path for refusal in refusals] == ["tube.nii.gz"]
+    assert "NIfTI" in refusals[0].reason

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.formats import read_header, read_stored_voxels
+from components.shared.volumes.formats import format_of, read_header, read_stored_voxels
 from components.shared.volumes.formats.base import VolumeHeader, Zooms, format_lengths, format_shape
 from components.shared.volumes.grey_range import MIN_SPECIMEN_VOXELS
 
+MASK_FORMATS = ("NIfTI", "NIfTI pair")
+"""Formats whose affine shows that a mask is not turned or mirrored against its volume."""
 GRID_TOLERANCE = 0.25
 """Largest distance of the corners of both grids, as a share of the smallest edge of a voxel."""
 
@@ -76,6 +78,8 @@ def _header_on_grid(volume: Path, mask: Path, spacing_mm: Zooms | None) -> Volum
 
 def _read_mask_header(mask: Path) -> VolumeHeader:
     try:
+        if format_of(mask).name not in MASK_FORMATS:
+            raise BadSourceFileError("not a NIfTI file", "a .nii or .nii.gz file", "Export the mask as NIfTI.")
         return read_header(mask)
     except BadSourceFileError as error:
         raise BadSourceFileError(f"its mask: {error}") from error
