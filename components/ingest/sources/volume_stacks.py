@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from components.ingest.sources.base import Source, SourceFile
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES, kind_of, suffix_of
 from components.shared.errors import BadSourceFileError
-from components.shared.volumes.formats.hints import DICOM, recognize
+from components.shared.volumes.formats.hints import DICOM, content_of
 from components.shared.volumes.formats.nifti import DATA_SUFFIXES, PAIR_SUFFIX
 from components.shared.volumes.formats.stack_names import is_numbered, is_tiff, sort_slices
 from components.shared.volumes.formats.tiff import has_several_pages
@@ -24,7 +24,6 @@ _VOXEL_SUFFIXES = (".img", ".img.gz", *_RAW_SUFFIXES, ".bin", ".dat", ".gz")
 """Endings of files with the voxels of a volume beside its header file."""
 _DATA_SUFFIXES = {PAIR_SUFFIX: DATA_SUFFIXES, ".mhd": _RAW_SUFFIXES, ".nhdr": _RAW_SUFFIXES}
 """Endings of the data file of each header file."""
-_BLOCK_BYTES = 512
 _TIFF_SAMPLE = 8
 """Number of TIFF files, spread over all, whose pages are counted: in an object store each is a request."""
 
@@ -151,13 +150,9 @@ def _is_dicom(source: Source, path: str) -> bool:
         return suffix in _DICOM_SUFFIXES
     try:
         source_file = source.find(path)
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            source.header_file(source_file, Path(scratch)) as file,
-            file.open("rb") as stream,
-        ):
-            return recognize(stream.read(_BLOCK_BYTES)) is DICOM
-    except (BadSourceFileError, OSError):
+        with tempfile.TemporaryDirectory() as scratch, source.header_file(source_file, Path(scratch)) as file:
+            return content_of(file) is DICOM
+    except BadSourceFileError:
         return False
 
 

@@ -15,7 +15,7 @@ class Content:
     """A kind of content that is not a volume.
 
     Attributes:
-        magic: First bytes of such a file.
+        magic: First bytes of such a file; empty if `content_of` recognizes it in another way.
         name: Name of the content.
         remedy: Way to get a volume, as a sentence.
     """
@@ -29,13 +29,12 @@ DICOM = Content(
     b"", "a DICOM file", "Convert the series to NIfTI with dcm2niix and use the .nii.gz file that it writes."
 )
 _PAGE = Content(b"", "a web page instead of the file", "Download the file again; the server may ask for a login.")
-_BZIP2 = Content(b"BZh", "a file compressed with bzip2", "Unpack it with bunzip2 and compress it with gzip.")
 _CONTENTS = (
     Content(
         b"version https://git-lfs", "a pointer of Git LFS instead of the file", "Run `git lfs pull` in its repository."
     ),
     Content(b"/annex/", "a pointer of git-annex instead of the file", "Run `git annex get` in its repository."),
-    _BZIP2,
+    Content(b"BZh", "a file compressed with bzip2", "Unpack it with bunzip2 and compress it with gzip."),
     Content(b"PK\x03\x04", "a ZIP archive", "Unpack it."),
     Content(b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it."),
     Content(b"\xfd7zXZ\x00", "a file compressed with xz", "Unpack it with unxz and compress it with gzip."),
@@ -52,19 +51,23 @@ def check_content(file: Path) -> None:
     Raises:
         BadSourceFileError: They are, or the file cannot be read.
     """
+    content = content_of(file)
+    if content:
+        raise BadSourceFileError(content.name, "a volume", content.remedy)
+
+
+def content_of(file: Path) -> Content | None:
+    """Return the content that the first bytes of a file show, or None if they may be those of a volume.
+
+    Raises:
+        BadSourceFileError: The file cannot be read.
+    """
     try:
         with file.open("rb") as stream:
             block = stream.read(_BLOCK_BYTES)
     except OSError as error:
         raise BadSourceFileError(f"the file cannot be read ({error.strerror})") from error
-    content = recognize(block)
-    if content:
-        raise BadSourceFileError(f"{content.name}", "a volume", content.remedy)
-
-
-def recognize(block: bytes) -> Content | None:
-    """Return the content that the first bytes of a file show, or None if they may be those of a volume."""
-    if block[_DICOM_OFFSET : _DICOM_OFFSET + 4] == _DICOM_MAGIC:
+    if block[_DICOM_OFFSET : _DICOM_OFFSET + len(_DICOM_MAGIC)] == _DICOM_MAGIC:
         return DICOM
     if block.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_MARKUP):
         return _PAGE
