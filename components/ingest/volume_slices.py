@@ -25,7 +25,7 @@ def cut_volume(job: SliceJob) -> SliceResult:
         volume = read_volume(job.file, job.spacing_mm)
         check_grey_values(volume)
         digest, notes = volume.digest, volume.notes
-        specimen = find_specimen(volume) if mask is None else find_specimen(volume, mask)
+        specimen = find_specimen(volume, mask)
         if _file_status(job.file) != status:
             raise BadSourceFileError(
                 "the file changed while it was read", remedy="Do not change source files during a run."

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from components.ingest.slice_files import SliceJob
 from components.ingest.volume_slices import cut_volume
@@ -22,12 +24,12 @@ def test_a_file_that_changes_while_it_is_read_is_rejected(
     file = write_nifti(ball, name)
     job = SliceJob(name, file, tmp_path / "part", 5, "random", 32, 0)
     assert cut_volume(job).slices == 5
-    monkeypatch.setattr("components.ingest.volume_slices.find_specimen", lambda volume: _touch_and_find(file, volume))
+    monkeypatch.setattr("components.ingest.volume_slices.find_specimen", partial(_touch_and_find, file))
     assert "changed while it was read" in cut_volume(job).refusal
     file.unlink()
     assert "cannot be read" in cut_volume(job).refusal
 
 
-def _touch_and_find(file: Path, volume: Volume) -> Specimen:
+def _touch_and_find(file: Path, volume: Volume, user_mask: NDArray[np.bool_] | None) -> Specimen:
     os.utime(file, (1, 1))
-    return find_specimen(volume)
+    return find_specimen(volume, user_mask)
