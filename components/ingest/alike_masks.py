@@ -9,10 +9,8 @@ from components.ingest.sources.manifest import Scan
 MANY_SPECIMENS = 3
 """Number of other specimens with a like mask from which on a mask is doubtful. One individual is rarely scanned under
 four names, and the fingerprints of different specimens are never as near."""
-
-
 MOST_LISTED = 10
-"""Number of other specimens that are counted: the pairs of a large data set are not held in memory."""
+"""Largest number of other specimens that are counted: the pairs of a large data set are not held in memory."""
 
 
 @dataclass

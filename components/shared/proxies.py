@@ -1,4 +1,4 @@
-"""Which addresses are asked directly, whatever proxy the environment names."""
+"""The rule by which requests to an address use the proxy of the environment."""
 
 import ipaddress
 import os
@@ -9,7 +9,10 @@ _CLUSTER_NAMES = frozenset({"localhost", "kubernetes", "kubernetes.default"})
 
 
 def uses_proxy(url: str) -> bool:
-    """Return False for this machine and for addresses of the cluster, which no proxy can reach."""
+    """Return whether requests to an address use the proxy of the environment.
+
+    Those to this machine and to addresses of the cluster do not: no proxy can reach them.
+    """
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host in _CLUSTER_NAMES or host.endswith(_CLUSTER_SUFFIXES) or host == os.environ.get("KUBERNETES_SERVICE_HOST"):
         return False

@@ -1,4 +1,4 @@
-"""Label maps are told from scans and refused by name; scans are not, however few values or little noise they have."""
+"""Label maps are refused by name; scans are not, even with few grey values or little noise."""
 
 from collections.abc import Callable
 from pathlib import Path

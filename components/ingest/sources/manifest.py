@@ -1,10 +1,10 @@
-"""The list of scans: a folder of `<species>/<specimen>.<suffix>`, or a `manifest.csv`.
+"""The list of scans: a folder of `<species>/<specimen>.<suffix>`, or a `manifest.csv` or `manifest.xlsx`.
 
 In a folder, `train|val|test/<species>/<specimen>.<suffix>` also sets the split. A manifest has the columns
-`path,species,specimen` and optionally `split`; other columns are ignored. The split `unseen` marks species outside the
-model, on which the evaluation measures the detection of unknown species. Paths are relative to the manifest and must
-be inside its folder. Rows with the same species and specimen are repeated scans of one individual; in a folder, these
-are named `<specimen>_scan2.nii.gz` or `<specimen>_view2.jpg`.
+`path,species,specimen` and optionally `split`, `mask` and those of `spacing`; other columns are ignored. The split
+`unseen` marks species outside the model, on which the evaluation measures the detection of unknown species. Paths are
+relative to the manifest, and in a confined source inside its folder. Rows with the same species and specimen are
+repeated scans of one individual; in a folder, these are named `<specimen>_scan2.nii.gz` or `<specimen>_view2.jpg`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Files and folders that appear atomically: complete or not at all."""
+"""Atomic writing of files and folders, copies and aliases of folders, and digests of files."""
 
 import hashlib
 import os

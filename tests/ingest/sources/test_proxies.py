@@ -1,4 +1,4 @@
-"""Object stores that only this machine or the cluster can reach are asked without the proxy of the environment."""
+"""Object stores on this machine or in the cluster are read without the proxy of the environment."""
 
 import pytest
 

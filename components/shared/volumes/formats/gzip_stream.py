@@ -1,4 +1,4 @@
-"""A gzip reader with bounded memory, and with a running time bounded by the file size."""
+"""A reader of gzip and zlib data with bounded memory, and with a running time bounded by the file size."""
 
 import zlib
 from typing import Any
@@ -9,7 +9,7 @@ _CHUNK_BYTES = 2**16
 
 
 class GzipStream:
-    """The decompressed content of a gzip file, in pieces of bounded size.
+    """The decompressed content of gzip or zlib data, in pieces of bounded size.
 
     The reader of the standard library consumes trailing zeros and long file names in headers byte by byte.
 
@@ -68,5 +68,5 @@ class GzipStream:
             return False
         if self._member_bytes == 0:
             raise zlib.error("a member without content")
-        self._member, self._member_bytes = zlib.decompressobj(wbits=31), 0
+        self._member, self._member_bytes = zlib.decompressobj(wbits=GZIP_WBITS), 0
         return True

@@ -35,6 +35,8 @@ _MAX_OFFSET = 16 * 2**20
 def read_nifti_header(file: Path, spacing_mm: Zooms | None) -> VolumeHeader:
     """Read the header of a `.nii` or `.nii.gz` file and check it against the file's size, without reading voxels.
 
+    A `.nii.bz2` file does not come this far: `check_content` refuses it by its first bytes.
+
     Raises:
         BadSourceFileError: The file is no NIfTI volume or not three-dimensional, or has invalid zooms or too many
             voxels.

@@ -29,7 +29,8 @@ from components.shared.volumes.formats.tiff_pages import (
 from components.shared.volumes.formats.tiff_spacing import TiffSpacing, read_tiff_spacing
 
 _MAX_RATIO = 1400
-"""Limit of LZW, whose longest code of 12 bits stands for 4,096 bytes only once; that of Deflate is smaller."""
+"""Largest ratio of a page's size to that of its compressed data. LZW has the largest, 1,366: the longest string of its
+table grows by a byte with each code, so 4,096 codes of at most 12 bits stand for 8.4 MB at most. Deflate has 1,032."""
 
 
 def tiff_files(path: Path) -> list[Path]:
@@ -105,7 +106,7 @@ def _segments_of_file(file: Path, header: VolumeHeader, is_slice: bool) -> list[
 
 
 def _contiguous_stack(file: Path, page: Any, header: VolumeHeader, size: int) -> Segment:
-    """Return the voxels of a file of ImageJ with more than 4 GB: one page, behind which all others are stored."""
+    """Return the voxels of an ImageJ file of more than 4 GB: all slices one after the other, declared as one page."""
     offset = int(page.dataoffsets[0]) if page.dataoffsets else 0
     if not is_plain(page) or not 0 < offset <= size - header.nbytes:
         raise BadSourceFileError(

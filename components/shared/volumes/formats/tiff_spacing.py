@@ -32,15 +32,17 @@ def read_tiff_spacing(tiff: Any, page: Any) -> TiffSpacing:
     sizes = dict(re.findall(r'\bPhysicalSize([XYZ](?:Unit)?)="([^"]*)"', description))
     if {"X", "Y", "Z"} <= set(sizes):
         units = [sizes.get(f"{axis}Unit", "um") for axis in "XYZ"]
-        lengths = [_length(sizes[axis]) * MM_PER_UNIT.get(unit, 0.0) for axis, unit in zip("XYZ", units, strict=True)]
+        lengths = [
+            _positive_length(sizes[axis]) * MM_PER_UNIT.get(unit, 0.0) for axis, unit in zip("XYZ", units, strict=True)
+        ]
         return TiffSpacing(tuple(lengths)) if all(lengths) else TiffSpacing()
-    pixels = [_inverse(page, code) for code in (282, 283)]
+    pixels = [_pixel_length(page, code) for code in (282, 283)]
     metadata = (tiff.imagej_metadata if tiff.is_imagej else None) or {}
     return _of_imagej(metadata, pixels) if metadata else _of_resolution(page, pixels)
 
 
 def _of_imagej(metadata: Mapping[str, Any], pixels: list[float]) -> TiffSpacing:
-    unit, spacing = str(metadata.get("unit", "")).lower(), _length(metadata.get("spacing", ""))
+    unit, spacing = str(metadata.get("unit", "")).lower(), _positive_length(metadata.get("spacing", ""))
     if unit not in MM_PER_UNIT or not all(pixels):
         return TiffSpacing()
     return TiffSpacing((*pixels, spacing) if spacing else tuple(pixels), unit)
@@ -56,14 +58,14 @@ def _of_resolution(page: Any, pixels: list[float]) -> TiffSpacing:
     return TiffSpacing(tuple(pixels), unit)
 
 
-def _inverse(page: Any, code: int) -> float:
+def _pixel_length(page: Any, code: int) -> float:
     """Return the length of a pixel from a tag of the resolution, 0 if there is none."""
     value = page.tags.valueof(code, (0, 1))
     pixels, units = value if isinstance(value, tuple) and len(value) == 2 else (0, 1)
     return float(units) / float(pixels) if pixels and units else 0.0
 
 
-def _length(value: Any) -> float:
+def _positive_length(value: Any) -> float:
     """Return a positive length, 0 for anything else."""
     try:
         length = float(value)
