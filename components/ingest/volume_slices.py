@@ -7,7 +7,7 @@ from components.ingest.near_copies.volume_fingerprint import fingerprint_volume
 from components.ingest.slice_files import SliceJob, SliceResult, write_slice_file
 from components.shared.errors import BadSourceFileError
 from components.shared.volumes.formats import files_of, read_volume
-from components.shared.volumes.label_maps import check_grey_values
+from components.shared.volumes.label_maps import refuse_label_map
 from components.shared.volumes.mask_picture import draw_section
 from components.shared.volumes.slicing import SMALLEST_COVERAGE, cut_slices, planes_rng
 from components.shared.volumes.specimen import find_specimen
@@ -23,7 +23,7 @@ def cut_volume(job: SliceJob) -> SliceResult:
         status = _file_status(job.file)
         mask, mask_digest = read_mask(job.file, job.mask, job.spacing_mm) if job.mask else (None, "")
         volume = read_volume(job.file, job.spacing_mm)
-        check_grey_values(volume)
+        refuse_label_map(volume)
         digest, notes = volume.digest, volume.notes
         specimen = find_specimen(volume, mask)
         if _file_status(job.file) != status:

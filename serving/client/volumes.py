@@ -85,7 +85,7 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
         BadSourceFileError: The file is not a volume, is too large, or shows no specimen.
     """
     from components.shared.volumes.formats import read_header, read_volume
-    from components.shared.volumes.label_maps import check_grey_values
+    from components.shared.volumes.label_maps import refuse_label_map
     from components.shared.volumes.slicing import cut_slices, planes_rng
     from components.shared.volumes.specimen import find_specimen
 
@@ -95,7 +95,7 @@ def iterate_slices(file: Path, options: SlicingOptions) -> Iterator[VolumeSlice]
             f"{size} bytes of voxels", f"at most {LARGEST_VOLUME_BYTES}", "Crop or bin the volume."
         )
     volume, rng = read_volume(file), planes_rng(file.name, options.seed)
-    check_grey_values(volume)
+    refuse_label_map(volume)
     specimen = find_specimen(volume)
     for sentence in (*volume.notes, *(f"its mask is doubtful: {doubt}" for doubt in specimen.doubts)):
         sys.stderr.write(f"{file}: {sentence}\n")

@@ -31,8 +31,8 @@ _FIRST_ROWS, _MAX_ROWS = 128, 1024
 """Numbers of rows that are examined: the first is enough for a scan with noise, the second decides."""
 
 
-def check_grey_values(volume: Volume) -> None:
-    """Check that a volume is a scan and not a label map.
+def refuse_label_map(volume: Volume) -> None:
+    """Refuse a volume that is a label map and not a scan.
 
     Raises:
         BadSourceFileError: The volume is a label map.
