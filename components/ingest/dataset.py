@@ -137,9 +137,9 @@ def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, 
 
 def _find_near_copies(state: MergeState) -> tuple[NearCopies, ...]:
     scans = [scan for scan in state.scans if scan.path not in state.alike]
-    fingerprints = [state.results[scan.path].fingerprint for scan in scans]
     if not scans:
         return ()
+    fingerprints = [state.results[scan.path].fingerprint for scan in scans]
     return find_near_copies(scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
 
 

@@ -137,7 +137,6 @@ def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Merg
     _refuse_copies(state)
     _check_masks(state)
     while True:
-        _refuse_copies(state)
         state.treat_rare_species()
         check_specimen_counts(state.scans, plan.config.rare_species)
         grown_quotas = _grown_quotas(state)
@@ -145,6 +144,7 @@ def merge_shards(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> Merg
             return state
         for number, result in cut_scans(plan, grown_quotas, folder, "ingest again"):
             state.record(number, result, slice_file(folder, number))
+        _refuse_copies(state)
 
 
 def _check_masks(state: MergeState) -> None:
@@ -156,10 +156,10 @@ def _check_masks(state: MergeState) -> None:
     compared_scans = [scan for scan in scans if kind.has_masks and state.results[scan.path].fingerprint]
     fingerprints = [state.results[scan.path].fingerprint for scan in compared_scans]
     alike = find_alike_masks(compared_scans, kind.find_pairs(fingerprints) if fingerprints else ())
-    state.alike = frozenset(path for path, others in alike.items() if others.several_species)
+    state.alike = frozenset(path for path, masks in alike.items() if masks.several_species)
     for scan in scans:
-        others = (alike[scan.path].describe(compared_scans),) if scan.path in alike else ()
-        reasons = (*state.results[scan.path].doubts, *others)
+        likeness = (alike[scan.path].describe(compared_scans),) if scan.path in alike else ()
+        reasons = (*state.results[scan.path].doubts, *likeness)
         if not reasons:
             continue
         state.doubts[scan.path] = reasons

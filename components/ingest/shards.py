@@ -147,10 +147,8 @@ def read_results(folder: Path) -> Iterator[tuple[int, SliceResult]]:
 
 def _parse_result(line: str) -> tuple[int, SliceResult]:
     fields = json.loads(line)
-    number, tuples = (
-        fields.pop("number"),
-        {key: tuple(fields[key]) for key in ("grey_counts", "size", "notes", "doubts")},
-    )
+    number = fields.pop("number")
+    tuples = {key: tuple(fields[key]) for key in ("grey_counts", "size", "notes", "doubts")}
     return number, SliceResult(**{**fields, **tuples})
 
 

@@ -1,5 +1,6 @@
 """Names of species: blanks around them do not count, and two spellings of one name are refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from components.ingest.sources import open_source
 from components.ingest.sources.manifest import list_scans
 from components.shared.errors import BadManifestError
+
+Lister = Callable[..., list[str] | str]
 
 
 def species_or_message(folder: Path) -> list[str] | str:
@@ -42,9 +45,8 @@ def in_manifest(folder: Path, *names: str) -> list[str] | str:
     ],
 )
 def test_blanks_and_encodings_of_an_accent_give_one_species(
-    list_species: object, names: tuple[str, ...], tmp_path: Path
+    list_species: Lister, names: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert callable(list_species)
     assert list_species(tmp_path, *names) == [names[0]]
 
 
@@ -61,9 +63,8 @@ def test_blanks_and_encodings_of_an_accent_give_one_species(
     ],
 )
 def test_two_spellings_of_a_species_are_refused_with_both_names(
-    list_species: object, one: str, other: str, tmp_path: Path
+    list_species: Lister, one: str, other: str, tmp_path: Path
 ) -> None:
-    assert callable(list_species)
     message = list_species(tmp_path, one, other, "Nigra")
     assert "differ only in case" in message
     assert one.strip() in message
