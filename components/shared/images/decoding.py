@@ -13,7 +13,7 @@ from PIL import Image
 
 from components.shared.errors import BadImageError
 from components.shared.images.pixel_values import to_colour, to_eight_bit, to_grey
-from components.shared.images.sixteen_bit import has_sixteen_bits, read_sixteen_bits
+from components.shared.images.sixteen_bit import PNG_BIT_DEPTH, TRANSPARENCY, has_sixteen_bits, read_sixteen_bits
 from components.shared.images.tiff import check_tiff, is_tiff
 from components.shared.images.unread_formats import check_format
 
@@ -39,8 +39,6 @@ MAX_SIDE = 16384
 """Limits of one image, for slices and photographs, in ingest and serving alike."""
 _ONE_PICTURE = ("MPO", "TIFF")
 """Formats by Pillow's name of which the first picture is read; `check_tiff` counts the pages of a TIFF file."""
-_TRANSPARENCY = "transparency"
-_PNG_BIT_DEPTH = 24
 _UNREAD_MODES = {"F": "float", "I": "signed or 32-bit", "LAB": "CIELAB"}
 _PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
@@ -135,8 +133,8 @@ def decode_pixels(image: Image.Image, contents: bytes) -> Pixels:
 
 
 def _paste_on_black(image: Image.Image, contents: bytes) -> Image.Image:
-    if image.format == "PNG" and image.mode == "L" and _TRANSPARENCY in image.info:  # Pillow scales only the pixels
-        image.info[_TRANSPARENCY] *= 255 // ((1 << contents[_PNG_BIT_DEPTH]) - 1)
+    if image.format == "PNG" and image.mode == "L" and TRANSPARENCY in image.info:  # Pillow scales only the pixels
+        image.info[TRANSPARENCY] *= 255 // ((1 << contents[PNG_BIT_DEPTH]) - 1)
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     black = Image.new("RGB", image.size)
     black.paste(rgba, mask=rgba.getchannel("A"))

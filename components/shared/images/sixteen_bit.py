@@ -12,17 +12,19 @@ from PIL import Image
 from components.shared.errors import BadImageError
 from components.shared.images.pixel_values import Values, composite_on_black, invert_used_bits, to_eight_bit
 
-_PNG_BIT_DEPTH = 24
+PNG_BIT_DEPTH = 24
+"""Position of the byte with the bits per value in a PNG file."""
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _EXTRA_SAMPLES = 258, 262, 284, 338
 _WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2
 _UNASSOCIATED_ALPHA = 2
-_TRANSPARENCY = "transparency"
+TRANSPARENCY = "transparency"
+"""Key of the transparent grey value or colour in the `info` of Pillow's image."""
 
 
 def has_sixteen_bits(image: Image.Image, contents: bytes) -> bool:
     """Return whether an image has 9 to 16 bits per value."""
     if image.format == "PNG":
-        return contents[_PNG_BIT_DEPTH] == 16
+        return contents[PNG_BIT_DEPTH] == 16
     return image.mode.startswith("I;16") or (image.format == "TIFF" and max(_tag(image, _BITS_PER_SAMPLE, 8)) == 16)
 
 
@@ -39,7 +41,7 @@ def read_sixteen_bits(image: Image.Image, contents: bytes) -> Values:
     Raises:
         BadImageError: The file has separate colour planes, or OpenCV cannot read it.
     """
-    if image.mode.startswith("I;16") and _TRANSPARENCY not in image.info:
+    if image.mode.startswith("I;16") and TRANSPARENCY not in image.info:
         values = np.array(image, np.uint16)
         if image.format == "TIFF" and _tag(image, _PHOTOMETRIC, 1) == (_WHITE_IS_ZERO,):
             invert_used_bits(values)
@@ -48,8 +50,8 @@ def read_sixteen_bits(image: Image.Image, contents: bytes) -> Values:
         raise BadImageError("16-bit colours in separate planes", "values of a pixel side by side", "Export it as PNG.")
     values = _read_with_opencv(contents)
     colours = values if values.ndim == 2 else np.ascontiguousarray(values[..., 2::-1])
-    if _TRANSPARENCY in image.info:
-        colours[_is_transparent(colours, image.info[_TRANSPARENCY])] = 0
+    if TRANSPARENCY in image.info:
+        colours[_is_transparent(colours, image.info[TRANSPARENCY])] = 0
     elif values.ndim == 3 and values.shape[2] == 4 and _has_unassociated_alpha(image):
         composite_on_black(colours, to_eight_bit(np.ascontiguousarray(values[..., 3])))
     return colours
