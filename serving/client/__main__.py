@@ -16,7 +16,7 @@ from components.shared.files.system_names import is_system_file
 from components.shared.images.decoding import IMAGE_EXTENSIONS, MAX_FILE_BYTES
 from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_BYTES, MAX_BATCH_SLICES, Client
-from serving.client.paths import paths_of
+from serving.client.paths import path_exists, paths_of
 from serving.client.report import FORMATS, SliceResult, render
 from serving.client.volumes import (
     DEFAULT_EDGE,
@@ -92,7 +92,7 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     suffixes = (*IMAGE_EXTENSIONS, *volume_suffixes())
     for path in paths:
-        if not path.exists():
+        if not path_exists(path):
             raise BadInputError(f"{path} does not exist", "an image, a volume, or a folder of them")
         files += _files_in(path, suffixes) if path.is_dir() else [path]
     if not files:
