@@ -19,7 +19,7 @@ from starlette.routing import Router
 
 from serving.http.bodies import BodyReader
 from serving.http.connections import connection_class
-from serving.http.routes import json_response
+from serving.http.responses import json_response
 from serving.limits import Limits
 from serving.protocol import RequestError
 
