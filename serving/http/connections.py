@@ -15,7 +15,7 @@ from serving.http.capacity import SURPLUS_CONNECTIONS
 from serving.http.report_paths import REPORT_PATHS
 from serving.http.responses import error_response
 from serving.limits import Limits
-from serving.protocol import RequestError, encode_answer
+from serving.protocol import RequestError
 
 _SHORTEST_WAIT_S = 1.0
 """Seconds for which a connection may wait for a request before it is closed for a new connection."""
@@ -192,9 +192,11 @@ class BoundedConnection(HttpToolsProtocol):
     def _reject(self, error: RequestError) -> None:
         if self.transport.is_closing():
             return
-        content = encode_answer({"error": str(error)})
-        head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (error.status, _REASON_PHRASES[error.status], len(content)) + content)
+        response = error_response(error)
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        lines = [b"HTTP/1.1 %d %s" % (error.status, _REASON_PHRASES[error.status])]
+        lines += [b"%s: %s" % header for header in headers]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + response.body)
         self.transport.close()
 
 
