@@ -7,20 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
-
-def make(target: str, tmp_path: Path, **variables: str) -> str:
-    """Run a target with a program in place of Python that prints its arguments, one in a line."""
-    program = tmp_path / "bin" / "python"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
-    program.chmod(0o755)
-    (tmp_path / ".ready").touch()
-    values = [f"{name}={value}" for name, value in {"VENV": str(tmp_path), **variables}.items()]
-    command = ["make", "-s", "-C", str(ROOT), "-o", str(tmp_path / ".ready"), target, *values]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout + result.stderr
+from tests.documents import ROOT
+from tests.make_programs import printed_arguments
 
 
 def fault_of_client(folder: Path, argument: str) -> str:
@@ -32,8 +20,8 @@ def fault_of_client(folder: Path, argument: str) -> str:
 
 @pytest.mark.parametrize("name", ["IMG (1).png", "it's.png", 'a"b.png', "a$b.png", "a;b|c`d.png", "#[x] %20 ü & <1>"])
 def test_names_of_files_reach_the_programs_unchanged(name: str, tmp_path: Path) -> None:
-    assert name in make("ask", tmp_path, IMAGES=name)
-    output = make("run", tmp_path, VOLUMES=name, OUT=f"-{name}")
+    assert name in printed_arguments("ask", tmp_path, IMAGES=name)
+    output = printed_arguments("run", tmp_path, VOLUMES=name, OUT=f"-{name}")
     assert f"--volumes={name}" in output.splitlines(), output
     assert f"--out=-{name}" in output.splitlines(), output
 
