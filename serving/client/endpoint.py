@@ -117,19 +117,29 @@ class Client:
         """Return a model's signatures with their inputs and outputs; raises as `predict` does."""
         return self._request("GET", f"{_path_of(model)}/metadata")
 
-    def wait_until_ready(self, model: str, timeout_s: float, version: int | None = None) -> None:
+    def wait_until_ready(
+        self,
+        model: str,
+        timeout_s: float,
+        version: int | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Wait until a model is available.
 
         Args:
             model: Name of the model.
             timeout_s: Most seconds to wait.
             version: Version that must be available; None accepts any.
+            check: Function that is called before each request, and raises an error if waiting is useless.
 
         Raises:
             DeployError: The model is not available after the timeout.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._is_available(model, version):
+        while True:
+            check()
+            if self._is_available(model, version):
+                return
             if time.monotonic() > deadline:
                 name = model if version is None else f"{model} version {version}"
                 raise DeployError(

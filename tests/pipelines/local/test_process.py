@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.shared.contracts import Example
-from components.shared.errors import EXIT_FAILED
+from components.shared.errors import EXIT_FAILED, DeployError
 from components.shared.files import write_atomically
 from components.shared.signing import VERIFICATION_KEY
+from pipelines.local.first_request import send_first_request
 from pipelines.local.process import python_process
 from tests.deploy.slices import write_slices
 from tests.serving.conftest import card_of
@@ -41,14 +43,17 @@ def test_the_child_processes_of_a_run_end_with_it() -> None:
     wait_until_gone(pid)
 
 
-def first_request_command(folder: Path) -> list[str]:
-    """Write a model card and slices into a folder; return the command of the first request, which logs to `log`."""
+def first_request_options(folder: Path) -> dict[str, Any]:
+    """Write a model card and slices into a folder; return the options of the first request, which logs to `log`."""
     example = Example(id="x/0", file="x.png", species="alveolina", scores=(1.0,))
     card = card_of("forams", examples=(example,))
     write_atomically(folder / "models" / "forams" / "1" / "model.json", card.to_json().encode())
     folders = {"models": folder / "models", "events": folder / "events", "log": folder / "log"}
-    options = {**folders, "raw": write_slices(folder / "slices", 1), "name": "forams", "version": 1}
-    arguments = [f"--{key}={value}" for key, value in options.items()]
+    return {**folders, "raw": write_slices(folder / "slices", 1), "name": "forams", "version": 1}
+
+
+def first_request_command(folder: Path) -> list[str]:
+    arguments = [f"--{key}={value}" for key, value in first_request_options(folder).items()]
     return [sys.executable, "-m", "pipelines.local.first_request", *arguments]
 
 
@@ -71,3 +76,11 @@ def test_a_first_request_ends_at_once_when_its_server_ends(tmp_path: Path) -> No
     assert code == EXIT_FAILED, output
     assert "ended with exit code" in output
     assert "missing.pem" in output
+
+
+def test_a_server_that_is_never_ready_is_named_with_the_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.local.first_request.READY_TIMEOUT_S", 1.0)
+    with pytest.raises(DeployError, match=r"version 1 at .* was not ready within 1 s"):
+        send_first_request(**first_request_options(tmp_path))
