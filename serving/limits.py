@@ -8,8 +8,8 @@ class Limits(Frozen):
     """Limits of requests.
 
     Attributes:
-        max_body_bytes: Largest body of a request; `MAX_FILE_BYTES` in base64 fit into it.
-        max_value_bytes: Largest body of a request with more values than images and names of specimens need.
+        max_body_bytes: Largest body of a request, which can hold a file of `MAX_FILE_BYTES` in base64.
+        max_value_bytes: Largest body of a request that has more JSON values than images and names of specimens need.
         max_held_bytes: Largest sum of the bodies in memory; requests beyond it get 503.
         max_instances: Most slices in a request.
         max_pixels: Most pixels in all slices of a request together.
@@ -18,7 +18,7 @@ class Limits(Frozen):
         head_timeout_s: Seconds for the arrival of a head, and of the rest of a rejected body.
         read_timeout_s: Seconds for the arrival of a body.
         answer_timeout_s: Seconds for the computation of an answer.
-        max_connections: Most connections; beyond, an idle one is closed, or the new one gets 503.
+        max_connections: Most connections; a further one replaces an idle one, or gets 503.
         max_in_flight: Most requests that are processed at a time; requests beyond it get 503.
     """
 

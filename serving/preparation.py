@@ -15,11 +15,9 @@ from serving.protocol import Instance, RequestError
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH_OFFSET, _COLOUR_TYPE_OFFSET = 24, 25
 _COLOUR_TYPE_OF_CHANNELS = {1: 0, 3: 2}
-
-
 _LARGE_IMAGE_PIXELS = 12 * 2**20
-_LARGE_IMAGES = threading.Lock()
-"""Held while a large image is decoded: several at a time would need 15 bytes of memory for each of their pixels."""
+_LARGE_IMAGE_LOCK = threading.Lock()
+"""Held while a large image is decoded, which needs 15 bytes of memory for each pixel."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,18 @@ def prepare_slices(
     pixels_left = max_pixels
     for number, instance in enumerate(instances):
         try:
-            slices.append(_prepare_in_turn(instance, expectation, min(MAX_PIXELS, pixels_left)))
+            slices.append(_prepare_bounded(instance, expectation, min(MAX_PIXELS, pixels_left)))
         except BadImageError as error:
             raise RequestError(400, f"instance {number} is {error}") from error
         pixels_left -= slices[-1].decoded_pixels
     return slices
 
 
-def _prepare_in_turn(instance: Instance, expectation: Expectation, max_pixels: int) -> PreparedSlice:
-    """Prepare a slice; large images one at a time."""
+def _prepare_bounded(instance: Instance, expectation: Expectation, max_pixels: int) -> PreparedSlice:
+    """Prepare a slice; of the large images of all requests, only one at a time."""
     with open_image(instance.image, max_pixels) as image:
         is_large = image.width * image.height > _LARGE_IMAGE_PIXELS
-    with _LARGE_IMAGES if is_large else nullcontext():
+    with _LARGE_IMAGE_LOCK if is_large else nullcontext():
         return _prepare_slice(instance, expectation, max_pixels)
 
 

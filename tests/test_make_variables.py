@@ -7,26 +7,21 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.documents import ROOT
+from tests.make_programs import printed_arguments
 
 
-def make(target: str, tmp_path: Path, **variables: str) -> str:
-    """Run a target with a program in place of Python that prints its arguments, one in a line."""
-    program = tmp_path / "bin" / "python"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
-    program.chmod(0o755)
-    (tmp_path / ".ready").touch()
-    values = [f"{name}={value}" for name, value in {"VENV": str(tmp_path), **variables}.items()]
-    command = ["make", "-s", "-C", str(ROOT), "-o", str(tmp_path / ".ready"), target, *values]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout + result.stderr
+def fault_of_client(folder: Path, argument: str) -> str:
+    """Run the client in a folder without a server; return its standard error."""
+    command = [sys.executable, "-m", "serving.client", "--url=http://127.0.0.1:9", argument]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False).stderr
 
 
 @pytest.mark.parametrize("name", ["IMG (1).png", "it's.png", 'a"b.png', "a$b.png", "a;b|c`d.png", "#[x] %20 ü & <1>"])
 def test_names_of_files_reach_the_programs_unchanged(name: str, tmp_path: Path) -> None:
-    assert name in make("ask", tmp_path, IMAGES=name)
-    output = make("run", tmp_path, VOLUMES=name, OUT=f"-{name}")
+    assert name in printed_arguments("ask", tmp_path, IMAGES=name)
+    output = printed_arguments("run", tmp_path, VOLUMES=name, OUT=f"-{name}")
     assert f"--volumes={name}" in output.splitlines(), output
     assert f"--out=-{name}" in output.splitlines(), output
 
@@ -37,10 +32,21 @@ def test_each_existing_file_of_a_text_is_asked(images: str, tmp_path: Path) -> N
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "c.png").write_bytes(b"x")
-    command = [sys.executable, "-m", "serving.client", "--url=http://127.0.0.1:9", f"--images={images}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert "cannot be reached" in result.stderr
+    assert "cannot be reached" in fault_of_client(tmp_path, f"--images={images}")
+
+
+def test_many_files_and_a_name_that_is_too_long_are_no_traceback(tmp_path: Path) -> None:
+    names = [f"{number:03}.png" for number in range(60)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    for argument, fault in (
+        (f"--images={' '.join(names)}", "cannot be reached"),
+        (f"--images={' '.join(names)} missing.png", "missing.png does not exist"),
+        ("x" * 300, "does not exist"),
+    ):
+        text = fault_of_client(tmp_path, argument)
+        assert fault in text
+        assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("out", ["/", ".", "~"])
@@ -56,7 +62,6 @@ def test_clean_leaves_the_files_of_the_user(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("20260101-000000", "models", "thesis"):
         (out / name).mkdir(parents=True)
-    (tmp_path / "no environment").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     recipe = subprocess.run(
         ["make", "-s", "-n", "-C", str(ROOT), "clean", f"OUT={out}", "VENV=no-environment"],

@@ -23,7 +23,7 @@ from pipelines.local.demo_traffic import PHASES
 from pipelines.local.run import pipeline_call
 from pipelines.run import parse_options
 from tests.documents import DOCUMENTS, ROOT, all_commands, commands, kind_of
-from tests.test_make_variables import make
+from tests.make_programs import printed_arguments
 
 PLACEHOLDERS = ("my-slice.png", "my-scan.nii.gz", "private.pem", "public.pem")
 LINKED_DOCUMENTS = [*DOCUMENTS, ROOT / "CONTRIBUTING.md"]
@@ -150,7 +150,7 @@ def test_make_submit_to_an_unknown_host_ends_without_a_traceback(user: dict[str,
 def test_the_options_of_make_run_are_valid(command: str, tmp_path: Path) -> None:
     _, arguments = command.split("make ")
     variables = dict(word.split("=", 1) for word in shlex.split(arguments) if "=" in word)
-    words = make("run", tmp_path, **{**variables, "OUT": str(tmp_path)}).splitlines()
+    words = printed_arguments("run", tmp_path, **{**variables, "OUT": str(tmp_path)}).splitlines()
     pipeline, parameters = pipeline_call(parse_options(words[words.index("pipelines.run") + 1 :]))
     assert pipeline in ("training", "phantom_training")
     assert parameters["backbones"]
@@ -194,9 +194,9 @@ def test_make_ask_leaves_the_choice_of_model_and_slices_to_the_client(tmp_path: 
     for version in ("fish/1", "foraminifera/9", "foraminifera/10"):
         (tmp_path / "models" / version / "examples").mkdir(parents=True)
     examples = f"--examples={tmp_path}/models"
-    words = make("ask", tmp_path, OUT=str(tmp_path)).splitlines()
+    words = printed_arguments("ask", tmp_path, OUT=str(tmp_path)).splitlines()
     assert words[-3:] == ["--model=", "--images=", examples]
-    words = make("ask", tmp_path, OUT=str(tmp_path), MODEL="fish", IMAGES="a.png b").splitlines()
+    words = printed_arguments("ask", tmp_path, OUT=str(tmp_path), MODEL="fish", IMAGES="a.png b").splitlines()
     assert words[-3:] == ["--model=fish", "--images=a.png b", examples]
 
 

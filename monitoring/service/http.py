@@ -23,7 +23,7 @@ from monitoring.service.page import REPORTS, status_page
 
 REFRESH_S, IDLE_TIMEOUT_S = 10, 10.0
 MAX_CONNECTIONS = 64
-"""Most connections; beyond, one that is older than IDLE_TIMEOUT_S is closed, or the new one gets 503."""
+"""Most connections; a further one replaces one that is older than IDLE_TIMEOUT_S, or gets 503."""
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _REPORT = re.compile(r"(report-[^/\\\0]+|latest)\.html")
 _HTML = ("Content-Type", "text/html; charset=utf-8")

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -231,33 +231,24 @@ def start_server_and_monitor(
     }
     client = stack.enter_context(Client(f"http://{HOST}:{server_port}"))
     console.print(f"Serving {model} version {version} at {client.url}", highlight=False)
-    _wait_until(lambda: _is_ready(client, model, version, processes), READY_TIMEOUT_S, f"{model} was not loaded")
+    client.wait_until_ready(model, READY_TIMEOUT_S, version, partial(check_running, processes))
     url, log = f"http://{HOST}:{monitor_port}", folder / "monitor.log"
     _wait_until(lambda: _is_up(f"{url}/metrics", processes), READY_TIMEOUT_S, f"the monitor at {url} is not up")
     console.print(f"Page of the monitor: [bold]{url}/[/bold]  Other addresses: {log}", highlight=False)
-    return client, MonitorClient(url, _prometheus(log))
+    return client, MonitorClient(url, _prometheus(log, processes))
 
 
-def _prometheus(log: Path) -> str:
+def _prometheus(log: Path, processes: Processes) -> str:
     """Return the URL of Prometheus that `monitoring.local_stack` printed, when it is ready; else an empty string."""
     match = re.search(r"Prometheus: (http://[^/\s]+)", log.read_text())
     if not match:
         return ""
     url = match[1]
-    _wait_until(lambda: _is_up(f"{url}/-/ready"), READY_TIMEOUT_S, f"Prometheus at {url} is not up")
+    _wait_until(lambda: _is_up(f"{url}/-/ready", processes), READY_TIMEOUT_S, f"Prometheus at {url} is not up")
     return url
 
 
-def _is_ready(client: Client, model: str, version: int, processes: Processes) -> bool:
-    check_running(processes)
-    try:
-        client.wait_until_ready(model, _POLL_S, version)
-    except DeployError:
-        return False
-    return True
-
-
-def _is_up(url: str, processes: Processes = MappingProxyType({})) -> bool:
+def _is_up(url: str, processes: Processes) -> bool:
     check_running(processes)
     try:
         return httpx.get(url, timeout=RESPONSE_TIMEOUT_S, trust_env=False).is_success

@@ -9,9 +9,9 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,12 @@ from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
 from components.shared.model_repository import read_card, version_folder
 from components.shared.slices import iterate_split
 from components.shared.subprocesses import HOST, background_process, free_port
-from pipelines.local.process import Processes, check_running
+from pipelines.local.process import check_running
 from serving.client import Client, SlicePrediction
 
 STEP = "serve"
 READY_TIMEOUT_S = 120.0
 TOLERANCE = 1e-5
-_POLL_S = 0.5
 
 
 def main() -> None:
@@ -64,26 +63,9 @@ def send_first_request(models: Path, events: Path, name: str, version: int, raw:
     examples = {example.id: example for example in card.examples}
     identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in examples)
     with _server(models, events, log) as (url, process), Client(url, timeout_s=30) as client:
-        _wait_until_ready(url, name, version, {log: process})
+        client.wait_until_ready(name, READY_TIMEOUT_S, version, partial(check_running, {log: process}))
         (prediction,) = client.predict(name, [png], specimen=f"first-request-{identifier}")
     return _compare(prediction, examples[identifier], log)
-
-
-def _wait_until_ready(url: str, name: str, version: int, processes: Processes) -> None:
-    """Wait until the server serves the version.
-
-    Raises:
-        DeployError: The server ended, or does not serve the version within READY_TIMEOUT_S.
-    """
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    with Client(url, timeout_s=30, retry_timeout_s=0) as client:
-        while True:
-            check_running(processes)
-            try:
-                return client.wait_until_ready(name, _POLL_S, version=version)
-            except DeployError:
-                if time.monotonic() > deadline:
-                    raise
 
 
 def _compare(prediction: SlicePrediction, example: Example, log: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pipelines.local.console import ProgressConsole, RunLog
 EXIT_TERMINATED = 128 + signal.SIGTERM
 LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
 Processes = Mapping[Path, subprocess.Popen[bytes]]
-"""Background processes by their log."""
+"""Background processes by the file of their log."""
 _SCRATCH_BYTES = 4 * 2**20
 _MULTIPROCESSING_PREFIX, _AFTER_MULTIPROCESSING = "pymp-", -101
 """Folders that multiprocessing removes itself at the exit of a process, with priority -100."""
@@ -121,7 +121,7 @@ def scratch_folder() -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix="taxonflow-", dir=before or tempfile.gettempdir()))
     except OSError as error:
-        raise _unusable(before, error) from error
+        raise _unusable_folder_error(before, error) from error
     os.environ["TMPDIR"], default, tempfile.tempdir = str(folder), tempfile.tempdir, str(folder)
     try:
         _check_space(folder, before)
@@ -136,7 +136,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _remove_scratch(folder: Path) -> None:
-    """Remove a folder at once, but what multiprocessing keeps there at the exit of this process, after it."""
+    """Remove a folder; if multiprocessing uses folders in it, it is removed after them at the exit of this process."""
     for path in folder.iterdir():
         if path.name.startswith(_MULTIPROCESSING_PREFIX):
             continue
@@ -154,12 +154,12 @@ def _check_space(folder: Path, name: str | None) -> None:
     try:
         (folder / "probe").write_bytes(bytes(_SCRATCH_BYTES))
     except OSError as error:
-        raise _unusable(name, error) from error
+        raise _unusable_folder_error(name, error) from error
     finally:
         (folder / "probe").unlink(missing_ok=True)
 
 
-def _unusable(name: str | None, error: OSError) -> BadConfigError:
+def _unusable_folder_error(name: str | None, error: OSError) -> BadConfigError:
     remedy = "Free disk space, or set TMPDIR to another folder."
     reason = os.strerror(error.errno or 0)
     return BadConfigError(f"TMPDIR={name or ''} ({reason})", "a folder with free space for temporary files", remedy)

@@ -15,8 +15,8 @@ from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFil
 from components.shared.files.system_names import is_system_file
 from components.shared.images.decoding import IMAGE_EXTENSIONS, MAX_FILE_BYTES
 from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
-from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_BYTES, MAX_BATCH_SLICES, Client
-from serving.client.paths import paths_of
+from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client, batches
+from serving.client.paths import path_exists, paths_of
 from serving.client.report import FORMATS, SliceResult, render
 from serving.client.volumes import (
     DEFAULT_EDGE,
@@ -92,7 +92,7 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     suffixes = (*IMAGE_EXTENSIONS, *volume_suffixes())
     for path in paths:
-        if not path.exists():
+        if not path_exists(path):
             raise BadInputError(f"{path} does not exist", "an image, a volume, or a folder of them")
         files += _files_in(path, suffixes) if path.is_dir() else [path]
     if not files:
@@ -150,7 +150,7 @@ class FilePredictor:
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("predicting", total=len(images) + len(volumes) * self.options.slices)
-            for batch in file_batches(images):
+            for batch in batches(images, file_size):
                 results += self._predict_images(batch)
                 progress.update(task, completed=len(results))
             for number, volume in enumerate(volumes):
@@ -190,18 +190,9 @@ class FilePredictor:
             yield [SliceResult(str(file), None, str(error), specimen)]
 
 
-def file_batches(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """Yield batches of files that fit into one request, so that only one batch is in memory."""
-    batch, size = list[Path](), 0
-    for file in files:
-        file_size = file.stat().st_size if file.is_file() else 0
-        if batch and (len(batch) == MAX_BATCH_SLICES or size + file_size > MAX_BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file_size
-    if batch:
-        yield batch
+def file_size(file: Path) -> int:
+    """Return the bytes of a file, 0 if there is none; `read_bounded` then names the fault."""
+    return file.stat().st_size if file.is_file() else 0
 
 
 def edge_of_slices(metadata: Mapping[str, Any]) -> int:

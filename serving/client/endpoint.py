@@ -2,10 +2,11 @@
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +21,8 @@ MAX_BATCH_SLICES, MAX_BATCH_BYTES = 32, 8 * 2**20
 _RETRY_STATUSES = frozenset({429, 502, 503})
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 2.0
 _POLL_S = 0.25
+Image = TypeVar("Image", bytes, Path)
+"""An image in memory, or its file."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Client:
             BadInputError: The server rejects the request.
             DeployError: The server cannot be reached or fails.
         """
-        return [prediction for batch in batches(images) for prediction in self._predict_batch(model, batch, specimen)]
+        answers = (self._predict_batch(model, batch, specimen) for batch in batches(images, len))
+        return [prediction for answer in answers for prediction in answer]
 
     def status(self, model: str) -> dict[str, Any]:
         """Return the state of a model's versions; raises as `predict` does."""
@@ -113,19 +117,29 @@ class Client:
         """Return a model's signatures with their inputs and outputs; raises as `predict` does."""
         return self._request("GET", f"{_path_of(model)}/metadata")
 
-    def wait_until_ready(self, model: str, timeout_s: float, version: int | None = None) -> None:
+    def wait_until_ready(
+        self,
+        model: str,
+        timeout_s: float,
+        version: int | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Wait until a model is available.
 
         Args:
             model: Name of the model.
             timeout_s: Most seconds to wait.
             version: Version that must be available; None accepts any.
+            check: Function that is called before each request, and raises an error if waiting is useless.
 
         Raises:
             DeployError: The model is not available after the timeout.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._is_available(model, version):
+        while True:
+            check()
+            if self._is_available(model, version):
+                return
             if time.monotonic() > deadline:
                 name = model if version is None else f"{model} version {version}"
                 raise DeployError(
@@ -200,13 +214,19 @@ def retry_delays(timeout_s: float) -> Iterator[float]:
         delay = min(2 * delay, _LONGEST_DELAY_S)
 
 
-def batches(images: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Yield batches of images that fit into one request."""
+def batches(images: Sequence[Image], size_of: Callable[[Image], int]) -> Iterator[Sequence[Image]]:
+    """Yield batches of images that fit into one request.
+
+    Args:
+        images: Images in memory, or their files.
+        size_of: Function that returns the bytes of an image.
+    """
     start, size = 0, 0
     for number, image in enumerate(images):
-        if number > start and (number - start == MAX_BATCH_SLICES or size + len(image) > MAX_BATCH_BYTES):
+        image_size = size_of(image)
+        if number > start and (number - start == MAX_BATCH_SLICES or size + image_size > MAX_BATCH_BYTES):
             yield images[start:number]
             start, size = number, 0
-        size += len(image)
+        size += image_size
     if start < len(images):
         yield images[start:]

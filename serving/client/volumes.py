@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.shared.errors import BadSourceFileError
+from components.shared.images.decoding import FORMATS
 
 if TYPE_CHECKING:
     from components.shared.volumes.plane_schedules import Schedule
 
-TIFF_SUFFIXES = (".tif", ".tiff")
+TIFF_SUFFIXES = FORMATS["TIFF"]
 LARGEST_VOLUME_BYTES = 8 * 2**30
 MOST_SLICES, DEFAULT_SLICES, DEFAULT_EDGE = 1000, 32, 224
 DEFAULT_SCHEDULE: "Schedule" = "random"

@@ -23,7 +23,7 @@ def add_connection_option(parser: argparse.ArgumentParser) -> None:
         type=partial(bounded_number, kind=int, least=1, most=65_536),
         default=Limits().max_connections,
         metavar="N",
-        help="most connections; beyond, an idle one is closed, or the new one gets 503 (%(default)s)",
+        help="most connections; a further one replaces an idle one, or gets 503 (%(default)s)",
     )
 
 

@@ -6,17 +6,17 @@ timeout for the rest of a rejected body, and none for a client that does not rea
 
 import asyncio
 from collections.abc import Iterable
+from operator import attrgetter
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.http.capacity import SURPLUS_CONNECTIONS
+from serving.http.report_paths import REPORT_PATHS
+from serving.http.responses import error_response
 from serving.limits import Limits
-from serving.protocol import RequestError, encode_answer
+from serving.protocol import RequestError
 
-SURPLUS_PATHS = frozenset({b"/", b"/healthz", b"/v2/health/live", b"/readyz", b"/v2/health/ready", b"/metrics"})
-"""Paths that are answered although there are too many connections."""
 _SHORTEST_WAIT_S = 1.0
 """Seconds for which a connection may wait for a request before it is closed for a new connection."""
 _REASON_PHRASES = {
@@ -38,12 +38,13 @@ class BoundedConnection(HttpToolsProtocol):
     _head_is_arriving = False
     _body_is_complete = True
     _is_surplus = False
-    _waiting_since = 0.0
+    waiting_since = 0.0
+    """Time of the event loop at which the connection began to wait for a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer of the first request; if there are too many connections, close one that waits."""
         super().connection_made(transport)
-        self._waiting_since = self.loop.time()
+        self.waiting_since = self.loop.time()
         self._start_timer()
         excess = len(self.connections) - self.limits.max_connections
         if excess > 0 and not _close_oldest_waiting(self.connections, self.loop.time() - _SHORTEST_WAIT_S):
@@ -83,7 +84,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_is_arriving = self._body_is_complete = False
         self._stop_timer()
         is_busy = self._is_surplus and len(self.connections) > self.limits.max_connections
-        is_refused = is_busy and self.url.partition(b"?")[0] not in SURPLUS_PATHS
+        is_refused = is_busy and self.url.partition(b"?")[0].decode("latin-1") not in REPORT_PATHS
         self.app = self._answer_busy if is_refused else self.config.loaded_app
         super().on_headers_complete()
 
@@ -106,7 +107,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start the timer of the rest of a request that was answered before its end."""
         super().on_response_complete()
-        self._waiting_since = self.loop.time()
+        self.waiting_since = self.loop.time()
         if not self._body_is_complete and self.cycle.response_complete:
             self._start_timer()
 
@@ -131,11 +132,6 @@ class BoundedConnection(HttpToolsProtocol):
             self.cycle is None or self.cycle.response_complete
         )
 
-    @property
-    def waiting_since(self) -> float:
-        """Return the time of the loop at which the connection began to wait for a request."""
-        return self._waiting_since
-
     def make_room(self) -> None:
         """Close the connection, which waits for a request, for a new one."""
         self.connections.discard(self)
@@ -148,10 +144,7 @@ class BoundedConnection(HttpToolsProtocol):
         )
 
     async def _answer_busy(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = self._busy_error()
-        content = encode_answer({"error": str(error)})
-        response = Response(content, error.status, {"Retry-After": "1"}, "application/json")
-        await response(scope, receive, send)
+        await error_response(self._busy_error())(scope, receive, send)
 
     def _start_reader_timer(self) -> None:
         self._stop_reader_timer()
@@ -199,9 +192,11 @@ class BoundedConnection(HttpToolsProtocol):
     def _reject(self, error: RequestError) -> None:
         if self.transport.is_closing():
             return
-        content = encode_answer({"error": str(error)})
-        head = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (error.status, _REASON_PHRASES[error.status], len(content)) + content)
+        response = error_response(error)
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        lines = [b"HTTP/1.1 %d %s" % (error.status, _REASON_PHRASES[error.status])]
+        lines += [b"%s: %s" % header for header in headers]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + response.body)
         self.transport.close()
 
 
@@ -214,12 +209,8 @@ def _close_oldest_waiting(connections: Iterable[object], latest: float) -> bool:
     ]
     if not candidates:
         return False
-    min(candidates, key=_waiting_since).make_room()
+    min(candidates, key=attrgetter("waiting_since")).make_room()
     return True
-
-
-def _waiting_since(connection: BoundedConnection) -> float:
-    return connection.waiting_since
 
 
 def connection_class(limits: Limits) -> type[BoundedConnection]:

@@ -18,10 +18,12 @@ from starlette.types import Receive, Scope, Send
 
 from components.shared.errors import TaxonflowError
 from serving.http.bodies import BodyReader
+from serving.http.report_paths import LIVE_PATHS, METRICS_PATH, READY_PATHS
+from serving.http.responses import error_response, json_response
 from serving.limits import Limits
 from serving.metrics import IN_FLIGHT, LATENCY, REQUESTS
 from serving.predictors.base import Predictor
-from serving.protocol import PredictRequest, RequestError, encode_answer, parse_predict
+from serving.protocol import PredictRequest, RequestError, parse_predict
 
 Handler = Callable[[Request], Awaitable[Any]]
 _PREDICT_PATH = "/v1/models/<model>:predict"
@@ -34,17 +36,6 @@ class NameConvertor(StringConvertor):
 
 
 register_url_convertor("name", NameConvertor())
-
-
-def json_response(content: Any, status: int = 200) -> Response:
-    """Return a JSON response; a 503 asks the client to retry after a second."""
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return Response(encode_answer(content), status, headers, "application/json")
-
-
-def error_response(error: RequestError) -> Response:
-    """Return the JSON response for an error."""
-    return json_response({"error": str(error)}, error.status)
 
 
 class MethodRoute(Route):
@@ -87,9 +78,9 @@ class RequestHandlers:
     def routes(self) -> list[BaseRoute]:
         """Return the routes; the last one matches any other path, so that kserve's own routes cannot be reached."""
         model = "/v1/models/{model:name}"
-        paths: list[BaseRoute] = [MethodRoute("/metrics", metrics_handler), MethodRoute("/v1/models", self.models)]
-        paths += [MethodRoute(path, self.live) for path in ("/", "/healthz", "/v2/health/live")]
-        paths += [MethodRoute(path, self.ready) for path in ("/readyz", "/v2/health/ready")]
+        paths: list[BaseRoute] = [MethodRoute(METRICS_PATH, metrics_handler), MethodRoute("/v1/models", self.models)]
+        paths += [MethodRoute(path, self.live) for path in LIVE_PATHS]
+        paths += [MethodRoute(path, self.ready) for path in READY_PATHS]
         for path in (model, model + "/versions/{version:name}", model + "/labels/{label:name}"):
             paths.append(MethodRoute(path + ":predict", self.predict, methods=["POST"]))
             paths.append(MethodRoute(path + "/metadata", partial(self._guarded, self.metadata)))

@@ -135,11 +135,12 @@ class LocalPredictor:
         if match:
             return match
         reason = self.unserved().get(model, "")
-        if reason == _LOADING or not (self._has_refreshed or reason):
-            problem = f"the model {model} {_LOADING}" if reason else "the models are still being loaded"
-            raise RequestError(503, problem, "", "Retry in a few seconds.")
+        if reason == _LOADING:
+            raise RequestError(503, f"the model {model} {reason}", "", "Retry in a few seconds.")
         if reason:
             raise RequestError(404, f"the model {model} {reason}", "", "Publish a version that can be loaded.")
+        if not self._has_refreshed:
+            raise RequestError(503, "the models are still being loaded", "", "Retry in a few seconds.")
         if versions:
             raise RequestError(404, f"version {version} of {model} is not loaded", f"one of {sorted(versions)}")
         names = ", ".join(self.names()) or "none, because the repository holds no model yet"

@@ -13,6 +13,7 @@ from components.shared.signing import VERIFICATION_KEY
 from pipelines.local.demo import main
 from pipelines.local.demo_traffic import PHASES
 from tests.serving.conftest import card_of
+from tests.waiting import end_of, wait_until
 
 ROOT = Path(__file__).parents[3]
 WINDOWS = sum(phase.windows for phase in PHASES)
@@ -41,12 +42,7 @@ def test_a_server_that_ends_at_once_ends_the_demonstration(tmp_path: Path) -> No
     command = [sys.executable, "-m", "pipelines.local.demo", f"--out={tmp_path}", "--no-keep-running"]
     environment = {**os.environ, VERIFICATION_KEY[0]: str(tmp_path / "missing.pem"), "COLUMNS": "1000"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        code = process.poll()
-        process.terminate()
-        output = process.communicate()[0]
+        code, output = end_of(process)
     assert code == EXIT_FAILED, output
     assert "the server ended with exit code" in output
     assert "missing.pem" in output
@@ -59,11 +55,11 @@ def test_termination_ends_the_children_and_removes_temporary_files(tmp_path: Pat
     command = [sys.executable, "-m", "pipelines.local.demo", f"--out={tmp_path}", "--keep-running"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while len(processes_with(str(tmp_path))) < 3 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(1)
-        process.terminate()
+        try:
+            wait_until(lambda: len(processes_with(str(tmp_path))) >= 3, pause_s=0.1)
+            time.sleep(1)
+        finally:
+            process.terminate()
         code = process.wait(60)
     assert (code, processes_with(str(tmp_path)), list((tmp_path / "scratch").iterdir())) == (143, [], [])
 

@@ -103,9 +103,9 @@ def test_no_image_sends_no_request(client: Client) -> None:
 
 
 def test_batches_are_bounded_in_slices_and_bytes() -> None:
-    assert [len(batch) for batch in batches([b"x"] * 70)] == [32, 32, 6]
-    assert [len(batch) for batch in batches([b"x" * 3 * 2**20] * 5)] == [2, 2, 1]
-    assert [len(batch) for batch in batches([b"x" * 20 * 2**20])] == [1]
+    assert [len(batch) for batch in batches([b"x"] * 70, len)] == [32, 32, 6]
+    assert [len(batch) for batch in batches([b"x" * 3 * 2**20] * 5, len)] == [2, 2, 1]
+    assert [len(batch) for batch in batches([b"x" * 20 * 2**20], len)] == [1]
 
 
 def test_the_client_sends_photographs_of_the_size_that_ingest_takes(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.http_server import Response, http_server
 from tests.serving.conftest import start_process
+from tests.waiting import wait_until
 
 ORIGIN = "https://pages.example.org"
 ASK = """async ([url, body]) => {
@@ -40,8 +41,7 @@ def allowed(server: Any, pages: str, tmp_path_factory: pytest.TempPathFactory) -
     options = ["--allow-origin", f"{ORIGIN}:443/", "--allow-origin", pages]
     log = tmp_path_factory.mktemp("allowed") / "log.txt"
     process, url = start_process(["serving", "--repository", str(server.repository), "--port", "0", *options], log)
-    while httpx.get(f"{url}/readyz").status_code != 200:
-        pass
+    wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200, pause_s=0.2)
     yield url
     process.kill()
     process.wait()

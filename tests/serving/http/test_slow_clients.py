@@ -1,6 +1,7 @@
 """Clients that send slowly, endlessly or nothing: the server closes their connections and answers the others."""
 
 import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -19,7 +20,7 @@ from starlette.routing import Router
 
 from serving.http.bodies import BodyReader
 from serving.http.connections import connection_class
-from serving.http.routes import json_response
+from serving.http.responses import json_response
 from serving.limits import Limits
 from serving.protocol import RequestError
 
@@ -234,6 +235,12 @@ def test_health_is_answered_while_every_connection_is_busy(start_server: Any, se
         response = httpx.post(f"{bounded.url}/v1/models/forams:predict", content=b"x" * 100_000, timeout=5)
         assert (response.status_code, response.headers.get("retry-after")) == (503, "1")
         assert "20 connections with requests in progress" in response.json()["error"]
+        for _ in range(40):
+            connection = stack.enter_context(socket.create_connection((str(where.hostname), where.port or 0)))
+        refusal = http.client.HTTPResponse(connection)
+        connection.settimeout(5)
+        refusal.begin()
+        assert (refusal.status, refusal.headers.get("retry-after")) == (503, "1")
     assert httpx.get(f"{bounded.url}/v1/models", timeout=30).status_code == 200
 
 
