@@ -22,7 +22,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(PermissionError, NotImplementedError):  # a file system without permissions
+        with suppress(PermissionError, NotImplementedError):  # SMB and WSL refuse it, and set permissions by the mount
             Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
