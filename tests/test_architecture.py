@@ -118,7 +118,7 @@ def test_no_modules_import_one_another_in_a_cycle() -> None:
 
 
 def test_every_step_of_the_pipeline_has_a_package() -> None:
-    assert set(STEPS) == {"phantoms", "ingest", "segment", "train", "evaluate", "deploy"}
+    assert set(STEPS) == {"doctor", "phantoms", "ingest", "segment", "train", "evaluate", "deploy"}
 
 
 def test_a_component_module_holds_only_the_kfp_wrapper() -> None:
