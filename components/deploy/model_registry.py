@@ -154,7 +154,7 @@ def _deployment_properties(model: VerifiedModel, served: ServedVersion) -> dict[
         "address": served.address,
         "uri": served.uri,
         "digest": model.digest,
-        "model_id": getattr(model.card, "model_id", ""),
+        "model_id": model.card.model_id,
         "server": f"TensorFlow Serving {TENSORFLOW_SERVING_VERSION}",
     }
     return {name: value for name, value in properties.items() if value}

@@ -3,6 +3,7 @@
 import builtins
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,8 @@ def address(registry: FakeModelRegistry) -> Iterator[str]:
 
 @pytest.fixture
 def model(artifact: Path) -> VerifiedModel:
-    return verify_model(artifact, "s3://runs/a", "foraminifera")
+    model = verify_model(artifact, "s3://runs/a", "foraminifera")
+    return replace(model, card=model.card.model_copy(update={"model_id": "f" * 64}))
 
 
 def served(version: int, outcome: str, endpoint: str = "lab/forams") -> ServedVersion:
@@ -45,7 +47,7 @@ def test_a_version_is_registered_with_figures_digest_and_address(
     assert sentence == f"version 3 of lab/forams is recorded as served in the Model Registry {address}"
     assert [entry["name"] for entry in registry.models.values()] == ["lab/forams"]
     properties = registry.properties("3")
-    assert (properties["digest"], properties["outcome"]) == (model.digest, "served")
+    assert (properties["digest"], properties["model_id"]) == (model.digest, "f" * 64)
     assert properties["address"] == "http://forams-lab.example.org/v1/models/forams:predict"
     assert (properties["accuracy"], properties["gate_threshold"], properties["species"]) == (0.97, 0.95, "2")
     (artifact,) = registry.artifacts.values()
