@@ -15,7 +15,7 @@ from serving.predictors.local import LoadedVersion
 from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.protocol import SIGNATURE, RequestError
 from tests.http_server import Response, http_server
-from tests.serving.conftest import card_of, write_saved_model
+from tests.serving.conftest import card_of, id_of_model, write_saved_model
 
 
 def content_of(number: str, rows: int = 1) -> bytes:
@@ -38,7 +38,7 @@ def predict(content: bytes, status: int = 200) -> Outputs:
 def test_a_local_model_with_nan_scores_reports_unknown_slices(tmp_path: Path, segmented_slices: list[bytes]) -> None:
     folder = tmp_path / "broken" / "1"
     write_saved_model(folder, 1, factor=np.nan)
-    card_of("broken").write(folder / "model.json")
+    card_of("broken", model_id=id_of_model(1)).write(folder / "model.json")
     sign_folder(folder, None)
     version = Repository(tmp_path).newest("broken")
     assert version
