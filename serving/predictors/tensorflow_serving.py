@@ -6,6 +6,7 @@ whole, so that the slices of a specimen are voted on by one model. The predictor
 """
 
 import base64
+import json
 import random
 import time
 from dataclasses import dataclass
@@ -211,12 +212,18 @@ def _instances_of(inputs: SignatureInput) -> Any:
 
 def _object_of(response: httpx.Response) -> dict[str, Any]:
     try:
-        answer = orjson.loads(response.content)
-    except orjson.JSONDecodeError as error:
+        answer = _parse_json(response.content)
+    except (ValueError, RecursionError) as error:
         raise RequestError(502, f"the predictor answered {response.status_code} without JSON") from error
     if not isinstance(answer, dict):
         raise RequestError(502, f"the predictor answered {response.status_code} without a JSON object")
     return answer
+
+
+def _parse_json(content: bytes) -> Any:
+    """Parse JSON in which TensorFlow Serving writes numbers that are not finite as NaN, Infinity and -Infinity."""
+    is_strict = b"NaN" not in content and b"Infinity" not in content
+    return orjson.loads(content) if is_strict else json.loads(content)
 
 
 def _newest_available(status: dict[str, Any]) -> int:
