@@ -16,7 +16,9 @@ import httpx
 import numpy as np
 import orjson
 
+from serving.command import report
 from serving.outputs import OPTIONAL_OUTPUTS, REQUIRED_OUTPUTS, Outputs
+from serving.predictors.answering_models import AnsweringModels
 from serving.predictors.base import Expectation
 from serving.predictors.connection_pool import Answer, ConnectionPool
 from serving.protocol import INPUT, RequestError, SignatureInput
@@ -55,7 +57,8 @@ class RemoteVersion:
         request = {"signature_name": signature_name, "instances": _instances_of(inputs)}
         path = self.predictor.path(self.version if self.is_pinned else None) + ":predict"
         answer = await self.predictor.request("POST", path, orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
-        return _outputs_of(answer, len(inputs)), self.version
+        outputs = _outputs_of(answer, len(inputs))
+        return outputs, self.predictor.answering.version_of(outputs.model_id, self.version)
 
 
 class RemotePredictor:
@@ -68,6 +71,7 @@ class RemotePredictor:
         timeout_s: Timeout of a request in seconds.
         version: Number of the version that is asked. None uses TensorFlow Serving's number, which is always the same
             under KServe.
+        answering: Models that may answer; None stands for those that were asked.
     """
 
     def __init__(
@@ -77,8 +81,10 @@ class RemotePredictor:
         expectation: Expectation,
         timeout_s: float,
         version: int | None = None,
+        answering: AnsweringModels | None = None,
     ) -> None:
         self.model, self.url, self.expectation, self.version = model, url, expectation, version
+        self.answering = answering or AnsweringModels(model, {}, report)
         self._connections = ConnectionPool(url, timeout_s)
         self.classes: tuple[str, ...] = ()
         self._newest = 0
@@ -182,8 +188,10 @@ class CanaryPredictor(RemotePredictor):
         urls: Addresses of the predictor and of the canary.
         percent: Percentage of the requests that the canary answers.
         expectation: Preprocessing that both models expect.
-        timeout_s: Timeout of a request in seconds; the canary gets half of it, which leaves time for the fallback.
+        timeout_s: Timeout of a request in seconds; the canary gets half of it, which
+            leaves time for the fallback.
         versions: Version numbers of the two models.
+        answering: Models that may answer, as in RemotePredictor.
     """
 
     def __init__(
@@ -194,10 +202,11 @@ class CanaryPredictor(RemotePredictor):
         expectation: Expectation,
         timeout_s: float,
         versions: tuple[int | None, int | None] = (None, None),
+        answering: AnsweringModels | None = None,
     ) -> None:
-        super().__init__(model, urls[0], expectation, timeout_s, versions[0])
+        super().__init__(model, urls[0], expectation, timeout_s, versions[0], answering)
         canary_timeout_s = timeout_s / 2
-        self._canary = RemotePredictor(model, urls[1], expectation, canary_timeout_s, versions[1])
+        self._canary = RemotePredictor(model, urls[1], expectation, canary_timeout_s, versions[1], answering)
         self._percent = percent
 
     async def get_version(self, model: str, version: int | None) -> RemoteVersion:
