@@ -61,6 +61,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         metavar="JSON",
         help="version by model id of all models that may answer; an answer then names its version itself",
     )
+    parser.set_defaults(predictor_request_timeout_seconds=int(Limits().answer_timeout_s))  # kserve's is 600 s
     return parser.parse_args(arguments)
 
 

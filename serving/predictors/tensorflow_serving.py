@@ -25,6 +25,7 @@ from serving.protocol import INPUT, RequestError, SignatureInput
 from serving.votes import classes_of
 
 STATUS_LIFETIME_S = 2.0
+MAX_CANARY_TIMEOUT_S = 30.0
 _READY_TIMEOUT_S = 3.0
 
 
@@ -188,7 +189,7 @@ class CanaryPredictor(RemotePredictor):
         urls: Addresses of the predictor and of the canary.
         percent: Percentage of the requests that the canary answers.
         expectation: Preprocessing that both models expect.
-        timeout_s: Timeout of a request in seconds; the canary gets half of it, which
+        timeout_s: Timeout of a request in seconds; the canary gets half of it, at most MAX_CANARY_TIMEOUT_S, which
             leaves time for the fallback.
         versions: Version numbers of the two models.
         answering: Models that may answer, as in RemotePredictor.
@@ -205,7 +206,7 @@ class CanaryPredictor(RemotePredictor):
         answering: AnsweringModels | None = None,
     ) -> None:
         super().__init__(model, urls[0], expectation, timeout_s, versions[0], answering)
-        canary_timeout_s = timeout_s / 2
+        canary_timeout_s = min(timeout_s / 2, MAX_CANARY_TIMEOUT_S)
         self._canary = RemotePredictor(model, urls[1], expectation, canary_timeout_s, versions[1], answering)
         self._percent = percent
 
