@@ -5,8 +5,9 @@
 the deploy step sets it, so that applying the manifests again does not change the deployed model.
 """
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +20,13 @@ from components.shared.contracts import ModelCard
 DEFAULT_NAME = "foraminifera"
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 VERSION_ANNOTATION = "taxonflow.dev/model-version"
+MODEL_ID_ANNOTATION = "taxonflow.dev/model-id"
+MODEL_VERSIONS_ANNOTATION = "taxonflow.dev/model-versions"
 _DIGEST_ANNOTATION = "taxonflow.dev/model-digest"
 _PREVIOUS_VERSION_ANNOTATION = "taxonflow.dev/previous-model-version"
 _PREVIOUS_URI_ANNOTATION = "taxonflow.dev/previous-model-uri"
 _PREVIOUS_DIGEST_ANNOTATION = "taxonflow.dev/previous-model-digest"
+_PREVIOUS_MODEL_ID_ANNOTATION = "taxonflow.dev/previous-model-id"
 _HTTP_PORT = 8080
 _EVENTS_FOLDER = "/var/taxonflow/events"
 _PRE_STOP_SLEEP_S = 10
@@ -53,11 +57,13 @@ class ModelVersion:
         version: Number of the version; 0 for a model that was set manually.
         uri: URI of the folder.
         digest: Digest of the files as verified by the deploy step; "" for a model that was set manually.
+        model_id: Id with which the model signs its answers; "" for a model whose answers have none.
     """
 
     version: int
     uri: str
     digest: str = field(default="", compare=False)
+    model_id: str = field(default="", compare=False)
 
 
 def inference_service(name: str, transformer_arguments: Sequence[str] = ()) -> dict[str, Any]:
@@ -96,18 +102,34 @@ def model_patch(model: ModelVersion, previous: ModelVersion | None) -> dict[str,
         _PREVIOUS_VERSION_ANNOTATION: None if previous is None else str(previous.version),
         _PREVIOUS_URI_ANNOTATION: None if previous is None else previous.uri,
         _PREVIOUS_DIGEST_ANNOTATION: None if previous is None else previous.digest,
+        _PREVIOUS_MODEL_ID_ANNOTATION: None if previous is None else previous.model_id,
     }
     return {"spec": {"predictor": {"annotations": annotations, "model": {"storageUri": model.uri}}}}
 
 
 def predictor_annotations(model: ModelVersion) -> dict[str, str]:
-    """Return the annotations of the predictor's pods: the version, and the digest that their start command checks."""
-    return {VERSION_ANNOTATION: str(model.version), _DIGEST_ANNOTATION: model.digest}
+    """Return the annotations of the pods of a predictor: version, model id, and the digest that they check."""
+    return {
+        VERSION_ANNOTATION: str(model.version),
+        _DIGEST_ANNOTATION: model.digest,
+        MODEL_ID_ANNOTATION: model.model_id,
+    }
 
 
-def transformer_patch(model: ModelVersion) -> dict[str, Any]:
-    """Return the part of a merge patch that sets the model version in the transformer's drift events."""
-    return {"annotations": {VERSION_ANNOTATION: str(model.version)}}
+def transformer_patch(model: ModelVersion, *others: ModelVersion) -> dict[str, Any]:
+    """Return the part of a merge patch that tells the transformer which versions may answer.
+
+    Args:
+        model: Model of the stable predictor.
+        others: Other models that may answer: the canary, and the previous model until its pods have ended.
+    """
+    versions = model_versions((model, *others))
+    return {"annotations": {VERSION_ANNOTATION: str(model.version), MODEL_VERSIONS_ANNOTATION: versions}}
+
+
+def model_versions(models: Iterable[ModelVersion]) -> str:
+    """Return the version numbers of models by their ids as JSON, without models that have no id."""
+    return json.dumps({model.model_id: model.version for model in models if model.model_id}, sort_keys=True)
 
 
 def with_model(service: dict[str, Any], model: ModelVersion) -> dict[str, Any]:
@@ -127,7 +149,12 @@ def requested_model(service: dict[str, Any]) -> ModelVersion | None:
     predictor = service.get("spec", {}).get("predictor", {})
     annotations = predictor.get("annotations", {})
     uri = predictor.get("model", {}).get("storageUri")
-    return _model_version(annotations.get(VERSION_ANNOTATION), uri, annotations.get(_DIGEST_ANNOTATION))
+    return _model_version(
+        annotations.get(VERSION_ANNOTATION),
+        uri,
+        annotations.get(_DIGEST_ANNOTATION),
+        annotations.get(MODEL_ID_ANNOTATION),
+    )
 
 
 def previous_model(service: dict[str, Any]) -> ModelVersion | None:
@@ -137,12 +164,15 @@ def previous_model(service: dict[str, Any]) -> ModelVersion | None:
         annotations.get(_PREVIOUS_VERSION_ANNOTATION),
         annotations.get(_PREVIOUS_URI_ANNOTATION),
         annotations.get(_PREVIOUS_DIGEST_ANNOTATION),
+        annotations.get(_PREVIOUS_MODEL_ID_ANNOTATION),
     )
 
 
-def _model_version(version: str | None, uri: str | None, digest: str | None) -> ModelVersion | None:
+def _model_version(
+    version: str | None, uri: str | None, digest: str | None, model_id: str | None
+) -> ModelVersion | None:
     number = int(version) if version is not None and version.isdecimal() else 0
-    return ModelVersion(number, uri, digest or "") if uri else None
+    return ModelVersion(number, uri, digest or "", model_id or "") if uri else None
 
 
 class _ManifestDumper(yaml.SafeDumper):
@@ -233,7 +263,10 @@ def _transformer_container(arguments: Sequence[str]) -> dict[str, Any]:
         "image": SERVING_IMAGE,
         "command": ["python", "-m", "serving.transformer"],
         "args": ["--events", _EVENTS_FOLDER, "--workers", "1", *arguments],
-        "env": [_annotation_variable("TAXONFLOW_MODEL_VERSION", VERSION_ANNOTATION)],
+        "env": [
+            _annotation_variable("TAXONFLOW_MODEL_VERSION", VERSION_ANNOTATION),
+            _annotation_variable("TAXONFLOW_MODEL_VERSIONS", MODEL_VERSIONS_ANNOTATION),
+        ],
         "lifecycle": _lifecycle(),
         "ports": [{"containerPort": _HTTP_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}},
