@@ -191,6 +191,8 @@ class ModelCard(Document):
         signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
         versions: Versions of the libraries that produced the model.
         examples: Test slices with the scores of the evaluation.
+        model_id: Id of the model, the output `model` of its graph; empty for a model of version 0.1.0, which has no
+            such output.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
@@ -213,6 +215,7 @@ class ModelCard(Document):
     signatures: dict[str, dict[str, Any]] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    model_id: str = ""
 
 
 class FileDigests(Document):
