@@ -52,7 +52,11 @@ class FakeCluster:
         self.asked_directly: list[tuple[str, dict[str, Any]]] = []
         self.users: list[str | None] = []
         self.address = ""
+        self.transformer_address = ""
+        self.model_ids: dict[str, str] = {}
+        self.on_complete: Callable[[str, str], None] = lambda _deployment, _uri: None
         self.polls_until_ready = 2
+        self.grace_period_s = 0
         self.conflicts = 0
         self.seen_ready: set[tuple[str, str]] = set()
         self.answer_instead: Callable[[str, str], Answer | None] = lambda _method, _path: None
@@ -129,7 +133,8 @@ class FakeCluster:
         scores = [0.1, 0.9] if uri in self.wrong_answers else [0.9, 0.1]
         share = 0.0 if through_transformer else self.disagreeing.get(uri, 0.0)
         species = "Orbitoides" if self._due(f"{uri} disagrees", share) else "Alveolina"
-        return {"scores": scores, "species": species}
+        model = {"model": self.model_ids[uri]} if uri in self.model_ids else {}
+        return {"scores": scores, "species": species, **model}
 
     def _due(self, event: str, share: float) -> bool:
         """Return True in this share of the calls, evenly spread."""
@@ -228,7 +233,10 @@ class FakeCluster:
     def _deploy(self, place: tuple[str, str], annotations: dict[str, str], uri: str | None, options: list[str]) -> None:
         template = {
             "metadata": {"annotations": annotations},
-            "spec": {"containers": [{"name": "kserve-container", "args": options}]},
+            "spec": {
+                "containers": [{"name": "kserve-container", "args": options}],
+                "terminationGracePeriodSeconds": self.grace_period_s,
+            },
         }
         old = self.deployments.get(place, {"metadata": {"generation": 0}, "spec": {}, "status": {}})
         if old["spec"].get("template") == template and old["uri"] == uri:
@@ -263,6 +271,8 @@ class FakeCluster:
     def _complete(self, place: tuple[str, str], deployment: dict[str, Any]) -> None:
         counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), 1)
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+        if deployment.get("serving") != deployment["uri"]:
+            self.on_complete(place[1], deployment["uri"])
         deployment["serving"] = deployment["uri"]
         deployment["running"] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
         for key, service in self.services.items():
@@ -273,7 +283,7 @@ class FakeCluster:
         ready = [{"type": kind, "status": "True"} for kind in ("PredictorReady", "TransformerReady", "Ready")]
         url = f"http://{key[1]}-{key[0]}.example.org"
         service["status"] = {"observedGeneration": 1, "conditions": ready, "url": url}
-        service["status"]["address"] = {"url": f"{self.address}/v1/models/{key[1]}:predict"}
+        service["status"]["address"] = {"url": f"{self.transformer_address or self.address}/v1/models/{key[1]}:predict"}
         self.seen_ready.add(key)
 
 

@@ -22,12 +22,14 @@ from components.deploy.kserve.inference_service import (
     MODE_ANNOTATION,
     ModelVersion,
     inference_service,
+    previous_model,
     transformer_options,
     with_model,
 )
 from components.deploy.kserve.knative import KnativeMode
+from components.deploy.kserve.known_answers import Endpoint, Patience, check_known_answers
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import check_known_answers, internal_predict_url, predict_url
+from components.deploy.kserve.readiness import internal_predict_url, predict_url
 from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
 from components.deploy.kserve.standard import StandardMode
 from components.deploy.verified_model import VerifiedModel
@@ -41,6 +43,8 @@ MODES: dict[str, Mode] = {
     "Serverless": KnativeMode(),
 }
 _CHECK_SPECIMEN = "deployment-check"
+_ROUNDS = 5
+"""Number of requests in a row that the new model must answer; each takes another connection, perhaps to another pod."""
 
 
 class SupersededError(DeployError):
@@ -156,7 +160,7 @@ class Rollout:
         """Wait for the canary and compare its answers with the evaluation's."""
         service = self._wait(service, lambda latest: mode.canary_blocker(self.cluster, latest, self.version), mode)
         url = mode.predict_urls(service, self.settings)[1]
-        check_known_answers(url, self.model, self.retries.pause)
+        self._check_answers(mode, service, Endpoint(url, self.version, self._versions(mode, service)), rounds=1)
         self.log.add("the canary answers the known slices as in the evaluation")
 
     def _compare(self, mode: Mode, service: Service) -> None:
@@ -203,8 +207,8 @@ class Rollout:
                 service = self._wait(
                     service, lambda latest: mode.promotion_blocker(self.cluster, latest, self.version), mode
                 )
-                url = internal_predict_url(service)
-                check_known_answers(url, self.model, self.retries.pause, _CHECK_SPECIMEN)
+                url, versions = internal_predict_url(service), self._versions(mode, service)
+                self._check_answers(mode, service, Endpoint(url, self.version, versions, _CHECK_SPECIMEN), _ROUNDS)
                 return RolloutResult(self.version.version, predict_url(service), self.log)
         except (SupersededError, ConflictError, UnreachableError):
             raise
@@ -213,6 +217,16 @@ class Rollout:
             service = self.cluster.service(self.name) or service
         self._restore_previous(mode, service)
         return None
+
+    def _check_answers(self, mode: Mode, service: Service, endpoint: Endpoint, rounds: int) -> None:
+        """Wait until the new model answers the known slices, while pods of other models may still answer."""
+        seconds = mode.grace_period_s(self.cluster, service) + self.retries.drain
+        check_known_answers(endpoint, self.model, Patience(seconds, self.retries.pause, rounds))
+
+    def _versions(self, mode: Mode, service: Service) -> dict[str, int]:
+        """Return the version numbers of the models that may answer, by their ids."""
+        models = (previous_model(service), mode.stable_model(service), self.version)
+        return {model.model_id: model.version for model in models if model is not None}
 
     def _restore_previous(self, mode: Mode, service: Service) -> None:
         patch = mode.restore_previous(service)

@@ -99,6 +99,10 @@ class KnativeMode(Mode):
             return f"revision {newest} is not rolled out"
         return "" if is_ready(service) and predict_url(service) else readiness_problems(service)
 
+    def grace_period_s(self, cluster: Cluster, service: Service) -> float:
+        """Return 0: the gateway routes each request by itself, so no connection holds on to an old revision."""
+        return 0.0
+
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the revision that was rolled out last and of the newest one."""
         stable, canary = (model_predict_url(url, service["metadata"]["name"]) for url in _revision_urls(service))

@@ -80,6 +80,10 @@ class Mode(ABC):
         """Return the reason why the model does not serve all users yet, "" if it does."""
 
     @abstractmethod
+    def grace_period_s(self, cluster: Cluster, service: Service) -> float:
+        """Return the seconds for which pods of an earlier model may still answer."""
+
+    @abstractmethod
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the stable predictor and of the canary."""
 

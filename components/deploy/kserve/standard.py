@@ -26,6 +26,7 @@ from components.deploy.kserve.inference_service import (
 )
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
 from components.deploy.kserve.readiness import (
+    grace_period_s,
     is_complete,
     is_ready,
     model_predict_url,
@@ -104,7 +105,7 @@ class StandardMode(Mode):
         """Return the reason why the transformer does not divide the requests yet, "" if all of its pods do."""
         if "transformer" not in service["spec"]:
             return ""
-        name = f"{service['metadata']['name']}-transformer"
+        name = _transformer_name(service)
         deployment = cluster.deployment(name)
         containers = (deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
         arguments = set(service["spec"]["transformer"]["containers"][0]["args"])
@@ -120,6 +121,11 @@ class StandardMode(Mode):
         if deployment is None or not runs_version(deployment, model.version):
             return f"{name} does not serve it yet; {readiness_problems(service)}"
         return "" if is_ready(service) and predict_url(service) else readiness_problems(service)
+
+    def grace_period_s(self, cluster: Cluster, service: Service) -> float:
+        """Return the longest grace period of the pods of the predictor and the transformer."""
+        names = (_predictor_name(service), _transformer_name(service))
+        return max(grace_period_s(cluster.deployment(name)) for name in names)
 
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the two predictors' Services, which bypass the transformer."""
@@ -138,6 +144,11 @@ class StandardMode(Mode):
 def _predictor_name(service: Service, predictor: str = "") -> str:
     """Return the name that KServe gives to a predictor's Deployment and Service."""
     return "-".join(filter(None, (service["metadata"]["name"], predictor, "predictor")))
+
+
+def _transformer_name(service: Service) -> str:
+    """Return the name that KServe gives to the transformer's Deployment."""
+    return f"{service['metadata']['name']}-transformer"
 
 
 def _canary_entry(service: Service) -> dict[str, Any]:
