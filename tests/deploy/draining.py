@@ -22,6 +22,7 @@ class TcpProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.port = 0
+        self.accepted = 0
         self._connections: list[tuple[int, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -43,6 +44,7 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:  # closed
                 return
+            self.accepted += 1
             try:
                 pod = socket.create_connection(("127.0.0.1", self.port))
             except OSError:  # no pod is ready

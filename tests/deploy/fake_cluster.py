@@ -225,8 +225,9 @@ class FakeCluster:
         for deployment, predictor in predictors.items():
             annotations = predictor.get("annotations", {})
             self._deploy((namespace, deployment), annotations, predictor["model"].get("storageUri"), [])
-        options = spec["transformer"]["containers"][0]["args"]
-        self._deploy((namespace, f"{name}-transformer"), {}, "transformer", options)
+        transformer = spec["transformer"]
+        options, annotations = transformer["containers"][0]["args"], transformer.get("annotations", {})
+        self._deploy((namespace, f"{name}-transformer"), annotations, "transformer", options)
         if spec["predictor"]["model"].get("storageUri") in self.unloadable:
             self._report_failure(self.services[key])
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from components.deploy.canary.probe import probe_models, probe_slices
+from components.deploy.canary.probe import ProbedModel, probe_models, probe_slices
 from components.deploy.canary.prometheus import read_traffic, traffic_violations
 from components.deploy.canary.sequential_test import SequentialTest
 from components.deploy.canary.settings import CanaryTrial
@@ -129,7 +129,7 @@ class Rollout:
         if self._has_started:
             raise self._superseded_error()
         if situation is Situation.OTHER_MODEL and mode.has_ready_pods(self.cluster, service):
-            self._patch(service, mode.start_canary(service, self.version))
+            self._patch(service, mode.start_canary(service, self.version, self.settings))
             self.log.add(f"version {self.version.version} was started as a canary without users")
         else:
             self._patch(service, mode.serve(service, self.version))
@@ -170,8 +170,9 @@ class Rollout:
             service = self._wait(service, lambda latest: mode.traffic_blocker(self.cluster, latest), mode)
         test = SequentialTest(self.settings.slower)
         try:
-            urls = mode.predict_urls(service, self.settings)
-            probe_models(urls, probe_slices(self.model, self.trial), test, self.settings)
+            models = self._probed_models(mode, service)
+            slices = probe_slices(self.model, self.trial)
+            probe_models(models, slices, test, self.settings, self._patience_s(mode, service))
         finally:
             self.log.record_test(test)
         self.log.add(f"the canary is not worse in {self.settings.pairs} pairs of known slices")
@@ -220,8 +221,17 @@ class Rollout:
 
     def _check_answers(self, mode: Mode, service: Service, endpoint: Endpoint, rounds: int) -> None:
         """Wait until the new model answers the known slices, while pods of other models may still answer."""
-        seconds = mode.grace_period_s(self.cluster, service) + self.retries.drain
-        check_known_answers(endpoint, self.model, Patience(seconds, self.retries.pause, rounds))
+        patience = Patience(self._patience_s(mode, service), self.retries.pause, rounds)
+        check_known_answers(endpoint, self.model, patience)
+
+    def _patience_s(self, mode: Mode, service: Service) -> float:
+        """Return the seconds for which answers of other models are accepted after a change."""
+        return mode.grace_period_s(self.cluster, service) + self.retries.drain
+
+    def _probed_models(self, mode: Mode, service: Service) -> tuple[ProbedModel, ProbedModel]:
+        stable = mode.stable_model(service)
+        urls = mode.predict_urls(service, self.settings)
+        return ProbedModel(urls[0], stable.model_id if stable else ""), ProbedModel(urls[1], self.version.model_id)
 
     def _versions(self, mode: Mode, service: Service) -> dict[str, int]:
         """Return the version numbers of the models that may answer, by their ids."""

@@ -44,7 +44,7 @@ class Mode(ABC):
         """Return the patch that serves a model without a trial, where no other model is served."""
 
     @abstractmethod
-    def start_canary(self, service: Service, model: ModelVersion) -> Patch:
+    def start_canary(self, service: Service, model: ModelVersion, settings: CanarySettings) -> Patch:
         """Return the patch that starts a model as a canary without users and replaces any other canary."""
 
     @abstractmethod

@@ -60,25 +60,31 @@ class StandardMode(Mode):
 
     def serve(self, service: Service, model: ModelVersion) -> Patch:
         """Return the patch that serves a model without a trial."""
-        patch = model_patch(model, requested_model(service))
-        return _with_canary(service, patch, None, stable=model)
+        stable = requested_model(service)
+        return _with_canary(service, model_patch(model, stable), None, answering=_known(model, stable))
 
-    def start_canary(self, service: Service, model: ModelVersion) -> Patch:
-        """Return the patch that starts a model as a canary without users and replaces any other canary."""
+    def start_canary(self, service: Service, model: ModelVersion, settings: CanarySettings) -> Patch:
+        """Return the patch that starts a model as a canary without users and replaces any other canary.
+
+        The transformer learns the canary's version here only if it will get no share of the users: each change restarts
+        the transformer.
+        """
         entry = {"trafficPercent": 0, "predictor": _canary_predictor(service, model)}
-        return _with_canary(service, {"spec": {}}, entry)
+        answering = () if settings.percent else _known(requested_model(service), model)
+        return _with_canary(service, {"spec": {}}, entry, answering=answering)
 
     def route_traffic(self, service: Service, settings: CanarySettings) -> Patch:
         """Return the patch that routes a share of the users to the canary, which keeps its one replica."""
         entry = {**_canary_entry(service), "trafficPercent": settings.percent}
-        return _with_canary(service, {"spec": {}}, entry, _canary_host(service, settings))
+        answering = _known(requested_model(service), requested_model({"spec": entry}))
+        return _with_canary(service, {"spec": {}}, entry, _canary_host(service, settings), answering)
 
     def promote(self, service: Service, model: ModelVersion) -> Patch:
         """Return the patch that gives the stable predictor the canary's model and removes the canary's pods."""
         return self.serve(service, model)
 
     def roll_back(self, service: Service) -> Patch:
-        """Return the patch that removes the canary."""
+        """Return the patch that removes the canary; its pods may still answer, so its version remains known."""
         return _with_canary(service, {"spec": {}}, None)
 
     def restore_previous(self, service: Service) -> Patch | None:
@@ -86,7 +92,8 @@ class StandardMode(Mode):
         previous = previous_model(service)
         if previous is None:
             return None
-        return _with_canary(service, model_patch(previous, None), None, stable=previous)
+        answering = _known(previous, requested_model(service))
+        return _with_canary(service, model_patch(previous, None), None, answering=answering)
 
     def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
         """Return whether the stable predictor has an available pod."""
@@ -107,12 +114,9 @@ class StandardMode(Mode):
             return ""
         name = _transformer_name(service)
         deployment = cluster.deployment(name)
-        containers = (deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
-        arguments = set(service["spec"]["transformer"]["containers"][0]["args"])
-        up_to_date = any(arguments <= set(container.get("args", [])) for container in containers)
-        if deployment and up_to_date and is_complete(deployment):
+        if deployment and _has_options(deployment, service["spec"]["transformer"]) and is_complete(deployment):
             return ""
-        return f"{name} does not divide the requests yet"
+        return f"{name} does not run with its new options yet"
 
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
         """Return the reason why the model does not serve all users yet, "" if every replica serves it."""
@@ -120,6 +124,8 @@ class StandardMode(Mode):
         deployment = cluster.deployment(name)
         if deployment is None or not runs_version(deployment, model.version):
             return f"{name} does not serve it yet; {readiness_problems(service)}"
+        if problem := self.traffic_blocker(cluster, service):
+            return problem
         return "" if is_ready(service) and predict_url(service) else readiness_problems(service)
 
     def grace_period_s(self, cluster: Cluster, service: Service) -> float:
@@ -151,6 +157,21 @@ def _transformer_name(service: Service) -> str:
     return f"{service['metadata']['name']}-transformer"
 
 
+def _has_options(deployment: dict[str, Any], transformer: dict[str, Any]) -> bool:
+    """Return whether the pods of a Deployment have the arguments and annotations of the transformer's spec."""
+    template = deployment.get("spec", {}).get("template", {})
+    arguments = set(transformer["containers"][0].get("args", []))
+    containers = template.get("spec", {}).get("containers", [])
+    annotations = template.get("metadata", {}).get("annotations", {})
+    return any(arguments <= set(container.get("args", [])) for container in containers) and all(
+        annotations.get(name) == value for name, value in transformer.get("annotations", {}).items()
+    )
+
+
+def _known(*models: ModelVersion | None) -> tuple[ModelVersion, ...]:
+    return tuple(model for model in models if model is not None)
+
+
 def _canary_entry(service: Service) -> dict[str, Any]:
     """Return the canary's entry in the service's spec, {} without one."""
     entries = service.get("spec", {}).get("canary") or [{}]
@@ -178,7 +199,7 @@ def _with_canary(
     patch: Patch,
     entry: dict[str, Any] | None,
     canary_host: str = "",
-    stable: ModelVersion | None = None,
+    answering: tuple[ModelVersion, ...] = (),
 ) -> Patch:
     """Return a patch with the canary's entry and the matching options of the transformer added.
 
@@ -187,13 +208,13 @@ def _with_canary(
         patch: Patch of the stable predictor.
         entry: Entry of the canary; None removes it.
         canary_host: Host of the canary; empty if the transformer must not send users to it.
-        stable: New stable model if the patch changes it.
+        answering: Models that may answer the transformer, first the stable one; () for no change.
     """
     spec = {**patch["spec"], "canary": [entry] if entry else None}
     containers = service["spec"].get("transformer", {}).get("containers")
     if containers:
         arguments = _transformer_arguments(containers[0].get("args", []), entry, canary_host)
-        annotations = transformer_patch(stable) if stable else {}
+        annotations = transformer_patch(*answering) if answering else {}
         spec["transformer"] = {"containers": [{**containers[0], "args": arguments}, *containers[1:]], **annotations}
     return {**patch, "spec": spec}
 

@@ -1,5 +1,6 @@
 """Last check of a promotion while old pods still answer: real servers, TCP proxy and kept connections."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.draining import draining
-from tests.deploy.revisions import NEW, OLD, check_one_stable_revision, rollback_to
+from tests.deploy.revisions import KEY, NEW, OLD, check_one_stable_revision, rollback_to
 
 OLD_ID, NEW_ID = "1" * 64, "2" * 64
 RIGHT, WRONG = [0.9, 0.1], [0.1, 0.9]
@@ -53,3 +54,59 @@ def test_the_reason_of_a_rollback_names_the_model_that_answered(
         with rollback_to(1, answered):
             deploy(make_artifact("new", model_id=NEW_ID), NEW)
     check_one_stable_revision(cluster, OLD)
+
+
+def versions(cluster: Any) -> dict[str, int]:
+    """Return the versions that the transformer knows, by the ids of their models."""
+    annotations = cluster.services[KEY]["spec"]["transformer"]["annotations"]
+    return dict(json.loads(annotations["taxonflow.dev/model-versions"]))
+
+
+@pytest.fixture
+def models(cluster: Any, make_artifact: Callable[..., Path]) -> tuple[Path, Path]:
+    """Artifacts of two models whose answers name them."""
+    cluster.model_ids = {OLD: OLD_ID, NEW: NEW_ID}
+    return make_artifact("old", model_id=OLD_ID), make_artifact("new", model_id=NEW_ID)
+
+
+@pytest.mark.parametrize("percent", [0, 25])
+def test_the_transformer_knows_each_model_before_it_answers(
+    models: tuple[Path, Path], cluster: Any, deploy: Any, percent: int
+) -> None:
+    deploy(models[0], OLD)
+    assert versions(cluster) == {OLD_ID: 1}
+    known: list[tuple[str | None, dict[str, int]]] = []
+    cluster.on_complete = lambda _deployment, uri: known.append((uri, versions(cluster)))
+    deploy(models[1], NEW, percent=percent)
+    assert [seen for uri, seen in known if uri == NEW][-1] == {OLD_ID: 1, NEW_ID: 2} == versions(cluster)
+    annotations = cluster.services[KEY]["spec"]["predictor"]["annotations"]
+    assert annotations["taxonflow.dev/model-id"] == NEW_ID
+
+
+def test_the_transformer_still_knows_a_model_that_was_rolled_back(
+    models: tuple[Path, Path], cluster: Any, deploy: Any
+) -> None:
+    deploy(models[0], OLD)
+    cluster.failing[NEW] = 0.5
+    with rollback_to(1, "errors: the canary did worse"):
+        deploy(models[1], NEW, pairs=100)
+    assert versions(cluster) == {OLD_ID: 1, NEW_ID: 2}
+
+
+def test_the_transformer_names_the_served_version_of_two_alike(
+    models: tuple[Path, Path], cluster: Any, deploy: Any
+) -> None:
+    cluster.model_ids[NEW] = OLD_ID
+    deploy(models[0], OLD)
+    deploy(models[0], NEW)
+    assert versions(cluster) == {OLD_ID: 2}
+
+
+def test_a_promotion_waits_for_the_transformers_new_options(
+    models: tuple[Path, Path], cluster: Any, deploy: Any
+) -> None:
+    deploy(models[0], OLD)
+    deploy(models[1], NEW)
+    transformer = cluster.deployments["lab", "forams-transformer"]
+    assert "--canary_host" not in transformer["running"]
+    assert transformer["status"]["updatedReplicas"] == 1
