@@ -27,7 +27,7 @@ from components.deploy.kserve.inference_service import (
     with_model,
 )
 from components.deploy.kserve.knative import KnativeMode
-from components.deploy.kserve.known_answers import Endpoint, Patience, check_known_answers
+from components.deploy.kserve.known_answers import Endpoint, Patience, check_known_answers, describe_answers
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
 from components.deploy.kserve.readiness import internal_predict_url, predict_url
 from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
@@ -87,6 +87,8 @@ class Rollout:
         self.log = RolloutLog()
         self._has_started = self._has_passed = False
         self._rejection: TaxonflowError | None = None
+        self._state: tuple[Situation, bool, bool] | None = None
+        self._last_state: tuple[Situation, bool, bool] | None = None
 
     def run(self) -> RolloutResult:
         """Advance until the model is promoted or rolled back; raise the errors of `roll_out`."""
@@ -94,6 +96,7 @@ class Rollout:
             result = retry_conflicts(self._advance, f"InferenceService {self.name}", self.retries)
             if result is not None:
                 return result
+            self._last_state = self._state
 
     def _advance(self) -> RolloutResult | None:
         """Read the service and take the next step; return None while more steps follow."""
@@ -103,6 +106,7 @@ class Rollout:
             return None
         mode = mode_of(service)
         situation = mode.situation(service, self.version)
+        self._check_progress(situation)
         if situation in (Situation.NO_MODEL, Situation.OTHER_MODEL):
             self._start(mode, service, situation)
             return None
@@ -114,6 +118,20 @@ class Rollout:
             raise self._rolled_back_error(mode, service)
         self._try_canary(mode, service, situation)
         return None
+
+    def _check_progress(self, situation: Situation) -> None:
+        """Record the state of the rollout before a step, and compare it with the state before the previous step.
+
+        Raises:
+            DeployError: The state was the same before: the cluster accepted a change but did not keep it.
+        """
+        self._state = (situation, self._has_passed, self._rejection is not None)
+        if self._state == self._last_state:
+            raise DeployError(
+                f"{self.name} is unchanged after a step of the rollout: {situation.value}",
+                "a cluster that keeps the changes of the deploy step",
+                "Look for another controller that resets the InferenceService, and check the release of KServe.",
+            )
 
     def _create(self) -> None:
         if self._has_started:
@@ -128,12 +146,36 @@ class Rollout:
             raise self._rolled_back_error(mode, service)
         if self._has_started:
             raise self._superseded_error()
-        if situation is Situation.OTHER_MODEL and mode.has_ready_pods(self.cluster, service):
-            self._patch(service, mode.start_canary(service, self.version, self.settings))
-            self.log.add(f"version {self.version.version} was started as a canary without users")
-        else:
+        if situation is Situation.NO_MODEL or not mode.has_ready_pods(self.cluster, service):
             self._patch(service, mode.serve(service, self.version))
             self.log.add(f"version {self.version.version} was set without a trial, because no model served users")
+            return
+        patch = mode.start_canary(service, self.version, self.settings)
+        if not self._keeps_canary(mode, patch):
+            self._serve_without_canary(mode, service)
+            return
+        self._patch(service, patch)
+        self.log.add(f"version {self.version.version} was started as a canary without users")
+
+    def _keeps_canary(self, mode: Mode, patch: Patch) -> bool:
+        """Return whether the cluster stores the canary of a patch; KServe's CRD before 0.20 drops `spec.canary`."""
+        if "canary" not in patch["spec"]:
+            return True
+        preview = self.cluster.preview_patch(self.name, patch)
+        return mode.situation(preview, self.version) is not Situation.OTHER_MODEL
+
+    def _serve_without_canary(self, mode: Mode, service: Service) -> None:
+        """Serve the model at once, where KServe does not keep canaries; `_finish` compares its known answers."""
+        self.log.add(
+            f"KServe does not keep the canary in {self.name}'s spec (releases before 0.20 do not know it): version "
+            f"{self.version.version} is rolled out without a trial, and the previous one is restored if its known "
+            "answers are wrong"
+        )
+        versions = self._versions(mode, service)
+        endpoint = Endpoint(internal_predict_url(service), self.version, versions, _CHECK_SPECIMEN)
+        self.log.add(f"before the change, {describe_answers(endpoint, self.model)}")
+        self._patch(service, mode.serve(service, self.version))
+        self.log.add(f"version {self.version.version} was set")
 
     def _try_canary(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Advance the canary by one situation, or record why it is rejected."""
@@ -236,7 +278,7 @@ class Rollout:
     def _versions(self, mode: Mode, service: Service) -> dict[str, int]:
         """Return the version numbers of the models that may answer, by their ids."""
         models = (previous_model(service), mode.stable_model(service), self.version)
-        return {model.model_id: model.version for model in models if model is not None}
+        return {model.model_id: model.version for model in models if model is not None and model.model_id}
 
     def _restore_previous(self, mode: Mode, service: Service) -> None:
         patch = mode.restore_previous(service)

@@ -78,6 +78,15 @@ def check_known_answers(endpoint: Endpoint, model: VerifiedModel, patience: Pati
         time.sleep(min(patience.pause, _MAX_PAUSE_S))
 
 
+def describe_answers(endpoint: Endpoint, model: VerifiedModel) -> str:
+    """Return a sentence on which models answer a model's examples now, or why there are no answers."""
+    if not model.card.examples:
+        return "there are no known slices"
+    predictions, problem = _predict(endpoint.url, {"instances": _instances(model, endpoint.specimen)})
+    models = sorted({describe_model(_model_id(prediction), endpoint.versions) for prediction in predictions})
+    return problem or f"{' and '.join(models) or 'no model'} answers the known slices at {endpoint.url}"
+
+
 def describe_model(model_id: str, versions: Mapping[str, int]) -> str:
     """Return a description of the model that gave an answer, for example "version 1 (model 0123456789ab)"."""
     version = f"version {versions[model_id]}" if model_id in versions else "an unknown version"
