@@ -10,6 +10,7 @@ KServe can promote without a restart by renaming the predictor to the canary's n
 pods answer until the new ones are ready, and no URL changes.
 """
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ from components.deploy.kserve.readiness import (
 )
 
 CANARY = "canary"
+_REPLICAS_ANNOTATION = "taxonflow.dev/stable-replicas"
 _CANARY_OPTIONS = ("--canary_host", "--canary_percent", "--canary_version")
 
 
@@ -71,7 +73,8 @@ class StandardMode(Mode):
         """
         entry = {"trafficPercent": 0, "predictor": _canary_predictor(service, model)}
         answering = () if settings.percent else _known(requested_model(service), model)
-        return _with_canary(service, {"spec": {}}, entry, answering=answering)
+        patch = {"spec": {"predictor": raised} if (raised := _raised_replicas(service)) else {}}
+        return _with_canary(service, patch, entry, answering=answering)
 
     def route_traffic(self, service: Service, settings: CanarySettings) -> Patch:
         """Return the patch that routes a share of the users to the canary, which keeps its one replica."""
@@ -186,12 +189,38 @@ def _storage_uri(entry: dict[str, Any]) -> str | None:
 def _canary_predictor(service: Service, model: ModelVersion) -> dict[str, Any]:
     """Return the canary's differences from the stable predictor; KServe merges them but replaces whole lists."""
     container_name = {"name": "kserve-container"}  # required by the CRD here, forbidden in the stable predictor
+    replicas = _stable_replicas(service)
     return {
         "name": CANARY,
         "minReplicas": 1,  # KServe would derive 0 from a share of 0
-        "annotations": predictor_annotations(model),
+        "annotations": {
+            **predictor_annotations(model),
+            **({_REPLICAS_ANNOTATION: json.dumps(replicas)} if replicas else {}),
+        },
         "model": {**service["spec"]["predictor"]["model"], **container_name, "storageUri": model.uri},
     }
+
+
+def _stable_replicas(service: Service) -> dict[str, int]:
+    """Return the replica counts of the stable predictor without a canary, {} if a canary does not change them.
+
+    KServe 0.20 takes the canary's replica from the stable predictor but leaves it at least one
+    (`Predictor.reconcileRawDeployment`), so one more is requested while a canary runs.
+    """
+    noted = _canary_entry(service).get("predictor", {}).get("annotations", {}).get(_REPLICAS_ANNOTATION)
+    if noted:
+        return dict(json.loads(noted))
+    predictor = service["spec"]["predictor"]
+    if predictor.get("minReplicas", 0) <= 1:
+        return {}
+    return {name: predictor[name] for name in ("minReplicas", "maxReplicas") if predictor.get(name)}
+
+
+def _raised_replicas(service: Service) -> dict[str, int]:
+    """Return the replica counts of the stable predictor beside a canary."""
+    replicas = _stable_replicas(service)
+    raised = replicas.get("minReplicas", 0) + 1
+    return {name: max(raised, count) for name, count in replicas.items()}
 
 
 def _with_canary(
@@ -211,6 +240,8 @@ def _with_canary(
         answering: Models that may answer the transformer, first the stable one; () for no change.
     """
     spec = {**patch["spec"], "canary": [entry] if entry else None}
+    if entry is None and (replicas := _stable_replicas(service)):
+        spec["predictor"] = {**spec.get("predictor", {}), **replicas}
     containers = service["spec"].get("transformer", {}).get("containers")
     if containers:
         arguments = _transformer_arguments(containers[0].get("args", []), entry, canary_host)
