@@ -8,9 +8,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
-from components.deploy.kserve.inference_service import DEFAULT_NAME, inference_service
 from components.shared.container_images import (
     MONITORING_IMAGE,
     SERVING_IMAGE,
@@ -56,23 +54,6 @@ def test_a_typo_in_a_custom_kind_is_a_violation(
     (service,) = of_kind(documents, "InferenceService")
     service["spec"]["predictor"]["model"]["storageUrl"] = "s3://typo"
     assert "storageUrl" in complaints_of_crd(service)[0]
-
-
-def test_the_manifest_equals_the_deploy_steps_inference_service() -> None:
-    path = ROOT / "manifests" / "base" / "inferenceservice.yaml"
-    assert yaml.safe_load(path.read_text()) == inference_service(DEFAULT_NAME), "run the command in its first line"
-
-
-def test_the_command_writes_the_manifest() -> None:
-    command = [sys.executable, "-m", "components.deploy.kserve.inference_service"]
-    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert output == (ROOT / "manifests" / "base" / "inferenceservice.yaml").read_text()
-
-
-def test_applying_the_manifests_again_keeps_the_deployed_model(documents: Documents) -> None:
-    (service,) = of_kind(documents, "InferenceService")
-    assert "storageUri" not in service["spec"]["predictor"]["model"]
-    assert "annotations" not in service["spec"]["predictor"]
 
 
 def test_the_overlays_set_the_namespace_and_the_base_none(
