@@ -237,13 +237,14 @@ class DriftEvent(Document):
         id: Unique id of the classified slice.
         time: Seconds since 1970, UTC.
         model: Name of the model.
-        version: Version of the model that classified the slice.
+        version: Version of the model that classified the slice; 0 if the answer names an unknown model.
         specimen: Id of the specimen in the request, or an id of the request.
         species: Predicted species.
         confidence: Probability of the predicted species, 0..1.
         unknown: Whether the slice is classified as a species outside the classes.
         descriptors: `components.shared.images.descriptors.describe` of the segmented slice.
         embedding: Embedding of the model, float [D], or empty.
+        model_id: Id of the model that classified the slice; empty for a model without an id.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.drift-event/2"
@@ -258,6 +259,7 @@ class DriftEvent(Document):
     unknown: bool
     descriptors: dict[str, float]
     embedding: tuple[float, ...] = ()
+    model_id: str = ""
 
     def to_line(self) -> str:
         """Return the event as one line of JSON without a line end; its last key is the CRC-32 of all bytes before."""
