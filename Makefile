@@ -101,7 +101,7 @@ lint: $(READY) ## run ruff, and mypy for Linux and macOS
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy && $(BIN)/python -m mypy --platform darwin
 
 lock: $(READY) ## resolve the dependencies and write the lock files; locked versions are kept: [UPGRADE=--upgrade]
-	@$(BIN)/python -m uv pip compile $(PINS) --universal --extra dev --generate-hashes pyproject.toml -o requirements.lock
+	@$(BIN)/python -m uv pip compile $(PINS) --universal --extra dev --extra registry --generate-hashes pyproject.toml -o requirements.lock
 	@awk -f scripts/lock_markers.awk requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 	@for platform in $(LOCKED_PLATFORMS); do for version in $(LOCKED_VERSIONS); do echo "[lock] wheels for Python $$version, $$platform"; \
 	  $(BIN)/python -m uv pip compile --quiet --no-deps --only-binary :all: --no-binary kfp-server-api --python-platform $$platform --python-version $$version requirements.lock > /dev/null || exit 1; done; done
