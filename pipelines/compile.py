@@ -109,6 +109,11 @@ def version_name(text: str) -> str:
     return f"{__version__}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+def pipeline_description(text: str) -> str:
+    """Return the description of a compiled pipeline; empty if it has none."""
+    return str(next(yaml.safe_load_all(text))["pipelineInfo"].get("description", ""))
+
+
 def pipeline_resources(text: str) -> str:
     """Return the resources Pipeline and PipelineVersion as YAML, without a namespace.
 
