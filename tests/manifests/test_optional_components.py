@@ -9,7 +9,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from jsonpatch import apply_patch
 
+from components.deploy.kserve.inference_service import inference_service
 from components.shared.errors import BadConfigError, DeployError
 from pipelines.image_digests import COMPONENT, pin_images, push
 from serving.limits import Limits
@@ -96,11 +98,17 @@ def test_the_batching_parameters_exist_in_tensorflow_serving(build: Build) -> No
 
 
 def test_production_uses_images_by_digest(build: Build) -> None:
-    names = [f"registry.example.org/taxonflow/{name}" for name in ("serving", "monitoring")]
-    documents = build("overlays/production", digests=pin_images([f"{name}@{DIGEST}" for name in names]))
+    serving, monitoring = (f"registry.example.org/taxonflow/{name}@{DIGEST}" for name in ("serving", "monitoring"))
+    documents = build("overlays/production", digests=pin_images([serving, monitoring]))
     (monitor,) = [document for document in documents if document["kind"] == "Deployment"]
-    pods = service_of(documents)["spec"]["transformer"], monitor["spec"]["template"]["spec"]
-    assert [pod["containers"][0]["image"] for pod in pods] == [f"{name}@{DIGEST}" for name in names]
+    assert monitor["spec"]["template"]["spec"]["containers"][0]["image"] == monitoring
+    labels = {"taxonflow.dev/endpoint-patch": "true"}
+    (patch,) = [document for document in documents if labels.items() <= document["metadata"].get("labels", {}).items()]
+    kubernetes_validate.validate(patch, "1.33", strict=True)
+    assert patch["metadata"]["namespace"] == monitor["metadata"]["namespace"]
+    operations = yaml.safe_load(patch["data"]["image.yaml"])
+    service = apply_patch(inference_service("foraminifera"), operations)
+    assert service["spec"]["transformer"]["containers"][0]["image"] == serving
 
 
 @pytest.mark.parametrize(
