@@ -41,11 +41,14 @@ def is_ready(service: dict[str, Any]) -> bool:
 
 
 def readiness_problems(service: dict[str, Any]) -> str:
-    """Return the conditions that are not True and the last failure to load a model, separated by semicolons."""
+    """Return the conditions that are not True and the last failure to load a model, separated by semicolons.
+
+    Conditions of severity Info, for example `Stopped`, say nothing about the readiness.
+    """
     reasons = [
         f"{c['type']} is {c['status']}: {c.get('message') or c.get('reason') or 'no message'}"
         for c in _conditions(service)
-        if c["status"] != "True"
+        if c["status"] != "True" and c.get("severity") != "Info"
     ]
     failure = service.get("status", {}).get("modelStatus", {}).get("lastFailureInfo", {})
     if failure:
