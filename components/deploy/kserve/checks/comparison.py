@@ -4,7 +4,12 @@ import time
 from dataclasses import dataclass
 
 from components.deploy.canary.probe import ProbedModel, probe_models, probe_slices
-from components.deploy.canary.prometheus import read_traffic, traffic_violations
+from components.deploy.canary.prometheus import (
+    Traffic,
+    missing_samples_error,
+    read_traffic,
+    traffic_violations,
+)
 from components.deploy.canary.sequential_test import SequentialTest
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.checks.known_answers import Endpoint, Patience, check_known_answers, describe_answers
@@ -18,6 +23,7 @@ from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import DeployError
 
 _CHECK_SPECIMEN = "deployment-check"
+_MIN_WINDOW_S = 60.0
 _ROUNDS = 5
 """Number of requests in a row that the new model must answer; each takes another connection, perhaps to another pod."""
 
@@ -92,27 +98,41 @@ class Comparison:
         return describe_answers(self._endpoint(mode, service), self.model)
 
     def _watch_users(self, mode: Mode, service: Service) -> None:
-        """Compare the users' requests to both models in Prometheus for `watch_s` seconds.
+        """Compare the users' requests to both models in Prometheus for `watch_s` seconds, after the pairs of the probe.
 
         Raises:
-            DeployError: The canary is worse for its users than the stable model, or Prometheus does not answer.
+            DeployError: The canary is worse for its users than the stable model, or Prometheus does not answer or has
+                no samples of one of them.
         """
         settings, start = self.trial.settings, time.monotonic()
         deployments = mode.deployments(service)
         if deployments is None:
             raise DeployError("Knative reports no revisions whose users could be watched")
-        while True:
-            window_s = time.monotonic() - start
-            stable, canary = (
-                read_traffic(settings.prometheus, self.cluster.namespace, deployment, window_s)
-                for deployment in deployments
-            )
-            if violations := traffic_violations(stable, canary, settings.slower):
-                raise DeployError("; ".join(violations))
-            if window_s >= settings.watch_s:
-                break
+        self._compare_users(deployments, 0.0)  # an unreachable Prometheus is an error at once
+        while (window_s := time.monotonic() - start) < settings.watch_s:
+            if window_s >= _MIN_WINDOW_S:
+                self._compare_users(deployments, window_s)
             time.sleep(min(self.trial.retries.pause, settings.watch_s - window_s))
-        self.log.add(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
+        traffic = self._compare_users(deployments, window_s)
+        for deployment, answered in zip(deployments, traffic, strict=True):
+            if answered is None:
+                raise missing_samples_error(settings.prometheus, deployment, window_s)
+        canary = traffic[1]
+        if canary and canary.requests:
+            self.log.add(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
+        else:
+            self.log.add(f"no user's request reached the canary in {window_s:.0f} s; only known slices were compared")
+
+    def _compare_users(self, deployments: tuple[str, str], window_s: float) -> tuple[Traffic | None, Traffic | None]:
+        """Return the traffic of the stable model and the canary; raise DeployError if the canary is worse."""
+        settings = self.trial.settings
+        stable, canary = (
+            read_traffic(settings.prometheus, self.cluster.namespace, deployment, window_s)
+            for deployment in deployments
+        )
+        if stable and canary and (violations := traffic_violations(stable, canary, settings.slower)):
+            raise DeployError("; ".join(violations))
+        return stable, canary
 
     def _endpoint(self, mode: Mode, service: Service) -> Endpoint:
         versions = self._versions(mode, service)
