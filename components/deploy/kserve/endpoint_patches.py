@@ -81,22 +81,22 @@ def apply_patches(service: Mapping[str, Any], patches: Sequence[EndpointPatch]) 
     Raises:
         BadConfigError: An operation does not apply, or changes what belongs to the deploy step.
     """
-    patched: dict[str, Any] = copy.deepcopy(dict(service))
+    result: dict[str, Any] = copy.deepcopy(dict(service))
     for patch in patches:
         for number, operation in enumerate(patch.operations, 1):
-            patched = _apply(patched, operation, _describe(patch.source, number, operation))
-        if part := missing_part(patched):
+            result = _apply(result, operation, _describe(patch.source, number, operation))
+        if part := missing_part(result):
             raise BadConfigError(
                 f"{patch.source}: {part} is missing or of another type afterwards", remedy="Correct it."
             )
-        if option := reserved_option(patched):
+        if option := reserved_option(result):
             raise BadConfigError(f"{patch.source}: {option} belongs to the deploy step", remedy="Remove it.")
-    return patched
+    return result
 
 
 def _apply(service: dict[str, Any], operation: _Operation, source: str) -> dict[str, Any]:
     try:
-        patched: dict[str, Any] = jsonpatch.apply_patch(service, [operation])
+        result: dict[str, Any] = jsonpatch.apply_patch(service, [operation])
     except jsonpatch.JsonPatchTestFailed as error:
         raise BadConfigError(
             f"{source}: the test fails", f"the value {abbreviate(operation['value'])}", "Correct the patch."
@@ -106,9 +106,9 @@ def _apply(service: dict[str, Any], operation: _Operation, source: str) -> dict[
         raise BadConfigError(
             f"{source} does not apply ({reason})", "a path that exists in the InferenceService", "Correct the patch."
         ) from error
-    if setting := changed_setting(service, patched):
+    if setting := changed_setting(service, result):
         raise BadConfigError(f"{source} changes {setting}, which belongs to the deploy step", remedy="Remove it.")
-    return patched
+    return result
 
 
 def _read(config_map: str, key: str, text: str) -> EndpointPatch:

@@ -136,6 +136,23 @@ def test_the_start_command_stays_process_1() -> None:
     process.communicate(timeout=10)
 
 
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode != 0,
+    reason="needs the right to create a PID namespace",
+)
+def test_process_1_of_a_pid_namespace_ends_on_sigterm() -> None:
+    namespace = ["unshare", "--pid", "--fork", "--kill-child"]
+    shell, option, script, _ = START_COMMAND
+    command = [*namespace, shell, option, script, sys.executable, "-uc", WITHOUT_HANDLERS]
+    process = subprocess.Popen(command, env={**os.environ, "MODEL_DIGEST": ""}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+    process.stdout.close()
+
+
 def test_a_model_without_a_digest_starts_at_once(tmp_path: Path) -> None:
     assert run_start_command(tmp_path, "").stdout == SERVER_ARGUMENTS
 
