@@ -9,15 +9,18 @@ read. After a lost connection, a kill or a concurrent change, the next step depe
 so no step is executed twice.
 """
 
+from collections.abc import Sequence
+
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.checks.comparison import Comparison
-from components.deploy.kserve.checks.readiness import predict_url
+from components.deploy.kserve.checks.readiness import ask_commands, internal_predict_url, predict_url
 from components.deploy.kserve.checks.waiting import SupersededError, Waiter
 from components.deploy.kserve.client import Cluster, ConflictError, UnreachableError, retry_conflicts
+from components.deploy.kserve.endpoint_patches import EndpointPatch
+from components.deploy.kserve.endpoint_settings import patched_service, with_settings
 from components.deploy.kserve.inference_service import (
     MODE_ANNOTATION,
     ModelVersion,
-    inference_service,
     transformer_options,
     with_model,
 )
@@ -62,12 +65,20 @@ class Rollout:
         version: Version to serve.
         model: Files and card of the version.
         trial: Conditions of the canary trial.
+        patches: Patches of the cluster to the InferenceService.
     """
 
     def __init__(
-        self, cluster: Cluster, name: str, version: ModelVersion, model: VerifiedModel, trial: CanaryTrial
+        self,
+        cluster: Cluster,
+        name: str,
+        version: ModelVersion,
+        model: VerifiedModel,
+        trial: CanaryTrial,
+        patches: Sequence[EndpointPatch] = (),
     ) -> None:
         self.cluster, self.name, self.version, self.model = cluster, name, version, model
+        self.patches = patches
         self.settings, self.retries, self.trial = trial.settings, trial.retries, trial
         self.log = RolloutLog()
         self.waiter = Waiter(cluster, name, version, self.retries)
@@ -123,7 +134,7 @@ class Rollout:
     def _create(self) -> None:
         if self._has_started:
             raise SupersededError(f"{self.name} was deleted during the rollout of version {self.version.version}")
-        service = inference_service(self.name, transformer_options(self.model.card))
+        service = patched_service(self.name, self.patches, transformer_options(self.model.card))
         self.cluster.create_service(with_model(service, self.version))
         self.log.add(f"{self.name} was created with version {self.version.version}")
 
@@ -133,6 +144,7 @@ class Rollout:
             raise self._rolled_back_error(mode, service)
         if self._has_started:
             raise self.waiter.superseded_error()
+        service = self._apply_settings(mode, service, situation)
         if situation is Situation.NO_MODEL or not mode.has_ready_pods(self.cluster, service):
             self._patch(service, mode.serve(service, self.version))
             self.log.add(f"version {self.version.version} was set without a trial, because no model served users")
@@ -143,6 +155,18 @@ class Rollout:
             return
         self._patch(service, patch)
         self.log.add(f"version {self.version.version} was started as a canary without users")
+
+    def _apply_settings(self, mode: Mode, service: Service, situation: Situation) -> Service:
+        """Give the service the current settings before the model; return it once its model serves with them."""
+        patch = with_settings(service, self.patches)
+        if not patch:
+            return service
+        service = self.cluster.patch_service(self.name, patch, service["metadata"]["resourceVersion"])
+        self.log.add(f"{self.name} got the current settings of the deploy step and the cluster's patches")
+        stable = mode.stable_model(service)
+        if situation is Situation.NO_MODEL or stable is None or not mode.has_ready_pods(self.cluster, service):
+            return service
+        return self.waiter.wait(mode, service, lambda latest: mode.promotion_blocker(self.cluster, latest, stable))
 
     def _keeps_canary(self, mode: Mode, patch: Patch) -> bool:
         """Return whether the cluster stores the canary of a patch; KServe's CRD before 0.20 drops `spec.canary`."""
@@ -188,7 +212,7 @@ class Rollout:
         try:
             if self._rejection is None:
                 service = self.comparison.check_served(mode, service)
-                return RolloutResult(self.version.version, predict_url(service), self.log)
+                return self._result(service, self.version)
         except (SupersededError, ConflictError, UnreachableError):
             raise
         except DeployError as error:
@@ -207,8 +231,24 @@ class Rollout:
     def _rolled_back_error(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
         self.log.add(f"version {self.version.version} was rolled back: {self._rejection}")
-        result = RolloutResult(stable.version if stable else 0, predict_url(service), self.log, "rolled_back")
+        result = self._result(service, stable, "rolled_back", str(self._rejection))
         return RolledBackError(str(self._rejection), result)
+
+    def _result(
+        self, service: Service, served: ModelVersion | None, outcome: str = "deployed", reason: str = ""
+    ) -> RolloutResult:
+        """Return the result of the rollout with the addresses of the endpoint."""
+        version, model_id = (served.version, served.model_id) if served else (0, "")
+        return RolloutResult(
+            version,
+            predict_url(service),
+            self.log,
+            outcome,
+            model_id,
+            internal_predict_url(service),
+            ask_commands(self.cluster.namespace, service),
+            reason,
+        )
 
     def _patch(self, service: Service, patch: Patch) -> None:
         self.cluster.patch_service(self.name, patch, service["metadata"]["resourceVersion"])

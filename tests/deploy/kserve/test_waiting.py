@@ -150,11 +150,11 @@ def test_missing_rights_are_named_as_the_reason(lab: Cluster, cluster: Any, depl
 
 
 def test_a_rollout_reports_the_reason_in_full(artifact: Path, cluster: Any, deploy: Any) -> None:
-    cluster.unloadable.add("s3://runs/a")
+    cluster.unloadable.add("pvc://runs/a")
     cluster.objects["pods"] = []
     cluster.refusal = DENIED
     with pytest.raises(DeployError) as error:
-        deploy(artifact, "s3://runs/a", timeout=0.05)
+        deploy(artifact, "pvc://runs/a", timeout=0.05)
     assert f"forams-predictor does not serve version 1 yet: {DENIED}" in str(error.value)
 
 
