@@ -115,7 +115,7 @@ def deploy(cluster: FakeCluster) -> Callable[..., RolloutResult]:
         predictor = f"{cluster.address}/{{namespace}}/{{service}}"
         canary = CanarySettings(**{"pairs": 20, "slower": 1000, "predictor": predictor, **settings})
         model = verify_model(artifact, uri, "foraminifera")
-        return roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(canary, data, Retries(timeout, 0.002, 0.3)))
+        return roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(canary, data, Retries(timeout, 0.002, 0.6)))
 
     return to_cluster
 
