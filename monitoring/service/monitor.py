@@ -9,6 +9,7 @@ from components.shared.errors import ContractError
 from components.shared.model_repository import CARD_FILE, find_models
 from monitoring.config import MonitorConfig
 from monitoring.drift.event_log import EventLog, LogEntry
+from monitoring.drift.model_ids import ModelIds
 from monitoring.drift.results import WindowResult, report_path
 from monitoring.drift.sentences import pluralize
 from monitoring.drift.status import ERROR_KINDS, ModelStatus, MonitorStatus, state_of
@@ -43,6 +44,7 @@ class Monitor:
         self._events = 0
         self._latest_streams: dict[str, Stream] = {}
         self._latest_times: dict[str, float] = {}
+        self._model_ids = ModelIds(config.repository)
         state = self._read_state()
         self._log = EventLog(config.events, state.positions, state.replay_offsets())
         self._start_offsets = {Stream(each.model, each.version): each.start_offsets for each in state.streams}
@@ -59,6 +61,7 @@ class Monitor:
         """
         positions, corrupt_lines = dict(self._log.positions), self._log.corrupt_lines
         self._versions.retry_failed()
+        self._model_ids.forget_unknown()
         self._find_models()
         entries = self._log.read() if self._latest_streams else ()
         results = [result for entry in entries if (result := self._process(entry))]
@@ -103,7 +106,7 @@ class Monitor:
         return f"{self.config.repository} contains no served model (<model>/<version>/{CARD_FILE})"
 
     def _process(self, entry: LogEntry) -> WindowResult | None:
-        stream = Stream(entry.event.model, entry.event.version)
+        stream = Stream(entry.event.model, self._model_ids.version_of(entry.event))
         start_offsets = self._start_offsets.get(stream, {})
         if entry.is_replay and entry.offset < start_offsets.get(entry.file, entry.offset + 1):
             return None
