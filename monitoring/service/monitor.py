@@ -14,6 +14,7 @@ from monitoring.drift.results import WindowResult, report_path
 from monitoring.drift.sentences import pluralize
 from monitoring.drift.status import ERROR_KINDS, ModelStatus, MonitorStatus, state_of
 from monitoring.drift.windows import Stream, Window
+from monitoring.service.model_mirror import ModelMirror
 from monitoring.service.monitored_versions import MonitoredVersion, MonitoredVersions, warn
 from monitoring.service.state import STATE_FILE, MonitorState, has_earlier_schema
 
@@ -31,6 +32,7 @@ class Monitor:
         config: Configuration of the monitor.
 
     Raises:
+        BadConfigError: The address of the repository is invalid.
         ContractError: The stored state cannot be read.
 
     Attributes:
@@ -44,6 +46,8 @@ class Monitor:
         self._events = 0
         self._latest_streams: dict[str, Stream] = {}
         self._latest_times: dict[str, float] = {}
+        self._repository_error = ""
+        self._mirror = ModelMirror(config.repository_url, config.repository) if config.repository_url else None
         self._model_ids = ModelIds(config.repository)
         state = self._read_state()
         self._log = EventLog(config.events, state.positions, state.replay_offsets())
@@ -88,6 +92,7 @@ class Monitor:
 
     def _find_models(self) -> None:
         """Monitor the newest version of each new model, and the version that an earlier run saw last."""
+        self._refresh_mirror()
         for model, versions in find_models(self.config.repository).items():
             if model in self._latest_streams:
                 continue
@@ -97,13 +102,27 @@ class Monitor:
                     self._latest_streams[model] = stream
                     break
 
+    def _refresh_mirror(self) -> None:
+        if self._mirror is None:
+            return
+        try:
+            self._mirror.refresh()
+        except ContractError as error:
+            self._errors["repository"] += 1
+            if str(error) != self._repository_error:
+                warn(str(error))
+            self._repository_error = str(error)
+        except OSError as error:
+            self._count_disk_error(error)
+
     def _waiting_reason(self) -> str:
         """Return why no model is monitored; empty if one is."""
         if self._latest_streams:
             return ""
         if self._versions.load_errors:
             return next(iter(self._versions.load_errors.values()))
-        return f"{self.config.repository} contains no served model (<model>/<version>/{CARD_FILE})"
+        where = self.config.repository_url or self.config.repository
+        return self._repository_error or f"{where} contains no served model (<model>/<version>/{CARD_FILE})"
 
     def _process(self, entry: LogEntry) -> WindowResult | None:
         stream = Stream(entry.event.model, self._model_ids.version_of(entry.event))
