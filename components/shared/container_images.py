@@ -21,4 +21,5 @@ COMPONENT_IMAGE = image("python-cpu")
 TRAINING_IMAGE = image("python-gpu")
 SERVING_IMAGE = image("serving")
 MONITORING_IMAGE = image("monitoring")
-TENSORFLOW_SERVING_VERSION = "2.19.1-gpu"
+TENSORFLOW_SERVING_VERSION = "2.19.1"
+"""Tag of TensorFlow Serving's image; `-gpu` is appended where a GPU is requested."""

@@ -35,6 +35,8 @@ class SlicePrediction:
         scores: Score of each species of the model, in the order of its card.
         unknown: Whether the slice is probably of a species that the model was not trained on.
         embedding: Features of the slice in the model.
+        unknown_score: Open-set score of the slice; None from a model of version 0.1.0, which does not report it.
+        model: Id of the model that made the prediction; empty for a model without an id.
     """
 
     species: str
@@ -42,6 +44,8 @@ class SlicePrediction:
     scores: tuple[float, ...]
     unknown: bool
     embedding: tuple[float, ...]
+    unknown_score: float | None = None
+    model: str = ""
 
 
 _PREDICTIONS = TypeAdapter(list[SlicePrediction])

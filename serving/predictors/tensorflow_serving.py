@@ -15,8 +15,9 @@ import httpx
 import numpy as np
 import orjson
 
+from serving.outputs import OPTIONAL_OUTPUTS, REQUIRED_OUTPUTS, Outputs
 from serving.predictors.base import Expectation
-from serving.protocol import INPUT, OUTPUTS, Outputs, RequestError, SignatureInput
+from serving.protocol import INPUT, RequestError, SignatureInput
 from serving.votes import classes_of
 
 STATUS_LIFETIME_S = 2.0
@@ -234,6 +235,7 @@ def _outputs_of(answer: dict[str, Any], slices: int) -> Outputs:
         rows = answer["predictions"]
         if len(rows) != slices:
             raise ValueError(f"{len(rows)} predictions for {slices} slices")
-        return Outputs.from_values({name: [row[name] for row in rows] for name in OUTPUTS})
+        optional = [name for name in OPTIONAL_OUTPUTS if any(name in row for row in rows)]
+        return Outputs.from_values({name: [row[name] for row in rows] for name in (*REQUIRED_OUTPUTS, *optional)})
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(502, f"the predictor's answer violates the contract ({error!r})") from error

@@ -22,6 +22,7 @@ from components.shared.images.crops import decode_and_crop
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.slices import Slice, SlicesWriter, iterate_split, read_info
+from serving.outputs import OUTPUTS
 
 ENCODINGS = ("png8", "png16", "rgb", "rgba", "palette", "jpeg", "grey alpha")
 SMALLEST, LARGEST = 16, 2000
@@ -114,7 +115,7 @@ def test_both_signatures_give_the_same_answers(
     crops = tf.stack([decode_and_crop(png, 32, 1) for png in pngs])
     from_images = saved_model.signatures["serving_default"](image_bytes=tf.constant(pngs))
     from_crops = saved_model.signatures["crops"](crops=crops)
-    assert set(from_images) == set(from_crops) == {"species", "confidence", "scores", "unknown", "embedding"}
+    assert set(from_images) == set(from_crops) == set(OUTPUTS)
     np.testing.assert_allclose(from_images["scores"], from_crops["scores"], atol=1e-6, rtol=0)
     assert from_images["species"].numpy().tolist() == from_crops["species"].numpy().tolist()
 

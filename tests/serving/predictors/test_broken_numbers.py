@@ -9,10 +9,11 @@ import pytest
 
 from components.shared.model_repository import Repository
 from components.shared.signing import sign_folder
+from serving.outputs import Outputs
 from serving.predictors.base import Expectation
 from serving.predictors.local import LoadedVersion
 from serving.predictors.tensorflow_serving import RemotePredictor
-from serving.protocol import SIGNATURE, Outputs, RequestError
+from serving.protocol import SIGNATURE, RequestError
 from tests.http_server import Response, http_server
 from tests.serving.conftest import card_of, write_saved_model
 
