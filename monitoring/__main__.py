@@ -94,31 +94,31 @@ def _run(config: MonitorConfig) -> int:
     if not config.links:
         log("monitor", f"windows over time: evidently ui --workspace {config.out / WORKSPACE}")
     _poll(monitor)
-    described = _describe_models(monitor, ())
+    names = _describe_models(monitor, ())
     while not stop.wait(config.poll_seconds):
         _poll(monitor)
-        described = _describe_models(monitor, described)
+        names = _describe_models(monitor, names)
     server.shutdown()
     log("monitor", "stopped; incomplete windows are read again at the next start")
     return 0
 
 
-def _describe_models(monitor: Monitor, described: tuple[str, ...]) -> tuple[str, ...]:
+def _describe_models(monitor: Monitor, earlier_names: tuple[str, ...]) -> tuple[str, ...]:
     """Log the state of each model that was not described before, or once why there is none.
 
     Args:
         monitor: Monitor after a poll.
-        described: Return value of the previous call.
+        earlier_names: Return value of the previous call.
 
     Returns:
         The names of the monitored models, or the reason for which there is none.
     """
     status = monitor.status
     names = tuple(model.model for model in status.models) or (status.waiting_reason,)
-    if names != described and status.waiting_reason:
+    if names != earlier_names and status.waiting_reason:
         log("monitor", describe_waiting(status))
     for model in status.models:
-        if model.model not in described:
+        if model.model not in earlier_names:
             log("monitor", describe_model(model, monitor.config))
     return names
 

@@ -161,7 +161,7 @@ def test_selectors_find_the_pods_of_a_model_of_any_name(build: Build) -> None:
     assert "foraminifera" not in json.dumps(documents)
 
 
-def test_the_storage_secret_is_named_by_the_predictors_account_only_with_its_component(build: Build) -> None:
+def test_the_predictors_account_names_a_secret_only_with_its_component(build: Build) -> None:
     for components, secrets in ((("claims",), []), (("storage-secret",), [{"name": "taxonflow-model-storage"}])):
         documents = build("base", *components)
         (account,) = (each for each in documents if each["metadata"]["name"] == "taxonflow-model-reader")

@@ -118,7 +118,7 @@ def remote_config(config: MonitorConfig) -> MonitorConfig:
     return config.model_copy(update=copies)
 
 
-def test_a_store_that_cannot_be_reached_is_counted_and_does_not_end_the_monitor(
+def test_a_store_that_cannot_be_reached_does_not_end_the_monitor(
     remote_config: MonitorConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
