@@ -11,6 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from components.shared.object_stores import STORE_ACCESS_KEY, STORE_SECRET_KEY
+from monitoring.service.model_mirror import is_address
 from serving.limits import Limits
 from tests.manifests.endpoint import patched_service
 
@@ -159,7 +161,7 @@ def test_selectors_find_the_pods_of_a_model_of_any_name(build: Build) -> None:
     assert "foraminifera" not in json.dumps(documents)
 
 
-def test_the_storage_secret_is_named_by_the_predictors_account_only_with_its_component(build: Build) -> None:
+def test_the_predictors_account_names_a_secret_only_with_its_component(build: Build) -> None:
     for components, secrets in ((("claims",), []), (("storage-secret",), [{"name": "taxonflow-model-storage"}])):
         documents = build("base", *components)
         (account,) = (each for each in documents if each["metadata"]["name"] == "taxonflow-model-reader")
@@ -180,3 +182,13 @@ def test_the_example_secret_has_all_that_kserve_reads() -> None:
         "serving.kserve.io/s3-region": "us-east-1",
     }
     assert secret["metadata"]["annotations"] == annotations
+
+
+def test_the_monitor_can_read_its_models_from_kubeflows_store(build: Build) -> None:
+    documents = build("overlays/production", "object-store-models")
+    (monitor,) = (each["spec"]["template"]["spec"] for each in documents if each["kind"] == "Deployment")
+    (container,) = monitor["containers"]
+    (repository,) = (argument.partition("=")[2] for argument in container["args"] if "--repository" in argument)
+    assert is_address(repository)
+    variables = {each["name"] for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})}
+    assert variables == {STORE_ACCESS_KEY, STORE_SECRET_KEY}
