@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
+from components.parameters.check import check_training
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
 from pipelines.compile import compile_pipeline, pipeline_description, version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Credentials, Kubeflow, PipelineVersion, RunRequest, read_token
-from pipelines.presets import Preset, check_training, load_preset, preset_names
+from pipelines.presets import Preset, load_preset, preset_names
 from pipelines.resources import TrainingResources, split_by_size
 from pipelines.training import build_pipelines
 
