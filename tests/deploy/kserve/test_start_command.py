@@ -1,7 +1,9 @@
 """Start command of the predictor's pods, run by a real shell on real folders."""
 
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,22 @@ def run_start_command(models: Path, digest: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env={**os.environ, "MODEL_DIGEST": digest}, capture_output=True, text=True)
 
 
+def start_server(program: str) -> subprocess.Popen[str]:
+    """Run the start command with a Python program as the server, until the program has printed a line."""
+    shell, option, script, _ = START_COMMAND
+    process = subprocess.Popen(
+        [shell, option, script, sys.executable, "-uc", program],
+        env={**os.environ, "MODEL_DIGEST": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
 def digest_of(artifact: Path) -> str:
-    return verify_model(artifact, "s3://runs/a", "foraminifera").digest
+    return verify_model(artifact, "pvc://runs/a", "foraminifera").digest
 
 
 def flip_a_bit(artifact: Path) -> None:
@@ -82,6 +98,61 @@ def test_a_model_changed_after_its_verification_is_not_served(
     assert reason in process.stderr
 
 
+STARTED = "import os, signal, sys, time; "
+WITHOUT_HANDLERS = f"{STARTED}print('started'); time.sleep(30)"
+WITH_A_HANDLER = (
+    f"{STARTED}stop = lambda *_: (signal.signal(signal.SIGTERM, signal.SIG_IGN), time.sleep(0.3), print('ended'), "
+    "sys.exit(7)); signal.signal(signal.SIGTERM, stop); "
+    "print('started'); time.sleep(30)"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("program", "status", "output"), [(WITHOUT_HANDLERS, 143, ""), (WITH_A_HANDLER, 7, "ended\n")])
+def test_process_1_ends_the_server_and_returns_its_status(number: int, program: str, status: int, output: str) -> None:
+    process = start_server(program)
+    process.send_signal(number)
+    assert (process.communicate(timeout=10)[0], process.returncode) == (output, status)
+
+
+def test_further_signals_do_not_lose_the_status_of_the_server() -> None:
+    process = start_server(WITH_A_HANDLER)
+    for _ in range(5):
+        process.send_signal(signal.SIGTERM)
+    assert (process.wait(timeout=10), process.communicate()[0]) == (7, "ended\n")
+
+
+@pytest.mark.parametrize("status", [0, 3, 127])
+def test_a_server_that_ends_by_itself_ends_process_1_too(status: int) -> None:
+    process = start_server(f"{STARTED}print('started'); sys.exit({status})")
+    assert process.wait(timeout=10) == status
+
+
+def test_the_start_command_stays_process_1() -> None:
+    process = start_server(f"{STARTED}print('started'); print(os.getppid()); time.sleep(30)")
+    assert process.stdout
+    assert int(process.stdout.readline()) == process.pid
+    process.terminate()
+    process.communicate(timeout=10)
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode != 0,
+    reason="needs the right to create a PID namespace",
+)
+def test_process_1_of_a_pid_namespace_ends_on_sigterm() -> None:
+    namespace = ["unshare", "--pid", "--fork", "--kill-child"]
+    shell, option, script, _ = START_COMMAND
+    command = [*namespace, shell, option, script, sys.executable, "-uc", WITHOUT_HANDLERS]
+    process = subprocess.Popen(command, env={**os.environ, "MODEL_DIGEST": ""}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+    process.stdout.close()
+
+
 def test_a_model_without_a_digest_starts_at_once(tmp_path: Path) -> None:
     assert run_start_command(tmp_path, "").stdout == SERVER_ARGUMENTS
 
@@ -97,7 +168,7 @@ def test_pods_have_the_digests_of_the_current_and_previous_model(
     digests = []
     for label in ("a", "b"):
         artifact = make_artifact(label)
-        deploy(artifact, f"s3://runs/{label}")
+        deploy(artifact, f"pvc://runs/{label}")
         digests.append(digest_of(artifact))
     annotations = cluster.services[KEY]["spec"]["predictor"]["annotations"]
     assert [annotations[f"taxonflow.dev/{name}-digest"] for name in ("previous-model", "model")] == digests
@@ -109,7 +180,7 @@ def test_pods_have_the_digests_of_the_current_and_previous_model(
 def test_a_canarys_pods_have_the_digest_of_the_canary(
     make_artifact: Callable[..., Path], cluster: Any, deploy: Any
 ) -> None:
-    deploy(make_artifact("a"), "s3://runs/a")
+    deploy(make_artifact("a"), "pvc://runs/a")
     digests: list[str] = []
 
     def note(_method: str, _path: str) -> None:
@@ -118,5 +189,5 @@ def test_a_canarys_pods_have_the_digest_of_the_canary(
 
     cluster.answer_instead = note
     canary = make_artifact("b")
-    deploy(canary, "s3://runs/b")
+    deploy(canary, "pvc://runs/b")
     assert set(digests) == {digest_of(canary)}
