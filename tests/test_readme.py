@@ -22,7 +22,7 @@ from monitoring.drift.results import WindowResult
 from pipelines.local.demo_traffic import PHASES
 from pipelines.local.run import pipeline_call
 from pipelines.run import parse_options
-from tests.documents import DOCUMENTS, ROOT, all_commands, commands, kind_of
+from tests.documents import DOCUMENTS, ROOT, all_commands, commands, commands_of, kind_of
 from tests.make_programs import printed_arguments
 
 PLACEHOLDERS = ("my-slice.png", "my-scan.nii.gz", "private.pem", "public.pem")
@@ -133,9 +133,27 @@ def test_a_command_without_a_server_succeeds(user: dict[str, str], command: str)
     assert all(Path(line).exists() for line in result.stdout.splitlines() if line.endswith(".yaml"))
 
 
-def test_the_production_manifests_contain_the_endpoint(user: dict[str, str]) -> None:
+def test_the_production_manifests_contain_the_monitor_and_patches(user: dict[str, str]) -> None:
     manifests = run_command("kubectl kustomize manifests/overlays/production", user)
-    assert "kind: InferenceService" in manifests.stdout
+    assert "kind: Deployment" in manifests.stdout
+    assert 'taxonflow.dev/endpoint-patch: "true"' in manifests.stdout
+
+
+def test_readme_leads_from_images_to_an_answer_in_five_commands() -> None:
+    cluster = (ROOT / "README.md").read_text().partition("## Run it on a cluster")[2].partition("\n## ")[0]
+    lines = cluster.partition("```sh\n")[2].partition("```")[0].splitlines()
+    steps = [line for line in lines if not re.match(r"export |kubectl .* port-forward ", line)]
+    expected_starts = ("make images push", "kubectl apply -k manifests/overlays/kind", "make doctor", "make submit")
+    assert len(steps) == 5
+    assert all(step.startswith(start) for step, start in zip(steps, (*expected_starts, "make ask URL="), strict=True))
+
+
+def test_the_guide_has_the_five_commands_for_both_installations() -> None:
+    guide = commands_of(ROOT / "docs" / "guides" / "cluster.md")
+    for overlay in ("kind", "production"):
+        start = guide.index(f"kubectl apply -k manifests/overlays/{overlay}")
+        words = [command.split()[:2] for command in guide[start - 1 : start + 5]]
+        assert [word[1] for word in words] == ["images", "apply", "doctor", "submit", "-n", "ask"]
 
 
 @pytest.mark.parametrize("command", commands("submit"))
@@ -202,6 +220,47 @@ def test_make_ask_leaves_the_choice_of_model_and_slices_to_the_client(tmp_path: 
 
 def test_make_submit_passes_every_setting() -> None:
     assert '--set "volumes=s3://scans" --set "seed=1"' in dry_run("submit", "SET=volumes=s3://scans seed=1")
+
+
+OPTIONS = {
+    "NAMESPACE": "--namespace",
+    "ACCOUNT": "--service-account",
+    "TOKEN_FILE": "--token-file",
+    "CA": "--ca",
+    "RESOURCES": "--resources",
+    "MONITORED_MODELS": "--monitored-models",
+    "PIPELINE": "--pipeline",
+    "EVERY": "--every",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "variables"),
+    [
+        ("submit", tuple(OPTIONS)),
+        ("compile", ("RESOURCES", "MONITORED_MODELS")),
+        ("doctor", ("NAMESPACE", "ACCOUNT", "TOKEN_FILE", "CA", "RESOURCES")),
+        ("ask", ("CA",)),
+    ],
+)
+def test_variables_of_a_cluster_reach_the_programs(target: str, variables: tuple[str, ...], tmp_path: Path) -> None:
+    values = {name: f"a $b 'c {name}" for name in variables}
+    words = printed_arguments(target, tmp_path, **values, PRESET="smoke").splitlines()
+    assert {f"{OPTIONS[name]}={value}" for name, value in values.items()} <= set(words), words
+    unset = printed_arguments(target, tmp_path, PRESET="smoke").splitlines()
+    assert not {word.split("=")[0] for word in unset} & set(OPTIONS.values())
+
+
+def test_make_ask_asks_the_endpoint_of_a_url(tmp_path: Path) -> None:
+    words = printed_arguments("ask", tmp_path, URL="http://127.0.0.1:8081", PORT="9").splitlines()
+    assert words[words.index("--url") + 1] == "http://127.0.0.1:8081"
+
+
+@pytest.mark.parametrize("target", ["compile", "submit", "doctor", "test-cluster"])
+def test_the_registry_and_the_tag_reach_the_programs(target: str, tmp_path: Path) -> None:
+    program = "print(os.environ['TAXONFLOW_REGISTRY'], os.environ['TAXONFLOW_TAG'])"
+    output = printed_arguments(target, tmp_path, program, REGISTRY="r.example.org", TAG="1.2")
+    assert output == "r.example.org 1.2\n"
 
 
 @pytest.fixture(scope="module")

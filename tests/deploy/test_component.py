@@ -61,12 +61,12 @@ def test_deploy_reports_a_rejected_model_in_one_line(
 def test_deploy_reports_a_rollback_and_succeeds(
     artifact: Path, tmp_path: Path, cluster: Any, deploy: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deploy(artifact, "s3://runs/a")
-    cluster.failing["s3://runs/b"] = 0.5
+    deploy(artifact, "pvc://runs/a")
+    cluster.failing["pvc://runs/b"] = 0.5
     cluster.polls_until_ready = 1
     data = write_slices(tmp_path / "slices", 40)
     metrics, report = outputs(tmp_path)
-    model = dsl.Model(uri="s3://runs/b")
+    model = dsl.Model(uri="pvc://runs/b")
     model.custom_path = str(artifact)
     version, _, result, trial, sentence = deploy_component.python_func(
         served=model,
@@ -85,7 +85,7 @@ def test_deploy_reports_a_rollback_and_succeeds(
     assert metrics.metadata["outcome"] == "rolled_back"
     assert metrics.metadata["errors_worse"] > metrics.metadata["errors_better"]
     assert "version 2 was rolled back: errors: the canary did worse" in Path(report.path).read_text()
-    assert "| agreement | " in Path(report.path).read_text()
+    assert "| `agreement` | " in Path(report.path).read_text()
     assert "# Deployment of foraminifera: rolled back" in Path(report.path).read_text()
     assert f"[deploy] {sentence}\n" in capsys.readouterr().out
 

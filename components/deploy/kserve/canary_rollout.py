@@ -9,30 +9,27 @@ read. After a lost connection, a kill or a concurrent change, the next step depe
 so no step is executed twice.
 """
 
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
-from components.deploy.canary.probe import probe_models, probe_slices
-from components.deploy.canary.prometheus import read_traffic, traffic_violations
-from components.deploy.canary.sequential_test import SequentialTest
 from components.deploy.canary.settings import CanaryTrial
+from components.deploy.kserve.checks.comparison import Comparison
+from components.deploy.kserve.checks.readiness import ask_commands, internal_predict_url, predict_url
+from components.deploy.kserve.checks.waiting import SupersededError, Waiter
 from components.deploy.kserve.client import Cluster, ConflictError, UnreachableError, retry_conflicts
+from components.deploy.kserve.endpoint_patches import EndpointPatch
+from components.deploy.kserve.endpoint_settings import patched_service, with_settings
 from components.deploy.kserve.inference_service import (
     MODE_ANNOTATION,
     ModelVersion,
-    inference_service,
     transformer_options,
     with_model,
 )
 from components.deploy.kserve.knative import KnativeMode
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import check_known_answers, internal_predict_url, predict_url
 from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
 from components.deploy.kserve.standard import StandardMode
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import DeployError, TaxonflowError
-from components.shared.progress import Progress
 
 MODES: dict[str, Mode] = {
     "Standard": StandardMode(),
@@ -40,11 +37,6 @@ MODES: dict[str, Mode] = {
     "Knative": KnativeMode(),
     "Serverless": KnativeMode(),
 }
-_CHECK_SPECIMEN = "deployment-check"
-
-
-class SupersededError(DeployError):
-    """Another writer changed the model of the service during the rollout."""
 
 
 def mode_of(service: Service) -> Mode:
@@ -73,16 +65,28 @@ class Rollout:
         version: Version to serve.
         model: Files and card of the version.
         trial: Conditions of the canary trial.
+        patches: Patches of the cluster to the InferenceService.
     """
 
     def __init__(
-        self, cluster: Cluster, name: str, version: ModelVersion, model: VerifiedModel, trial: CanaryTrial
+        self,
+        cluster: Cluster,
+        name: str,
+        version: ModelVersion,
+        model: VerifiedModel,
+        trial: CanaryTrial,
+        patches: Sequence[EndpointPatch] = (),
     ) -> None:
         self.cluster, self.name, self.version, self.model = cluster, name, version, model
+        self.patches = patches
         self.settings, self.retries, self.trial = trial.settings, trial.retries, trial
         self.log = RolloutLog()
+        self.waiter = Waiter(cluster, name, version, self.retries)
+        self.comparison = Comparison(cluster, version, model, trial, self.log, self.waiter)
         self._has_started = self._has_passed = False
         self._rejection: TaxonflowError | None = None
+        self._state: tuple[Situation, bool, bool] | None = None
+        self._last_state: tuple[Situation, bool, bool] | None = None
 
     def run(self) -> RolloutResult:
         """Advance until the model is promoted or rolled back; raise the errors of `roll_out`."""
@@ -90,6 +94,7 @@ class Rollout:
             result = retry_conflicts(self._advance, f"InferenceService {self.name}", self.retries)
             if result is not None:
                 return result
+            self._last_state = self._state
 
     def _advance(self) -> RolloutResult | None:
         """Read the service and take the next step; return None while more steps follow."""
@@ -99,6 +104,7 @@ class Rollout:
             return None
         mode = mode_of(service)
         situation = mode.situation(service, self.version)
+        self._check_progress(situation)
         if situation in (Situation.NO_MODEL, Situation.OTHER_MODEL):
             self._start(mode, service, situation)
             return None
@@ -111,10 +117,24 @@ class Rollout:
         self._try_canary(mode, service, situation)
         return None
 
+    def _check_progress(self, situation: Situation) -> None:
+        """Record the state of the rollout before a step, and compare it with the state before the previous step.
+
+        Raises:
+            DeployError: The state was the same before: the cluster accepted a change but did not keep it.
+        """
+        self._state = (situation, self._has_passed, self._rejection is not None)
+        if self._state == self._last_state:
+            raise DeployError(
+                f"{self.name} is unchanged after a step of the rollout: {situation.value}",
+                "a cluster that keeps the changes of the deploy step",
+                "Look for another controller that resets the InferenceService, and check the release of KServe.",
+            )
+
     def _create(self) -> None:
         if self._has_started:
             raise SupersededError(f"{self.name} was deleted during the rollout of version {self.version.version}")
-        service = inference_service(self.name, transformer_options(self.model.card))
+        service = patched_service(self.name, self.patches, transformer_options(self.model.card))
         self.cluster.create_service(with_model(service, self.version))
         self.log.add(f"{self.name} was created with version {self.version.version}")
 
@@ -123,13 +143,48 @@ class Rollout:
         if self._rejection is not None:
             raise self._rolled_back_error(mode, service)
         if self._has_started:
-            raise self._superseded_error()
-        if situation is Situation.OTHER_MODEL and mode.has_ready_pods(self.cluster, service):
-            self._patch(service, mode.start_canary(service, self.version))
-            self.log.add(f"version {self.version.version} was started as a canary without users")
-        else:
+            raise self.waiter.superseded_error()
+        service = self._apply_settings(mode, service, situation)
+        if situation is Situation.NO_MODEL or not mode.has_ready_pods(self.cluster, service):
             self._patch(service, mode.serve(service, self.version))
             self.log.add(f"version {self.version.version} was set without a trial, because no model served users")
+            return
+        patch = mode.start_canary(service, self.version, self.settings)
+        if not self._keeps_canary(mode, patch):
+            self._serve_without_canary(mode, service)
+            return
+        self._patch(service, patch)
+        self.log.add(f"version {self.version.version} was started as a canary without users")
+
+    def _apply_settings(self, mode: Mode, service: Service, situation: Situation) -> Service:
+        """Give the service the current settings before the model; return it once its model serves with them."""
+        patch = with_settings(service, self.patches)
+        if not patch:
+            return service
+        service = self.cluster.patch_service(self.name, patch, service["metadata"]["resourceVersion"])
+        self.log.add(f"{self.name} got the current settings of the deploy step and the cluster's patches")
+        stable = mode.stable_model(service)
+        if situation is Situation.NO_MODEL or stable is None or not mode.has_ready_pods(self.cluster, service):
+            return service
+        return self.waiter.wait(mode, service, lambda latest: mode.promotion_blocker(self.cluster, latest, stable))
+
+    def _keeps_canary(self, mode: Mode, patch: Patch) -> bool:
+        """Return whether the cluster stores the canary of a patch; KServe's CRD before 0.20 drops `spec.canary`."""
+        if "canary" not in patch["spec"]:
+            return True
+        preview = self.cluster.preview_patch(self.name, patch)
+        return mode.situation(preview, self.version) is not Situation.OTHER_MODEL
+
+    def _serve_without_canary(self, mode: Mode, service: Service) -> None:
+        """Serve the model at once, where KServe does not keep canaries; `_finish` compares its known answers."""
+        self.log.add(
+            f"KServe does not keep the canary in {self.name}'s spec (releases before 0.20 do not know it): version "
+            f"{self.version.version} is rolled out without a trial, and the previous one is restored if its known "
+            "answers are wrong"
+        )
+        self.log.add(f"before the change, {self.comparison.describe_served(mode, service)}")
+        self._patch(service, mode.serve(service, self.version))
+        self.log.add(f"version {self.version.version} was set")
 
     def _try_canary(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Advance the canary by one situation, or record why it is rejected."""
@@ -139,9 +194,9 @@ class Rollout:
             return
         try:
             if situation is Situation.CANARY_IDLE:
-                self._check_canary_answers(mode, service)
+                self.comparison.check_canary(mode, service)
             if situation is Situation.CANARY_SERVING or not self.settings.percent:
-                self._compare(mode, service)
+                self.comparison.compare_with_stable(mode, service)
                 self._has_passed = True
                 return
         except (SupersededError, ConflictError, UnreachableError):
@@ -152,60 +207,12 @@ class Rollout:
         self._patch(service, mode.route_traffic(service, self.settings))
         self.log.add(f"the canary answers {self.settings.percent} % of the users' requests")
 
-    def _check_canary_answers(self, mode: Mode, service: Service) -> None:
-        """Wait for the canary and compare its answers with the evaluation's."""
-        service = self._wait(service, lambda latest: mode.canary_blocker(self.cluster, latest, self.version), mode)
-        url = mode.predict_urls(service, self.settings)[1]
-        check_known_answers(url, self.model, self.retries.pause)
-        self.log.add("the canary answers the known slices as in the evaluation")
-
-    def _compare(self, mode: Mode, service: Service) -> None:
-        """Compare canary and stable model by the probe, then by the user metrics of Prometheus."""
-        start = time.monotonic()
-        if self.settings.percent:
-            service = self._wait(service, lambda latest: mode.traffic_blocker(self.cluster, latest), mode)
-        test = SequentialTest(self.settings.slower)
-        try:
-            urls = mode.predict_urls(service, self.settings)
-            probe_models(urls, probe_slices(self.model, self.trial), test, self.settings)
-        finally:
-            self.log.record_test(test)
-        self.log.add(f"the canary is not worse in {self.settings.pairs} pairs of known slices")
-        if self.settings.prometheus:
-            self._watch_users(mode, service, start)
-
-    def _watch_users(self, mode: Mode, service: Service, start: float) -> None:
-        """Compare the users' requests to both models in Prometheus for `watch_s` seconds.
-
-        Raises:
-            DeployError: The canary is worse for its users than the stable model, or Prometheus does not answer.
-        """
-        deployments = mode.deployments(service)
-        if deployments is None:
-            raise DeployError("Knative reports no revisions whose users could be watched")
-        while True:
-            window_s = time.monotonic() - start
-            stable, canary = (
-                read_traffic(self.settings.prometheus, self.cluster.namespace, deployment, window_s)
-                for deployment in deployments
-            )
-            if violations := traffic_violations(stable, canary, self.settings.slower):
-                raise DeployError("; ".join(violations))
-            if window_s >= self.settings.watch_s:
-                break
-            time.sleep(min(self.retries.pause, self.settings.watch_s - window_s))
-        self.log.add(f"{canary.errors:.0f} of {canary.requests:.0f} users' requests to the canary failed")
-
     def _finish(self, mode: Mode, service: Service) -> RolloutResult | None:
         """Wait until the model serves all users; restore the previous model if it does not."""
         try:
             if self._rejection is None:
-                service = self._wait(
-                    service, lambda latest: mode.promotion_blocker(self.cluster, latest, self.version), mode
-                )
-                url = internal_predict_url(service)
-                check_known_answers(url, self.model, self.retries.pause, _CHECK_SPECIMEN)
-                return RolloutResult(self.version.version, predict_url(service), self.log)
+                service = self.comparison.check_served(mode, service)
+                return self._result(service, self.version)
         except (SupersededError, ConflictError, UnreachableError):
             raise
         except DeployError as error:
@@ -224,45 +231,24 @@ class Rollout:
     def _rolled_back_error(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
         self.log.add(f"version {self.version.version} was rolled back: {self._rejection}")
-        result = RolloutResult(stable.version if stable else 0, predict_url(service), self.log, "rolled_back")
+        result = self._result(service, stable, "rolled_back", str(self._rejection))
         return RolledBackError(str(self._rejection), result)
 
-    def _superseded_error(self) -> SupersededError:
-        return SupersededError(
-            f"{self.name} was deleted or has another model than {self.version.uri}; the rollout stopped without changes"
+    def _result(
+        self, service: Service, served: ModelVersion | None, outcome: str = "deployed", reason: str = ""
+    ) -> RolloutResult:
+        """Return the result of the rollout with the addresses of the endpoint."""
+        version, model_id = (served.version, served.model_id) if served else (0, "")
+        return RolloutResult(
+            version,
+            predict_url(service),
+            self.log,
+            outcome,
+            model_id,
+            internal_predict_url(service),
+            ask_commands(self.cluster.namespace, service),
+            reason,
         )
 
     def _patch(self, service: Service, patch: Patch) -> None:
         self.cluster.patch_service(self.name, patch, service["metadata"]["resourceVersion"])
-
-    def _wait(self, service: Service, blocker: Callable[[Service], str], mode: Mode) -> dict[str, Any]:
-        """Return the service once `blocker` returns "" for it twice in a row; retry on lost connections.
-
-        Raises:
-            DeployError: The timeout was exceeded.
-            SupersededError: The situation changed while waiting.
-        """
-        deadline = time.monotonic() + self.retries.timeout
-        progress = Progress("deploy", round(self.retries.timeout), "s at most")
-        while True:
-            try:
-                reason = blocker(service)
-                latest = self.cluster.service(self.name)
-                self._check_situation(mode, service, latest)
-                if not reason and latest is not None and not blocker(latest):
-                    return latest
-                service = latest or service
-            except UnreachableError as error:
-                reason = str(error)
-            if time.monotonic() >= deadline:
-                raise DeployError(
-                    f"version {self.version.version} of {self.name} was not ready after {self.retries.timeout:g} s "
-                    f"({reason})",
-                    remedy="Correct the cause and run the step again.",
-                )
-            time.sleep(self.retries.pause)
-            progress.advance(round(self.retries.pause), remark=reason[:120])
-
-    def _check_situation(self, mode: Mode, before: Service, latest: Service | None) -> None:
-        if latest is None or mode.situation(latest, self.version) is not mode.situation(before, self.version):
-            raise self._superseded_error()

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import urllib3
@@ -109,6 +110,19 @@ class Cluster:
         """
         body = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
         service = self._call(self._custom.patch_namespaced_custom_object, *self._resource(), name, body)
+        if service is None:
+            raise ConflictError(f"InferenceService {self.namespace}/{name} was deleted")
+        return service
+
+    def preview_patch(self, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """Return the InferenceService that the API would store after a merge patch, without storing it.
+
+        Raises:
+            ConflictError: The service was deleted.
+        """
+        service = self._call(
+            partial(self._custom.patch_namespaced_custom_object, dry_run="All"), *self._resource(), name, patch
+        )
         if service is None:
             raise ConflictError(f"InferenceService {self.namespace}/{name} was deleted")
         return service

@@ -124,7 +124,7 @@ def transformer_patch(model: ModelVersion, *others: ModelVersion) -> dict[str, A
         model: Model of the stable predictor.
         others: Other models that may answer: the canary, and the previous model until its pods have ended.
     """
-    versions = model_versions((model, *others))
+    versions = model_versions((*others, model))  # the stable model's number if two have one id
     return {"annotations": {VERSION_ANNOTATION: str(model.version), MODEL_VERSIONS_ANNOTATION: versions}}
 
 
