@@ -1,7 +1,7 @@
 """Log lines, and the progress of long work as log lines that `pipelines.local` displays as bars.
 
-A progress line is ``[step] done/total unit`` with an optional remark. On a terminal and in a local run a reporter prints
-at most five a second; in any other log one for every tenth of the work, and one after 30 s without a line.
+A progress line is ``[step] done/total unit`` with an optional remark. On a terminal and in a local run a reporter
+prints at most five a second; in any other log one for every tenth of the work, and one after 30 s without a line.
 """
 
 import logging
