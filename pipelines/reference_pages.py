@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import json
 import re
 import sys
 import textwrap
@@ -11,15 +10,15 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from components.deploy.canary.settings import CanarySettings
 from components.evaluate.gate import GateConditions
 from components.shared.files import write_atomically
 from components.train.recipe import Recipe
+from pipelines.descriptions import parameter_rows
+from pipelines.markdown import literal, table
 from pipelines.presets import PhantomParameters, Preset, load_preset, preset_names
 from pipelines.resources import TaskResources, Toleration, TrainingResources
 from pipelines.training import build_pipelines
@@ -104,8 +103,8 @@ def _preset_section(name: str, preset: Preset) -> Iterator[str]:
     yield f"## {name}"
     yield _paragraph(preset.description)
     phantoms = preset.phantoms.model_dump() if preset.phantoms else {}
-    rows = [(f"`{key}`", _literal(value)) for key, value in _flatten({**phantoms, **preset.parameters})]
-    yield _table(("parameter", "value"), rows)
+    rows = [(f"`{key}`", literal(value)) for key, value in _flatten({**phantoms, **preset.parameters})]
+    yield table(("parameter", "value"), rows)
     if preset.phantoms is None:
         yield _paragraph("This preset has no synthetic input: set `VOLUMES` or `PHOTOS`.")
     if preset.resources == TrainingResources():
@@ -126,22 +125,13 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 def _resource_table(resources: TrainingResources) -> str:
     standard, large = resources.standard.model_dump(), resources.large.model_dump()
     rows = [
-        (f"`{key}`", _literal(standard[key]), _literal(large[key])) for key in standard if standard[key] != large[key]
+        (f"`{key}`", literal(standard[key]), literal(large[key])) for key in standard if standard[key] != large[key]
     ]
-    return _table(("key", "`standard`", "`large`"), rows)
+    return table(("key", "`standard`", "`large`"), rows)
 
 
 def _parameter_table() -> str:
-    inputs = build_pipelines(None)["training"].component_spec.inputs
-    rows = [
-        (
-            f"`{name}`",
-            "required" if spec.default is None and not spec.optional else _literal(spec.default),
-            " ".join(spec.description.split()),
-        )
-        for name, spec in inputs.items()
-    ]
-    return _table(("parameter", "default", "meaning"), rows)
+    return table(("parameter", "default", "meaning"), parameter_rows(build_pipelines(None)["training"]))
 
 
 def _field_table(model: type[BaseModel], with_meaning: bool = True) -> str:
@@ -151,13 +141,13 @@ def _field_table(model: type[BaseModel], with_meaning: bool = True) -> str:
         (
             f"`{name}`",
             type_text(field.annotation),
-            _literal(_default(field)),
+            literal(_default(field)),
             range_text(field),
             *([meanings[name]] if with_meaning else []),
         )
         for name, field in model.model_fields.items()
     ]
-    return _table(("key", "type", "default", "range", *(["meaning"] if with_meaning else [])), rows)
+    return table(("key", "type", "default", "range", *(["meaning"] if with_meaning else [])), rows)
 
 
 def field_meanings(model: type[BaseModel]) -> dict[str, str]:
@@ -214,24 +204,6 @@ def range_text(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> Any:
     value = field.get_default(call_default_factory=True)
     return [item.model_dump(exclude_none=True) for item in value] if isinstance(value, tuple) else value
-
-
-def _literal(value: Any) -> str:
-    """Return a value as inline code, as it is written in YAML."""
-    if value is PydanticUndefined:
-        return "required"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, str):
-        return f"`{value}`" if value else '`""`'
-    if isinstance(value, list | dict):
-        return f"`{yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=sys.maxsize).strip()}`"
-    return f"`{json.dumps(value)}`"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(" | ".join(["", *(cell.replace("|", r"\|") for cell in line), ""]).strip() for line in lines)
 
 
 def _paragraph(text: str) -> str:
