@@ -75,7 +75,7 @@ def build_drift(training: BaseComponent, cluster: Cluster | None) -> BaseCompone
             retrain: Start a training on volumes when drift is sustained, without waiting for labels.
             volumes: Volumes or photographs of the retraining, as in taxonflow-training. Only needed with retrain.
             seed: Seed of every random choice.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for kserve://<namespace of the run>/<name>.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
             registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             backbones: Networks to train, one task and one GPU each.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.

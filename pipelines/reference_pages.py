@@ -89,13 +89,15 @@ def _presets_page() -> Iterator[str]:
     yield _field_table(PhantomParameters)
     yield "## Resources"
     yield _paragraph(
-        "Keys of `resources: {standard: ..., large: ...}` in a preset: the cluster resources of the training tasks. "
-        "Backbones that need more memory than `gpu_memory_gb` of `standard` are of the size `large`."
+        "Keys of `resources: {standard: ..., large: ..., evaluate: ..., data: ..., control: ...}` in a preset: the "
+        "cluster resources of the trainings of standard and of large backbones, of the evaluation, of the steps that "
+        "make and cut slices, and of all other steps. Backbones that need more memory than `gpu_memory_gb` of "
+        "`standard` are of the size `large`. Only trainings have the keys `gpu_memory_gb` and `checkpoint_claim`."
     )
     yield _field_table(TaskResources)
     yield _paragraph("Keys of a toleration, as in the Kubernetes API:")
     yield _field_table(Toleration, with_meaning=False)
-    yield _paragraph("Defaults of the two sizes where they differ:")
+    yield _paragraph("Defaults where they differ:")
     yield _resource_table(TrainingResources())
 
 
@@ -123,11 +125,26 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _resource_table(resources: TrainingResources) -> str:
-    standard, large = resources.standard.model_dump(), resources.large.model_dump()
+    kinds = {name: getattr(resources, name).model_dump() for name in TrainingResources.model_fields}
     rows = [
-        (f"`{key}`", literal(standard[key]), literal(large[key])) for key in standard if standard[key] != large[key]
+        (f"`{key}`", *(_resource_cell(values, key) for values in kinds.values()))
+        for key in TaskResources.model_fields
+        if key == "count" or len({str(values.get(key)) for values in kinds.values()}) > 1
     ]
-    return table(("key", "`standard`", "`large`"), rows)
+    return table(("key", *(f"`{name}`" for name in kinds)), rows)
+
+
+def _resource_cell(values: Mapping[str, Any], key: str) -> str:
+    """Return the value of a key as inline code; empty if this kind of task has no such key."""
+    value = values.get(key)
+    return "" if value is None else literal(_without_none(value))
+
+
+def _without_none(value: Any) -> Any:
+    """Return a value in which tolerations have only the fields that are set."""
+    if isinstance(value, tuple | list):
+        return [{name: each[name] for name in each if each[name] is not None} for each in value]
+    return value
 
 
 def _parameter_table() -> str:

@@ -85,7 +85,7 @@ def build_training(cluster: Cluster | None) -> BaseComponent:
                 train, val and test, or a manifest.csv with the columns path, species, specimen and optionally split. A mounted path, or an
                 address of s3://, gs:// or minio://.
             name: Name of the model, as in the endpoint's address.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for kserve://<namespace of the run>/<name>.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
             registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             backbones: Networks to train, one task and one GPU each.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
@@ -161,7 +161,7 @@ def build_phantom_training(cluster: Cluster | None) -> BaseComponent:
             phantom_imbalance: How many times more specimens the most frequent form has than the rarest.
             seed: Seed of every random choice.
             name: Name of the model, as in the endpoint's address.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for kserve://<namespace of the run>/<name>.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
             registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             backbones: Networks to train, one task and one GPU each.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
@@ -243,7 +243,7 @@ def build_large_training(cluster: Cluster | None) -> BaseComponent:
             backbones: Networks to train that fit a standard GPU, one task each.
             large_backbones: Networks to train that need a large GPU, one task each.
             name: Name of the model, as in the endpoint's address.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for kserve://<namespace of the run>/<name>.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
             registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
