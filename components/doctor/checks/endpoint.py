@@ -80,7 +80,7 @@ def endpoint_patches(examination: Examination) -> Answer:
         return not_met(str(error), look)
     if problem:
         return not_met(f"after the patches {problem}", look)
-    names = ", ".join(patch.source for patch in patches)
+    names = "; ".join(patch.source for patch in patches)
     return met(f"{len(patches)} patches: {names}" if patches else "none: the endpoint is as the deploy step creates it")
 
 
