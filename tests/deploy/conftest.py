@@ -29,6 +29,7 @@ def write_artifact(
     mark: str = "a",
     examples: int = 1,
     scores: Sequence[float] = (0.9, 0.1),
+    image: bytes = b"png",
     **card_fields: Any,
 ) -> Path:
     version = folder / "1"
@@ -38,7 +39,7 @@ def write_artifact(
     (version / "variables" / "variables.index").write_bytes(mark.encode() * 1000)
     (version / "reference.parquet").write_bytes(b"reference")
     for number in range(examples):
-        (version / "examples" / f"{number}.png").write_bytes(b"png")
+        (version / "examples" / f"{number}.png").write_bytes(image)
     reasons = () if gate_passed else ("accuracy 0.50 is below 0.95",)
     card = ModelCard(
         name=name,

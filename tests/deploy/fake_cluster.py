@@ -317,7 +317,8 @@ class FakeCluster:
         replicas = deployment["spec"]["replicas"]
         counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), replicas)
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
-        if deployment.get("serving") != deployment["uri"]:
+        if deployment.get("completed") != deployment["metadata"]["generation"]:
+            deployment["completed"] = deployment["metadata"]["generation"]
             self.on_complete(place[1], deployment["uri"])
         deployment["serving"] = deployment["uri"]
         deployment["running"] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
