@@ -16,7 +16,8 @@ from components.deploy.verified_model import verify_model
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
-from tests.deploy.fake_cluster import FakeCluster, respond, write_kubeconfig
+from tests.deploy.fake_cluster import FakeCluster, respond
+from tests.deploy.kubeconfig import write_kubeconfig
 from tests.deploy.revisions import OLD
 from tests.http_server import http_server
 from tests.model_cards import model_score

@@ -235,10 +235,10 @@ class Rollout:
         return RolledBackError(str(self._rejection), result)
 
     def _result(
-        self, service: Service, served: ModelVersion | None, outcome: str = "deployed", reason: str = ""
+        self, service: Service, stable: ModelVersion | None, outcome: str = "deployed", reason: str = ""
     ) -> RolloutResult:
         """Return the result of the rollout with the addresses of the endpoint."""
-        version, model_id = (served.version, served.model_id) if served else (0, "")
+        version, model_id = (stable.version, stable.model_id) if stable else (0, "")
         return RolloutResult(
             version,
             predict_url(service),
