@@ -98,15 +98,14 @@ def record_version(registry: str, model: VerifiedModel, deployment: ServedVersio
     """
     address = registry_address(registry)
     name = f"version {deployment.version} of {deployment.endpoint}"
+    place = f"as {deployment.outcome.replace('_', ' ')} in the Model Registry {address}"
     try:
         _record(address, model, deployment, timeout_s)
     except ImportError:
         return f"{name} is not in the Model Registry, because its client is not installed (taxonflow[registry])"
     except Exception as error:  # of any class: a registry never stops a deployment
-        return (
-            f"{name} is not recorded as {_text(deployment.outcome)} in the Model Registry {address} ({_reason(error)})"
-        )
-    return f"{name} is recorded as {_text(deployment.outcome)} in the Model Registry {address}"
+        return f"{name} is not recorded {place} ({_reason(error)})"
+    return f"{name} is recorded {place}"
 
 
 def _record(address: str, model: VerifiedModel, deployment: ServedVersion, timeout_s: float) -> None:
@@ -182,10 +181,6 @@ def _card_properties(card: ModelCard) -> dict[str, str | int | float]:
 
 def _description(card: ModelCard) -> str:
     return f"{', '.join(card.members)}: accuracy {card.metrics.accuracy:.4f} on {len(card.classes)} species"
-
-
-def _text(outcome: str) -> str:
-    return outcome.replace("_", " ")
 
 
 def _reason(error: Exception) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import jsonpatch
 import yaml
 
+from components.deploy.kserve.inference_service import inference_service
 from components.deploy.kserve.protected_settings import changed_setting, missing_part, reserved_option
 from components.shared.config import abbreviate
 from components.shared.errors import BadConfigError
@@ -57,14 +58,15 @@ class EndpointPatch:
 
 
 def patches_of(config_maps: Sequence[Mapping[str, Any]], service: str) -> list[EndpointPatch]:
-    """Return the patches of ConfigMaps for an InferenceService in the order in which they are applied.
+    """Return the patches of ConfigMaps for an InferenceService in the order in which they are applied, all checked.
 
     Args:
         config_maps: ConfigMaps with the label of endpoint patches.
         service: Name of the InferenceService.
 
     Raises:
-        BadConfigError: A key is not the YAML of a list of operations, or an operation has a path that is not allowed.
+        BadConfigError: A key is not the YAML of a list of operations, or an operation does not apply to the
+            InferenceService or changes what belongs to the deploy step.
     """
     patches: list[EndpointPatch] = []
     for config_map in sorted(config_maps, key=_name):
@@ -72,6 +74,7 @@ def patches_of(config_maps: Sequence[Mapping[str, Any]], service: str) -> list[E
         if endpoint == service:
             keys = {**(config_map.get("binaryData") or {}), **(config_map.get("data") or {})}
             patches.extend(_read(_name(config_map), key, keys[key]) for key in sorted(keys))
+    apply_patches(inference_service(service), patches)
     return patches
 
 

@@ -132,7 +132,6 @@ def _removed(metadata: Mapping[str, Any], goal: Mapping[str, Any], kind: str) ->
         patch_keys = json.loads((metadata.get("annotations") or {}).get(_PATCHED_METADATA_ANNOTATION, "[]"))
     except ValueError:
         patch_keys = []
-    keys = [
-        text.removeprefix(f"{kind}/") for text in patch_keys if isinstance(text, str) and text.startswith(f"{kind}/")
-    ]
+    texts = [text for text in patch_keys if isinstance(text, str)] if isinstance(patch_keys, list) else []
+    keys = [text.removeprefix(f"{kind}/") for text in texts if text.startswith(f"{kind}/")]
     return {key: None for key in keys if key not in goal["metadata"][kind]}
