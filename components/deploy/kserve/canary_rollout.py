@@ -141,6 +141,7 @@ class Rollout:
     def _start(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Start the canary, or serve the model at once if no model serves users."""
         if self._rejection is not None:
+            self._await_previous(mode, service)
             raise self._rolled_back_error(mode, service)
         if self._has_started:
             raise self.waiter.superseded_error()
@@ -227,6 +228,19 @@ class Rollout:
             raise DeployError(f"{str(self._rejection).rstrip('.')}. There is no previous model to restore")
         self._patch(service, patch)
         self.log.add("the previous model was restored")
+
+    def _await_previous(self, mode: Mode, service: Service) -> None:
+        """Wait until the previous model serves all users again; a failure is only mentioned in the log."""
+        stable = mode.stable_model(service)
+        if stable is None:
+            return
+        waiter = Waiter(self.cluster, self.name, stable, self.retries)
+        try:
+            waiter.wait(mode, service, lambda latest: mode.promotion_blocker(self.cluster, latest, stable))
+        except DeployError as error:
+            self.log.add(f"version {stable.version} does not serve all users again: {error}")
+        else:
+            self.log.add(f"version {stable.version} serves all users again")
 
     def _rolled_back_error(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
