@@ -16,12 +16,11 @@ def training_needs(resources: TrainingResources, sizes: tuple[str, ...], claims:
         claims: Claims of its tasks beside those for checkpoints.
     """
     trainings: list[TaskResources] = [getattr(resources, size) for size in sizes]
-    evaluation_image = TRAINING_IMAGE if resources.evaluate.count else COMPONENT_IMAGE
     pods = [
         _pod("deploy", COMPONENT_IMAGE, resources.control),
         _pod("ingest-cut", COMPONENT_IMAGE, resources.data),
-        *(_pod("train", TRAINING_IMAGE, training) for training in trainings),
-        _pod("evaluate", evaluation_image, resources.evaluate),
+        *(_pod("train", _image(training), training) for training in trainings),
+        _pod("evaluate", _image(resources.evaluate), resources.evaluate),
     ]
     return _document(pods, [*claims, *(training.checkpoint_claim for training in trainings)])
 
@@ -38,6 +37,11 @@ def drift_needs(resources: TrainingResources, claims: tuple[str, ...]) -> dict[s
         _pod("check-drift", MONITORING_IMAGE, resources.control),
     ]
     return _document(pods, list(claims))
+
+
+def _image(resources: PodResources) -> str:
+    """Return the image of a step that uses accelerators if it has any."""
+    return TRAINING_IMAGE if resources.count else COMPONENT_IMAGE
 
 
 def _pod(task: str, image: str, resources: PodResources) -> PodNeeds:

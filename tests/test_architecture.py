@@ -74,7 +74,8 @@ def functions(path: Path) -> Iterator[Function]:
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "parameters"])  # it checks those of all steps
 def test_a_step_imports_only_itself_and_shared(step: str) -> None:
-    allowed = (f"components.{step}", "components.shared", "components.__version__", "kfp")
+    others = ("components.deploy.kserve",) if step == "doctor" else ()  # it asks for what that step creates
+    allowed = (f"components.{step}", "components.shared", "components.__version__", "kfp", *others)
     assert forbidden_imports(f"components/{step}", allowed) == []
 
 

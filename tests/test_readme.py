@@ -239,7 +239,7 @@ OPTIONS = {
     [
         ("submit", tuple(OPTIONS)),
         ("compile", ("RESOURCES", "MONITORED_MODELS")),
-        ("doctor", ("NAMESPACE", "ACCOUNT", "TOKEN_FILE", "CA", "RESOURCES")),
+        ("doctor", ("NAMESPACE", "ACCOUNT", "TOKEN_FILE", "CA", "RESOURCES", "MONITORED_MODELS")),
         ("ask", ("CA",)),
     ],
 )

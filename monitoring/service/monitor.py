@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from components.shared.contracts import DriftEvent
+from components.shared.errors import ContractError
 from components.shared.model_repository import CARD_FILE, find_models
 from monitoring.config import MonitorConfig
 from monitoring.drift.event_log import EventLog, LogEntry

@@ -3,6 +3,7 @@
 The list of python-gpu is that of python-cpu and CUDA (test_imports.py), which is too large to install here.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from components.parameters.component import check_parameters
 from pipelines.presets import load_preset
 from serving.client import Client
 from serving.client.volumes import SlicingOptions, iterate_slices
@@ -97,6 +99,33 @@ def test_the_steps_of_a_training_run_in_python_cpu(run: Run) -> None:
     assert json.loads(card.read_text())["gate"]["passed"] is True
     assert len(run.volumes) == 4 * 12
     assert list(run.artifacts.rglob("tensorboard/**/events.out.tfevents.*")), "no logs for TensorBoard"
+
+
+def test_the_first_and_the_last_steps_of_a_run_work_in_python_cpu(run_steps: RunSteps, tmp_path: Path) -> None:
+    checked = set(inspect.signature(check_parameters.python_func).parameters)
+    parameters = {**load_preset("smoke").parameters, "seed": 0, "target": "", "canary": {}, "confined": True}
+    parameters |= {"doubtful_masks": "keep", "rare_species": "unseen"}
+    arguments = {name: value for name, value in parameters.items() if name in checked}
+    run_steps(CPU, tmp_path, "components.parameters.component:check_parameters", arguments=arguments)
+    end = {"outcome": "served", "sentence": "Version 1 is served."}
+    figures = {"name": "forams", "model_id": "", "accuracy": 0.9, "threshold": 0.5, "version": 1, "address": "http://a"}
+    call = "components.deploy.component:outcome"
+    outputs = run_steps(CPU, tmp_path, call, arguments={**end, **figures, "canary": ""})
+    assert "Version 1" in Path(outputs["summary"]).read_text()
+    run_steps(CPU, tmp_path, "components.deploy.component:require_served", arguments=end)
+
+
+def test_doctor_in_python_cpu_says_that_there_is_no_cluster(image: Image, tmp_path: Path) -> None:
+    program = """
+from components.doctor.in_cluster import check_run
+from components.shared.errors import TaxonflowError
+try:
+    check_run({"pods": [], "claims": []}, "forams", "")
+except TaxonflowError as error:
+    print(f"sentence: {error}")
+"""
+    process = image("python-cpu").run("-c", program, cwd=tmp_path)
+    assert process.stdout.startswith("sentence: "), process.stderr[-3000:]
 
 
 def test_a_network_of_keras_hub_can_be_evaluated_in_python_cpu(image: Image, tmp_path: Path) -> None:

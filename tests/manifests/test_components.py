@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from serving.limits import Limits
 from tests.manifests.endpoint import patched_service
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "cluster.md"
 KUBERNETES = "1.34"
 BATCHING_PARAMETERS = {
     "max_batch_size",
@@ -69,12 +71,9 @@ def test_each_component_and_all_together_give_valid_documents(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overlay", BUILDS)
-def test_every_pair_and_triple_of_components_is_valid(
-    build: Build, complaints_of_crd: Complaints, overlay: str
-) -> None:
-    names, seen = absent_components(overlay), set[str]()
-    groups: list[Sequence[str]] = [*combinations(names, 2), *combinations(names, 3)]
-    for components in groups:
+def test_every_pair_of_components_is_valid(build: Build, complaints_of_crd: Complaints, overlay: str) -> None:
+    seen = set[str]()
+    for components in combinations(absent_components(overlay), 2):
         assert list(violations(build(overlay, *components), complaints_of_crd, seen)) == [], components
 
 
@@ -192,3 +191,12 @@ def test_the_monitor_can_read_its_models_from_kubeflows_store(build: Build) -> N
     assert is_address(repository)
     variables = {each["name"] for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})}
     assert variables == {STORE_ACCESS_KEY, STORE_SECRET_KEY}
+
+
+def test_the_own_patch_of_the_guide_is_applied_last(tmp_path: Path, kustomize: Callable[[Path], Documents]) -> None:
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    folder = tmp_path / "manifests" / "overlays" / "own"
+    folder.mkdir()
+    (example,) = re.findall(r"^```yaml\n(configMapGenerator:.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    (folder / "kustomization.yaml").write_text(f"resources: [../production]\n{example}")
+    assert patched_service(kustomize(folder))["spec"]["predictor"]["minReplicas"] == 3

@@ -49,7 +49,7 @@ LARGE_RESOURCES = TrainingResources.model_validate(
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("compiled")
-    paths = compile_pipelines(folder, LARGE_RESOURCES)
+    paths = compile_pipelines(folder, build_pipelines(LARGE_RESOURCES))
     assert sorted(folder.glob("*.yaml")) == sorted(paths)
     return {path.stem: path.read_text() for path in paths}
 
@@ -169,7 +169,7 @@ def test_no_loop_has_a_custom_name_that_the_cluster_cannot_resolve(specification
 
 def test_a_preset_without_gpus_requests_none(tmp_path: Path) -> None:
     without = TrainingResources(standard=TaskResources(count=0, tolerations=(), retries=0))
-    paths = {path.stem: path for path in compile_pipelines(tmp_path, without)}
+    paths = {path.stem: path for path in compile_pipelines(tmp_path, build_pipelines(without))}
     specification = next(yaml.safe_load_all(paths["taxonflow-training"].read_text()))
     assert "accelerator" not in tasks(specification)["train"]["container"]["resources"]
 
@@ -226,7 +226,7 @@ def test_compiling_in_another_process_gives_the_same_text(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path / "there")]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    here = compile_pipelines(tmp_path / "here", load_preset("fossil").resources)
+    here = compile_pipelines(tmp_path / "here", build_pipelines(load_preset("fossil").resources))
     there = {path.name: path.read_text() for path in (tmp_path / "there").glob("*.yaml")}
     assert there == {path.name: path.read_text() for path in here}
     assert "taxonflow-training.yaml" in result.stdout
@@ -251,7 +251,7 @@ def test_a_different_text_has_a_different_version(text: str) -> None:
 
 
 def test_the_kubernetes_resources_are_written_beside_the_pipelines(tmp_path: Path) -> None:
-    paths = compile_pipelines(tmp_path, TrainingResources())
+    paths = compile_pipelines(tmp_path, build_pipelines(TrainingResources()))
     for path in paths:
         assert (tmp_path / KUBERNETES_FOLDER / path.name).read_text() == pipeline_resources(path.read_text())
 
