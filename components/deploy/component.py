@@ -20,9 +20,9 @@ def deploy(
     monitored_models: str,
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.Markdown],
-) -> NamedTuple("Deployed", [
+) -> NamedTuple("Deployed", [  # type: ignore[valid-type]
     ("version", int), ("served_model_id", str), ("address", str), ("outcome", str), ("canary", str), ("sentence", str)
-]):  # type: ignore[valid-type]  # fmt: skip
+]):  # fmt: skip
     """Deploy a model that passed the gate. The task succeeds in each case: Kubeflow keeps no outputs of a failed one.
 
     Args:

@@ -126,9 +126,10 @@ def requests_of(one: Compiled, task: Node) -> str:
     return json.dumps([*requests, *devices, *nodes], sort_keys=True)
 
 
+@pytest.mark.parametrize("preset", ["fossil", "smoke"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_doctor_asks_for_the_pods_that_the_pipeline_makes(pipelines: dict[str, Compiled], name: str) -> None:
-    one = pipelines[name]
+def test_doctor_asks_for_the_pods_that_the_pipeline_makes(name: str, preset: str) -> None:
+    one = compiled_preset(preset)[name]
     needs = RunNeeds.model_validate(sources(one.root["doctor"])["needs"])
     asked = {
         json.dumps(
