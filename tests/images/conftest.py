@@ -57,8 +57,12 @@ class ImageEnvironment:
             (line, *_) = [line for line in log.read_text().splitlines() if "listening on http" in line]
             yield line.split("listening on ")[1].split(";")[0]
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()  # a transformer writes its last drift events
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _environment(image: str, folder: Path) -> ImageEnvironment:
