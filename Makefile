@@ -17,22 +17,32 @@ LOCKED_VERSIONS := 3.11 3.12 3.13
 STALE := $(shell bash scripts/environment.sh check $(VENV) "$(PYTHON)")
 TARGETS := python-cpu python-gpu serving monitoring
 ENGINE ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
-TAG ?= 0.1.0
+ifndef REGISTRY
+REGISTRY := $(TAXONFLOW_REGISTRY)
+endif
+ifndef TAG
+TAG := $(or $(TAXONFLOW_TAG),0.1.0)
+endif
 # Values reach the recipes as the user typed them, in the environment: neither make nor the shell interprets them.
 DOLLAR := $$
 define AS_TYPED
 override $(1) := $$(subst $$(DOLLAR)$$(DOLLAR),$$(DOLLAR),$$(value $(1)))
 export $(1)
 endef
-$(foreach name,OUT VOLUMES PHOTOS IMAGES PRESET BACKBONES THRESHOLD DOUBTFUL_MASKS RARE_SPECIES SEED MODEL SPECIMENS PORT,$(eval $(call AS_TYPED,$(name))))
+$(foreach name,OUT VOLUMES PHOTOS IMAGES PRESET BACKBONES THRESHOLD DOUBTFUL_MASKS RARE_SPECIES SEED MODEL SPECIMENS PORT URL CA REGISTRY TAG HOST NAMESPACE ACCOUNT TOKEN_FILE RESOURCES MONITORED_MODELS PIPELINE EVERY,$(eval $(call AS_TYPED,$(name))))
+# Options of a command of the cluster that a variable sets; without the variable there is no option.
+OPTION = $(if $($(2)),--$(1)="$$$(2)")
+COMPILED_IMAGES := TAXONFLOW_REGISTRY="$$REGISTRY" TAXONFLOW_TAG="$$TAG"
+ACCESS = $(call OPTION,namespace,NAMESPACE) $(call OPTION,service-account,ACCOUNT) $(call OPTION,token-file,TOKEN_FILE) $(call OPTION,ca,CA)
+PLACED = $(call OPTION,resources,RESOURCES) $(call OPTION,monitored-models,MONITORED_MODELS)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve ask monitor demo dashboards docs pictures phantoms compile submit test test-all benchmark figures images digests lint lock clean
+.PHONY: help setup run serve ask monitor demo dashboards docs pictures phantoms compile doctor submit test test-all test-cluster benchmark figures images push lint lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install the environment into .venv (the other targets do it if needed): [PYTHON=path]
 
@@ -48,8 +58,8 @@ run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sampl
 serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
 	@$(BIN)/python -m serving --repository="$$OUT/models" --events="$$OUT/events" --port="$$PORT"
 
-ask: $(READY) ## classify images with the server: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080] [OUT=runs]
-	@$(BIN)/python -m serving.client --url "http://127.0.0.1:$$PORT" --model="$$MODEL" --images="$$IMAGES" --examples="$$OUT/models"
+ask: $(READY) ## classify images with the server, or with a cluster's endpoint: [IMAGES="a.png folder"] [MODEL=name] [PORT=8080] [URL=http://127.0.0.1:8081] [CA=file] [OUT=runs]
+	@$(BIN)/python -m serving.client --url "$${URL:-http://127.0.0.1:$$PORT}" $(call OPTION,ca,CA) --model="$$MODEL" --images="$$IMAGES" --examples="$$OUT/models"
 
 monitor: $(READY) ## monitor the predictions for drift, with web pages: [OUT=runs] [PORT=8080]
 	@$(BIN)/python -m monitoring.local_stack --repository="$$OUT/models" --events="$$OUT/events" --out="$$OUT/monitoring" --server-port="$$PORT"
@@ -69,17 +79,23 @@ pictures: $(READY) ## generate the console output in README.md and docs/images f
 phantoms: $(READY) ## generate synthetic specimens and their contact sheet: [SPECIMENS=20] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m components.phantoms --out="$$OUT/phantoms" --specimens="$$SPECIMENS" --seed="$$SEED"
 
-compile: $(READY) ## compile the pipelines to YAML, with the resources of a preset: [PRESET=fossil] [OUT=runs]
-	@$(BIN)/python -m pipelines.compile --preset="$$PRESET" --out="$$OUT/compiled"
+compile: $(READY) ## compile the pipelines to YAML, with the resources of a preset: [PRESET=fossil] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0] [OUT=runs]
+	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.compile --preset="$$PRESET" $(PLACED) --out="$$OUT/compiled"
 
-submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"]
-	@$(BIN)/python -m pipelines.submit --host "$(HOST)" --preset="$$PRESET" $(if $(PIPELINE),--pipeline "$(PIPELINE)") $(if $(EVERY),--every "$(EVERY)") $(foreach setting,$(SET),--set "$(setting)")
+doctor: $(READY) ## check what a run needs of the cluster: [HOST=https://...] [NAMESPACE=profile] [PRESET=sample] [ACCOUNT=default-editor] [TOKEN_FILE=file] [CA=file] [RESOURCES=cpu] [REGISTRY=registry.example.org] [TAG=0.1.0]
+	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.doctor --preset="$$PRESET" $(call OPTION,host,HOST) $(ACCESS) $(call OPTION,resources,RESOURCES)
+
+submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"] [NAMESPACE=profile] [ACCOUNT=default-editor] [TOKEN_FILE=file] [CA=file] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0]
+	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.submit --host="$$HOST" --preset="$$PRESET" $(call OPTION,pipeline,PIPELINE) $(call OPTION,every,EVERY) $(ACCESS) $(PLACED) $(foreach setting,$(SET),--set "$(setting)")
 
 test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)
 
 test-all: $(READY) ## run all tests, including the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster" $(PYTEST_OPTIONS)
+
+test-cluster: $(READY) ## run the tests on a cluster: KUBECONFIG=file [HOST=https://...] [NAMESPACE=name] [TF_SERVING_IMAGE=image] [KSERVE_STANDIN=program] [REGISTRY=registry.example.org] [TAG=0.1.0]
+	@$(COMPILED_IMAGES) $(BIN)/python -m pytest -m cluster -s tests/cluster $(PYTEST_OPTIONS)
 
 benchmark: $(READY) ## run benchmarks and compare each with its reference: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out="$$OUT"
@@ -88,20 +104,17 @@ figures: $(READY) ## run all benchmarks and generate tests/benchmarks/FIGURES.md
 	@rm -f "$$OUT/benchmarks.json"
 	@$(BIN)/python -m tests.benchmarks --out="$$OUT" && $(BIN)/python -m tests.benchmarks.figures "$$OUT/benchmarks.json"
 
-images: ## build the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
-	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
-	@for image in $(TARGETS); do echo "[images] $$image"; $(ENGINE) build $(BUILD_OPTIONS) --file manifests/images/Dockerfile --target $$image \
-	  --build-arg REGISTRY="$(REGISTRY)" --build-arg TAG="$(TAG)" --tag $(if $(REGISTRY),$(REGISTRY)/)taxonflow/$$image:$(TAG) . || exit 1; done
+images: ## build the container images: [REGISTRY=registry.example.org] [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker] [CA=file]
+	@ENGINE="$(ENGINE)" BUILD_OPTIONS="$(BUILD_OPTIONS)" bash scripts/build_images.sh $(TARGETS)
 
-digests: $(READY) ## push the images and pin them by digest in the manifests: REGISTRY=registry.example.org [TAG=0.1.0] [ENGINE=docker]
-	@test -n "$(ENGINE)" || { echo "No container engine found: install docker, podman or buildah, or set ENGINE=path"; exit 2; }
-	@$(BIN)/python -m pipelines.image_digests --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" --options="$(PUSH_OPTIONS)"
+push: $(READY) ## push the images, and name them by digest in the manifests: REGISTRY=registry.example.org [TAG=0.1.0] [TARGETS=serving] [ENGINE=docker]
+	@$(BIN)/python -m pipelines.image_digests --engine="$(ENGINE)" --registry="$$REGISTRY" --tag="$$TAG" --images="$(TARGETS)" --options="$(PUSH_OPTIONS)"
 
 lint: $(READY) ## run ruff, and mypy for Linux and macOS
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy && $(BIN)/python -m mypy --platform darwin
 
 lock: $(READY) ## resolve the dependencies and write the lock files; locked versions are kept: [UPGRADE=--upgrade]
-	@$(BIN)/python -m uv pip compile $(PINS) --universal --extra dev --generate-hashes pyproject.toml -o requirements.lock
+	@$(BIN)/python -m uv pip compile $(PINS) --universal --extra dev --extra registry --generate-hashes pyproject.toml -o requirements.lock
 	@awk -f scripts/lock_markers.awk requirements.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 	@for platform in $(LOCKED_PLATFORMS); do for version in $(LOCKED_VERSIONS); do echo "[lock] wheels for Python $$version, $$platform"; \
 	  $(BIN)/python -m uv pip compile --quiet --no-deps --only-binary :all: --no-binary kfp-server-api --python-platform $$platform --python-version $$version requirements.lock > /dev/null || exit 1; done; done

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
+from components.shared.errors import BadConfigError, BadInputError, TaxonflowError, exit_code_of
 from components.shared.progress import log
 from monitoring.config import MonitorConfig
 from monitoring.drift.results import WORKSPACE
-from monitoring.drift.sentences import describe_model, describe_window
+from monitoring.drift.sentences import describe_model, describe_waiting, describe_window
 from monitoring.service.http import serve_monitor
 from monitoring.service.monitor import Monitor
 
@@ -69,6 +69,8 @@ def _run_once(config: MonitorConfig) -> int:
     monitor = Monitor(config)
     _poll(monitor)
     models = monitor.status.models
+    if not models:
+        raise BadInputError(monitor.status.waiting_reason, remedy="Publish a model first, for example with make run.")
     for model in models:
         log("monitor", describe_model(model, config))
     if any(model.consecutive_drifted for model in models):
@@ -87,13 +89,33 @@ def _run(config: MonitorConfig) -> int:
     if not config.links:
         log("monitor", f"windows over time: evidently ui --workspace {config.out / WORKSPACE}")
     _poll(monitor)
-    for model in monitor.status.models:
-        log("monitor", describe_model(model, config))
+    described = _describe_models(monitor, ())
     while not stop.wait(config.poll_seconds):
         _poll(monitor)
+        described = _describe_models(monitor, described)
     server.shutdown()
     log("monitor", "stopped; incomplete windows are read again at the next start")
     return 0
+
+
+def _describe_models(monitor: Monitor, described: tuple[str, ...]) -> tuple[str, ...]:
+    """Log the state of each model that was not described before, or once why there is none.
+
+    Args:
+        monitor: Monitor after a poll.
+        described: Return value of the previous call.
+
+    Returns:
+        The names of the monitored models, or the reason for which there is none.
+    """
+    status = monitor.status
+    names = tuple(model.model for model in status.models) or (status.waiting_reason,)
+    if names != described and status.waiting_reason:
+        log("monitor", describe_waiting(status))
+    for model in status.models:
+        if model.model not in described:
+            log("monitor", describe_model(model, monitor.config))
+    return names
 
 
 def _poll(monitor: Monitor) -> None:

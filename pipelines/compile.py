@@ -19,7 +19,7 @@ from kfp import compiler
 from kfp.dsl.base_component import BaseComponent
 
 from components import __version__
-from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE
+from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE, image_variables
 from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError, exit_code_of
 from components.shared.files import write_atomically
 from pipelines.presets import load_preset, preset_names
@@ -83,6 +83,8 @@ def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
 def compile_pipeline(pipeline: BaseComponent) -> str:
     """Compile a pipeline and check its descriptions, images and paths.
 
+    The steps get the registry and the tag of the images, because the step `deploy` names the image of the transformer.
+
     Returns:
         The pipeline's intermediate representation as YAML. The same pipeline gives the same text.
 
@@ -90,6 +92,7 @@ def compile_pipeline(pipeline: BaseComponent) -> str:
         ContractError: A parameter has no description, an image is not in `container_images`, or the text contains a
             path of this machine.
     """
+    _set_image_variables(pipeline)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
@@ -104,6 +107,11 @@ def compile_pipeline(pipeline: BaseComponent) -> str:
 def version_name(text: str) -> str:
     """Return the name of a pipeline version: Taxonflow's version and the digest of the compiled text."""
     return f"{__version__}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def pipeline_description(text: str) -> str:
+    """Return the description of a compiled pipeline; empty if it has none."""
+    return str(next(yaml.safe_load_all(text))["pipelineInfo"].get("description", ""))
 
 
 def pipeline_resources(text: str) -> str:
@@ -144,6 +152,15 @@ def _description(specification: dict[str, Any]) -> dict[str, str]:
 def _sort_keys(default: re.Match[str]) -> str:
     """Sort the keys of a default in the leading comment, which kfp writes in the order of their hashes."""
     return f"{default[1]}{dict(sorted(ast.literal_eval(default[2]).items()))}]"
+
+
+def _set_image_variables(pipeline: BaseComponent) -> None:
+    variables = image_variables()
+    for executor in pipeline.pipeline_spec.deployment_spec["executors"].values():
+        if "container" in executor:
+            container = executor["container"]
+            others = [item for item in container.get_or_create_list("env") if item["name"] not in variables]
+            container["env"] = [*others, *({"name": name, "value": value} for name, value in variables.items())]
 
 
 def _check_parameters(specification: dict[str, Any]) -> None:

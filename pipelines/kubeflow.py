@@ -10,20 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import urllib3
 from kfp import Client
 from kfp_server_api import ApiException  # type: ignore[import-untyped]
 
+from components.shared.certificates import authorities
 from components.shared.errors import BadConfigError, TaxonflowError
+from pipelines.kubeflow_host import TOKEN_VARIABLE, Credentials, connection_error, find_server, rejection_error
 
-TOKEN_VARIABLE = "KUBEFLOW_TOKEN"  # noqa: S105 a variable's name
-_TIMEOUT_S = 15.0
-_REMEDIES = {
-    401: f"Set {TOKEN_VARIABLE} or --token-file to a valid token.",
-    403: "Request the right to create runs in this namespace.",
-    404: "Check the host's path and the namespace.",
-}
+__all__ = ["TOKEN_VARIABLE", "Credentials", "Kubeflow", "PipelineVersion", "RunRequest", "read_token"]
 
 
 def read_token(file: Path | None) -> str | None:
@@ -62,53 +57,81 @@ class RunRequest:
     service_account: str | None
 
 
+@dataclass(frozen=True)
+class PipelineVersion:
+    """A compiled pipeline to upload.
+
+    Attributes:
+        name: Name of the pipeline.
+        version: Name of the version. Versions of the same name have the same text.
+        text: Compiled pipeline.
+        description: Description of the pipeline and of the version in the UI.
+    """
+
+    name: str
+    version: str
+    text: str
+    description: str = ""
+
+
 class Kubeflow:
     """Client of one server. The constructor requests the server's health before anything is uploaded.
 
     Args:
-        host: URL of the server, such as `https://kubeflow.example.org/pipeline`.
-        namespace: Namespace of the user; None for an installation without profiles.
-        token: Bearer token, or None.
+        host: URL of the server, with or without its path, such as `https://kubeflow.example.org/pipeline`.
+        credentials: Token and namespace of the user, and authority of the server.
 
     Raises:
-        BadConfigError: The host is not a URL.
+        BadConfigError: The host is not a URL, or the server has profiles and no namespace was given.
         TaxonflowError: The server cannot be reached, rejects the credentials, or is not Kubeflow Pipelines.
     """
 
-    def __init__(self, host: str, namespace: str | None, token: str | None) -> None:
-        try:
-            url = httpx.URL(host)
-        except httpx.InvalidURL:
-            url = httpx.URL()
-        if url.scheme not in ("http", "https") or not url.host:
-            raise BadConfigError(
-                f"host {host!r}", "a URL such as https://kubeflow.example.org/pipeline", "Set HOST or --host."
-            )
-        self.host, self.namespace = host.rstrip("/"), namespace
-        self._check_health(token)
+    def __init__(self, host: str, credentials: Credentials) -> None:
+        server = find_server(host, credentials)
+        self.host, self._credentials = server.url, credentials
+        if server.has_profiles and not credentials.namespace:
+            remedy = "Set NAMESPACE, or --namespace, to the profile that the run belongs to."
+            raise BadConfigError(f"{self.host} has profiles, and no namespace was given", "a namespace", remedy)
+        self.namespace = credentials.namespace if server.has_profiles else None
+        self._folder = tempfile.TemporaryDirectory()  # of the certificates, which the client reads at each connection
+        bundle = Path(self._folder.name) / "authorities.pem"
+        bundle.write_text(authorities(server.context), encoding="ascii")
         with self._translated_errors():
-            self._client = Client(host=self.host, namespace=namespace, existing_token=token)
+            self._client = Client(
+                host=self.host,
+                namespace=self.namespace,
+                existing_token=credentials.token,
+                proxy=server.proxy,
+                ssl_ca_cert=str(bundle) if bundle.stat().st_size else None,
+            )
 
-    def upload(self, name: str, version: str, text: str) -> tuple[str, str]:
+    @property
+    def remark(self) -> str:
+        """Sentence on a namespace that the server does not know; empty without one."""
+        ignored = self._credentials.namespace if self.namespace is None else None
+        text = f"{self.host} has no profiles: the run is in the namespace of Kubeflow Pipelines, whatever NAMESPACE is."
+        return text if ignored else ""
+
+    def upload(self, pipeline: PipelineVersion) -> tuple[str, str]:
         """Upload a pipeline version unless the server has it.
-
-        Args:
-            name: Name of the pipeline.
-            version: Name of the version. Versions of the same name have the same text.
-            text: Compiled pipeline.
 
         Returns:
             Identifiers of the pipeline and of the version.
         """
-        with self._translated_errors(), _temporary_file(text) as path:
-            pipeline = self._client.get_pipeline_id(name)
-            if pipeline is None:
-                pipeline = self._client.upload_pipeline(path, name, namespace=self.namespace).pipeline_id
-            identifier = self._version_id(pipeline, version)
-            if identifier is None:
-                upload = self._client.upload_pipeline_version(path, version, pipeline_id=pipeline)
-                identifier = upload.pipeline_version_id
-            return pipeline, identifier
+        with self._translated_errors(), _temporary_file(pipeline.text) as path:
+            pipeline_id = self._pipeline_id(pipeline.name)
+            if pipeline_id is None:
+                upload = self._client.upload_pipeline(
+                    path, pipeline.name, description=pipeline.description, namespace=self.namespace
+                )
+                pipeline_id = str(upload.pipeline_id)
+            version_id = self._version_id(pipeline_id, pipeline.version)
+            if version_id is None:
+                upload = self._client.upload_pipeline_version(
+                    path, pipeline.version, pipeline_id=pipeline_id, description=pipeline.description
+                )
+                version_id = str(upload.pipeline_version_id)
+            return pipeline_id, version_id
 
     def start_run(self, request: RunRequest) -> str:
         """Start a run and return its URL in the UI."""
@@ -158,30 +181,19 @@ class Kubeflow:
         runs = response.recurring_runs or []
         return [run.recurring_run_id for run in runs if run.display_name == title]
 
+    def _pipeline_id(self, name: str) -> str | None:
+        """Return the identifier of a pipeline of the namespace, or of the shared ones without profiles.
+
+        kfp's `get_pipeline_id` lists shared pipelines only.
+        """
+        response = self._client.list_pipelines(filter=_name_filter(name), namespace=self.namespace)
+        pipelines = [item for item in response.pipelines or [] if item.display_name == name]
+        return pipelines[0].pipeline_id if pipelines else None
+
     def _version_id(self, pipeline: str, version: str) -> str | None:
         response = self._client.list_pipeline_versions(pipeline, filter=_name_filter(version))
         versions = [item for item in response.pipeline_versions or [] if item.display_name == version]
         return versions[0].pipeline_version_id if versions else None
-
-    def _check_health(self, token: str | None) -> None:
-        """Request the server's health; kfp's own client would retry for half a minute and print tracebacks."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        try:
-            response = httpx.get(
-                f"{self.host}/apis/v2beta1/healthz", headers=headers, timeout=_TIMEOUT_S, trust_env=False
-            )
-        except httpx.HTTPError as error:
-            raise self._connection_error(error) from error
-        if response.is_redirect:
-            raise TaxonflowError(f"{self.host} redirects to a login page", "a valid token", _REMEDIES[401])
-        if response.status_code != httpx.codes.OK:
-            raise self._rejection_error(response.status_code, response.reason_phrase, response.text)
-        if "json" not in response.headers.get("content-type", ""):
-            raise TaxonflowError(
-                f"{self.host} does not answer like Kubeflow Pipelines",
-                "JSON from /apis/v2beta1/healthz",
-                "Add the path, often /pipeline, to the host.",
-            )
 
     @contextlib.contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -190,19 +202,12 @@ class Kubeflow:
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
         except ApiException as error:
-            raise self._rejection_error(error.status, error.reason, str(error.body or "")) from error
+            status, reason, body = error.status, error.reason, str(error.body or "")
+            raise rejection_error(self.host, status, reason, body, self._credentials) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._connection_error(error) from error
+            raise connection_error(self.host, error) from error
         except ValueError as error:  # the client's own checks, for example of two pipelines of one name
             raise TaxonflowError(f"{self.host}: {error}", remedy="Remove the conflict in the Kubeflow UI.") from error
-
-    def _rejection_error(self, status: int, reason: str, body: str) -> TaxonflowError:
-        message = " ".join(body.split())[:300] or "no message"
-        remedy = _REMEDIES.get(status, "See the log of the ml-pipeline service.")
-        return TaxonflowError(f"{self.host} responded {status} {reason}: {message}", remedy=remedy)
-
-    def _connection_error(self, error: Exception) -> TaxonflowError:
-        return TaxonflowError(f"{self.host} cannot be reached ({error})", remedy="Check HOST and the network.")
 
 
 def _name_filter(name: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
-from pipelines.compile import compile_pipeline, version_name
-from pipelines.kubeflow import TOKEN_VARIABLE, Kubeflow, RunRequest, read_token
+from pipelines.compile import compile_pipeline, pipeline_description, version_name
+from pipelines.kubeflow import TOKEN_VARIABLE, Credentials, Kubeflow, PipelineVersion, RunRequest, read_token
 from pipelines.presets import Preset, check_training, load_preset, preset_names
 from pipelines.resources import TrainingResources, split_by_size
 from pipelines.training import build_pipelines
@@ -56,6 +56,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--namespace", help="namespace of the user, if Kubeflow has profiles")
     parser.add_argument("--service-account", help="service account of the run's pods")
     parser.add_argument("--token-file", type=Path, help=f"file with the bearer token (default: ${TOKEN_VARIABLE})")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificates of the server's authority in PEM")
     return parser.parse_args(arguments)
 
 
@@ -81,8 +82,11 @@ def submit(options: argparse.Namespace) -> str:
     if parameters.get("retrain") and not parameters.get("volumes"):
         remedy = "Add --set volumes=<folder or manifest.csv to train on>."
         raise BadConfigError("retrain without volumes", "a folder or a manifest", remedy)
-    kubeflow = Kubeflow(options.host, options.namespace, read_token(options.token_file))
-    pipeline_id, version_id = kubeflow.upload(pipeline.name, version_name(text), text)
+    kubeflow = Kubeflow(options.host, Credentials(read_token(options.token_file), options.namespace, options.ca))
+    if kubeflow.remark:
+        sys.stderr.write(f"{kubeflow.remark}\n")
+    description = pipeline_description(text)
+    pipeline_id, version_id = kubeflow.upload(PipelineVersion(pipeline.name, version_name(text), text, description))
     title = f"{options.pipeline or options.preset} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     if options.every:
         title = f"{pipeline.name} {parameters.get('name', '')}".strip()

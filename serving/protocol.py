@@ -5,8 +5,8 @@ its answer `predictions`, a request in column format has `inputs` and its answer
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from components.shared.errors import TaxonflowError
 from serving.base64_fields import decode_base64
 from serving.limits import Limits
+from serving.outputs import Outputs
 
 SIGNATURE = "serving_default"
 INPUT = "image_bytes"
@@ -73,56 +74,6 @@ class PredictRequest:
     columns: bool = False
     version: int | None = None
     crops: NDArray[np.uint8] | None = None
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Outputs of a signature for N slices and K species.
-
-    Attributes:
-        species: Predicted species, N names.
-        confidence: Highest score, float32 [N] in 0..1.
-        scores: Scores of all species, float32 [N, K].
-        unknown: Whether the slice is probably of a species that the model was not trained on, bool [N].
-        embedding: Embeddings, float32 [N, D].
-    """
-
-    species: tuple[str, ...]
-    confidence: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    unknown: NDArray[np.bool_]
-    embedding: NDArray[np.float32]
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Return the outputs; a slice with a number that is not finite is unknown, whatever the model reports.
-
-        Args:
-            values: N values, or N rows, for each name of OUTPUTS.
-
-        Raises:
-            KeyError: An output is missing.
-            TypeError: A value is not a number.
-            ValueError: The outputs differ in length, or are not of the shapes above.
-        """
-        arrays = {name: np.asarray(values[name], np.float32) for name in ("confidence", "scores", "embedding")}
-        shapes = [array.shape for array in arrays.values()]
-        if [len(shape) for shape in shapes] != [1, 2, 2] or len({len(values[name]) for name in OUTPUTS}) != 1:
-            raise ValueError(f"shapes {shapes}")
-        finite = [np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in arrays.values()]
-        unknown = np.asarray(values["unknown"], np.bool_) | ~np.logical_and.reduce(finite)
-        return cls(species=tuple(map(str, values["species"])), unknown=unknown, **arrays)
-
-    def columns(self) -> dict[str, Any]:
-        """Return the values of all slices by output."""
-        return {name: getattr(self, name) for name in OUTPUTS}
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one object of outputs per slice."""
-        return [dict(zip(OUTPUTS, values, strict=True)) for values in zip(*self.columns().values(), strict=True)]
-
-
-OUTPUTS = tuple(field.name for field in fields(Outputs))
 
 
 def parse_predict(body: bytes | bytearray, limits: Limits, version: int | None = None) -> PredictRequest:

@@ -18,9 +18,10 @@ from components.shared.contracts import DriftEvent
 from serving.drift_events import EventRecorder, PendingEvent
 from serving.limits import Limits
 from serving.metrics import SLICES
+from serving.outputs import Outputs
 from serving.predictors.base import Predictor, PredictorVersion
 from serving.preparation import PreparedSlice, prepare_slices
-from serving.protocol import Outputs, PredictRequest, SignatureInput, predict_answer
+from serving.protocol import PredictRequest, SignatureInput, predict_answer
 from serving.votes import specimen_votes
 
 
@@ -105,7 +106,8 @@ class SliceTransformer(kserve.Model):
             self._record(predicted_request, self.recorder)
         specimens = [instance.specimen for instance in prepared_request.request.instances]
         votes = specimen_votes(specimens, outputs, prepared_request.version.classes)
-        return predict_answer(outputs, prepared_request.request.columns, votes)
+        documents = {specimen: vote.document() for specimen, vote in votes.items()}
+        return predict_answer(outputs, prepared_request.request.columns, documents)
 
     def _record(self, predicted_request: PredictedRequest, recorder: EventRecorder) -> None:
         now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", predicted_request.outputs
@@ -123,5 +125,6 @@ class SliceTransformer(kserve.Model):
                 unknown=bool(outputs.unknown[row]),
                 descriptors={},
                 embedding=tuple(outputs.embedding[row].tolist()),
+                model_id=outputs.model_id,
             )
             recorder.record(PendingEvent(event, prepared_slice.pixels))

@@ -21,6 +21,7 @@ from serving.http.capacity import add_connection_option, fit_descriptors
 from serving.http.cross_origin import add_origin_option
 from serving.http.server import HttpServer, TransformerRegistry
 from serving.limits import Limits
+from serving.predictors.answering_models import AnsweringModels, parse_versions
 from serving.predictors.base import Expectation
 from serving.predictors.tensorflow_serving import CanaryPredictor, RemotePredictor
 
@@ -46,14 +47,21 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--canary_host", default="", help="host:port of a canary beside the predictor")
     parser.add_argument("--canary_percent", type=int, default=0, help="percentage of the requests for the canary")
-    parser.add_argument("--canary_version", type=int, help="version of the canary's model in drift events")
+    parser.add_argument("--canary_version", type=int, help="version of the canary's model")
     annotation = os.environ.get("TAXONFLOW_MODEL_VERSION", "")  # set from the pod's annotation of the deploy step
     parser.add_argument(
         "--model_version",
         type=int,
         default=int(annotation) if annotation.isdecimal() else None,
-        help="version of the predictor's model in drift events",
+        help="version of the predictor's model",
     )
+    parser.add_argument(
+        "--model_versions",
+        default=os.environ.get("TAXONFLOW_MODEL_VERSIONS", ""),  # set from another annotation of the same pod
+        metavar="JSON",
+        help="version by model id of all models that may answer; an answer then names its version itself",
+    )
+    parser.set_defaults(predictor_request_timeout_seconds=int(Limits().answer_timeout_s))  # kserve's is 600 s
     return parser.parse_args(arguments)
 
 
@@ -85,17 +93,20 @@ def predictor_of(options: argparse.Namespace, timeout_s: float) -> RemotePredict
     """Return the predictor, which splits the traffic if there is a canary.
 
     Raises:
-        BadConfigError: An address or the canary's percentage is invalid.
+        BadConfigError: An address, the canary's percentage or the models' versions are invalid.
     """
-    url = predictor_url(options)
+    url, expectation = predictor_url(options), expectation_of(options)
+    answering = AnsweringModels(options.model_name, parse_versions(options.model_versions), report)
     if not options.canary_host:
-        return RemotePredictor(options.model_name, url, expectation_of(options), timeout_s, options.model_version)
+        return RemotePredictor(
+            options.model_name, url, expectation, timeout_s, options.model_version, answering=answering
+        )
     if not 0 <= options.canary_percent <= 100:
         raise BadConfigError(f"--canary_percent {options.canary_percent}", "0 to 100")
     urls = url, f"{urlsplit(url).scheme}://{options.canary_host}"
     versions = options.model_version, options.canary_version
-    expectation = expectation_of(options)
-    return CanaryPredictor(options.model_name, urls, options.canary_percent, expectation, timeout_s, versions)
+    percent = options.canary_percent
+    return CanaryPredictor(options.model_name, urls, percent, expectation, timeout_s, versions, answering)
 
 
 def transform(options: argparse.Namespace) -> None:

@@ -5,10 +5,11 @@ The server votes within a request; the client votes over more slices than one re
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from serving.protocol import SIGNATURE, Outputs
+from serving.outputs import Outputs
+from serving.protocol import SIGNATURE
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class SpecimenVote:
         agreement: Fraction of the slices that are predicted as that species.
         slices: Number of slices.
         unknown: Whether more than half of the slices are of an unknown species.
+        model: Id of the model that classified the slices; empty for a model without an id.
     """
 
     species: str
@@ -28,6 +30,11 @@ class SpecimenVote:
     agreement: float
     slices: int
     unknown: bool
+    model: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the vote as JSON, without `model` if it is empty."""
+        return {name: value for name, value in asdict(self).items() if name != "model" or value}
 
 
 def specimen_votes(specimens: Sequence[str], outputs: Outputs, classes: Sequence[str] = ()) -> dict[str, SpecimenVote]:
@@ -73,4 +80,5 @@ def _vote(outputs: Outputs, rows: list[int], names: dict[int, str]) -> SpecimenV
         agreement=sum(outputs.species[row] == names[best] for row in rows) / len(rows),
         slices=len(rows),
         unknown=bool(outputs.unknown[rows].mean() > 0.5),
+        model=outputs.model_id,
     )

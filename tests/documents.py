@@ -24,7 +24,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     # Expanded by make only.
     (r"(\w+=\S+ )*make (serve|ask|monitor|demo|phantoms)( \w+=(\"[^\"]*\"|\S+))*", "dry run"),
     (r"make (setup|test|test-all|lint|lock|clean|dashboards|docs|pictures|figures)( \w+=\S+)*", "dry run"),
-    (r"make (images|digests|benchmark)( \w+=\S+)*", "dry run"),
+    (r"make (images|push|doctor|test-cluster|benchmark)( \w+=\S+)*", "dry run"),
     # For a cluster or another machine: the syntax, and the files of this repository that the command names.
     (r"(kubectl|helm|docker|podman|kfp) .*|git clone .*|cd \S+|export \w+=.*", "syntax"),
 )

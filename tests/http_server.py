@@ -1,6 +1,7 @@
 """An HTTP server for tests, in a thread of its own: one function answers all requests."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,13 +56,15 @@ Respond = Callable[[Request], Response | None]
 
 
 @contextmanager
-def http_server(respond: Respond) -> Iterator[str]:
-    """Run a server on a free port of 127.0.0.1 for the block; yield its address."""
+def http_server(respond: Respond, context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Run a server on a free port of 127.0.0.1 for the block, with TLS if there is a context; yield its address."""
     handler = type("RequestHandler", (_Handler,), {"respond": staticmethod(respond)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from tests.documents import ROOT
 
+PRINT_ARGUMENTS = "print(*sys.argv[1:], sep='\\n')"
 
-def printed_arguments(target: str, tmp_path: Path, **variables: str) -> str:
+
+def printed_arguments(target: str, tmp_path: Path, statement: str = PRINT_ARGUMENTS, /, **variables: str) -> str:
     """Run a target with a program in place of Python that prints its arguments, one in a line."""
     program = tmp_path / "bin" / "python"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(f"#!{sys.executable}\nimport sys\nprint(*sys.argv[1:], sep='\\n')\n")
+    program.write_text(f"#!{sys.executable}\nimport os, sys\n{statement}\n")
     program.chmod(0o755)
     (tmp_path / ".ready").touch()
     values = [f"{name}={value}" for name, value in {"VENV": str(tmp_path), **variables}.items()]

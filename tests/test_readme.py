@@ -204,6 +204,47 @@ def test_make_submit_passes_every_setting() -> None:
     assert '--set "volumes=s3://scans" --set "seed=1"' in dry_run("submit", "SET=volumes=s3://scans seed=1")
 
 
+OPTIONS = {
+    "NAMESPACE": "--namespace",
+    "ACCOUNT": "--service-account",
+    "TOKEN_FILE": "--token-file",
+    "CA": "--ca",
+    "RESOURCES": "--resources",
+    "MONITORED_MODELS": "--monitored-models",
+    "PIPELINE": "--pipeline",
+    "EVERY": "--every",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "variables"),
+    [
+        ("submit", tuple(OPTIONS)),
+        ("compile", ("RESOURCES", "MONITORED_MODELS")),
+        ("doctor", ("NAMESPACE", "ACCOUNT", "TOKEN_FILE", "CA", "RESOURCES")),
+        ("ask", ("CA",)),
+    ],
+)
+def test_variables_of_a_cluster_reach_the_programs(target: str, variables: tuple[str, ...], tmp_path: Path) -> None:
+    values = {name: f"a $b 'c {name}" for name in variables}
+    words = printed_arguments(target, tmp_path, **values, PRESET="smoke").splitlines()
+    assert {f"{OPTIONS[name]}={value}" for name, value in values.items()} <= set(words), words
+    unset = printed_arguments(target, tmp_path, PRESET="smoke").splitlines()
+    assert not {word.split("=")[0] for word in unset} & set(OPTIONS.values())
+
+
+def test_make_ask_asks_the_endpoint_of_a_url(tmp_path: Path) -> None:
+    words = printed_arguments("ask", tmp_path, URL="http://127.0.0.1:8081", PORT="9").splitlines()
+    assert words[words.index("--url") + 1] == "http://127.0.0.1:8081"
+
+
+@pytest.mark.parametrize("target", ["compile", "submit", "doctor", "test-cluster"])
+def test_the_registry_and_the_tag_reach_the_programs(target: str, tmp_path: Path) -> None:
+    program = "print(os.environ['TAXONFLOW_REGISTRY'], os.environ['TAXONFLOW_TAG'])"
+    output = printed_arguments(target, tmp_path, program, REGISTRY="r.example.org", TAG="1.2")
+    assert output == "r.example.org 1.2\n"
+
+
 @pytest.fixture(scope="module")
 def preset_environment() -> dict[str, str]:
     """Return the environment without variables that would change a preset."""

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from components.deploy import local
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
+from components.deploy.records import DeployRecords
 from components.deploy.verified_model import VerifiedModel, verify_model
 from components.shared.errors import BadConfigError
 
@@ -32,7 +33,14 @@ TARGETS: dict[str, Callable[[VerifiedModel, SplitResult, CanaryTrial], RolloutRe
 }
 
 
-def deploy_model(artifact: Path, uri: str, name: str, target: str, trial: CanaryTrial | None = None) -> RolloutResult:
+def deploy_model(
+    artifact: Path,
+    uri: str,
+    name: str,
+    target: str,
+    trial: CanaryTrial | None = None,
+    records: DeployRecords = DeployRecords(),  # noqa: B008 immutable
+) -> RolloutResult:
     """Deploy a served model to a target.
 
     Args:
@@ -41,6 +49,7 @@ def deploy_model(artifact: Path, uri: str, name: str, target: str, trial: Canary
         name: Name of the model in the endpoint's URL.
         target: `file:///folder/of/models` or `kserve://namespace/inference-service`.
         trial: Conditions under which a cluster tries the model; None for the defaults.
+        records: Places in which the deployment is recorded beside the endpoint.
 
     Returns:
         The version that users reach now: the new model, or the previous one after a rollback.

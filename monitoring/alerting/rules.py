@@ -80,6 +80,13 @@ MONITOR_ALERTS = (
         "The server predicts slices, but the monitor reads no drift events.",
     ),
     Alert(
+        "TaxonflowMonitorWaiting",
+        "taxonflow_drift_models == 0 and on () sum(increase(taxonflow_slices_total[15m])) > 0",
+        "5m",
+        "warning",
+        "The server predicts slices, but the monitor has no model to compare them with.",
+    ),
+    Alert(
         "TaxonflowDriftEventsDropped",
         "sum(increase(taxonflow_drift_events_dropped_total[10m])) > 0",
         "0m",

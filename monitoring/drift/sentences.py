@@ -2,7 +2,7 @@
 
 from monitoring.config import MonitorConfig
 from monitoring.drift.results import FeatureDrift, WindowResult
-from monitoring.drift.status import DRIFT, NO_DRIFT, SUSTAINED_DRIFT, ModelStatus
+from monitoring.drift.status import DRIFT, NO_DRIFT, SUSTAINED_DRIFT, ModelStatus, MonitorStatus
 
 _MAX_FEATURES = 4
 _VERDICTS = {NO_DRIFT: "no drift", DRIFT: "DRIFT", SUSTAINED_DRIFT: "SUSTAINED DRIFT"}
@@ -36,6 +36,14 @@ def describe_model(status: ModelStatus, config: MonitorConfig) -> str:
     consecutive = f" ({status.consecutive_drifted} consecutive windows)" if status.consecutive_drifted > 1 else ""
     windows = pluralize(status.windows, "window")
     return f"{head}{_VERDICTS[status.state]}{consecutive} after {windows}; next window: {progress}"
+
+
+def describe_waiting(status: MonitorStatus) -> str:
+    """Return why nothing is monitored, and what ends the wait; empty if a model is monitored."""
+    if not status.waiting_reason:
+        return ""
+    reason = status.waiting_reason.rstrip(".")
+    return f"waiting for a served model: {reason}. The monitor starts when one is deployed; events are kept until then"
 
 
 def pluralize(number: int, noun: str) -> str:

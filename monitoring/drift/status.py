@@ -55,6 +55,7 @@ class MonitorStatus:
         duplicates: Number of events skipped because their window already has their id.
         skipped_events: Number of events skipped because their specimen has reached its limit in the window.
         errors: Number of errors by kind, for each of ERROR_KINDS.
+        waiting_reason: Reason for which no model is monitored; empty if one is.
     """
 
     models: tuple[ModelStatus, ...] = ()
@@ -63,6 +64,7 @@ class MonitorStatus:
     duplicates: int = 0
     skipped_events: int = 0
     errors: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ERROR_KINDS, 0))
+    waiting_reason: str = ""
 
 
 def state_of(windows: int, consecutive_drifted: int, sustained_windows: int) -> str:

@@ -1,4 +1,8 @@
-"""The HTTP server of the monitor: status page (`/`), Prometheus metrics (`/metrics`), reports (`/reports/`)."""
+"""The HTTP server of the monitor: status page (`/`), Prometheus metrics (`/metrics`), reports (`/reports/`), probes.
+
+`/healthz` answers 200 as long as the process serves. `/readyz` answers 503 while no model is monitored: a cluster uses
+`/healthz` as its readiness probe, because the page that gives the reason must stay reachable.
+"""
 
 import re
 import socket
@@ -17,6 +21,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 from components.shared.errors import BadConfigError
 from monitoring.config import MonitorConfig
+from monitoring.drift.sentences import describe_waiting
 from monitoring.drift.status import MonitorStatus
 from monitoring.service.metrics import DriftCollector
 from monitoring.service.page import REPORTS, status_page
@@ -55,6 +60,12 @@ class MonitorApp:
             page = status_page(self._status(), self._config)
             start("200 OK", [_HTML, _NOSNIFF, ("Refresh", str(REFRESH_S)), ("Cache-Control", "no-store")])
             return [page.encode()]
+        if path == "/healthz":
+            return _text_response("200 OK", "The monitor runs.", start)
+        if path == "/readyz":
+            waiting = describe_waiting(self._status())
+            status = "503 Service Unavailable" if waiting else "200 OK"
+            return _text_response(status, waiting or "A model is monitored.", start)
         if path.startswith(REPORTS):
             return self._report(path.removeprefix(REPORTS), start)
         return _text_response("404 Not Found", "Try /, /metrics or /reports/latest.html.", start)

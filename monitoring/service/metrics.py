@@ -166,6 +166,12 @@ MODEL_METRICS = (
 
 MONITOR_METRICS = (
     MonitorMetric(
+        "models",
+        "Number of models that are monitored; 0 while the monitor waits for a served model.",
+        (),
+        lambda status, _: [((), len(status.models))],
+    ),
+    MonitorMetric(
         "required_slices",
         "Smallest number of slices in a complete window.",
         (),

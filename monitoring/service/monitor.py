@@ -1,59 +1,36 @@
 """The monitor: reads event files, evaluates complete windows, and keeps its state."""
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.shared.contracts import DriftEvent
 from components.shared.errors import ContractError
-from components.shared.model_repository import find_models, require_models
+from components.shared.model_repository import CARD_FILE, find_models
 from monitoring.config import MonitorConfig
 from monitoring.drift.event_log import EventLog, LogEntry
-from monitoring.drift.reference import ReferenceProfile, load_profile
-from monitoring.drift.results import WindowResult, read_result, report_path, window_name
+from monitoring.drift.results import WindowResult, report_path
 from monitoring.drift.sentences import pluralize
 from monitoring.drift.status import ERROR_KINDS, ModelStatus, MonitorStatus, state_of
-from monitoring.drift.windows import PendingWindow, Stream, Window
-from monitoring.service.state import STATE_FILE, MonitorState, StreamState, has_earlier_schema
+from monitoring.drift.windows import Stream, Window
+from monitoring.service.monitored_versions import MonitoredVersion, MonitoredVersions, warn
+from monitoring.service.state import STATE_FILE, MonitorState, has_earlier_schema
 
-MAX_STREAMS = 1000
 CLOCK_TOLERANCE_S = 10.0
 """Concurrent requests write events to one file slightly out of order; a larger step back is a clock error."""
-
-
-@dataclass
-class MonitoredVersion:
-    """One version of a model with its reference profile and its windows."""
-
-    profile: ReferenceProfile
-    pending_window: PendingWindow
-    consecutive_drifted: int = 0
-    consecutive_by_feature: dict[str, int] = field(default_factory=dict)
-    latest: WindowResult | None = None
-    missing_descriptors: frozenset[str] = frozenset()
-
-    def update(self, result: WindowResult) -> None:
-        """Record the result of the latest window."""
-        self.latest = result
-        self.consecutive_drifted = self.consecutive_drifted + 1 if result.drifted else 0
-        self.consecutive_by_feature = {
-            each.feature: self.consecutive_by_feature.get(each.feature, 0) + 1 if each.drifted else 0
-            for each in result.features
-        }
 
 
 class Monitor:
     """The drift monitor: evaluates each window as soon as it is complete.
 
+    Without a model that can be monitored it waits: it reads no events, so that none is lost, and looks for a model at
+    every poll.
+
     Args:
         config: Configuration of the monitor.
 
     Raises:
-        BadInputError: The repository has no model.
-        ContractError: The stored state, or the reference profile of every model, cannot be read.
+        ContractError: The stored state cannot be read.
 
     Attributes:
         status: Status for `/metrics`; replaced as a whole after each `poll`.
@@ -65,30 +42,29 @@ class Monitor:
         self._errors: Counter[str] = Counter()
         self._events = 0
         self._latest_streams: dict[str, Stream] = {}
-        self._versions: dict[Stream, MonitoredVersion] = {}
-        self._load_errors: dict[Stream, str] = {}
-        self._retries: set[Stream] = set()
         self._latest_times: dict[str, float] = {}
         state = self._read_state()
         self._log = EventLog(config.events, state.positions, state.replay_offsets())
         self._start_offsets = {Stream(each.model, each.version): each.start_offsets for each in state.streams}
-        self._load_newest_versions()
-        for stream_state in state.streams:
-            self._restore(stream_state, state.latest_versions)
+        self._versions = MonitoredVersions(config, state.streams)
+        self._restored_versions = state.latest_versions
+        self._find_models()
         self._publish()
 
     def poll(self) -> list[WindowResult]:
-        """Read the new events and evaluate the windows that they complete.
+        """Look for models, read the new events and evaluate the windows that they complete.
 
         Returns:
             The results of these windows, in order.
         """
         positions, corrupt_lines = dict(self._log.positions), self._log.corrupt_lines
-        self._retries = set(self._load_errors)
-        results = [result for entry in self._log.read() if (result := self._process(entry))]
+        self._versions.retry_failed()
+        self._find_models()
+        entries = self._log.read() if self._latest_streams else ()
+        results = [result for entry in entries if (result := self._process(entry))]
         if self._log.corrupt_lines > corrupt_lines:
             lines = pluralize(self._log.corrupt_lines - corrupt_lines, "damaged line")
-            _warn(f"skipped {lines} in {self.config.events}")
+            warn(f"skipped {lines} in {self.config.events}")
         if self._log.positions != positions:
             self._save()
         self._publish()
@@ -103,34 +79,28 @@ class Monitor:
         if not path.exists():
             return MonitorState()
         if has_earlier_schema(path):
-            _warn(f"{path} has an earlier schema than {MonitorState.SCHEMA}: reading the event files from their start")
+            warn(f"{path} has an earlier schema than {MonitorState.SCHEMA}: reading the event files from their start")
             return MonitorState()
         return MonitorState.read(path)
 
-    def _load_newest_versions(self) -> None:
-        """Load the newest version of each model; raise ContractError if none can be monitored."""
-        failures = []
-        for model, versions in require_models(self.config.repository).items():
-            stream = Stream(model, versions[-1])
-            if self._version(stream):
-                self._latest_streams[model] = stream
-            else:
-                failures.append(self._load_errors[stream])
-        if not self._latest_streams:
-            raise ContractError(failures[0])
+    def _find_models(self) -> None:
+        """Monitor the newest version of each new model, and the version that an earlier run saw last."""
+        for model, versions in find_models(self.config.repository).items():
+            if model in self._latest_streams:
+                continue
+            for version in (self._restored_versions.get(model), versions[-1]):
+                stream = Stream(model, version or versions[-1])
+                if self._versions.find(stream):
+                    self._latest_streams[model] = stream
+                    break
 
-    def _restore(self, stream_state: StreamState, latest_versions: Mapping[str, int]) -> None:
-        stream = Stream(stream_state.model, stream_state.version)
-        version = self._version(stream)
-        if version is None:
-            return
-        if latest_versions.get(stream.model) == stream.version:
-            self._latest_streams[stream.model] = stream
-        version.pending_window.completed_windows = stream_state.completed_windows
-        version.consecutive_drifted = stream_state.consecutive_drifted
-        version.consecutive_by_feature = stream_state.consecutive_by_feature
-        name = window_name(stream.model, stream.version, stream_state.completed_windows)
-        version.latest = read_result(self.config.out, name)
+    def _waiting_reason(self) -> str:
+        """Return why no model is monitored; empty if one is."""
+        if self._latest_streams:
+            return ""
+        if self._versions.load_errors:
+            return next(iter(self._versions.load_errors.values()))
+        return f"{self.config.repository} contains no served model (<model>/<version>/{CARD_FILE})"
 
     def _process(self, entry: LogEntry) -> WindowResult | None:
         stream = Stream(entry.event.model, entry.event.version)
@@ -139,7 +109,7 @@ class Monitor:
             return None
         if not entry.is_replay:
             self._check_clock(entry)
-        version = self._version(stream)
+        version = self._versions.find(stream)
         if version is None:
             self._errors["missing_reference"] += 1
             return None
@@ -155,7 +125,7 @@ class Monitor:
         if event_time < latest - CLOCK_TOLERANCE_S:
             self._errors["clock_backwards"] += 1
             clock_error = f"the clock of {entry.file} moved back by {latest - event_time:.0f} s"
-            _warn(f"{clock_error}; windows follow the order of its lines")
+            warn(f"{clock_error}; windows follow the order of its lines")
         if abs(event_time - latest) > CLOCK_TOLERANCE_S or event_time > latest:
             self._latest_times[entry.file] = event_time
 
@@ -168,33 +138,7 @@ class Monitor:
         if not names <= version.missing_descriptors:
             version.missing_descriptors |= names
             sentence = f"events of {version.pending_window.stream} lack {', '.join(sorted(names))}"
-            _warn(f"{sentence}, which the reference has: not tested for drift")
-
-    def _version(self, stream: Stream) -> MonitoredVersion | None:
-        if stream in self._versions:
-            return self._versions[stream]
-        if (stream in self._load_errors and stream not in self._retries) or len(self._load_errors) >= MAX_STREAMS:
-            return None
-        self._retries.discard(stream)
-        try:
-            profile = self._load(stream)
-        except ContractError as error:
-            if self._load_errors.get(stream) != str(error):
-                _warn(f"events of {stream} are not monitored: {error}")
-            self._load_errors[stream] = str(error)
-            return None
-        self._load_errors.pop(stream, None)
-        self._versions[stream] = MonitoredVersion(profile, PendingWindow(stream))
-        return self._versions[stream]
-
-    def _load(self, stream: Stream) -> ReferenceProfile:
-        if stream.version not in find_models(self.config.repository).get(stream.model, []):
-            raise ContractError(
-                f"{self.config.repository} has no {stream}",
-                "every version with drift events",
-                "Publish the version again.",
-            )
-        return load_profile(self.config.repository, stream.model, stream.version, self.config.max_reference_slices)
+            warn(f"{sentence}, which the reference has: not tested for drift")
 
     def _evaluate(self, window: Window, version: MonitoredVersion) -> WindowResult:
         # Evidently takes seconds and 290 MB to import, which a monitor without a complete window does not need.
@@ -213,19 +157,10 @@ class Monitor:
         return verdict.result
 
     def _save(self) -> None:
-        streams = tuple(
-            StreamState(
-                model=stream.model,
-                version=stream.version,
-                completed_windows=version.pending_window.completed_windows,
-                consecutive_drifted=version.consecutive_drifted,
-                consecutive_by_feature=version.consecutive_by_feature,
-                start_offsets=version.pending_window.start_offsets,
-            )
-            for stream, version in sorted(self._versions.items())
-        )
         latest_versions = {model: stream.version for model, stream in self._latest_streams.items()}
-        state = MonitorState(positions=self._log.positions, streams=streams, latest_versions=latest_versions)
+        state = MonitorState(
+            positions=self._log.positions, streams=self._versions.states(), latest_versions=latest_versions
+        )
         try:
             state.write(self.config.out / STATE_FILE)
         except OSError as error:
@@ -234,7 +169,7 @@ class Monitor:
     def _count_disk_error(self, error: OSError | ValueError) -> None:
         self._errors["disk_write"] += 1
         reason = error.strerror if isinstance(error, OSError) else error
-        _warn(f"{self.config.out} cannot be written ({reason}); windows are still evaluated")
+        warn(f"{self.config.out} cannot be written ({reason}); windows are still evaluated")
 
     def _publish(self) -> None:
         errors = {
@@ -243,10 +178,11 @@ class Monitor:
             "corrupt_line": self._log.corrupt_lines,
             "replaced_file": self._log.replaced_files,
         }
-        windows = [version.pending_window for version in self._versions.values()]
+        windows = self._versions.pending_windows()
         streams = [stream for _, stream in sorted(self._latest_streams.items())]
         self.status = MonitorStatus(
             models=tuple(self._model_status(self._versions[stream]) for stream in streams),
+            waiting_reason=self._waiting_reason(),
             read_at=time.time(),
             events=self._events,
             duplicates=sum(each.duplicates for each in windows),
@@ -267,8 +203,3 @@ class Monitor:
             consecutive_by_feature=version.consecutive_by_feature,
             result=version.latest,
         )
-
-
-def _warn(message: str) -> None:
-    sys.stderr.write(f"[monitor] {message}\n")
-    sys.stderr.flush()

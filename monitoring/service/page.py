@@ -8,7 +8,7 @@ from components.shared.pages import heading, line_chart, page, paragraph, table
 from monitoring.config import MonitorConfig
 from monitoring.drift.features import explanation
 from monitoring.drift.results import FeatureDrift, WindowResult, read_result, report_path, window_name
-from monitoring.drift.sentences import describe_model
+from monitoring.drift.sentences import describe_model, describe_waiting
 from monitoring.drift.status import DRIFT, INSUFFICIENT_DATA, NO_DRIFT, SUSTAINED_DRIFT, ModelStatus, MonitorStatus
 
 REPORTS = "/reports/"
@@ -40,7 +40,9 @@ def _summary(status: MonitorStatus) -> str:
     errors = [f"{count} {kind.replace('_', ' ')}" for kind, count in status.errors.items() if count]
     events = f"{status.events:,} events read; event files last read {_format_time(status.read_at)}."
     remedy = f"Errors: {', '.join(errors)}. For each kind, see TaxonflowMonitorErrors in the runbook."
-    return paragraph(events) + (paragraph(remedy, "bad") if errors else "")
+    waiting = describe_waiting(status)
+    state = f'<p class="state">{html.escape(waiting[:1].upper() + waiting[1:])}.</p>' if waiting else ""
+    return state + paragraph(events) + (paragraph(remedy, "bad") if errors else "")
 
 
 def _model(status: ModelStatus, config: MonitorConfig) -> list[str]:

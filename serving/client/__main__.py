@@ -15,6 +15,7 @@ from components.shared.errors import EXIT_BAD_INPUT, BadInputError, BadSourceFil
 from components.shared.files.system_names import is_system_file
 from components.shared.images.decoding import IMAGE_EXTENSIONS, MAX_FILE_BYTES
 from components.shared.model_repository import EXAMPLES_FOLDER, version_folder, version_numbers
+from serving.client.address import Address, parse_address
 from serving.client.endpoint import DEFAULT_URL, MAX_BATCH_SLICES, Client, batches
 from serving.client.paths import path_exists, paths_of
 from serving.client.report import FORMATS, SliceResult, render
@@ -45,7 +46,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--examples", type=Path, metavar="DIR", help="model repository whose known slices of the model are sent"
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="address of the server (%(default)s)")
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help="address of the server, or of its model's predictions (%(default)s)"
+    )
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificates of the server's authority in PEM")
+    parser.add_argument("--host", default="", help="name in the header Host, for an ingress under another address")
     parser.add_argument("--model", help="name of the model; optional if the server has one model")
     parser.add_argument("--specimen", help="specimen of all slices; by default each volume is a specimen")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="format of the report (%(default)s)")
@@ -237,6 +242,18 @@ def only_model(client: Client) -> str:
     return next(iter(states))
 
 
+def model_of(options: argparse.Namespace, address: Address) -> str:
+    """Return the name of the model in the options or in the address; empty if neither names one.
+
+    Raises:
+        BadInputError: They name different models.
+    """
+    if options.model and address.model and options.model != address.model:
+        problem = f"the model {options.model} at an address of {address.model}"
+        raise BadInputError(problem, "one model", "Leave out MODEL, or --model, or take the address of the server.")
+    return options.model or address.model
+
+
 def main(arguments: list[str]) -> int:
     """Run the command.
 
@@ -247,8 +264,9 @@ def main(arguments: list[str]) -> int:
     try:
         paths = [*options.paths, *(paths_of(options.images) if options.images else ())]
         files = list_files(paths) if paths else []
-        with Client(options.url, options.timeout) as client:
-            model = options.model or only_model(client)
+        address = parse_address(options.url)
+        with Client(address.url, options.timeout, authority=options.ca, host=options.host) as client:
+            model = model_of(options, address) or only_model(client)
             files = files or list_files([examples_of(options.examples, model)])
             metadata = client.metadata(model)
             volume_options = SlicingOptions(

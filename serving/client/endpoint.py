@@ -13,8 +13,10 @@ import httpx
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from components.shared.certificates import trusted_context
 from components.shared.errors import BadInputError, DeployError
 from components.shared.proxies import uses_proxy
+from serving.client.address import CERTIFICATE_ERROR, connection_remedy
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 MAX_BATCH_SLICES, MAX_BATCH_BYTES = 32, 8 * 2**20
@@ -35,6 +37,8 @@ class SlicePrediction:
         scores: Score of each species of the model, in the order of its card.
         unknown: Whether the slice is probably of a species that the model was not trained on.
         embedding: Features of the slice in the model.
+        unknown_score: Open-set score of the slice; None from a model of version 0.1.0, which does not report it.
+        model: Id of the model that made the prediction; empty for a model without an id.
     """
 
     species: str
@@ -42,6 +46,8 @@ class SlicePrediction:
     scores: tuple[float, ...]
     unknown: bool
     embedding: tuple[float, ...]
+    unknown_score: float | None = None
+    model: str = ""
 
 
 _PREDICTIONS = TypeAdapter(list[SlicePrediction])
@@ -53,15 +59,28 @@ class Client:
     Connection errors and the statuses 429, 502 and 503 are retried with growing delays.
 
     Args:
-        url: Address of the server, without a path.
+        url: Address of the server, with the path in front of `/v1` if it has one.
         timeout_s: Timeout of one request in seconds.
         retry_timeout_s: Seconds after which a request is no longer retried.
+        authority: File with the certificates of the server's authority in PEM; None for the usual authorities.
+        host: Name in the header Host, for an ingress that is reached under another name; empty for that of the address.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 60.0, retry_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        timeout_s: float = 60.0,
+        retry_timeout_s: float = 5.0,
+        authority: Path | None = None,
+        host: str = "",
+    ) -> None:
         self.url, self.retry_timeout_s = url.rstrip("/"), retry_timeout_s
+        verify = trusted_context(authority) if authority else True
+        headers, uses_environment = {"Host": host} if host else {}, uses_proxy(self.url)
         try:
-            self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=uses_proxy(self.url))
+            self._http = httpx.Client(
+                base_url=self.url, timeout=timeout_s, trust_env=uses_environment, verify=verify, headers=headers
+            )
         except ImportError as error:  # httpx reaches a SOCKS proxy with a library that is not installed
             remedy = "Set NO_PROXY to the server's host, or HTTP_PROXY to an HTTP proxy."
             raise BadInputError(f"the proxy of {self.url} ({error})", "an HTTP proxy", remedy) from error
@@ -176,7 +195,8 @@ class Client:
             answer = orjson.loads(response.content)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise DeployError(f"{self.url} cannot be reached ({reason})", "", "Start it with `make serve`.") from error
+            remedy = connection_remedy(self.url, reason)
+            raise DeployError(f"{self.url} cannot be reached ({reason})", "", remedy) from error
         except orjson.JSONDecodeError:
             answer = {"error": f"HTTP {response.status_code} without JSON"}
         if response.is_success and isinstance(answer, dict) and "error" not in answer:
@@ -192,8 +212,9 @@ class Client:
                 response = self._request_once(method, path, body)
                 if response.status_code not in _RETRY_STATUSES:
                     return response
-            except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                pass
+            except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+                if CERTIFICATE_ERROR in str(error):
+                    raise
             time.sleep(delay)
         return self._request_once(method, path, body)
 

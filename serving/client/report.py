@@ -3,18 +3,25 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from serving.client.endpoint import SlicePrediction
-from serving.protocol import OUTPUTS, Outputs
+from serving.outputs import REQUIRED_OUTPUTS, Outputs
 from serving.votes import SpecimenVote, specimen_votes
 
-_COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error")
+_COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error", "model")
+MODEL_CHARACTERS = 12
+"""Characters of a model's id in a report, which tell models apart."""
 _UNKNOWN = "perhaps a species that the model was not trained on"
+
+
+Votes = Sequence[tuple[str, SpecimenVote]]
+"""Specimens with their votes; a specimen has one for each model that classified slices of it."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,27 @@ class SliceResult:
     plane: str = ""
 
 
-def votes_of(results: Sequence[SliceResult], classes: Sequence[str]) -> dict[str, SpecimenVote]:
-    """Return the vote for each named specimen with at least one prediction; `classes` as in `specimen_votes`."""
-    pairs = [(row.specimen, row.prediction) for row in results if row.specimen and row.prediction]
-    if not pairs:
-        return {}
-    outputs = Outputs.from_values({name: [getattr(prediction, name) for _, prediction in pairs] for name in OUTPUTS})
-    return specimen_votes([specimen for specimen, _ in pairs], outputs, classes)
+def votes_of(results: Sequence[SliceResult], classes: Sequence[str]) -> list[tuple[str, SpecimenVote]]:
+    """Return each named specimen with the vote on its predictions; `classes` as in `specimen_votes`.
+
+    A specimen has a vote for each model that predicted slices of it: in a roll-out, these may be two.
+    """
+    pairs_of: dict[str, list[tuple[str, SlicePrediction]]] = {}
+    for row in results:
+        if row.specimen and row.prediction:
+            pairs_of.setdefault(row.prediction.model, []).append((row.specimen, row.prediction))
+    votes = [vote for pairs in pairs_of.values() for vote in _votes_by_model(pairs, classes)]
+    order = {specimen: number for number, specimen in enumerate(dict.fromkeys(row.specimen for row in results))}
+    return sorted(votes, key=lambda vote: order[vote[0]])
+
+
+def _votes_by_model(
+    pairs: Sequence[tuple[str, SlicePrediction]], classes: Sequence[str]
+) -> list[tuple[str, SpecimenVote]]:
+    """Return each specimen with its vote, from predictions of one model."""
+    names = (*REQUIRED_OUTPUTS, "model")
+    outputs = Outputs.from_values({name: [getattr(prediction, name) for _, prediction in pairs] for name in names})
+    return list(specimen_votes([specimen for specimen, _ in pairs], outputs, classes).items())
 
 
 def render(results: Sequence[SliceResult], report_format: str, classes: Sequence[str]) -> str:
@@ -50,19 +71,20 @@ def render(results: Sequence[SliceResult], report_format: str, classes: Sequence
     return _RENDERERS[report_format](results, votes_of(results, classes))
 
 
-def _as_table(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
-    slices = Table(Column("slice", overflow="fold"), "species", "confidence", "")
+def _as_table(results: Sequence[SliceResult], votes: Votes) -> str:
+    slices = Table(Column("slice", overflow="fold"), "species", "confidence", "model", "")
     for row in results:
         name = f"{row.file} ({row.plane})" if row.plane else row.file
         if row.prediction is None:
-            slices.add_row(name, "rejected", "", row.error, style="red")
+            slices.add_row(name, "rejected", "", "", row.error, style="red")
         else:
             remark = _UNKNOWN if row.prediction.unknown else ""
-            slices.add_row(name, row.prediction.species, f"{row.prediction.confidence:.1%}", remark)
-    specimens = Table(Column("specimen", overflow="fold"), "species", "confidence", "slices", "agreement", "")
-    for specimen, vote in votes.items():
+            confidence, model = f"{row.prediction.confidence:.1%}", _shortened(row.prediction.model)
+            slices.add_row(name, row.prediction.species, confidence, model, remark)
+    specimens = Table(Column("specimen", overflow="fold"), "species", "confidence", "slices", "agreement", "model", "")
+    for specimen, vote in votes:
         agreement, remark = f"{vote.agreement:.0%}", _UNKNOWN if vote.unknown else ""
-        cells = (f"{vote.confidence:.1%}", str(vote.slices), agreement, remark)
+        cells = (f"{vote.confidence:.1%}", str(vote.slices), agreement, _shortened(vote.model), remark)
         specimens.add_row(specimen, vote.species, *cells)
     console = Console(markup=False, emoji=False)  # a file may be named scan[old].png
     with console.capture() as capture:
@@ -72,38 +94,49 @@ def _as_table(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote])
     return capture.get()
 
 
-def _as_json(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
+def _as_json(results: Sequence[SliceResult], votes: Votes) -> str:
     slices = [
         {
             "file": row.file,
             **({"specimen": row.specimen} if row.specimen else {}),
             **({"plane": row.plane} if row.plane else {}),
-            **(asdict(row.prediction) if row.prediction else {"error": row.error}),
+            **(_document(row.prediction) if row.prediction else {"error": row.error}),
         }
         for row in results
     ]
-    specimens = [{"specimen": specimen, **asdict(vote)} for specimen, vote in votes.items()]
+    specimens = [{"specimen": specimen, **_document(vote)} for specimen, vote in votes]
     return json.dumps({"slices": slices, "specimens": specimens}, indent=1) + "\n"
 
 
-def _as_csv(results: Sequence[SliceResult], votes: Mapping[str, SpecimenVote]) -> str:
+def _document(row: SlicePrediction | SpecimenVote) -> dict[str, Any]:
+    """Return a row as JSON, without what its model does not report."""
+    fields = asdict(row) | {"model": _shortened(row.model)}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _as_csv(results: Sequence[SliceResult], votes: Votes) -> str:
     """Return a row per slice, then a row per specimen; a specimen's row has its number of slices and no file."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
     for row in results:
         location = (row.specimen, row.file, row.plane, int(row.prediction is not None))
-        writer.writerow((*location, *_cells(row.prediction), row.error))
-    for specimen, vote in votes.items():
-        writer.writerow((specimen, "", "", vote.slices, *_cells(vote), ""))
+        model = _shortened(row.prediction.model) if row.prediction else ""
+        writer.writerow((*location, *_cells(row.prediction), row.error, model))
+    for specimen, vote in votes:
+        writer.writerow((specimen, "", "", vote.slices, *_cells(vote), "", _shortened(vote.model)))
     return text.getvalue()
+
+
+def _shortened(model: str) -> str:
+    return model[:MODEL_CHARACTERS]
 
 
 def _cells(row: SlicePrediction | SpecimenVote | None) -> tuple[str, str, str]:
     return (row.species, f"{row.confidence:.6f}", str(row.unknown).lower()) if row else ("", "", "")
 
 
-_RENDERERS: dict[str, Callable[[Sequence[SliceResult], Mapping[str, SpecimenVote]], str]] = {
+_RENDERERS: dict[str, Callable[[Sequence[SliceResult], Votes], str]] = {
     "table": _as_table,
     "json": _as_json,
     "csv": _as_csv,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from serving.protocol import Outputs, SignatureInput
+from serving.outputs import Outputs
+from serving.protocol import SignatureInput
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from components.shared.images.decoding import encode_png
 from components.shared.model_repository import GRAPH_FILE, Repository, StoredVersion
 from components.shared.signing import verify_folder
 from serving.metrics import FAILED_LOADS, VERSION
+from serving.outputs import REQUIRED_OUTPUTS, Outputs
 from serving.predictors.base import Expectation
-from serving.protocol import OUTPUTS, SIGNATURE, Outputs, RequestError, SignatureInput, status_answer
+from serving.protocol import SIGNATURE, RequestError, SignatureInput, status_answer
 
 RETAINED_VERSIONS = 2
 _LOADING = "is being loaded"
@@ -187,8 +188,8 @@ class LoadedVersion:
 
     Raises:
         Exception: Any exception that TensorFlow raises for a damaged SavedModel.
-        ContractError: A file differs from its digest, the card is damaged, a required signature is missing, or the
-            answers to the card's known slices differ from the evaluation's.
+        ContractError: A file differs from its digest, the card is damaged, a required signature is missing, the graph
+            names another model than the card, or the answers to the card's known slices differ from the evaluation's.
     """
 
     def __init__(self, source: StoredVersion, workers: Executor, public_key: Path | None = None) -> None:
@@ -200,7 +201,7 @@ class LoadedVersion:
             self._graph = tf.saved_model.load(str(folder))
         self._signatures = dict(self._graph.signatures)
         self.signature_def = _signature_def(source.folder)
-        self._warm_up()
+        self._check_model_id(card, self._warm_up())
         self._check_known_answers(card)
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
@@ -239,11 +240,18 @@ class LoadedVersion:
                 f"scores of known slices that differ by {difference:.2g}", f"at most {SERVED_TOLERANCE:g}"
             )
 
-    def _warm_up(self) -> None:
+    def _check_model_id(self, card: ModelCard, model_id: str) -> None:
+        if model_id != card.model_id:
+            graph, named = (f"the model {value}" if value else "no model" for value in (model_id, card.model_id))
+            problem = f"a graph that names {graph} and a card that names {named}"
+            raise ContractError(problem, "the same model", "Export the model again; a graph fits only its own card.")
+
+    def _warm_up(self) -> str:
+        """Run the graph as requests do and return the id of the model that it names."""
         image = np.zeros((64, 64), np.uint8)
         cv2.circle(image, (32, 32), 20, 200, -1)
-        for count in _WARM_UP_BATCHES:
-            self.run([encode_png(image)] * count)
+        answers = [self.run([encode_png(image)] * count) for count in _WARM_UP_BATCHES]
+        return answers[-1].model_id
 
 
 class RepositoryWatcher:
@@ -289,7 +297,8 @@ def _call(signature: Any, inputs: SignatureInput) -> Outputs:
     if not spec.shape.is_compatible_with(tensor.shape):
         raise RequestError(400, f"{name} of the shape {list(tensor.shape)}", f"{list(spec.shape)}")
     values = {output: result.numpy() for output, result in signature(**{name: tensor}).items()}
-    return Outputs.from_values({**values, "species": [species.decode() for species in values["species"]]})
+    texts = {name: [text.decode() for text in values[name]] for name in ("species", "model") if name in values}
+    return Outputs.from_values(values | texts)
 
 
 def _identify_bad_instance(signature: Any, inputs: SignatureInput) -> Outputs:
@@ -311,6 +320,6 @@ def _signature_def(folder: Path) -> dict[str, Any]:
         for name, signature in document.meta_graphs[0].signature_def.items()
         if not name.startswith("__")
     }
-    if SIGNATURE not in signatures or not set(OUTPUTS) <= set(signatures[SIGNATURE]["outputs"]):
-        raise ContractError(f"{folder} without the outputs {', '.join(OUTPUTS)}", f"a signature {SIGNATURE}")
+    if SIGNATURE not in signatures or not set(REQUIRED_OUTPUTS) <= set(signatures[SIGNATURE]["outputs"]):
+        raise ContractError(f"{folder} without the outputs {', '.join(REQUIRED_OUTPUTS)}", f"a signature {SIGNATURE}")
     return signatures

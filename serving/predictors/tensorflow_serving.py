@@ -6,6 +6,7 @@ whole, so that the slices of a specimen are voted on by one model. The predictor
 """
 
 import base64
+import json
 import random
 import time
 from dataclasses import dataclass
@@ -15,11 +16,16 @@ import httpx
 import numpy as np
 import orjson
 
+from serving.command import report
+from serving.outputs import OPTIONAL_OUTPUTS, REQUIRED_OUTPUTS, Outputs
+from serving.predictors.answering_models import AnsweringModels
 from serving.predictors.base import Expectation
-from serving.protocol import INPUT, OUTPUTS, Outputs, RequestError, SignatureInput
+from serving.predictors.connection_pool import Answer, ConnectionPool
+from serving.protocol import INPUT, RequestError, SignatureInput
 from serving.votes import classes_of
 
 STATUS_LIFETIME_S = 2.0
+MAX_CANARY_TIMEOUT_S = 30.0
 _READY_TIMEOUT_S = 3.0
 
 
@@ -29,7 +35,7 @@ class RemoteVersion:
 
     Attributes:
         predictor: Predictor that sends the requests.
-        version: Version number that drift events name.
+        version: Version number that is asked; drift events name the one that answered.
         is_pinned: Whether the client requested this version; otherwise the server's newest version answers.
     """
 
@@ -48,11 +54,12 @@ class RemoteVersion:
         return self.predictor.classes
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
-        """Return the outputs and the number of the version; raises RequestError."""
+        """Return the outputs and the number of the version that answered; raises RequestError."""
         request = {"signature_name": signature_name, "instances": _instances_of(inputs)}
         path = self.predictor.path(self.version if self.is_pinned else None) + ":predict"
         answer = await self.predictor.request("POST", path, orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
-        return _outputs_of(answer, len(inputs)), self.version
+        outputs = _outputs_of(answer, len(inputs))
+        return outputs, self.predictor.answering.version_of(outputs.model_id, self.version)
 
 
 class RemotePredictor:
@@ -63,17 +70,23 @@ class RemotePredictor:
         url: Address of TensorFlow Serving, without a path.
         expectation: Preprocessing that the model expects; TensorFlow Serving does not report it.
         timeout_s: Timeout of a request in seconds.
-        version: Number of the newest version in drift events. None uses TensorFlow Serving's number, which is always
-            the same under KServe.
+        version: Number of the version that is asked. None uses TensorFlow Serving's number, which is always the same
+            under KServe.
+        answering: Models that may answer; None stands for those that were asked.
     """
 
     def __init__(
-        self, model: str, url: str, expectation: Expectation, timeout_s: float, version: int | None = None
+        self,
+        model: str,
+        url: str,
+        expectation: Expectation,
+        timeout_s: float,
+        version: int | None = None,
+        answering: AnsweringModels | None = None,
     ) -> None:
         self.model, self.url, self.expectation, self.version = model, url, expectation, version
-        self._client = httpx.AsyncClient(
-            base_url=url, timeout=timeout_s, headers={"Content-Type": "application/json"}, trust_env=False
-        )
+        self.answering = answering or AnsweringModels(model, {}, report)
+        self._connections = ConnectionPool(url, timeout_s)
         self.classes: tuple[str, ...] = ()
         self._newest = 0
         self._newest_at = -STATUS_LIFETIME_S
@@ -132,18 +145,17 @@ class RemotePredictor:
             RequestError: TensorFlow Serving's own status and message; 502 for a malformed answer, 503 without a
                 connection, 504 after the timeout.
         """
-        timeout = httpx.USE_CLIENT_DEFAULT if timeout_s is None else httpx.Timeout(timeout_s)
         try:
-            response = await self._client.request(method, path, content=body, timeout=timeout)
-        except httpx.TimeoutException as error:
+            answer = await self._connections.request(method, path, body, timeout_s)
+        except (TimeoutError, httpx.TimeoutException) as error:
             raise RequestError(504, f"the predictor at {self.url} did not answer in time") from error
         except httpx.TransportError as error:
             raise RequestError(503, f"the predictor at {self.url} cannot be reached ({error})") from error
-        answer = _object_of(response)
-        if response.is_success:
-            return answer
-        status = response.status_code if response.is_error else 502  # the target of a redirect is not for the client
-        raise RequestError(status, str(answer.get("error", response.reason_phrase)))
+        document = _object_of(answer)
+        if httpx.codes.is_success(answer.status):
+            return document
+        status = answer.status if httpx.codes.is_error(answer.status) else 502  # a redirect is not for the client
+        raise RequestError(status, str(document.get("error", httpx.codes.get_reason_phrase(answer.status))))
 
     def _check_name(self, model: str) -> None:
         if model != self.model:
@@ -161,7 +173,7 @@ class CanaryVersion(RemoteVersion):
     canary: RemotePredictor
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
-        """Return the outputs and the number of the version; raises the stable model's RequestError."""
+        """Return the outputs and the number of the version that answered; raises the stable model's RequestError."""
         canary_version = RemoteVersion(self.canary, self.canary.version or self.version, self.is_pinned)
         try:
             return await canary_version.predict(inputs, signature_name)
@@ -177,8 +189,10 @@ class CanaryPredictor(RemotePredictor):
         urls: Addresses of the predictor and of the canary.
         percent: Percentage of the requests that the canary answers.
         expectation: Preprocessing that both models expect.
-        timeout_s: Timeout of a request in seconds; the canary gets half of it, which leaves time for the fallback.
-        versions: Version numbers of the two models in drift events.
+        timeout_s: Timeout of a request in seconds; the canary gets half of it, at most MAX_CANARY_TIMEOUT_S, which
+            leaves time for the fallback.
+        versions: Version numbers of the two models.
+        answering: Models that may answer, as in RemotePredictor.
     """
 
     def __init__(
@@ -189,9 +203,11 @@ class CanaryPredictor(RemotePredictor):
         expectation: Expectation,
         timeout_s: float,
         versions: tuple[int | None, int | None] = (None, None),
+        answering: AnsweringModels | None = None,
     ) -> None:
-        super().__init__(model, urls[0], expectation, timeout_s, versions[0])
-        self._canary = RemotePredictor(model, urls[1], expectation, timeout_s / 2, versions[1])
+        super().__init__(model, urls[0], expectation, timeout_s, versions[0], answering)
+        canary_timeout_s = min(timeout_s / 2, MAX_CANARY_TIMEOUT_S)
+        self._canary = RemotePredictor(model, urls[1], expectation, canary_timeout_s, versions[1], answering)
         self._percent = percent
 
     async def get_version(self, model: str, version: int | None) -> RemoteVersion:
@@ -208,14 +224,20 @@ def _instances_of(inputs: SignatureInput) -> Any:
     return [{INPUT: {"b64": base64.b64encode(image).decode()}} for image in inputs]
 
 
-def _object_of(response: httpx.Response) -> dict[str, Any]:
+def _object_of(answer: Answer) -> dict[str, Any]:
     try:
-        answer = orjson.loads(response.content)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(502, f"the predictor answered {response.status_code} without JSON") from error
-    if not isinstance(answer, dict):
-        raise RequestError(502, f"the predictor answered {response.status_code} without a JSON object")
-    return answer
+        document = _parse_json(answer.content)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(502, f"the predictor answered {answer.status} without JSON") from error
+    if not isinstance(document, dict):
+        raise RequestError(502, f"the predictor answered {answer.status} without a JSON object")
+    return document
+
+
+def _parse_json(content: bytes) -> Any:
+    """Parse JSON in which TensorFlow Serving writes numbers that are not finite as NaN, Infinity and -Infinity."""
+    is_strict = b"NaN" not in content and b"Infinity" not in content
+    return orjson.loads(content) if is_strict else json.loads(content)
 
 
 def _newest_available(status: dict[str, Any]) -> int:
@@ -234,6 +256,7 @@ def _outputs_of(answer: dict[str, Any], slices: int) -> Outputs:
         rows = answer["predictions"]
         if len(rows) != slices:
             raise ValueError(f"{len(rows)} predictions for {slices} slices")
-        return Outputs.from_values({name: [row[name] for row in rows] for name in OUTPUTS})
+        optional = [name for name in OPTIONAL_OUTPUTS if any(name in row for row in rows)]
+        return Outputs.from_values({name: [row[name] for row in rows] for name in (*REQUIRED_OUTPUTS, *optional)})
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(502, f"the predictor's answer violates the contract ({error!r})") from error

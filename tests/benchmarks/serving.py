@@ -60,7 +60,7 @@ def _publish_mobilenet(folder: Path) -> Path:
         {"mobilenet": Member(card, network)}, Ensemble(SoftVote({"mobilenet": 1.0}), 1.0), unknown, classes, 1
     )
     export_served_model(served_model, folder / "exported")
-    return _publish(folder / "exported", folder / "models", 1, classes=classes)
+    return _publish(folder / "exported", folder / "models", 1, classes=classes, model_id=served_model.model_id)
 
 
 def _publish(export: Path, repository: Path, version: int, **card: Any) -> Path:
@@ -227,10 +227,10 @@ def _transformer(scratch: Path) -> Iterator[Measurement]:
 
 
 def _one_command(scratch: Path) -> Iterator[Measurement]:
-    from tests.serving.conftest import write_saved_model
+    from tests.serving.conftest import id_of_model, write_saved_model
 
     write_saved_model(scratch / "exported", 1)
-    repository = _publish(scratch / "exported", scratch / "models", 1)
+    repository = _publish(scratch / "exported", scratch / "models", 1, model_id=id_of_model(1))
     raw = _raw_slice((384, 512))
     answer, png = _load_model(repository / NAME / "1"), _segment(raw)
     arguments = ("serving", "--repository", str(repository), "--port", "0", "--events", str(scratch / "events"))
@@ -245,12 +245,12 @@ def _one_command(scratch: Path) -> Iterator[Measurement]:
 def _load(scratch: Path) -> Iterator[Measurement]:
     import tensorflow as tf
 
-    from tests.serving.conftest import b64, raw_slice, write_saved_model
+    from tests.serving.conftest import b64, id_of_model, raw_slice, write_saved_model
     from tests.serving.traffic import Traffic
 
     for seed in (1, 2):
         write_saved_model(scratch / f"exported-{seed}", seed)
-    repository = _publish(scratch / "exported-1", scratch / "models", 1)
+    repository = _publish(scratch / "exported-1", scratch / "models", 1, model_id=id_of_model(1))
     raw = [raw_slice(seed) for seed in range(6)]
     png = [_segment(image) for image in raw]
     signatures = [tf.saved_model.load(str(scratch / f"exported-{seed}")).signatures for seed in (1, 2)]
@@ -261,7 +261,10 @@ def _load(scratch: Path) -> Iterator[Measurement]:
         traffic = Traffic(url + PATH, bodies, scores, LOAD_REQUESTS)
         start = time.perf_counter()
         resident = traffic.run(
-            lambda version: _publish(scratch / f"exported-{version % 2 or 2}", repository, version), pid
+            lambda version: _publish(
+                scratch / f"exported-{version % 2 or 2}", repository, version, model_id=id_of_model(version % 2 or 2)
+            ),
+            pid,
         )
         seconds = time.perf_counter() - start
     failures = LOAD_REQUESTS - sum(

@@ -1,6 +1,6 @@
 """Fixtures: a served model on disk, and the fake cluster that it is deployed to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,13 @@ from tests.model_cards import model_score
 
 
 def write_artifact(
-    folder: Path, gate_passed: bool = True, name: str = "foraminifera", mark: str = "a", examples: int = 1
+    folder: Path,
+    gate_passed: bool = True,
+    name: str = "foraminifera",
+    mark: str = "a",
+    examples: int = 1,
+    scores: Sequence[float] = (0.9, 0.1),
+    **card_fields: Any,
 ) -> Path:
     version = folder / "1"
     (version / "variables").mkdir(parents=True)
@@ -47,9 +53,10 @@ def write_artifact(
         data_hash="0" * 64,
         code_version="0.1.0",
         examples=tuple(
-            Example(id=f"x/{number}", file=f"examples/{number}.png", species="Alveolina", scores=(0.9, 0.1))
+            Example(id=f"x/{number}", file=f"examples/{number}.png", species="Alveolina", scores=tuple(scores))
             for number in range(examples)
         ),
+        **card_fields,
     )
     card.write(version / CARD_FILE)
     sign_folder(version, None)
@@ -108,7 +115,7 @@ def deploy(cluster: FakeCluster) -> Callable[..., RolloutResult]:
         predictor = f"{cluster.address}/{{namespace}}/{{service}}"
         canary = CanarySettings(**{"pairs": 20, "slower": 1000, "predictor": predictor, **settings})
         model = verify_model(artifact, uri, "foraminifera")
-        return roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(canary, data, Retries(timeout, 0.002)))
+        return roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(canary, data, Retries(timeout, 0.002, 0.3)))
 
     return to_cluster
 

@@ -52,8 +52,14 @@ class FakeCluster:
         self.asked_directly: list[tuple[str, dict[str, Any]]] = []
         self.users: list[str | None] = []
         self.address = ""
+        self.transformer_address = ""
+        self.model_ids: dict[str, str] = {}
+        self.on_complete: Callable[[str, str], None] = lambda _deployment, _uri: None
         self.polls_until_ready = 2
+        self.grace_period_s = 0
+        self.prunes_canary = False
         self.conflicts = 0
+        self.stable_replicas: list[int] = []
         self.seen_ready: set[tuple[str, str]] = set()
         self.answer_instead: Callable[[str, str], Answer | None] = lambda _method, _path: None
         self.lose_connection: Callable[[str, str], str] = lambda _method, _path: ""
@@ -65,7 +71,7 @@ class FakeCluster:
         """Return the answer to a request, or None to drop the connection."""
         with self._lock:
             self.requests.append((method, path, body))
-            loss = self.lose_connection(method, path)
+            loss = self.lose_connection("GET" if "dryRun" in path else method, path)
             answer = None if loss == "before" else self._handle(method, path, content_type, body)
             self._send_user_request()
         time.sleep(0.0 if answer is None else answer[1].pop("seconds", 0.0))
@@ -85,6 +91,8 @@ class FakeCluster:
         if parts[:2] == ["api", "v1"]:
             return self._config_map(method, parts[3], parts[5] if len(parts) > 5 else "", body)
         actions = {"GET": self._get, "POST": self._create, "PATCH": self._patch}
+        if parts[-1].endswith("?dryRun=All"):
+            return self._preview(parts[4], parts[6].partition("?")[0], body)
         return actions[method](parts[4], parts[6] if len(parts) > 6 else "", body)
 
     def restore(self, service: dict[str, Any], forget: str) -> None:
@@ -101,7 +109,8 @@ class FakeCluster:
         self.users.clear()
 
     def written(self) -> list[tuple[str, str]]:
-        return [(method, path) for method, path, _ in self.requests if method != "GET" and "/apis/" in path]
+        writes = [(method, path) for method, path, _ in self.requests if method != "GET" and "/apis/" in path]
+        return [write for write in writes if "dryRun" not in write[1]]
 
     def canary(self, key: tuple[str, str]) -> dict[str, Any] | None:
         entries = self.services[key]["spec"].get("canary") or [None]
@@ -129,7 +138,8 @@ class FakeCluster:
         scores = [0.1, 0.9] if uri in self.wrong_answers else [0.9, 0.1]
         share = 0.0 if through_transformer else self.disagreeing.get(uri, 0.0)
         species = "Orbitoides" if self._due(f"{uri} disagrees", share) else "Alveolina"
-        return {"scores": scores, "species": species}
+        model = {"model": self.model_ids[uri]} if uri in self.model_ids else {}
+        return {"scores": scores, "species": species, **model}
 
     def _due(self, event: str, share: float) -> bool:
         """Return True in this share of the calls, evenly spread."""
@@ -168,6 +178,13 @@ class FakeCluster:
             return 409, {"message": "the object has been modified"}
         return self._store((namespace, name), merge(current, body))
 
+    def _preview(self, namespace: str, name: str, body: Any) -> Answer:
+        service = merge(self.services[namespace, name], body)
+        return 200, {**service, "spec": self._without_unknown_fields(service["spec"])}
+
+    def _without_unknown_fields(self, spec: dict[str, Any]) -> dict[str, Any]:
+        return {field: value for field, value in spec.items() if not (field == "canary" and self.prunes_canary)}
+
     def _conflicts_with(self, current: dict[str, Any], body: Any) -> bool:
         resource_version = body["metadata"].get("resourceVersion")
         if self.conflicts > 0 or resource_version not in (None, current["metadata"]["resourceVersion"]):
@@ -179,6 +196,7 @@ class FakeCluster:
         violations = self.complaints_of_crd(service)
         if violations:
             return 422, {"message": "; ".join(violations)}
+        service = {**service, "spec": self._without_unknown_fields(service["spec"])}
         self._number(service)
         service["metadata"]["generation"] += 1
         self.services[key] = copy.deepcopy(service)
@@ -220,15 +238,20 @@ class FakeCluster:
         for deployment, predictor in predictors.items():
             annotations = predictor.get("annotations", {})
             self._deploy((namespace, deployment), annotations, predictor["model"].get("storageUri"), [])
-        options = spec["transformer"]["containers"][0]["args"]
-        self._deploy((namespace, f"{name}-transformer"), {}, "transformer", options)
+        self._scale(key)
+        transformer = spec["transformer"]
+        options, annotations = transformer["containers"][0]["args"], transformer.get("annotations", {})
+        self._deploy((namespace, f"{name}-transformer"), annotations, "transformer", options)
         if spec["predictor"]["model"].get("storageUri") in self.unloadable:
             self._report_failure(self.services[key])
 
     def _deploy(self, place: tuple[str, str], annotations: dict[str, str], uri: str | None, options: list[str]) -> None:
         template = {
             "metadata": {"annotations": annotations},
-            "spec": {"containers": [{"name": "kserve-container", "args": options}]},
+            "spec": {
+                "containers": [{"name": "kserve-container", "args": options}],
+                "terminationGracePeriodSeconds": self.grace_period_s,
+            },
         }
         old = self.deployments.get(place, {"metadata": {"generation": 0}, "spec": {}, "status": {}})
         if old["spec"].get("template") == template and old["uri"] == uri:
@@ -241,6 +264,16 @@ class FakeCluster:
             "polls": 0,
             "uri": uri,
         }
+
+    def _scale(self, key: tuple[str, str]) -> None:
+        """Set the replicas of the stable predictor; as in KServe, canaries take theirs from it."""
+        spec, deployment = self.services[key]["spec"], self.deployments[key[0], f"{key[1]}-predictor"]
+        canaries = sum(entry["predictor"]["minReplicas"] for entry in spec.get("canary") or [])
+        replicas = max(spec["predictor"]["minReplicas"] - canaries, 1)
+        deployment["spec"]["replicas"] = replicas
+        if deployment["status"]:
+            deployment["status"].update(replicas=replicas, availableReplicas=replicas)
+            self.stable_replicas.append(replicas)
 
     def _report_failure(self, service: dict[str, Any]) -> None:
         service.setdefault("status", {})
@@ -261,8 +294,11 @@ class FakeCluster:
         return 200, {field: deployment[field] for field in ("metadata", "spec", "status")}
 
     def _complete(self, place: tuple[str, str], deployment: dict[str, Any]) -> None:
-        counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), 1)
+        replicas = deployment["spec"]["replicas"]
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), replicas)
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
+        if deployment.get("serving") != deployment["uri"]:
+            self.on_complete(place[1], deployment["uri"])
         deployment["serving"] = deployment["uri"]
         deployment["running"] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
         for key, service in self.services.items():
@@ -273,7 +309,7 @@ class FakeCluster:
         ready = [{"type": kind, "status": "True"} for kind in ("PredictorReady", "TransformerReady", "Ready")]
         url = f"http://{key[1]}-{key[0]}.example.org"
         service["status"] = {"observedGeneration": 1, "conditions": ready, "url": url}
-        service["status"]["address"] = {"url": f"{self.address}/v1/models/{key[1]}:predict"}
+        service["status"]["address"] = {"url": f"{self.transformer_address or self.address}/v1/models/{key[1]}:predict"}
         self.seen_ready.add(key)
 
 

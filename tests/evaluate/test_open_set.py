@@ -108,7 +108,10 @@ def test_a_slice_with_nan_is_flagged_by_every_score(name: str, damage: str, scor
     arrays[damage][1][0, 0] = np.nan
     logits, embeddings = ([tf.constant(values) for values in arrays[kind]] for kind in ("logits", "embeddings"))
     probabilities = combined_probabilities(SoftVote({"a": 0.5, "b": 0.5}), {"a": logits[0], "b": logits[1]})
-    assert module.flags(probabilities, logits, embeddings).numpy().tolist() == [True, False, False]
+    scores = module.finite_score(probabilities, logits, embeddings)
+    assert module.flags(scores).numpy().tolist() == [True, False, False]
+    assert scores.numpy()[0] == np.finfo(np.float32).max
+    assert np.isfinite(scores).all()
 
 
 def test_the_served_model_contains_only_the_arrays_it_needs(score: OpenSetScore) -> None:

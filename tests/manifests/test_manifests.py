@@ -1,4 +1,4 @@
-"""Manifests: they build, match their schemas, run restricted, and agree with the code."""
+"""Manifests: they build, match their schemas, run unprivileged, and agree with the code."""
 
 import subprocess
 import sys
@@ -8,26 +8,29 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
-from components.deploy.kserve.inference_service import DEFAULT_NAME, inference_service
 from components.shared.container_images import (
     MONITORING_IMAGE,
     SERVING_IMAGE,
     TENSORFLOW_SERVING_VERSION,
 )
+from tests.manifests.endpoint import operations, patch_maps, patched_service
 
 ROOT = Path(__file__).parents[2]
-KUBERNETES = "1.33"
+KUBERNETES = "1.34"
+OVERLAYS = {"overlays/kind": "kubeflow", "overlays/production": "kubeflow-user-example-com"}
+ACCOUNTS = {"overlays/kind": "pipeline-runner", "overlays/production": "default-editor"}
 Documents = list[dict[str, Any]]
+DocumentsOf = Callable[[str], Documents]
 Pods = dict[str, dict[str, Any]]
-RESTRICTED_VOLUMES = {
-    "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
-}  # fmt: skip
 
 
 def of_kind(documents: Documents, kind: str) -> Documents:
     return [document for document in documents if document["kind"] == kind]
+
+
+def named(documents: Documents, kind: str, name: str) -> dict[str, Any]:
+    return next(document for document in of_kind(documents, kind) if document["metadata"]["name"] == name)
 
 
 def is_core(document: dict[str, Any]) -> bool:
@@ -37,161 +40,145 @@ def is_core(document: dict[str, Any]) -> bool:
 
 def test_core_kinds_match_the_kubernetes_schemas(documents: Documents) -> None:
     core = [document for document in documents if is_core(document)]
-    assert len(core) >= 8
+    assert len(core) >= 6
     for document in core:
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
 def test_custom_kinds_match_their_crd_schemas(
-    documents: Documents, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
+    documents: Documents, service: dict[str, Any], complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
     custom = [document for document in documents if not is_core(document)]
-    assert "InferenceService" in {document["kind"] for document in custom}
-    assert [violation for document in custom for violation in complaints_of_crd(document)] == []
+    assert [violation for document in (*custom, service) for violation in complaints_of_crd(document)] == []
 
 
 def test_a_typo_in_a_custom_kind_is_a_violation(
-    documents: Documents, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
+    service: dict[str, Any], complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
-    (service,) = of_kind(documents, "InferenceService")
     service["spec"]["predictor"]["model"]["storageUrl"] = "s3://typo"
     assert "storageUrl" in complaints_of_crd(service)[0]
 
 
-def test_the_manifest_equals_the_deploy_steps_inference_service() -> None:
-    path = ROOT / "manifests" / "base" / "inferenceservice.yaml"
-    assert yaml.safe_load(path.read_text()) == inference_service(DEFAULT_NAME), "run the command in its first line"
+def test_the_deploy_step_alone_makes_the_inference_service(documents: Documents) -> None:
+    assert of_kind(documents, "InferenceService") == []
 
 
-def test_the_command_writes_the_manifest() -> None:
-    command = [sys.executable, "-m", "components.deploy.kserve.inference_service"]
-    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert output == (ROOT / "manifests" / "base" / "inferenceservice.yaml").read_text()
-
-
-def test_applying_the_manifests_again_keeps_the_deployed_model(documents: Documents) -> None:
-    (service,) = of_kind(documents, "InferenceService")
-    assert "storageUri" not in service["spec"]["predictor"]["model"]
-    assert "annotations" not in service["spec"]["predictor"]
-
-
-def test_the_overlays_set_the_namespace_and_the_base_none(
-    documents_of: Callable[[str], Documents],
-) -> None:
+def test_an_overlay_uses_the_namespace_of_the_runs_and_owns_none(documents_of: DocumentsOf) -> None:
     assert not [document for document in documents_of("base") if "namespace" in document["metadata"]]
-    for overlay in ("overlays/kind", "overlays/production"):
-        for document in documents_of(overlay):
-            namespace = document["metadata"]["name" if document["kind"] == "Namespace" else "namespace"]
-            assert namespace == "taxonflow", document
+    for overlay, namespace in OVERLAYS.items():
+        documents = documents_of(overlay)
+        assert of_kind(documents, "Namespace") == []
+        assert {document["metadata"]["namespace"] for document in documents} == {namespace}
 
 
-def test_the_namespaces_enforce_the_restricted_standard(documents_of: Callable[[str], Documents]) -> None:
-    for overlay in ("overlays/kind", "overlays/production"):
-        (namespace,) = of_kind(documents_of(overlay), "Namespace")
-        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+def test_the_namespace_of_production_is_set_in_one_place(
+    tmp_path: Path, copied_manifests: Callable[[Path], Path], kustomize: Callable[[Path], Documents]
+) -> None:
+    folder = copied_manifests(tmp_path) / "overlays" / "production"
+    file = folder / "kustomization.yaml"
+    file.write_text(file.read_text().replace(OVERLAYS["overlays/production"], "my-profile"))
+    documents = kustomize(folder)
+    assert {document["metadata"]["namespace"] for document in documents} == {"my-profile"}
+    subjects = [subject for binding in of_kind(documents, "RoleBinding") for subject in binding["subjects"]]
+    assert {subject["namespace"] for subject in subjects} == {"my-profile"}
 
 
-def test_pods_run_unprivileged_under_the_default_seccomp_profile(pods: Pods) -> None:
-    assert len(pods) == 3
-    for where, pod in pods.items():
-        assert pod["securityContext"]["runAsNonRoot"] is True, where
-        assert pod["securityContext"]["runAsUser"] > 0, where
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, where
-        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), where
-
-
-def test_containers_drop_privileges_and_have_a_read_only_root(pods: Pods) -> None:
-    for where, pod in pods.items():
-        for container in (*pod["containers"], *pod.get("initContainers", [])):
-            security = container["securityContext"]
-            assert security["allowPrivilegeEscalation"] is False, where
-            assert security["privileged"] is False, where
-            assert security["capabilities"] == {"drop": ["ALL"]}, where
-            assert security["readOnlyRootFilesystem"] is True, where
-            assert not [port for port in container.get("ports", []) if "hostPort" in port], where
-
-
-def test_every_pod_mounts_only_allowed_volumes_and_a_writable_tmp(pods: Pods) -> None:
+def test_every_container_has_a_read_only_root_and_a_writable_tmp(pods: Pods) -> None:
+    assert len(pods) >= 3
     for where, pod in pods.items():
         kinds = {volume["name"]: (volume.keys() - {"name"}).pop() for volume in pod["volumes"]}
-        assert set(kinds.values()) <= RESTRICTED_VOLUMES, where
         for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, where
             mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
             assert kinds[mounts["/tmp"]] == "emptyDir", where
             assert set(mounts.values()) <= kinds.keys(), where
 
 
-def test_the_monitors_state_outlives_its_pod(pods: Pods, documents: Documents) -> None:
-    (pod,) = (pod for where, pod in pods.items() if where.endswith("taxonflow-monitor"))
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_events_models_and_reports_outlive_their_pods(documents_of: DocumentsOf, overlay: str) -> None:
+    documents = documents_of(overlay)
+    monitor = named(documents, "Deployment", "taxonflow-monitor")["spec"]["template"]["spec"]
+    transformer = patched_service(documents)["spec"]["transformer"]
+    folders = [claim_of(monitor, "--events"), claim_of(monitor, "--repository"), claim_of(monitor, "--out")]
+    assert folders == ["taxonflow-events", "taxonflow-models", "taxonflow-reports"]
+    assert claim_of(transformer, "--events") == "taxonflow-events"
+
+
+def claim_of(pod: dict[str, Any], option: str) -> str:
+    """Return the claim that holds the folder of an option of a pod's container."""
     (container,) = pod["containers"]
-    out = next(argument.partition("=")[2] for argument in container["args"] if argument.startswith("--out="))
-    (mount,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == out)
-    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == mount)
-    claims = {claim["metadata"]["name"] for claim in of_kind(documents, "PersistentVolumeClaim")}
-    assert volume["persistentVolumeClaim"]["claimName"] in claims
+    arguments = " ".join(container["args"]).replace("=", " ").split()
+    folder = arguments[arguments.index(option) + 1]
+    (volume,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == folder)
+    (source,) = (each for each in pod["volumes"] if each["name"] == volume)
+    return str(source["persistentVolumeClaim"]["claimName"])
 
 
-def test_every_container_has_probes_requests_and_limits(pods: Pods) -> None:
+def test_the_base_needs_no_claim_and_no_secret(documents_of: DocumentsOf) -> None:
+    documents = documents_of("base")
+    assert of_kind(documents, "PersistentVolumeClaim") == of_kind(documents, "Secret") == []
+    assert "secrets" not in named(documents, "ServiceAccount", "taxonflow-model-reader")
+
+
+def test_the_kubelet_gives_a_claim_to_the_group_of_the_pods(documents: Documents) -> None:
+    monitor = named(documents, "Deployment", "taxonflow-monitor")["spec"]["template"]["spec"]
+    claims = [volume["persistentVolumeClaim"] for volume in monitor["volumes"] if "persistentVolumeClaim" in volume]
+    assert not [claim for claim in claims if claim.get("readOnly")], "a read-only volume keeps its owner, root"
+    mounts = {mount["name"]: mount.get("readOnly") for mount in monitor["containers"][0]["volumeMounts"]}
+    assert (mounts["events"], mounts["models"], mounts["reports"]) == (True, True, None)
+
+
+def test_every_container_has_requests_limits_and_a_server_probes(pods: Pods) -> None:
     for where, pod in pods.items():
         for container in pod["containers"]:
-            assert {"readinessProbe", "livenessProbe"} <= container.keys(), where
+            assert where.startswith("Job/") or {"readinessProbe", "livenessProbe"} <= container.keys(), where
             assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), where
             assert {"cpu", "memory"} <= container["resources"]["limits"].keys(), where
 
 
-def test_no_pod_mounts_an_api_token(pods: Pods) -> None:
-    assert all(pod["automountServiceAccountToken"] is False for pod in pods.values())
+def test_no_pod_that_serves_mounts_an_api_token(pods: Pods) -> None:
+    with_token = {where for where, pod in pods.items() if pod["automountServiceAccountToken"] is not False}
+    assert with_token <= {"Job/taxonflow-storage-keys"}
 
 
 def test_images_equal_those_of_the_code(pods: Pods) -> None:
     images = {where.rpartition("/")[2]: pod["containers"][0].get("image") for where, pod in pods.items()}
+    images.pop("taxonflow-storage-keys", None)
     assert images == {"predictor": None, "transformer": SERVING_IMAGE, "taxonflow-monitor": MONITORING_IMAGE}
 
 
 @pytest.mark.parametrize(
-    ("build", "version", "gpus"),
-    [
-        ("base", TENSORFLOW_SERVING_VERSION, "1"),
-        ("overlays/production", TENSORFLOW_SERVING_VERSION, "1"),
-        ("overlays/kind", TENSORFLOW_SERVING_VERSION.removesuffix("-gpu"), None),
-    ],
+    ("build", "suffix", "gpus"), [("base", "", None), ("overlays/kind", "", None), ("overlays/production", "-gpu", "1")]
 )
-def test_the_predictor_requests_a_gpu_except_on_kind(
-    documents_of: Callable[[str], Documents], build: str, version: str, gpus: str | None
+def test_the_predictor_requests_a_gpu_in_production_only(
+    documents_of: DocumentsOf, build: str, suffix: str, gpus: str | None
 ) -> None:
-    (service,) = of_kind(documents_of(build), "InferenceService")
-    model = service["spec"]["predictor"]["model"]
-    assert model["runtimeVersion"] == version
+    model = patched_service(documents_of(build))["spec"]["predictor"]["model"]
+    assert model["runtimeVersion"] == TENSORFLOW_SERVING_VERSION.removesuffix("-gpu") + suffix
     assert model["resources"]["limits"].get("nvidia.com/gpu") == gpus
+    assert model["resources"]["requests"].get("nvidia.com/gpu") == gpus
 
 
-def test_the_deploy_step_has_the_least_privileges(documents: Documents) -> None:
-    (role,) = of_kind(documents, "Role")
+def test_the_runs_have_the_least_privileges(documents: Documents) -> None:
+    role = named(documents, "Role", "taxonflow-deployer")
     permissions = {
         (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
     }
-    writes = {(kind, verb) for kind in ("inferenceservices", "configmaps") for verb in ("get", "create", "patch")}
-    assert permissions == writes | {("deployments", "get")}
-    (role_binding,) = of_kind(documents, "RoleBinding")
-    assert {subject["kind"] for subject in role_binding["subjects"]} == {"ServiceAccount"}
-    accounts = {subject["name"] for subject in role_binding["subjects"]}
-    assert "taxonflow-deployer" in accounts <= {"taxonflow-deployer", "pipeline-runner", "default-editor"}
+    changes = {(kind, verb) for kind, verb in permissions if verb not in ("get", "list")}
+    assert changes == {(kind, verb) for kind in ("inferenceservices", "configmaps") for verb in ("create", "patch")}
+    assert "secrets" not in {kind for kind, _ in permissions}
     assert of_kind(documents, "ClusterRole") == of_kind(documents, "ClusterRoleBinding") == []
 
 
-def test_the_overlays_bind_kubeflows_default_accounts(
-    documents_of: Callable[[str], Documents],
-) -> None:
-    for overlay, account in (
-        ("kind", ("pipeline-runner", "kubeflow")),
-        ("production", ("default-editor", "taxonflow")),
-    ):
-        (role_binding,) = of_kind(documents_of(f"overlays/{overlay}"), "RoleBinding")
-        subjects = {(subject["name"], subject["namespace"]) for subject in role_binding["subjects"]}
-        assert subjects == {("taxonflow-deployer", "taxonflow"), account}
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_role_is_bound_to_the_account_of_the_runs_alone(documents_of: DocumentsOf, overlay: str) -> None:
+    binding = named(documents_of(overlay), "RoleBinding", "taxonflow-deployer")
+    account = {"kind": "ServiceAccount", "name": ACCOUNTS[overlay], "namespace": OVERLAYS[overlay]}
+    assert binding["subjects"] == [account]
+    assert named(documents_of("base"), "RoleBinding", "taxonflow-deployer").get("subjects", []) == []
 
 
-def test_every_claim_account_and_config_map_of_a_pod_exists(documents: Documents, pods: Pods) -> None:
+def test_everything_that_a_pod_refers_to_exists(documents: Documents, pods: Pods) -> None:
     names = {(document["kind"], document["metadata"]["name"]) for document in documents}
     for where, pod in pods.items():
         if "serviceAccountName" in pod:
@@ -201,11 +188,13 @@ def test_every_claim_account_and_config_map_of_a_pod_exists(documents: Documents
                 assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in names, where
             if "configMap" in volume:
                 assert ("ConfigMap", volume["configMap"]["name"]) in names, where
+    for account in of_kind(documents, "ServiceAccount"):
+        assert all(("Secret", secret["name"]) in names for secret in account.get("secrets", []))
 
 
-def test_the_monitors_service_and_scrape_select_its_pod(documents_of: Callable[[str], Documents]) -> None:
+def test_the_monitors_service_and_scrape_select_its_pod(documents_of: DocumentsOf) -> None:
     documents = documents_of("overlays/production")
-    (monitor,) = of_kind(documents, "Deployment")
+    monitor = named(documents, "Deployment", "taxonflow-monitor")
     (service,) = of_kind(documents, "Service")
     (scrape,) = of_kind(documents, "ServiceMonitor")
     labels = monitor["spec"]["template"]["metadata"]["labels"]
@@ -214,13 +203,10 @@ def test_the_monitors_service_and_scrape_select_its_pod(documents_of: Callable[[
     assert scrape["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
-def test_the_arguments_of_own_containers_are_options_of_their_commands(
-    documents_of: Callable[[str], Documents],
-) -> None:
+def test_the_arguments_of_own_containers_are_options_of_their_commands(documents_of: DocumentsOf) -> None:
     documents = documents_of("base")
-    (service,) = of_kind(documents, "InferenceService")
-    (monitor,) = of_kind(documents, "Deployment")
-    for pod in (service["spec"]["transformer"], monitor["spec"]["template"]["spec"]):
+    monitor = named(documents, "Deployment", "taxonflow-monitor")["spec"]["template"]["spec"]
+    for pod in (patched_service(documents)["spec"]["transformer"], monitor):
         (container,) = pod["containers"]
         command = [sys.executable, *container["command"][1:], "--help"]
         usage = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -229,5 +215,15 @@ def test_the_arguments_of_own_containers_are_options_of_their_commands(
         assert not [option for option in options if f"{option} " not in usage], usage
 
 
-def test_the_manifests_contain_no_secret(documents: Documents) -> None:
-    assert of_kind(documents, "Secret") == []
+def test_the_manifests_contain_no_key(documents: Documents) -> None:
+    secrets = of_kind(documents, "Secret")
+    assert not [secret for secret in secrets if secret.get("data") or secret.get("stringData")]
+
+
+def test_an_endpoint_patch_changes_only_what_it_may(documents: Documents) -> None:
+    allowed = ("/spec/predictor/", "/spec/transformer/", "/metadata/annotations/", "/metadata/labels/")
+    for patch_map in patch_maps(documents):
+        assert patch_map["data"], patch_map["metadata"]["name"]
+    for path in (operation["path"] for operation in operations(documents)):
+        assert path.startswith(allowed)
+        assert not path.endswith(("/storageUri", "/securityContext"))

@@ -1,108 +1,20 @@
 """Submission to a server over HTTP that speaks the endpoints of Kubeflow Pipelines v2beta1 that kfp's client uses."""
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from pipelines.submit import main
-from tests.http_server import Request, Response, http_server
-
-API = "/pipeline/apis/v2beta1"
-
-
-@dataclass
-class Recorded:
-    method: str
-    path: str
-    query: dict[str, str]
-    body: bytes
-    authorization: str | None
-
-
-@dataclass
-class FakeKubeflow:
-    """Pipelines, versions, experiments and runs in memory."""
-
-    url: str = ""
-    requests: list[Recorded] = field(default_factory=list)
-    pipelines: list[dict[str, Any]] = field(default_factory=list)
-    versions: list[dict[str, Any]] = field(default_factory=list)
-    experiments: list[dict[str, Any]] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    recurring: list[dict[str, Any]] = field(default_factory=list)
-    counter: int = 0
-    instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
-
-    def uploads(self) -> list[Recorded]:
-        return [request for request in self.requests if "/upload" in request.path]
-
-    def handle(self, request: Recorded) -> tuple[int, str, str]:
-        self.requests.append(request)
-        path = request.path.removeprefix(API)
-        if path in self.instead:
-            return self.instead[path]
-        routes: dict[tuple[str, str], Callable[[Recorded], dict[str, Any]]] = {
-            ("GET", "/healthz"): lambda _: {"multi_user": False},
-            ("GET", "/pipelines"): lambda r: {"pipelines": named(self.pipelines, r)},
-            ("POST", "/pipelines/upload"): self.upload,
-            ("POST", "/pipelines/upload_version"): self.upload_version,
-            ("GET", "/experiments"): lambda r: {"experiments": named(self.experiments, r)},
-            ("POST", "/experiments"): lambda r: self.keep(self.experiments, "experiment", json.loads(r.body)),
-            ("GET", "/recurringruns"): lambda r: {"recurringRuns": named(self.recurring, r)},
-            ("POST", "/recurringruns"): lambda r: self.keep(self.recurring, "recurring_run", json.loads(r.body)),
-            ("POST", "/runs"): lambda r: self.keep(self.runs, "run", json.loads(r.body)),
-        }
-        if path.endswith("/versions"):
-            return 200, "application/json", json.dumps({"pipeline_versions": named(self.versions, request)})
-        if request.method == "DELETE" and path.startswith("/recurringruns/"):
-            self.recurring = [item for item in self.recurring if item["recurring_run_id"] != path.split("/")[-1]]
-            return 200, "application/json", "{}"
-        action = routes.get((request.method, path))
-        if action is None:
-            return 404, "application/json", json.dumps({"error": f"no {request.method} {path}"})
-        return 200, "application/json", json.dumps(action(request))
-
-    def keep(self, where: list[dict[str, Any]], kind: str, item: dict[str, Any]) -> dict[str, Any]:
-        self.counter += 1
-        where.append({**item, f"{kind}_id": f"{kind}-{self.counter if kind == 'recurring_run' else len(where) + 1}"})
-        return where[-1]
-
-    def upload(self, request: Recorded) -> dict[str, Any]:
-        return self.keep(self.pipelines, "pipeline", {"display_name": request.query["name"]})
-
-    def upload_version(self, request: Recorded) -> dict[str, Any]:
-        item = {"display_name": request.query["name"], "pipeline_id": request.query["pipelineid"]}
-        return self.keep(self.versions, "pipeline_version", item)
-
-
-def named(items: list[dict[str, Any]], request: Recorded) -> list[dict[str, Any]]:
-    """Return the items that match the filter on display_name."""
-    predicates = json.loads(request.query["filter"])["predicates"]
-    (name,) = [p.get("stringValue", p.get("string_value")) for p in predicates]
-    return [item for item in items if item["display_name"] == name]
-
-
-def respond(kubeflow: FakeKubeflow, request: Request) -> Response:
-    authorization = request.headers.get("authorization")
-    recorded = Recorded(request.method, request.path, request.query, request.body, authorization)
-    status, content_type, text = kubeflow.handle(recorded)
-    location = {"Location": text} if status in (301, 302) else {}
-    return Response(status, text.encode(), {"Content-Type": content_type, **location})
+from tests.pipelines.fake_kubeflow import FakeKubeflow, running_kubeflow
 
 
 @pytest.fixture
 def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKubeflow]:
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     monkeypatch.delenv("KUBEFLOW_TOKEN", raising=False)
-    fake = FakeKubeflow()
-    with http_server(partial(respond, fake)) as address:
-        fake.url = f"{address}/pipeline"
+    with running_kubeflow() as fake:
         yield fake
 
 
@@ -171,10 +83,12 @@ def test_a_preset_with_phantoms_runs_phantom_training(kubeflow: FakeKubeflow) ->
     assert kubeflow.runs[0]["runtime_config"]["parameters"]["specimens_per_species"] == 4
 
 
-def test_a_second_submission_uploads_nothing(kubeflow: FakeKubeflow) -> None:
-    submit(kubeflow, "--preset", "smoke")
+@pytest.mark.parametrize("options", [[], ["--namespace", "lab"]])
+def test_a_second_submission_uploads_nothing(kubeflow: FakeKubeflow, options: list[str]) -> None:
+    kubeflow.has_profiles = bool(options)
+    assert submit(kubeflow, "--preset", "smoke", *options) == 0
     uploads = len(kubeflow.uploads())
-    submit(kubeflow, "--preset", "smoke", "--set", "seed=1")
+    assert submit(kubeflow, "--preset", "smoke", "--set", "seed=1", *options) == 0
     assert len(kubeflow.uploads()) == uploads
     assert len(kubeflow.pipelines) == len(kubeflow.versions) == len(kubeflow.experiments) == 1
     references = [run["pipeline_version_reference"] for run in kubeflow.runs]
@@ -182,11 +96,12 @@ def test_a_second_submission_uploads_nothing(kubeflow: FakeKubeflow) -> None:
 
 
 def test_experiment_namespace_and_service_account_are_sent(kubeflow: FakeKubeflow) -> None:
-    options = ["--experiment", "nightly", "--namespace", "lab", "--service-account", "taxonflow-deployer"]
+    options = ["--experiment", "nightly", "--namespace", "lab", "--service-account", "default-editor"]
+    kubeflow.has_profiles = True
     submit(kubeflow, "--preset", "smoke", *options)
     assert kubeflow.experiments[0]["display_name"] == "nightly"
     assert kubeflow.experiments[0]["namespace"] == "lab"
-    assert kubeflow.runs[0]["service_account"] == "taxonflow-deployer"
+    assert kubeflow.runs[0]["service_account"] == "default-editor"
 
 
 def test_the_token_of_the_environment_is_in_every_request(

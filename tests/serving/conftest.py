@@ -1,6 +1,7 @@
 """Fixtures: small SavedModels that fulfil the contract, slices, and server processes."""
 
 import base64
+import hashlib
 import os
 import shutil
 import subprocess
@@ -27,6 +28,11 @@ from tests.waiting import wait_until
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
 START_TIMEOUT_S = 60
+
+
+def id_of_model(seed: int) -> str:
+    """Return the id that `write_saved_model` gives a model."""
+    return hashlib.sha256(f"model {seed}".encode()).hexdigest()
 
 
 def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float = 1.0) -> None:
@@ -71,6 +77,8 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
                 "scores": scores,
                 "unknown": confidence < 0.4,
                 "embedding": embedding,
+                "unknown_score": 1 - confidence,
+                "model": tf.fill([tf.shape(images)[0]], id_of_model(seed)),
             }
 
     classifier = Classifier()
@@ -118,7 +126,7 @@ def publish(saved_models: dict[int, Path]) -> Publish:
         folder = repository / name / str(version)
         staging_folder = folder.parent / f".{version}.unfinished"
         shutil.copytree(saved_models[seed], staging_folder)
-        card_of(name, **changes).write(staging_folder / CARD_FILE)
+        card_of(name, **{"model_id": id_of_model(seed), **changes}).write(staging_folder / CARD_FILE)
         sign_folder(staging_folder, key)
         return staging_folder.rename(folder)
 

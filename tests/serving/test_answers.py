@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 Body = Callable[..., dict[str, Any]]
-OUTPUTS = {"species", "confidence", "scores", "unknown", "embedding"}
+OUTPUTS = {"species", "confidence", "scores", "unknown", "unknown_score", "embedding", "model"}
 
 
 def ask(server: Any, body: Any, path: str = "forams:predict") -> httpx.Response:

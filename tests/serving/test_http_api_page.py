@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serving.limits import Limits
-from serving.protocol import OUTPUTS
+from serving.outputs import OUTPUTS
 from serving.votes import SpecimenVote
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "http-api.md").read_text(encoding="utf-8")

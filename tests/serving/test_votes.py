@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.protocol import Outputs
+from serving.outputs import Outputs
 from serving.votes import specimen_votes
 
 SPECIES = ("alveolina", "fallotia", "lockhartia")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from components.deploy.canary.connections import ShortLivedClient
 from components.deploy.canary.sequential_test import ProbeAnswer, SequentialTest
 from components.deploy.canary.settings import CanarySettings, CanaryTrial
 from components.deploy.verified_model import VerifiedModel
@@ -17,6 +18,7 @@ from components.shared.progress import Progress
 from components.shared.slices import iterate_split, read_info
 
 _TIMEOUT_S = 10.0
+_REPEAT_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -73,25 +75,45 @@ def sample_test_slices(folder: Path, count: int, seed: int = 0) -> list[KnownSli
     return sample
 
 
+@dataclass(frozen=True)
+class ProbedModel:
+    """Model that the probe asks.
+
+    Attributes:
+        url: Predict URL.
+        model_id: Id of the model that should answer; "" for a model without an id.
+    """
+
+    url: str
+    model_id: str = ""
+
+
 def probe_models(
-    urls: tuple[str, str], slices: Sequence[KnownSlice], test: SequentialTest, settings: CanarySettings
+    models: tuple[ProbedModel, ProbedModel],
+    slices: Sequence[KnownSlice],
+    test: SequentialTest,
+    settings: CanarySettings,
+    patience_s: float,
 ) -> None:
     """Send pairs of requests until the canary is worse or `settings.pairs` are sent; alternate which goes first.
 
+    A pair counts only if each answer comes from the model that was asked; otherwise it is sent again.
+
     Args:
-        urls: Predict URLs of the stable model and of the canary.
+        models: Stable model and canary.
         slices: Known slices; repeated from the first one if there are fewer than `settings.pairs`.
         test: Sequential test that receives the pairs of answers.
         settings: Number of pairs and time limit.
+        patience_s: Seconds for which a pair is sent again while other models answer.
 
     Raises:
-        DeployError: The canary is worse, answers less than half of the requests or exceeds the time limit, or there is
-            no known slice.
+        DeployError: The canary is worse, answers less than half of the requests or exceeds the time limit, another
+            model answers in its place, or there is no known slice.
     """
     progress, failures = Progress("deploy", settings.pairs, "pairs of known slices"), 0
-    for stable, canary, species in _pairs_of_answers(urls, slices, settings):
+    for stable, canary, species in _pairs_of_answers(models, slices, settings, patience_s):
         test.add(stable, canary, species)
-        progress.advance(remark=canary.error[:120])
+        progress.advance(remark=canary.error)
         if violations := test.violations():
             raise DeployError("; ".join(violations) + _last_error(canary))
         failures += canary.species is None
@@ -100,42 +122,70 @@ def probe_models(
 
 
 def _pairs_of_answers(
-    urls: tuple[str, str], slices: Sequence[KnownSlice], settings: CanarySettings
+    models: tuple[ProbedModel, ProbedModel], slices: Sequence[KnownSlice], settings: CanarySettings, patience_s: float
 ) -> Iterator[tuple[ProbeAnswer, ProbeAnswer, str | None]]:
     """Yield the answers of the stable model and the canary, and the species if the slice is sent for the first time."""
     if not slices:
         raise DeployError("the probe has no known slice", "at least one", "Deploy a model that has examples.")
     deadline = time.monotonic() + settings.seconds
-    with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+    with ShortLivedClient(_TIMEOUT_S) as client:
         for number in range(settings.pairs):
             if time.monotonic() > deadline:
                 raise DeployError(
                     f"only {number} of {settings.pairs} pairs were answered within {settings.seconds:g} s"
                 )
             known_slice = slices[number % len(slices)]
-            answers = _predict_with_both(client, urls, known_slice.image, canary_first=bool(number % 2))
-            yield *answers, known_slice.species if number < len(slices) else None
+            order = (1, 0) if number % 2 else (0, 1)
+            stable, canary = _answers_of(client, models, known_slice.image, order, patience_s)
+            yield stable, canary, known_slice.species if number < len(slices) else None
 
 
-def _predict_with_both(
-    client: httpx.Client, urls: tuple[str, str], image: bytes, canary_first: bool
+def _answers_of(
+    client: ShortLivedClient,
+    models: tuple[ProbedModel, ProbedModel],
+    image: bytes,
+    order: tuple[int, int],
+    patience_s: float,
 ) -> tuple[ProbeAnswer, ProbeAnswer]:
-    """Return the answers of the stable model and the canary, in this order."""
-    order = reversed(urls) if canary_first else iter(urls)
-    first, second = (_predict(client, url, image) for url in order)
-    return (second, first) if canary_first else (first, second)
+    """Return the answers of the stable model and the canary; repeat the pair while another model answers one."""
+    start = time.monotonic()
+    while True:
+        answers = {index: _predict(client, models[index].url, image) for index in order}
+        problem = _stranger(models, (answers[0], answers[1]))
+        if not problem:
+            return answers[0], answers[1]
+        if time.monotonic() - start >= patience_s:
+            raise DeployError(f"{problem}, for {time.monotonic() - start:.3g} s")
+        client.reconnect()
+        time.sleep(_REPEAT_PAUSE_S)
 
 
-def _predict(client: httpx.Client, url: str, image: bytes) -> ProbeAnswer:
+def _stranger(models: tuple[ProbedModel, ProbedModel], answers: tuple[ProbeAnswer, ProbeAnswer]) -> str:
+    """Return which model answered in the place of another, "" if each answer is of the model that was asked.
+
+    A model without a known id, one of release 0.1.0 or one that was set manually, may give any answer but the other's.
+    """
+    for asked, other, answer in zip(models, reversed(models), answers, strict=True):
+        is_asked = answer.model_id == asked.model_id if asked.model_id else answer.model_id != (other.model_id or None)
+        if answer.species is not None and not is_asked:
+            names = (
+                f"model {model_id[:12]}" if model_id else "a model without an id"
+                for model_id in (answer.model_id, asked.model_id)
+            )
+            return f"{asked.url} is answered by {' instead of '.join(names)}"
+    return ""
+
+
+def _predict(client: ShortLivedClient, url: str, image: bytes) -> ProbeAnswer:
     body = {"instances": [{"image_bytes": {"b64": base64.b64encode(image).decode()}}]}
     start = time.perf_counter()
     try:
-        response = client.post(url, json=body)
+        response = client.post(url, body)
         seconds = time.perf_counter() - start
         if response.status_code != httpx.codes.OK:
             return ProbeAnswer(None, seconds, f"{response.status_code}: {response.text[:200]}")
         (prediction,) = response.json()["predictions"]
-        return ProbeAnswer(str(prediction["species"]), seconds)
+        return ProbeAnswer(str(prediction["species"]), seconds, model_id=str(prediction.get("model", "")))
     except httpx.HTTPError as error:
         return ProbeAnswer(None, time.perf_counter() - start, f"unreachable ({error})")
     except (ValueError, KeyError, TypeError) as error:

@@ -45,11 +45,13 @@ class ProbeAnswer:
         species: Predicted species, or None without a prediction.
         seconds: Response time.
         error: Reason why there is no prediction.
+        model_id: Id of the model that answered; "" for a model without an id.
     """
 
     species: str | None
     seconds: float
     error: str = ""
+    model_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,12 @@ class Retries:
     Attributes:
         timeout: Seconds within which a model must become ready.
         pause: Seconds between two requests for the state of the cluster.
+        drain: Seconds beyond the grace period of the old pods within which the new model must answer all requests.
     """
 
     timeout: float = 900.0
     pause: float = 5.0
+    drain: float = 30.0
 
 
 @dataclass(frozen=True)

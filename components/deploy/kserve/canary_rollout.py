@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from components.deploy.canary.probe import probe_models, probe_slices
+from components.deploy.canary.probe import ProbedModel, probe_models, probe_slices
 from components.deploy.canary.prometheus import read_traffic, traffic_violations
 from components.deploy.canary.sequential_test import SequentialTest
 from components.deploy.canary.settings import CanaryTrial
@@ -22,12 +22,14 @@ from components.deploy.kserve.inference_service import (
     MODE_ANNOTATION,
     ModelVersion,
     inference_service,
+    previous_model,
     transformer_options,
     with_model,
 )
 from components.deploy.kserve.knative import KnativeMode
+from components.deploy.kserve.known_answers import Endpoint, Patience, check_known_answers, describe_answers
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import check_known_answers, internal_predict_url, predict_url
+from components.deploy.kserve.readiness import internal_predict_url, predict_url
 from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
 from components.deploy.kserve.standard import StandardMode
 from components.deploy.verified_model import VerifiedModel
@@ -41,6 +43,8 @@ MODES: dict[str, Mode] = {
     "Serverless": KnativeMode(),
 }
 _CHECK_SPECIMEN = "deployment-check"
+_ROUNDS = 5
+"""Number of requests in a row that the new model must answer; each takes another connection, perhaps to another pod."""
 
 
 class SupersededError(DeployError):
@@ -83,6 +87,8 @@ class Rollout:
         self.log = RolloutLog()
         self._has_started = self._has_passed = False
         self._rejection: TaxonflowError | None = None
+        self._state: tuple[Situation, bool, bool] | None = None
+        self._last_state: tuple[Situation, bool, bool] | None = None
 
     def run(self) -> RolloutResult:
         """Advance until the model is promoted or rolled back; raise the errors of `roll_out`."""
@@ -90,6 +96,7 @@ class Rollout:
             result = retry_conflicts(self._advance, f"InferenceService {self.name}", self.retries)
             if result is not None:
                 return result
+            self._last_state = self._state
 
     def _advance(self) -> RolloutResult | None:
         """Read the service and take the next step; return None while more steps follow."""
@@ -99,6 +106,7 @@ class Rollout:
             return None
         mode = mode_of(service)
         situation = mode.situation(service, self.version)
+        self._check_progress(situation)
         if situation in (Situation.NO_MODEL, Situation.OTHER_MODEL):
             self._start(mode, service, situation)
             return None
@@ -110,6 +118,20 @@ class Rollout:
             raise self._rolled_back_error(mode, service)
         self._try_canary(mode, service, situation)
         return None
+
+    def _check_progress(self, situation: Situation) -> None:
+        """Record the state of the rollout before a step, and compare it with the state before the previous step.
+
+        Raises:
+            DeployError: The state was the same before: the cluster accepted a change but did not keep it.
+        """
+        self._state = (situation, self._has_passed, self._rejection is not None)
+        if self._state == self._last_state:
+            raise DeployError(
+                f"{self.name} is unchanged after a step of the rollout: {situation.value}",
+                "a cluster that keeps the changes of the deploy step",
+                "Look for another controller that resets the InferenceService, and check the release of KServe.",
+            )
 
     def _create(self) -> None:
         if self._has_started:
@@ -124,12 +146,36 @@ class Rollout:
             raise self._rolled_back_error(mode, service)
         if self._has_started:
             raise self._superseded_error()
-        if situation is Situation.OTHER_MODEL and mode.has_ready_pods(self.cluster, service):
-            self._patch(service, mode.start_canary(service, self.version))
-            self.log.add(f"version {self.version.version} was started as a canary without users")
-        else:
+        if situation is Situation.NO_MODEL or not mode.has_ready_pods(self.cluster, service):
             self._patch(service, mode.serve(service, self.version))
             self.log.add(f"version {self.version.version} was set without a trial, because no model served users")
+            return
+        patch = mode.start_canary(service, self.version, self.settings)
+        if not self._keeps_canary(mode, patch):
+            self._serve_without_canary(mode, service)
+            return
+        self._patch(service, patch)
+        self.log.add(f"version {self.version.version} was started as a canary without users")
+
+    def _keeps_canary(self, mode: Mode, patch: Patch) -> bool:
+        """Return whether the cluster stores the canary of a patch; KServe's CRD before 0.20 drops `spec.canary`."""
+        if "canary" not in patch["spec"]:
+            return True
+        preview = self.cluster.preview_patch(self.name, patch)
+        return mode.situation(preview, self.version) is not Situation.OTHER_MODEL
+
+    def _serve_without_canary(self, mode: Mode, service: Service) -> None:
+        """Serve the model at once, where KServe does not keep canaries; `_finish` compares its known answers."""
+        self.log.add(
+            f"KServe does not keep the canary in {self.name}'s spec (releases before 0.20 do not know it): version "
+            f"{self.version.version} is rolled out without a trial, and the previous one is restored if its known "
+            "answers are wrong"
+        )
+        versions = self._versions(mode, service)
+        endpoint = Endpoint(internal_predict_url(service), self.version, versions, _CHECK_SPECIMEN)
+        self.log.add(f"before the change, {describe_answers(endpoint, self.model)}")
+        self._patch(service, mode.serve(service, self.version))
+        self.log.add(f"version {self.version.version} was set")
 
     def _try_canary(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Advance the canary by one situation, or record why it is rejected."""
@@ -156,7 +202,7 @@ class Rollout:
         """Wait for the canary and compare its answers with the evaluation's."""
         service = self._wait(service, lambda latest: mode.canary_blocker(self.cluster, latest, self.version), mode)
         url = mode.predict_urls(service, self.settings)[1]
-        check_known_answers(url, self.model, self.retries.pause)
+        self._check_answers(mode, service, Endpoint(url, self.version, self._versions(mode, service)), rounds=1)
         self.log.add("the canary answers the known slices as in the evaluation")
 
     def _compare(self, mode: Mode, service: Service) -> None:
@@ -166,8 +212,9 @@ class Rollout:
             service = self._wait(service, lambda latest: mode.traffic_blocker(self.cluster, latest), mode)
         test = SequentialTest(self.settings.slower)
         try:
-            urls = mode.predict_urls(service, self.settings)
-            probe_models(urls, probe_slices(self.model, self.trial), test, self.settings)
+            models = self._probed_models(mode, service)
+            slices = probe_slices(self.model, self.trial)
+            probe_models(models, slices, test, self.settings, self._patience_s(mode, service))
         finally:
             self.log.record_test(test)
         self.log.add(f"the canary is not worse in {self.settings.pairs} pairs of known slices")
@@ -203,8 +250,8 @@ class Rollout:
                 service = self._wait(
                     service, lambda latest: mode.promotion_blocker(self.cluster, latest, self.version), mode
                 )
-                url = internal_predict_url(service)
-                check_known_answers(url, self.model, self.retries.pause, _CHECK_SPECIMEN)
+                url, versions = internal_predict_url(service), self._versions(mode, service)
+                self._check_answers(mode, service, Endpoint(url, self.version, versions, _CHECK_SPECIMEN), _ROUNDS)
                 return RolloutResult(self.version.version, predict_url(service), self.log)
         except (SupersededError, ConflictError, UnreachableError):
             raise
@@ -213,6 +260,25 @@ class Rollout:
             service = self.cluster.service(self.name) or service
         self._restore_previous(mode, service)
         return None
+
+    def _check_answers(self, mode: Mode, service: Service, endpoint: Endpoint, rounds: int) -> None:
+        """Wait until the new model answers the known slices, while pods of other models may still answer."""
+        patience = Patience(self._patience_s(mode, service), self.retries.pause, rounds)
+        check_known_answers(endpoint, self.model, patience)
+
+    def _patience_s(self, mode: Mode, service: Service) -> float:
+        """Return the seconds for which answers of other models are accepted after a change."""
+        return mode.grace_period_s(self.cluster, service) + self.retries.drain
+
+    def _probed_models(self, mode: Mode, service: Service) -> tuple[ProbedModel, ProbedModel]:
+        stable = mode.stable_model(service)
+        urls = mode.predict_urls(service, self.settings)
+        return ProbedModel(urls[0], stable.model_id if stable else ""), ProbedModel(urls[1], self.version.model_id)
+
+    def _versions(self, mode: Mode, service: Service) -> dict[str, int]:
+        """Return the version numbers of the models that may answer, by their ids."""
+        models = (previous_model(service), mode.stable_model(service), self.version)
+        return {model.model_id: model.version for model in models if model is not None and model.model_id}
 
     def _restore_previous(self, mode: Mode, service: Service) -> None:
         patch = mode.restore_previous(service)

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import urllib3
@@ -18,6 +19,7 @@ REQUEST_TIMEOUT_S = (5, 30)
 _GROUP = (constants.KSERVE_GROUP, constants.KSERVE_V1BETA1_VERSION)
 _ATTEMPTS = 5
 _MAX_BACKOFF_S = 60.0
+_MAX_ITEMS = 500
 _Result = TypeVar("_Result")
 
 
@@ -60,7 +62,7 @@ def _final_error(name: str, error: DeployError) -> DeployError:
 
 
 class Cluster:
-    """Access to the InferenceServices, Deployments and ConfigMaps of one namespace.
+    """Access to the InferenceServices of one namespace, and the Deployments, pods, events and ConfigMaps beside them.
 
     Authenticates with the service account inside a pod, elsewhere with the file in KUBECONFIG or the user's kubeconfig.
 
@@ -112,9 +114,52 @@ class Cluster:
             raise ConflictError(f"InferenceService {self.namespace}/{name} was deleted")
         return service
 
+    def preview_patch(self, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """Return the InferenceService that the API would store after a merge patch, without storing it.
+
+        Raises:
+            ConflictError: The service was deleted.
+        """
+        service = self._call(
+            partial(self._custom.patch_namespaced_custom_object, dry_run="All"), *self._resource(), name, patch
+        )
+        if service is None:
+            raise ConflictError(f"InferenceService {self.namespace}/{name} was deleted")
+        return service
+
     def deployment(self, name: str) -> dict[str, Any] | None:
         """Return a Deployment, or None if it does not exist."""
         return self._as_json(self._call(self._apps.read_namespaced_deployment, name, self.namespace))
+
+    def pods(self, selector: str) -> list[dict[str, Any]]:
+        """Return the pods with labels, those that are terminating among them.
+
+        Args:
+            selector: Label selector, for example `app=isvc.foraminifera-predictor`.
+        """
+        return self._items(self._core.list_namespaced_pod, label_selector=selector)
+
+    def replica_sets(self, selector: str) -> list[dict[str, Any]]:
+        """Return the ReplicaSets with labels."""
+        return self._items(self._apps.list_namespaced_replica_set, label_selector=selector)
+
+    def events(self, kind: str, name: str) -> list[dict[str, Any]]:
+        """Return the events of one object, oldest first.
+
+        Args:
+            kind: Kind of the object, for example `ReplicaSet`.
+            name: Name of the object.
+        """
+        selector = f"involvedObject.kind={kind},involvedObject.name={name}"
+        return sorted(self._items(self._core.list_namespaced_event, field_selector=selector), key=_last_seen)
+
+    def config_maps(self, selector: str) -> list[dict[str, Any]]:
+        """Return the ConfigMaps with labels.
+
+        Args:
+            selector: Label selector, for example `taxonflow.dev/endpoint-patch=true`.
+        """
+        return self._items(self._core.list_namespaced_config_map, label_selector=selector)
 
     def config_map(self, name: str) -> dict[str, Any] | None:
         """Return a ConfigMap, or None if it does not exist."""
@@ -139,6 +184,21 @@ class Cluster:
         if self._call(self._core.patch_namespaced_config_map, name, self.namespace, body) is None:
             raise ConflictError(f"ConfigMap {self.namespace}/{name} was deleted")
 
+    def _items(self, method: Callable[..., Any], **selectors: str) -> list[dict[str, Any]]:
+        """Return the objects of a list.
+
+        Raises:
+            DeployError: There are more than _MAX_ITEMS.
+        """
+        page = self._as_json(self._call(method, self.namespace, limit=_MAX_ITEMS, **selectors)) or {}
+        if page.get("metadata", {}).get("continue"):
+            raise DeployError(
+                f"namespace {self.namespace!r} has too many objects with {' '.join(selectors.values())}",
+                f"at most {_MAX_ITEMS}",
+                "Delete those that are not used.",
+            )
+        return list(page.get("items") or [])
+
     def _as_json(self, document: Any) -> dict[str, Any] | None:
         """Return an object of the client in the form of the API's JSON."""
         return None if document is None else self._apps.api_client.sanitize_for_serialization(document)
@@ -146,10 +206,10 @@ class Cluster:
     def _resource(self) -> tuple[str, str, str, str]:
         return (*_GROUP, self.namespace, constants.KSERVE_PLURAL_INFERENCESERVICE)
 
-    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Call the API; return None for status 404."""
         try:
-            return method(*arguments, _request_timeout=REQUEST_TIMEOUT_S)
+            return method(*arguments, **options, _request_timeout=REQUEST_TIMEOUT_S)
         except ApiException as error:
             if error.status == 404:
                 return None
@@ -174,6 +234,11 @@ class Cluster:
         }
         remedy = remedies.get(error.status, "Correct the cause and run the step again.")
         return DeployError(f"{status}: {_message(error)}", remedy=remedy)
+
+
+def _last_seen(event: dict[str, Any]) -> str:
+    """Return the time of an event's last occurrence as text that sorts by time."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
 
 
 def _message(error: ApiException) -> str:

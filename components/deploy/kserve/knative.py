@@ -14,7 +14,13 @@ from typing import Any
 
 from components.deploy.canary.settings import CanarySettings
 from components.deploy.kserve.client import Cluster
-from components.deploy.kserve.inference_service import ModelVersion, model_patch, previous_model, requested_model
+from components.deploy.kserve.inference_service import (
+    ModelVersion,
+    model_patch,
+    previous_model,
+    requested_model,
+    transformer_patch,
+)
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
 from components.deploy.kserve.readiness import is_ready, model_predict_url, predict_url, readiness_problems
 
@@ -47,7 +53,7 @@ class KnativeMode(Mode):
         """Return the patch that serves a model without a trial."""
         return self._new_revision(service, model, None)
 
-    def start_canary(self, service: Service, model: ModelVersion) -> Patch:
+    def start_canary(self, service: Service, model: ModelVersion, settings: CanarySettings) -> Patch:
         """Return the patch that starts a model as a revision without users."""
         return self._new_revision(service, model, 0)
 
@@ -57,7 +63,7 @@ class KnativeMode(Mode):
 
     def promote(self, service: Service, model: ModelVersion) -> Patch:
         """Return the patch that routes all users to the newest revision."""
-        return {"spec": {"predictor": {_PERCENT: None}}}
+        return {"spec": {"predictor": {_PERCENT: None}, **_transformer(service, model, previous_model(service))}}
 
     def roll_back(self, service: Service) -> Patch:
         """Return the patch that routes all users to the revision that was rolled out last."""
@@ -66,7 +72,10 @@ class KnativeMode(Mode):
     def restore_previous(self, service: Service) -> Patch | None:
         """Return the patch that serves the previous model again, or None without one."""
         previous = previous_model(service)
-        return None if previous is None else self._new_revision(service, previous, None)
+        if previous is None:
+            return None
+        patch = self._new_revision(service, previous, None)
+        return {**patch, "spec": {**patch["spec"], **_transformer(service, previous, requested_model(service))}}
 
     def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
         """Return whether any revision was rolled out."""
@@ -99,6 +108,10 @@ class KnativeMode(Mode):
             return f"revision {newest} is not rolled out"
         return "" if is_ready(service) and predict_url(service) else readiness_problems(service)
 
+    def grace_period_s(self, cluster: Cluster, service: Service) -> float:
+        """Return 0: the gateway routes each request by itself, so no connection holds on to an old revision."""
+        return 0.0
+
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the revision that was rolled out last and of the newest one."""
         stable, canary = (model_predict_url(url, service["metadata"]["name"]) for url in _revision_urls(service))
@@ -112,12 +125,21 @@ class KnativeMode(Mode):
 
     def _new_revision(self, service: Service, model: ModelVersion, percent: int | None) -> Patch:
         """Return the patch that makes a revision of a model with a share of the users, None for all of them."""
-        patch = model_patch(model, self.stable_model(service))
+        stable = self.stable_model(service)
+        patch = model_patch(model, stable)
         predictor = patch["spec"]["predictor"]
         newest = _predictor_status(service).get("latestCreatedRevision")
         annotations = {**predictor["annotations"], _PREVIOUS_REVISION_ANNOTATION: newest}
         predictor = {**predictor, "annotations": annotations, _PERCENT: percent}
-        return {"metadata": {"annotations": {TAG_ROUTING_ANNOTATION: "true"}}, "spec": {"predictor": predictor}}
+        first, second = (model, stable) if percent is None else (stable, model)
+        spec = {"predictor": predictor, **_transformer(service, first, second)}
+        return {"metadata": {"annotations": {TAG_ROUTING_ANNOTATION: "true"}}, "spec": spec}
+
+
+def _transformer(service: Service, *answering: ModelVersion | None) -> dict[str, Any]:
+    """Return the part of a patch that tells the transformer which models may answer, first the stable one."""
+    models = [model for model in answering if model is not None]
+    return {"transformer": transformer_patch(*models)} if models and "transformer" in service["spec"] else {}
 
 
 def _previous_revision(service: Service) -> str | None:

@@ -44,7 +44,7 @@ class Mode(ABC):
         """Return the patch that serves a model without a trial, where no other model is served."""
 
     @abstractmethod
-    def start_canary(self, service: Service, model: ModelVersion) -> Patch:
+    def start_canary(self, service: Service, model: ModelVersion, settings: CanarySettings) -> Patch:
         """Return the patch that starts a model as a canary without users and replaces any other canary."""
 
     @abstractmethod
@@ -78,6 +78,10 @@ class Mode(ABC):
     @abstractmethod
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
         """Return the reason why the model does not serve all users yet, "" if it does."""
+
+    @abstractmethod
+    def grace_period_s(self, cluster: Cluster, service: Service) -> float:
+        """Return the seconds for which pods of an earlier model may still answer."""
 
     @abstractmethod
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:

@@ -10,6 +10,7 @@ KServe can promote without a restart by renaming the predictor to the canary's n
 pods answer until the new ones are ready, and no URL changes.
 """
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from components.deploy.kserve.inference_service import (
 )
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
 from components.deploy.kserve.readiness import (
+    grace_period_s,
     is_complete,
     is_ready,
     model_predict_url,
@@ -35,6 +37,7 @@ from components.deploy.kserve.readiness import (
 )
 
 CANARY = "canary"
+_REPLICAS_ANNOTATION = "taxonflow.dev/stable-replicas"
 _CANARY_OPTIONS = ("--canary_host", "--canary_percent", "--canary_version")
 
 
@@ -59,25 +62,32 @@ class StandardMode(Mode):
 
     def serve(self, service: Service, model: ModelVersion) -> Patch:
         """Return the patch that serves a model without a trial."""
-        patch = model_patch(model, requested_model(service))
-        return _with_canary(service, patch, None, stable=model)
+        stable = requested_model(service)
+        return _with_canary(service, model_patch(model, stable), None, answering=_known(model, stable))
 
-    def start_canary(self, service: Service, model: ModelVersion) -> Patch:
-        """Return the patch that starts a model as a canary without users and replaces any other canary."""
+    def start_canary(self, service: Service, model: ModelVersion, settings: CanarySettings) -> Patch:
+        """Return the patch that starts a model as a canary without users and replaces any other canary.
+
+        The transformer learns the canary's version here only if it will get no share of the users: each change restarts
+        the transformer.
+        """
         entry = {"trafficPercent": 0, "predictor": _canary_predictor(service, model)}
-        return _with_canary(service, {"spec": {}}, entry)
+        answering = () if settings.percent else _known(requested_model(service), model)
+        patch = {"spec": {"predictor": raised} if (raised := _raised_replicas(service)) else {}}
+        return _with_canary(service, patch, entry, answering=answering)
 
     def route_traffic(self, service: Service, settings: CanarySettings) -> Patch:
         """Return the patch that routes a share of the users to the canary, which keeps its one replica."""
         entry = {**_canary_entry(service), "trafficPercent": settings.percent}
-        return _with_canary(service, {"spec": {}}, entry, _canary_host(service, settings))
+        answering = _known(requested_model(service), requested_model({"spec": entry}))
+        return _with_canary(service, {"spec": {}}, entry, _canary_host(service, settings), answering)
 
     def promote(self, service: Service, model: ModelVersion) -> Patch:
         """Return the patch that gives the stable predictor the canary's model and removes the canary's pods."""
         return self.serve(service, model)
 
     def roll_back(self, service: Service) -> Patch:
-        """Return the patch that removes the canary."""
+        """Return the patch that removes the canary; its pods may still answer, so its version remains known."""
         return _with_canary(service, {"spec": {}}, None)
 
     def restore_previous(self, service: Service) -> Patch | None:
@@ -85,7 +95,8 @@ class StandardMode(Mode):
         previous = previous_model(service)
         if previous is None:
             return None
-        return _with_canary(service, model_patch(previous, None), None, stable=previous)
+        answering = _known(previous, requested_model(service))
+        return _with_canary(service, model_patch(previous, None), None, answering=answering)
 
     def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
         """Return whether the stable predictor has an available pod."""
@@ -104,14 +115,11 @@ class StandardMode(Mode):
         """Return the reason why the transformer does not divide the requests yet, "" if all of its pods do."""
         if "transformer" not in service["spec"]:
             return ""
-        name = f"{service['metadata']['name']}-transformer"
+        name = _transformer_name(service)
         deployment = cluster.deployment(name)
-        containers = (deployment or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
-        arguments = set(service["spec"]["transformer"]["containers"][0]["args"])
-        up_to_date = any(arguments <= set(container.get("args", [])) for container in containers)
-        if deployment and up_to_date and is_complete(deployment):
+        if deployment and _has_options(deployment, service["spec"]["transformer"]) and is_complete(deployment):
             return ""
-        return f"{name} does not divide the requests yet"
+        return f"{name} does not run with its new options yet"
 
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
         """Return the reason why the model does not serve all users yet, "" if every replica serves it."""
@@ -119,7 +127,14 @@ class StandardMode(Mode):
         deployment = cluster.deployment(name)
         if deployment is None or not runs_version(deployment, model.version):
             return f"{name} does not serve it yet; {readiness_problems(service)}"
+        if problem := self.traffic_blocker(cluster, service):
+            return problem
         return "" if is_ready(service) and predict_url(service) else readiness_problems(service)
+
+    def grace_period_s(self, cluster: Cluster, service: Service) -> float:
+        """Return the longest grace period of the pods of the predictor and the transformer."""
+        names = (_predictor_name(service), _transformer_name(service))
+        return max(grace_period_s(cluster.deployment(name)) for name in names)
 
     def predict_urls(self, service: Service, settings: CanarySettings) -> tuple[str, str]:
         """Return the predict URLs of the two predictors' Services, which bypass the transformer."""
@@ -140,6 +155,26 @@ def _predictor_name(service: Service, predictor: str = "") -> str:
     return "-".join(filter(None, (service["metadata"]["name"], predictor, "predictor")))
 
 
+def _transformer_name(service: Service) -> str:
+    """Return the name that KServe gives to the transformer's Deployment."""
+    return f"{service['metadata']['name']}-transformer"
+
+
+def _has_options(deployment: dict[str, Any], transformer: dict[str, Any]) -> bool:
+    """Return whether the pods of a Deployment have the arguments and annotations of the transformer's spec."""
+    template = deployment.get("spec", {}).get("template", {})
+    arguments = set(transformer["containers"][0].get("args", []))
+    containers = template.get("spec", {}).get("containers", [])
+    annotations = template.get("metadata", {}).get("annotations", {})
+    return any(arguments <= set(container.get("args", [])) for container in containers) and all(
+        annotations.get(name) == value for name, value in transformer.get("annotations", {}).items()
+    )
+
+
+def _known(*models: ModelVersion | None) -> tuple[ModelVersion, ...]:
+    return tuple(model for model in models if model is not None)
+
+
 def _canary_entry(service: Service) -> dict[str, Any]:
     """Return the canary's entry in the service's spec, {} without one."""
     entries = service.get("spec", {}).get("canary") or [{}]
@@ -154,12 +189,38 @@ def _storage_uri(entry: dict[str, Any]) -> str | None:
 def _canary_predictor(service: Service, model: ModelVersion) -> dict[str, Any]:
     """Return the canary's differences from the stable predictor; KServe merges them but replaces whole lists."""
     container_name = {"name": "kserve-container"}  # required by the CRD here, forbidden in the stable predictor
+    replicas = _stable_replicas(service)
     return {
         "name": CANARY,
         "minReplicas": 1,  # KServe would derive 0 from a share of 0
-        "annotations": predictor_annotations(model),
+        "annotations": {
+            **predictor_annotations(model),
+            **({_REPLICAS_ANNOTATION: json.dumps(replicas)} if replicas else {}),
+        },
         "model": {**service["spec"]["predictor"]["model"], **container_name, "storageUri": model.uri},
     }
+
+
+def _stable_replicas(service: Service) -> dict[str, int]:
+    """Return the replica counts of the stable predictor without a canary, {} if a canary does not change them.
+
+    KServe 0.20 takes the canary's replica from the stable predictor but leaves it at least one
+    (`Predictor.reconcileRawDeployment`), so one more is requested while a canary runs.
+    """
+    noted = _canary_entry(service).get("predictor", {}).get("annotations", {}).get(_REPLICAS_ANNOTATION)
+    if noted:
+        return dict(json.loads(noted))
+    predictor = service["spec"]["predictor"]
+    if predictor.get("minReplicas", 0) <= 1:
+        return {}
+    return {name: predictor[name] for name in ("minReplicas", "maxReplicas") if predictor.get(name)}
+
+
+def _raised_replicas(service: Service) -> dict[str, int]:
+    """Return the replica counts of the stable predictor beside a canary."""
+    replicas = _stable_replicas(service)
+    raised = replicas.get("minReplicas", 0) + 1
+    return {name: max(raised, count) for name, count in replicas.items()}
 
 
 def _with_canary(
@@ -167,7 +228,7 @@ def _with_canary(
     patch: Patch,
     entry: dict[str, Any] | None,
     canary_host: str = "",
-    stable: ModelVersion | None = None,
+    answering: tuple[ModelVersion, ...] = (),
 ) -> Patch:
     """Return a patch with the canary's entry and the matching options of the transformer added.
 
@@ -176,13 +237,15 @@ def _with_canary(
         patch: Patch of the stable predictor.
         entry: Entry of the canary; None removes it.
         canary_host: Host of the canary; empty if the transformer must not send users to it.
-        stable: New stable model if the patch changes it.
+        answering: Models that may answer the transformer, first the stable one; () for no change.
     """
     spec = {**patch["spec"], "canary": [entry] if entry else None}
+    if entry is None and (replicas := _stable_replicas(service)):
+        spec["predictor"] = {**spec.get("predictor", {}), **replicas}
     containers = service["spec"].get("transformer", {}).get("containers")
     if containers:
         arguments = _transformer_arguments(containers[0].get("args", []), entry, canary_host)
-        annotations = transformer_patch(stable) if stable else {}
+        annotations = transformer_patch(*answering) if answering else {}
         spec["transformer"] = {"containers": [{**containers[0], "args": arguments}, *containers[1:]], **annotations}
     return {**patch, "spec": spec}
 

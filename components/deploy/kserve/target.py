@@ -6,7 +6,7 @@ from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.canary_rollout import Rollout
 from components.deploy.kserve.client import Cluster, retry_conflicts
 from components.deploy.kserve.report import RolloutResult
-from components.deploy.kserve.version_registry import register
+from components.deploy.kserve.version_registry import RegistryEntry, register
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import BadConfigError, DeployError
 
@@ -31,7 +31,8 @@ def roll_out(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> R
     namespace, name = _parse_destination(target)
     uri = storage_uri(model.uri)
     cluster = Cluster(namespace)
-    version = retry_conflicts(lambda: register(cluster, name, uri, model.digest), name, trial.retries)
+    artifact = RegistryEntry(uri=uri, digest=model.digest, model_id=model.card.model_id)
+    version = retry_conflicts(lambda: register(cluster, name, artifact), name, trial.retries)
     return Rollout(cluster, name, version, model, trial).run()
 
 

@@ -4,7 +4,6 @@ A number is never reused, and its URI and files never change. Annotations of the
 registry: KServe copies them to the pod templates, so each new entry would restart all pods.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,10 +23,12 @@ class RegistryEntry(Frozen):
     Attributes:
         uri: URI of the artifact.
         digest: Digest of its files.
+        model_id: Id of the model; "" for a model without one.
     """
 
     uri: str
     digest: str
+    model_id: str = ""
 
 
 def registry_name(name: str) -> str:
@@ -35,14 +36,13 @@ def registry_name(name: str) -> str:
     return f"{name}-versions"
 
 
-def register(cluster: Cluster, name: str, uri: str, digest: str) -> ModelVersion:
+def register(cluster: Cluster, name: str, artifact: RegistryEntry) -> ModelVersion:
     """Return the version of an artifact; register a new artifact under the next number.
 
     Args:
         cluster: Cluster of the InferenceService.
         name: Name of the InferenceService.
-        uri: URI of the artifact.
-        digest: Digest of its files.
+        artifact: Artifact to serve.
 
     Raises:
         ConflictError: Another artifact was registered at the same time.
@@ -51,17 +51,21 @@ def register(cluster: Cluster, name: str, uri: str, digest: str) -> ModelVersion
     registry = cluster.config_map(registry_name(name))
     entries = _read_entries(registry)
     for number, entry in entries.items():
-        if entry.uri == uri:
-            _check_digest(number, entry, digest)
-            return ModelVersion(number, uri, digest)
-    model = replace(_next_version(cluster.service(name), entries, uri), digest=digest)
-    text = RegistryEntry(uri=uri, digest=digest).model_dump_json()
+        if entry.uri == artifact.uri:
+            _check_digest(number, entry, artifact.digest)
+            return _model_version(number, artifact)
+    number = _next_number(cluster.service(name), entries, artifact.uri)
+    text = artifact.model_dump_json(exclude_defaults=True)
     if registry is None:
-        cluster.create_config_map(_new_registry(name, {str(model.version): text}))
+        cluster.create_config_map(_new_registry(name, {str(number): text}))
     else:
-        data = {str(model.version): text, **_evictions(entries)}
+        data = {str(number): text, **_evictions(entries)}
         cluster.patch_config_map(registry_name(name), {"data": data}, registry["metadata"]["resourceVersion"])
-    return model
+    return _model_version(number, artifact)
+
+
+def _model_version(number: int, artifact: RegistryEntry) -> ModelVersion:
+    return ModelVersion(number, artifact.uri, artifact.digest, artifact.model_id)
 
 
 def _read_entries(registry: dict[str, Any] | None) -> dict[int, RegistryEntry]:
@@ -89,12 +93,12 @@ def _check_digest(number: int, entry: RegistryEntry, digest: str) -> None:
         )
 
 
-def _next_version(service: dict[str, Any] | None, entries: dict[int, RegistryEntry], uri: str) -> ModelVersion:
-    """Return the version of an unregistered artifact; services of older releases have versions but no registry."""
+def _next_number(service: dict[str, Any] | None, entries: dict[int, RegistryEntry], uri: str) -> int:
+    """Return the number of an unregistered artifact; services of older releases have versions but no registry."""
     current = None if service is None else requested_model(service)
     if current is not None and current.uri == uri and current.version > 0:
-        return current
-    return ModelVersion(max([*entries, current.version if current else 0], default=0) + 1, uri)
+        return current.version
+    return max([*entries, current.version if current else 0], default=0) + 1
 
 
 def _evictions(entries: dict[int, RegistryEntry]) -> dict[str, None]:

@@ -7,6 +7,9 @@ It has two signatures with the same outputs, those of the contract of the served
   `components.shared.images.crops.decode_and_crop`. S is the largest input size of the members; a member of another
   size receives them images, so its outputs may differ from those for the encoded slice by rounding.
 
+Besides the prediction, each row has the id of the model (`components.evaluate.export.model_id`): an answer names the
+model that gave it, whatever route it took. Later versions of the contract only add outputs.
+
 The signatures also contain the species, since TensorFlow Serving's metadata describe nothing but signatures: the name
 of the second dimension of `scores`, which no computation uses, is the list of species as JSON for `serving.votes`.
 """
@@ -21,6 +24,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from components.evaluate.ensemble.selection import SMALLEST_PROBABILITY, Ensemble
+from components.evaluate.export.model_id import model_id
 from components.evaluate.export.tf_rules import ServedOpenSetScore, combined_probabilities
 from components.evaluate.open_set import OpenSetScore
 from components.evaluate.predictions import Member
@@ -41,6 +45,9 @@ class ServedGraph(tf.Module):
         open_set: Open-set score and its threshold.
         classes: Species in the order of the scores.
         channels: Number of channels of a slice, 1 or 3.
+
+    Attributes:
+        model_id: Id of the model, which is the output `model` of every slice.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class ServedGraph(tf.Module):
         channels: int,
     ) -> None:
         super().__init__(name="taxonflow")
+        self.model_id = model_id(members, ensemble, open_set, classes, channels)
         self.networks = [members[name].network for name in ensemble.members]
         self._sizes = [members[name].card.image_size for name in ensemble.members]
         self._ensemble, self.open_set = ensemble, ServedOpenSetScore(open_set)
@@ -90,12 +98,15 @@ class ServedGraph(tf.Module):
         probabilities = combined_probabilities(self._ensemble.rule, logits_by_name)
         logarithms = tf.math.log(tf.maximum(probabilities, SMALLEST_PROBABILITY))
         scores = tf.nn.softmax(logarithms / self._ensemble.temperature)
+        unknown_score = self.open_set.finite_score(probabilities, logits, embeddings)
         return {
             "species": tf.gather(self._names, tf.argmax(scores, axis=1)),
             "confidence": tf.reduce_max(scores, axis=1),
             "scores": scores,
-            "unknown": self.open_set.flags(probabilities, logits, embeddings),
+            "unknown": self.open_set.flags(unknown_score),
+            "unknown_score": unknown_score,
             "embedding": tf.concat(embeddings, axis=1),
+            "model": tf.fill([count], self.model_id),
         }
 
     def _decode(self, image_bytes: tf.Tensor, size: int) -> tf.Tensor:

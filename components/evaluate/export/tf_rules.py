@@ -42,19 +42,25 @@ class ServedOpenSetScore(tf.Module):
         ]
         self.centres = [tf.Variable(bank.centres, trainable=False) for bank in banks if "mahalanobis" in names]
 
-    def flags(
+    def flags(self, score: tf.Tensor) -> tf.Tensor:
+        """Return which slices with these finite scores float32 [N] are flagged as unknown, bool [N]."""
+        return score > self.threshold
+
+    def finite_score(
         self, probabilities: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]
     ) -> tf.Tensor:
-        """Return which slices are flagged as unknown, bool [N]; slices with a non-finite number always are.
+        """Return the score of each slice, float32 [N]; the largest float32 for a slice with a non-finite number.
+
+        JSON has no other numbers, and such a slice is above every threshold.
 
         Args:
             probabilities: Combined probabilities before the temperature, float32 [N, K].
             logits: Logits of each member, float32 [N, K].
             embeddings: Embeddings of each member, float32 [N, D].
         """
+        score = self.score(probabilities, logits, embeddings)
         finite = [tf.reduce_all(tf.math.is_finite(values), axis=1) for values in (*logits, *embeddings)]
-        within = self.score(probabilities, logits, embeddings) <= self.threshold  # False for NaN
-        return ~(within & tf.reduce_all(finite, axis=0))
+        return tf.where(tf.math.is_finite(score) & tf.reduce_all(finite, axis=0), score, tf.float32.max)
 
     def score(
         self, probabilities: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]

@@ -99,6 +99,7 @@ def _model_card(
         signatures=graph.signatures(),
         versions=library_versions(),
         examples=examples,
+        model_id=graph.model_id,
     )
 
 

@@ -191,6 +191,8 @@ class ModelCard(Document):
         signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
         versions: Versions of the libraries that produced the model.
         examples: Test slices with the scores of the evaluation.
+        model_id: Id of the model, the output `model` of its graph; empty for a model of version 0.1.0, which has no
+            such output.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
@@ -213,6 +215,7 @@ class ModelCard(Document):
     signatures: dict[str, dict[str, Any]] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    model_id: str = ""
 
 
 class FileDigests(Document):
@@ -234,13 +237,14 @@ class DriftEvent(Document):
         id: Unique id of the classified slice.
         time: Seconds since 1970, UTC.
         model: Name of the model.
-        version: Version of the model that classified the slice.
+        version: Version of the model that classified the slice; 0 if the answer names an unknown model.
         specimen: Id of the specimen in the request, or an id of the request.
         species: Predicted species.
         confidence: Probability of the predicted species, 0..1.
         unknown: Whether the slice is classified as a species outside the classes.
         descriptors: `components.shared.images.descriptors.describe` of the segmented slice.
         embedding: Embedding of the model, float [D], or empty.
+        model_id: Id of the model that classified the slice; empty for a model without an id.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.drift-event/2"
@@ -255,6 +259,7 @@ class DriftEvent(Document):
     unknown: bool
     descriptors: dict[str, float]
     embedding: tuple[float, ...] = ()
+    model_id: str = ""
 
     def to_line(self) -> str:
         """Return the event as one line of JSON without a line end; its last key is the CRC-32 of all bytes before."""

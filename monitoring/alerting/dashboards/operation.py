@@ -1,7 +1,19 @@
 """The dashboards of the server and of the monitor."""
 
 from monitoring.alerting.dashboards.alerts import ALERTS, MODEL
-from monitoring.alerting.dashboards.panels import FULL, QUARTER, Chart, Dashboard, Query, bars, lines, number, stack
+from monitoring.alerting.dashboards.panels import (
+    FULL,
+    HALF,
+    QUARTER,
+    THIRD,
+    Chart,
+    Dashboard,
+    Query,
+    bars,
+    lines,
+    number,
+    stack,
+)
 from monitoring.alerting.rules import AVAILABILITY, BURN_WINDOWS
 
 _BUDGET = 1 - AVAILABILITY
@@ -115,7 +127,14 @@ MONITOR = Dashboard(
                 number,
                 unit="s",
                 limit=60,
-                span=QUARTER,
+                span=THIRD,
+            ),
+            Chart(
+                "Monitored models",
+                "0 while the monitor waits for a served model.",
+                (Query("taxonflow_drift_models", "{{instance}}"),),
+                number,
+                span=THIRD,
             ),
             Chart(
                 "Pending window",
@@ -126,21 +145,21 @@ MONITOR = Dashboard(
                 ),
                 bars,
                 unit="percentunit",
-                span=QUARTER,
+                span=THIRD,
             ),
             Chart(
                 "Completed windows",
                 "Windows of the current version.",
                 (Query(f"taxonflow_drift_completed_windows{{{MODEL}}}", "{{model}}"),),
                 number,
-                span=QUARTER,
+                span=HALF,
             ),
             Chart(
                 "Monitored version",
                 "Version of the latest prediction.",
                 (Query(f"taxonflow_drift_model_version{{{MODEL}}}", "{{model}}"),),
                 number,
-                span=QUARTER,
+                span=HALF,
             ),
         ),
         "Alerts": (ALERTS,),

@@ -67,8 +67,9 @@ def test_the_transformer_uses_the_port_of_a_headless_service(
     service = cluster.services[KEY]
     canary = ModelVersion(2, NEW)
     mode = StandardMode()
-    idle = {**service, "spec": {**service["spec"], "canary": mode.start_canary(service, canary)["spec"]["canary"]}}
-    patch = mode.route_traffic(idle, CanarySettings(percent=25, predictor=template))
+    settings = CanarySettings(percent=25, predictor=template)
+    start = mode.start_canary(service, canary, settings)
+    patch = mode.route_traffic({**service, "spec": {**service["spec"], "canary": start["spec"]["canary"]}}, settings)
     options = patch["spec"]["transformer"]["containers"][0]["args"]
     assert options[options.index("--canary_host") + 1] == host
     assert served_artifact

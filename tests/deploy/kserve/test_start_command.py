@@ -1,7 +1,9 @@
 """Start command of the predictor's pods, run by a real shell on real folders."""
 
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,20 @@ def run_start_command(models: Path, digest: str) -> subprocess.CompletedProcess[
     shell, option, script, _ = START_COMMAND
     command = [shell, option, script.replace("/mnt/models", str(models)), "/bin/echo", *SERVER_ARGUMENTS.split()]
     return subprocess.run(command, env={**os.environ, "MODEL_DIGEST": digest}, capture_output=True, text=True)
+
+
+def start_server(program: str) -> subprocess.Popen[str]:
+    """Run the start command with a Python program as the server, until the program has printed a line."""
+    shell, option, script, _ = START_COMMAND
+    process = subprocess.Popen(
+        [shell, option, script, sys.executable, "-uc", program],
+        env={**os.environ, "MODEL_DIGEST": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    return process
 
 
 def digest_of(artifact: Path) -> str:
@@ -80,6 +96,44 @@ def test_a_model_changed_after_its_verification_is_not_served(
     assert process.returncode != 0
     assert process.stdout == ""
     assert reason in process.stderr
+
+
+STARTED = "import os, signal, sys, time; "
+WITHOUT_HANDLERS = f"{STARTED}print('started'); time.sleep(30)"
+WITH_A_HANDLER = (
+    f"{STARTED}stop = lambda *_: (signal.signal(signal.SIGTERM, signal.SIG_IGN), time.sleep(0.3), print('ended'), "
+    "sys.exit(7)); signal.signal(signal.SIGTERM, stop); "
+    "print('started'); time.sleep(30)"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("program", "status", "output"), [(WITHOUT_HANDLERS, 143, ""), (WITH_A_HANDLER, 7, "ended\n")])
+def test_process_1_ends_the_server_and_returns_its_status(number: int, program: str, status: int, output: str) -> None:
+    process = start_server(program)
+    process.send_signal(number)
+    assert (process.communicate(timeout=10)[0], process.returncode) == (output, status)
+
+
+def test_further_signals_do_not_lose_the_status_of_the_server() -> None:
+    process = start_server(WITH_A_HANDLER)
+    for _ in range(5):
+        process.send_signal(signal.SIGTERM)
+    assert (process.wait(timeout=10), process.communicate()[0]) == (7, "ended\n")
+
+
+@pytest.mark.parametrize("status", [0, 3, 127])
+def test_a_server_that_ends_by_itself_ends_process_1_too(status: int) -> None:
+    process = start_server(f"{STARTED}print('started'); sys.exit({status})")
+    assert process.wait(timeout=10) == status
+
+
+def test_the_start_command_stays_process_1() -> None:
+    process = start_server(f"{STARTED}print('started'); print(os.getppid()); time.sleep(30)")
+    assert process.stdout
+    assert int(process.stdout.readline()) == process.pid
+    process.terminate()
+    process.communicate(timeout=10)
 
 
 def test_a_model_without_a_digest_starts_at_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import ModelVersion
-from components.deploy.kserve.version_registry import register
+from components.deploy.kserve.version_registry import RegistryEntry, register
 from components.deploy.verified_model import verify_model
 from components.shared.errors import DeployError
 from components.shared.signing import sign_folder
@@ -24,7 +24,7 @@ def lab(cluster: Any) -> Cluster:  # noqa: ARG001 the cluster must answer
 
 
 def test_each_uri_gets_the_next_number_once(lab: Cluster, cluster: Any) -> None:
-    versions = [register(lab, "forams", f"s3://runs/{run}", run) for run in "abab"]
+    versions = [register(lab, "forams", RegistryEntry(uri=f"s3://runs/{run}", digest=run)) for run in "abab"]
     assert versions == [
         ModelVersion(number, f"s3://runs/{run}") for number, run in zip((1, 2, 1, 2), "abab", strict=True)
     ]
@@ -32,16 +32,16 @@ def test_each_uri_gets_the_next_number_once(lab: Cluster, cluster: Any) -> None:
 
 
 def test_the_registry_is_a_valid_config_map(lab: Cluster, cluster: Any) -> None:
-    register(lab, "forams", "s3://runs/a", "a")
+    register(lab, "forams", RegistryEntry(uri="s3://runs/a", digest="a"))
     kubernetes_validate.validate(cluster.config_maps[REGISTRY], "1.33", strict=True)
 
 
 @pytest.mark.parametrize("text", ["no JSON", '{"uri": "s3://runs/a"}', "3"])
 def test_an_invalid_entry_is_a_deploy_error(lab: Cluster, cluster: Any, text: str) -> None:
-    register(lab, "forams", "s3://runs/a", "a")
+    register(lab, "forams", RegistryEntry(uri="s3://runs/a", digest="a"))
     cluster.config_maps[REGISTRY]["data"]["2"] = text
     with pytest.raises(DeployError, match="entry of version 2"):
-        register(lab, "forams", "s3://runs/b", "b")
+        register(lab, "forams", RegistryEntry(uri="s3://runs/b", digest="b"))
 
 
 def test_a_known_uri_with_other_files_is_rejected(
@@ -63,10 +63,10 @@ def test_a_service_without_a_registry_keeps_its_number(artifact: Path, cluster: 
 
 
 def test_the_oldest_entries_are_removed_before_the_limit(lab: Cluster, cluster: Any) -> None:
-    register(lab, "forams", "s3://runs/0", "0")
+    register(lab, "forams", RegistryEntry(uri="s3://runs/0", digest="0"))
     entry = {str(number): json.dumps({"uri": f"s3://runs/{number}", "digest": "0"}) for number in range(2, 1001)}
     cluster.config_maps[REGISTRY]["data"].update(entry)
-    assert register(lab, "forams", "s3://runs/new", "1").version == 1001
+    assert register(lab, "forams", RegistryEntry(uri="s3://runs/new", digest="1")).version == 1001
     data = cluster.config_maps[REGISTRY]["data"]
     assert (len(data), "1" in data, "1001" in data) == (1000, False, True)
 

@@ -18,10 +18,12 @@ from components.evaluate.evaluation import Evaluation, evaluate_models
 from components.evaluate.export.saved_model import WARMUP_FILE
 from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member, predict_split
+from components.shared.contracts import ModelCard
 from components.shared.images.crops import decode_and_crop
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.slices import Slice, SlicesWriter, iterate_split, read_info
+from serving.outputs import OUTPUTS
 
 ENCODINGS = ("png8", "png16", "rgb", "rgba", "palette", "jpeg", "grey alpha")
 SMALLEST, LARGEST = 16, 2000
@@ -114,9 +116,28 @@ def test_both_signatures_give_the_same_answers(
     crops = tf.stack([decode_and_crop(png, 32, 1) for png in pngs])
     from_images = saved_model.signatures["serving_default"](image_bytes=tf.constant(pngs))
     from_crops = saved_model.signatures["crops"](crops=crops)
-    assert set(from_images) == set(from_crops) == {"species", "confidence", "scores", "unknown", "embedding"}
+    assert set(from_images) == set(from_crops) == set(OUTPUTS)
     np.testing.assert_allclose(from_images["scores"], from_crops["scores"], atol=1e-6, rtol=0)
     assert from_images["species"].numpy().tolist() == from_crops["species"].numpy().tolist()
+
+
+def test_every_row_names_the_cards_model_and_its_score(
+    model_export: tuple[Evaluation, Path],
+    saved_model: tf.types.experimental.GenericFunction,
+    segmented_slices: Path,
+) -> None:
+    card = model_export[0].card
+    pngs = [png for _, _, png in iterate_split(segmented_slices, "test")]
+    answers = [
+        saved_model.signatures["serving_default"](image_bytes=tf.constant(pngs)),
+        saved_model.signatures["crops"](crops=tf.stack([decode_and_crop(png, 32, 1) for png in pngs])),
+    ]
+    assert len(card.model_id) == 64
+    for answer in answers:
+        assert [name.decode() for name in answer["model"].numpy()] == [card.model_id] * len(pngs)
+        flags = answer["unknown_score"].numpy() > np.float32(card.thresholds["unknown_above"])
+        assert answer["unknown"].numpy().tolist() == flags.tolist()
+    assert ModelCard.read(model_export[1] / "model.json").model_id == card.model_id
 
 
 def test_the_signatures_name_the_scores(model_export: tuple[Evaluation, Path]) -> None:

@@ -316,7 +316,7 @@ def test_an_invalid_option_is_rejected_in_a_line(options: list[str], capsys: pyt
     [
         (["nowhere.png"], "nowhere.png does not exist"),
         ([str(Path(__file__).parent)], "no image and no volume"),
-        ([__file__, "--model", "m", "--url", "no-address"], "protocol"),
+        ([__file__, "--model", "m", "--url", "no-address"], "http:// or https://"),
         ([__file__, "--model", "m", "--url", "http://127.0.0.1:port"], "port"),
     ],
 )

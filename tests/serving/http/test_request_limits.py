@@ -22,10 +22,11 @@ from serving.http.bodies import BodyReader
 from serving.http.routes import RequestHandlers
 from serving.http.server import TransformerRegistry
 from serving.limits import Limits
+from serving.outputs import Outputs
 from serving.predictors.base import Expectation
 from serving.predictors.tensorflow_serving import RemotePredictor
 from serving.preparation import prepare_slices
-from serving.protocol import Instance, Outputs, RequestError, encode_answer, parse_predict, predict_answer
+from serving.protocol import Instance, RequestError, encode_answer, parse_predict, predict_answer
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 

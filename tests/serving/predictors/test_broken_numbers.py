@@ -9,12 +9,13 @@ import pytest
 
 from components.shared.model_repository import Repository
 from components.shared.signing import sign_folder
+from serving.outputs import Outputs
 from serving.predictors.base import Expectation
 from serving.predictors.local import LoadedVersion
 from serving.predictors.tensorflow_serving import RemotePredictor
-from serving.protocol import SIGNATURE, Outputs, RequestError
+from serving.protocol import SIGNATURE, RequestError, encode_answer
 from tests.http_server import Response, http_server
-from tests.serving.conftest import card_of, write_saved_model
+from tests.serving.conftest import card_of, id_of_model, write_saved_model
 
 
 def content_of(number: str, rows: int = 1) -> bytes:
@@ -37,7 +38,7 @@ def predict(content: bytes, status: int = 200) -> Outputs:
 def test_a_local_model_with_nan_scores_reports_unknown_slices(tmp_path: Path, segmented_slices: list[bytes]) -> None:
     folder = tmp_path / "broken" / "1"
     write_saved_model(folder, 1, factor=np.nan)
-    card_of("broken").write(folder / "model.json")
+    card_of("broken", model_id=id_of_model(1)).write(folder / "model.json")
     sign_folder(folder, None)
     version = Repository(tmp_path).newest("broken")
     assert version
@@ -47,15 +48,20 @@ def test_a_local_model_with_nan_scores_reports_unknown_slices(tmp_path: Path, se
     assert answer.unknown.tolist() == [True, True]
 
 
-@pytest.mark.parametrize(("number", "unknown"), [("0.5", [False]), ("null", [True])])
-def test_a_slice_without_numbers_is_unknown(number: str, unknown: list[bool]) -> None:
-    assert predict(content_of(number)).unknown.tolist() == unknown
+NOT_FINITE = ["null", "NaN", "Infinity", "-Infinity"]
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity"])
-def test_an_answer_that_is_not_json_is_a_502(number: str) -> None:
+@pytest.mark.parametrize(("number", "unknown"), [("0.5", [False]), *((number, [True]) for number in NOT_FINITE)])
+def test_a_slice_without_finite_numbers_is_unknown(number: str, unknown: list[bool]) -> None:
+    outputs = predict(content_of(number))
+    assert outputs.unknown.tolist() == unknown
+    assert b"NaN" not in encode_answer(outputs.rows())
+
+
+@pytest.mark.parametrize("content", [b"NaN]", b"[" * 10**5 + b"NaN", b'{"predictions": [NaN}'])
+def test_an_answer_that_is_not_json_is_a_502(content: bytes) -> None:
     with pytest.raises(RequestError, match="without JSON") as error:
-        predict(content_of(number))
+        predict(content)
     assert error.value.status == 502
 
 

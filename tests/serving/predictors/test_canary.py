@@ -137,3 +137,16 @@ def test_the_versions_come_from_the_environment_and_the_options(monkeypatch: pyt
     assert (predictor.version, predictor._canary.version, predictor._canary.url) == (6, 7, "http://b:8080")
     monkeypatch.setenv("TAXONFLOW_MODEL_VERSION", "")
     assert predictor_of(parse_arguments(options), 5.0).version is None
+
+
+def test_a_request_waits_at_most_a_minute_by_default() -> None:
+    options = ["--model_name", "forams", "--predictor_host", "a:1", "--predictor_protocol", "v1"]
+    assert parse_arguments(options).predictor_request_timeout_seconds == 60
+    longer = [*options, "--predictor_request_timeout_seconds", "600"]
+    assert parse_arguments(longer).predictor_request_timeout_seconds == 600
+
+
+@pytest.mark.parametrize(("timeout_s", "canary_timeout_s"), [(600.0, 30.0), (60.0, 30.0), (10.0, 5.0)])
+def test_a_request_waits_at_most_half_a_minute_for_a_canary(timeout_s: float, canary_timeout_s: float) -> None:
+    predictor = CanaryPredictor("forams", ("http://a:1", "http://b:1"), 10, Expectation(1, True), timeout_s)
+    assert predictor._canary._connections.timeout_s == canary_timeout_s

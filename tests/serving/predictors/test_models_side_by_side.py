@@ -20,7 +20,7 @@ from components.shared.images.decoding import encode_png
 from components.shared.images.descriptors import descriptor_names
 from components.shared.images.photographs import read_photograph
 from components.shared.signing import sign_folder
-from tests.serving.conftest import IMAGE_SIZE, ReferenceModel, card_of, write_saved_model
+from tests.serving.conftest import IMAGE_SIZE, ReferenceModel, card_of, id_of_model, write_saved_model
 from tests.waiting import wait_until
 
 Body = Callable[..., dict[str, Any]]
@@ -49,7 +49,8 @@ def both(start_server: Any, publish: Any, colour_model: Path, tmp_path_factory: 
     repository = tmp_path_factory.mktemp("both")
     publish(repository, "forams", 1)
     version = shutil.copytree(colour_model, repository / "fish" / "4")
-    card_of("fish", channels=3, segmented=False, image_size=IMAGE_SIZE).write(version / "model.json")
+    card = card_of("fish", channels=3, segmented=False, image_size=IMAGE_SIZE, model_id=id_of_model(3))
+    card.write(version / "model.json")
     sign_folder(version, None)
     return start_server(repository)
 
