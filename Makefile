@@ -82,8 +82,8 @@ phantoms: $(READY) ## generate synthetic specimens and their contact sheet: [SPE
 compile: $(READY) ## compile the pipelines to YAML, with the resources of a preset: [PRESET=fossil] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0] [OUT=runs]
 	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.compile --preset="$$PRESET" $(PLACED) --out="$$OUT/compiled"
 
-doctor: $(READY) ## check what a run needs of the cluster: [HOST=https://...] [NAMESPACE=profile] [PRESET=sample] [ACCOUNT=default-editor] [TOKEN_FILE=file] [CA=file] [RESOURCES=cpu] [REGISTRY=registry.example.org] [TAG=0.1.0]
-	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.doctor --preset="$$PRESET" $(call OPTION,host,HOST) $(ACCESS) $(call OPTION,resources,RESOURCES)
+doctor: $(READY) ## check what a run needs of the cluster: [HOST=https://...] [NAMESPACE=profile] [PRESET=sample] [ACCOUNT=default-editor] [TOKEN_FILE=file] [CA=file] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0]
+	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.doctor --preset="$$PRESET" $(call OPTION,host,HOST) $(ACCESS) $(PLACED)
 
 submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"] [NAMESPACE=profile] [ACCOUNT=default-editor] [TOKEN_FILE=file] [CA=file] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0]
 	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.submit --host="$$HOST" --preset="$$PRESET" $(call OPTION,pipeline,PIPELINE) $(call OPTION,every,EVERY) $(ACCESS) $(PLACED) $(foreach setting,$(SET),--set "$(setting)")

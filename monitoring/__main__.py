@@ -1,4 +1,4 @@
-"""The drift monitor: `python -m monitoring --events DIR --repository DIR --out DIR`."""
+"""The drift monitor: `python -m monitoring --events DIR --repository DIR-or-URL --out DIR`."""
 
 import argparse
 import signal
@@ -14,10 +14,13 @@ from monitoring.config import MonitorConfig
 from monitoring.drift.results import WORKSPACE
 from monitoring.drift.sentences import describe_model, describe_waiting, describe_window
 from monitoring.service.http import serve_monitor
+from monitoring.service.model_mirror import is_address
 from monitoring.service.monitor import Monitor
 
 EXIT_DRIFT = 4
 EXIT_INSUFFICIENT_DATA = 5
+COPIES = "models"
+"""Folder in `--out` with the copies of a repository in an object store."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +45,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
     add = parser.add_argument
     add("--events", type=Path, required=True, help="folder of the drift events")
-    add("--repository", type=Path, required=True, help="model repository")
+    add("--repository", required=True, help="model repository: a folder, or an address such as s3://bucket/prefix")
     add("--out", type=Path, required=True, help="folder for reports, results and state")
     add("--host", default=default["host"], help="address of the page and /metrics (%(default)s)")
     add("--port", type=int, default=default["port"], help="port of the page and /metrics (%(default)s)")
@@ -56,6 +59,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _config(options: argparse.Namespace) -> MonitorConfig:
     fields = {name: value for name, value in vars(options).items() if name not in ("once", "link")}
+    if is_address(options.repository):
+        fields["repository_url"], fields["repository"] = options.repository, options.out / COPIES
     fields["links"] = dict(link.partition("=")[::2] for link in options.link)
     try:
         return MonitorConfig.model_validate(fields)
@@ -89,31 +94,31 @@ def _run(config: MonitorConfig) -> int:
     if not config.links:
         log("monitor", f"windows over time: evidently ui --workspace {config.out / WORKSPACE}")
     _poll(monitor)
-    described = _describe_models(monitor, ())
+    names = _describe_models(monitor, ())
     while not stop.wait(config.poll_seconds):
         _poll(monitor)
-        described = _describe_models(monitor, described)
+        names = _describe_models(monitor, names)
     server.shutdown()
     log("monitor", "stopped; incomplete windows are read again at the next start")
     return 0
 
 
-def _describe_models(monitor: Monitor, described: tuple[str, ...]) -> tuple[str, ...]:
+def _describe_models(monitor: Monitor, earlier_names: tuple[str, ...]) -> tuple[str, ...]:
     """Log the state of each model that was not described before, or once why there is none.
 
     Args:
         monitor: Monitor after a poll.
-        described: Return value of the previous call.
+        earlier_names: Return value of the previous call.
 
     Returns:
         The names of the monitored models, or the reason for which there is none.
     """
     status = monitor.status
     names = tuple(model.model for model in status.models) or (status.waiting_reason,)
-    if names != described and status.waiting_reason:
+    if names != earlier_names and status.waiting_reason:
         log("monitor", describe_waiting(status))
     for model in status.models:
-        if model.model not in described:
+        if model.model not in earlier_names:
             log("monitor", describe_model(model, monitor.config))
     return names
 

@@ -93,3 +93,32 @@ def collect_for_labelling(
         queue = collect(events, Path(kept_slices), Path(to_label.path), most_slices, most_of_specimen)
         Path(proposal.path).write_text(queue.proposal(name, retrain), encoding="utf-8")
     return len(queue.events)
+
+
+@dsl.component(base_image=MONITORING_IMAGE, install_kfp_package=False)
+def outcome(
+    drifted: dsl.Input[dsl.Dataset],
+    name: str,
+    retrain: bool,
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+) -> None:
+    """Summarize the check: the state of the drift and what follows.
+
+    Args:
+        drifted: Output of check_drift.
+        name: Name of the model.
+        retrain: Whether a training follows sustained drift.
+        metrics: Checked version, and whether drift is sustained.
+        summary: The outcome in a table.
+    """
+    from pathlib import Path
+
+    from components.shared.progress import log
+    from monitoring.recurring.outcome import drift_sentence, drift_summary
+
+    state, version = str(drifted.metadata["state"]), int(drifted.metadata["version"])
+    metrics.log_metric("checked_version", version)
+    metrics.log_metric("drift_sustained", float(state == "sustained_drift"))
+    Path(summary.path).write_text(drift_summary(name, version, state, retrain), encoding="utf-8")
+    log("outcome", drift_sentence(state, retrain))

@@ -12,7 +12,8 @@ class MonitorConfig(Frozen):
 
     Attributes:
         events: Folder with the server's event files, `events-*.jsonl`.
-        repository: Model repository, `<model>/<version>/model.json`.
+        repository: Folder of the model repository, `<model>/<version>/model.json`.
+        repository_url: Address of a repository in an object store, of which `repository` then holds copies.
         out: Folder for reports, window results and the monitor's state.
         window_slices: Smallest number of slices in a window.
         window_specimens: Smallest number of specimens in a window.
@@ -33,6 +34,7 @@ class MonitorConfig(Frozen):
 
     events: Path
     repository: Path
+    repository_url: str = ""
     out: Path
     window_slices: int = Field(default=200, ge=2, le=5000)
     window_specimens: int = Field(default=20, ge=2, le=1000)

@@ -10,7 +10,7 @@ import hashlib
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from components import __version__
 from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE, image_variables
 from components.shared.errors import EXIT_FAILED, ContractError, TaxonflowError, exit_code_of
 from components.shared.files import write_atomically
+from pipelines.placement import add_placement_options, placed_pipelines
 from pipelines.presets import load_preset, preset_names
-from pipelines.resources import TrainingResources
-from pipelines.training import build_pipelines
 
 KUBERNETES_FOLDER = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]
@@ -42,10 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"preset with the resources of the training tasks, one of {', '.join(preset_names())} "
         "(default: %(default)s)",
     )
+    add_placement_options(parser)
     options = parser.parse_args(arguments)
     out: Path = options.out
     try:
-        for path in compile_pipelines(out, load_preset(options.preset).resources):
+        for path in compile_pipelines(out, placed_pipelines(load_preset(options.preset), options)):
             sys.stdout.write(f"{path}\n")
     except (TaxonflowError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -57,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
+def compile_pipelines(out: Path, pipelines: Mapping[str, BaseComponent]) -> list[Path]:
     """Write every pipeline as `<its name>.yaml` for the UI and as `kubernetes/<its name>.yaml` for GitOps.
 
     Args:
         out: Folder for the files.
-        resources: Cluster resources of the training tasks.
+        pipelines: Pipelines by name, from `build_pipelines`.
 
     Returns:
         Paths of the files for the UI.
@@ -71,7 +71,7 @@ def compile_pipelines(out: Path, resources: TrainingResources) -> list[Path]:
         ContractError: A pipeline fails a check of `compile_pipeline`; no file is written for it.
     """
     paths = []
-    for pipeline in build_pipelines(resources).values():
+    for pipeline in pipelines.values():
         path = out / f"{pipeline.name}.yaml"
         text = compile_pipeline(pipeline)
         write_atomically(out / KUBERNETES_FOLDER / path.name, pipeline_resources(text).encode())

@@ -2,26 +2,36 @@
 
 # ruff: noqa: B006, B008, E501 kfp shows the defaults in the UI and keeps the line breaks of descriptions
 
+from dataclasses import replace
 from typing import Any
 
 from kfp import dsl, kubernetes
 from kfp.dsl.base_component import BaseComponent
 
 from components.evaluate.gate import GateConditions
-from monitoring.component import check_drift, collect_for_labelling
+from monitoring.component import check_drift, collect_for_labelling, outcome
+from pipelines.resources import request_resources
+from pipelines.run_needs import drift_needs
+from pipelines.steps import MODELS, Cluster, add_store_credentials, check_cluster
 
 EVENTS_CLAIM, EVENTS = "taxonflow-events", "/var/taxonflow/events"
-MODELS_CLAIM, MODELS = "taxonflow-models", "/var/taxonflow/models"
+MODELS_CLAIM = "taxonflow-models"
 
 
-def build_drift(training: BaseComponent) -> BaseComponent:
-    """Build the recurring pipeline, which nests the training pipeline for `retrain`."""
+def build_drift(training: BaseComponent, cluster: Cluster | None) -> BaseComponent:
+    """Build the recurring pipeline, which nests the training pipeline for `retrain`.
+
+    Args:
+        training: Training pipeline.
+        cluster: Constants of the cluster; None for local runs.
+    """
+    monitored_models = (cluster.models_folder if cluster else "") or MODELS
 
     @dsl.pipeline(name="taxonflow-drift", description="Checks stored traffic for drift; made to run again and again.")
     def drift(
         name: str = "foraminifera",
         events: str = EVENTS,
-        models: str = MODELS,
+        models: str = monitored_models,
         kept_slices: str = f"{EVENTS}/kept",
         windows: int = 6,
         window_slices: int = 200,
@@ -32,7 +42,8 @@ def build_drift(training: BaseComponent) -> BaseComponent:
         retrain: bool = False,
         volumes: str = "",
         seed: int = 0,
-        target: str = "kserve://taxonflow/foraminifera",
+        target: str = "",
+        registry: str = "",
         backbones: list[str] = ["cnn_small", "resnet_small"],
         recipe: dict[str, Any] = {"epochs": 20},
         image_size: int = 224,
@@ -64,7 +75,8 @@ def build_drift(training: BaseComponent) -> BaseComponent:
             retrain: Start a training on volumes when drift is sustained, without waiting for labels.
             volumes: Volumes or photographs of the retraining, as in taxonflow-training. Only needed with retrain.
             seed: Seed of every random choice.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
+            registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             backbones: Networks to train, one task and one GPU each.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
@@ -89,20 +101,21 @@ def build_drift(training: BaseComponent) -> BaseComponent:
             windows=windows,
             window_slices=window_slices,
             window_specimens=window_specimens,
-        )
-        mount_endpoint_claims(check)
+        ).after(*start_drift(cluster, name, target))
+        set_up_monitoring(check, cluster)
         with dsl.If(check.outputs["Output"] == True, name="drift-sustained"):  # noqa: E712 kfp builds the condition
             most = {"most_slices": most_slices, "most_of_specimen": most_of_specimen}
             collection = collect_for_labelling(
                 drifted=check.outputs["drifted"], kept_slices=kept_slices, name=name, retrain=retrain, **most
             )
-            mount_endpoint_claims(collection)
+            set_up_monitoring(collection, cluster)
             with dsl.If(retrain == True, name="retrain"):  # noqa: E712 kfp builds the condition
                 training(
                     volumes=volumes,
                     name=name,
                     seed=seed,
                     target=target,
+                    registry=registry,
                     backbones=backbones,
                     recipe=recipe,
                     image_size=image_size,
@@ -118,12 +131,33 @@ def build_drift(training: BaseComponent) -> BaseComponent:
                     rare_species=rare_species,
                     material=material,
                 )
+        if cluster:
+            summary = outcome(name=name, drifted=check.outputs["drifted"], retrain=retrain)
+            request_resources(summary, cluster.resources.control)
+            summary.set_caching_options(False)
 
     return drift
 
 
-def mount_endpoint_claims(task: dsl.PipelineTask) -> None:
+def start_drift(cluster: Cluster | None, name: Any, target: Any) -> list[dsl.PipelineTask]:
+    """Add the check of the cluster; none in local runs."""
+    if cluster is None:
+        return []
+    needs = drift_needs(cluster.resources, _claims(cluster))
+    return [check_cluster(replace(cluster, needs=needs), name, target)]
+
+
+def set_up_monitoring(task: dsl.PipelineTask, cluster: Cluster | None) -> None:
     """Mount the claims of the endpoint and its monitor in a task, and disable the cache for it."""
-    kubernetes.mount_pvc(task, EVENTS_CLAIM, EVENTS)
-    kubernetes.mount_pvc(task, MODELS_CLAIM, MODELS)
+    folders = {EVENTS_CLAIM: EVENTS, **{claim: MODELS for claim in _claims(cluster) if claim != EVENTS_CLAIM}}
+    for claim, folder in folders.items():
+        kubernetes.mount_pvc(task, claim, folder)
+    add_store_credentials(task)
+    request_resources(task, cluster.resources.control if cluster else None)
     task.set_caching_options(False)
+
+
+def _claims(cluster: Cluster | None) -> tuple[str, ...]:
+    """Return the claims of the events and of the served models; models in an object store have none."""
+    models = MODELS_CLAIM if cluster is None or not cluster.monitored_models else cluster.models_claim
+    return (EVENTS_CLAIM, *([models] if models else []))

@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import json
 import re
 import sys
 import textwrap
@@ -11,15 +10,15 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from components.deploy.canary.settings import CanarySettings
 from components.evaluate.gate import GateConditions
 from components.shared.files import write_atomically
 from components.train.recipe import Recipe
+from pipelines.descriptions import parameter_rows
+from pipelines.markdown import literal, table
 from pipelines.presets import PhantomParameters, Preset, load_preset, preset_names
 from pipelines.resources import TaskResources, Toleration, TrainingResources
 from pipelines.training import build_pipelines
@@ -90,13 +89,15 @@ def _presets_page() -> Iterator[str]:
     yield _field_table(PhantomParameters)
     yield "## Resources"
     yield _paragraph(
-        "Keys of `resources: {standard: ..., large: ...}` in a preset: the cluster resources of the training tasks. "
-        "Backbones that need more memory than `gpu_memory_gb` of `standard` are of the size `large`."
+        "Keys of `resources: {standard: ..., large: ..., evaluate: ..., data: ..., control: ...}` in a preset: the "
+        "cluster resources of the trainings of standard and of large backbones, of the evaluation, of the steps that "
+        "make and cut slices, and of all other steps. Backbones that need more memory than `gpu_memory_gb` of "
+        "`standard` are of the size `large`. Only trainings have the keys `gpu_memory_gb` and `checkpoint_claim`."
     )
     yield _field_table(TaskResources)
     yield _paragraph("Keys of a toleration, as in the Kubernetes API:")
     yield _field_table(Toleration, with_meaning=False)
-    yield _paragraph("Defaults of the two sizes where they differ:")
+    yield _paragraph("Defaults where they differ:")
     yield _resource_table(TrainingResources())
 
 
@@ -104,8 +105,8 @@ def _preset_section(name: str, preset: Preset) -> Iterator[str]:
     yield f"## {name}"
     yield _paragraph(preset.description)
     phantoms = preset.phantoms.model_dump() if preset.phantoms else {}
-    rows = [(f"`{key}`", _literal(value)) for key, value in _flatten({**phantoms, **preset.parameters})]
-    yield _table(("parameter", "value"), rows)
+    rows = [(f"`{key}`", literal(value)) for key, value in _flatten({**phantoms, **preset.parameters})]
+    yield table(("parameter", "value"), rows)
     if preset.phantoms is None:
         yield _paragraph("This preset has no synthetic input: set `VOLUMES` or `PHOTOS`.")
     if preset.resources == TrainingResources():
@@ -124,24 +125,30 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _resource_table(resources: TrainingResources) -> str:
-    standard, large = resources.standard.model_dump(), resources.large.model_dump()
+    kinds = {name: getattr(resources, name).model_dump() for name in TrainingResources.model_fields}
     rows = [
-        (f"`{key}`", _literal(standard[key]), _literal(large[key])) for key in standard if standard[key] != large[key]
+        (f"`{key}`", *(_resource_cell(values, key) for values in kinds.values()))
+        for key in TaskResources.model_fields
+        if key == "count" or len({str(values.get(key)) for values in kinds.values()}) > 1
     ]
-    return _table(("key", "`standard`", "`large`"), rows)
+    return table(("key", *(f"`{name}`" for name in kinds)), rows)
+
+
+def _resource_cell(values: Mapping[str, Any], key: str) -> str:
+    """Return the value of a key as inline code; empty if this kind of task has no such key."""
+    value = values.get(key)
+    return "" if value is None else literal(_without_none(value))
+
+
+def _without_none(value: Any) -> Any:
+    """Return a value in which tolerations have only the fields that are set."""
+    if isinstance(value, tuple | list):
+        return [{name: each[name] for name in each if each[name] is not None} for each in value]
+    return value
 
 
 def _parameter_table() -> str:
-    inputs = build_pipelines(None)["training"].component_spec.inputs
-    rows = [
-        (
-            f"`{name}`",
-            "required" if spec.default is None and not spec.optional else _literal(spec.default),
-            " ".join(spec.description.split()),
-        )
-        for name, spec in inputs.items()
-    ]
-    return _table(("parameter", "default", "meaning"), rows)
+    return table(("parameter", "default", "meaning"), parameter_rows(build_pipelines(None)["training"]))
 
 
 def _field_table(model: type[BaseModel], with_meaning: bool = True) -> str:
@@ -151,13 +158,13 @@ def _field_table(model: type[BaseModel], with_meaning: bool = True) -> str:
         (
             f"`{name}`",
             type_text(field.annotation),
-            _literal(_default(field)),
+            literal(_default(field)),
             range_text(field),
             *([meanings[name]] if with_meaning else []),
         )
         for name, field in model.model_fields.items()
     ]
-    return _table(("key", "type", "default", "range", *(["meaning"] if with_meaning else [])), rows)
+    return table(("key", "type", "default", "range", *(["meaning"] if with_meaning else [])), rows)
 
 
 def field_meanings(model: type[BaseModel]) -> dict[str, str]:
@@ -214,24 +221,6 @@ def range_text(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> Any:
     value = field.get_default(call_default_factory=True)
     return [item.model_dump(exclude_none=True) for item in value] if isinstance(value, tuple) else value
-
-
-def _literal(value: Any) -> str:
-    """Return a value as inline code, as it is written in YAML."""
-    if value is PydanticUndefined:
-        return "required"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, str):
-        return f"`{value}`" if value else '`""`'
-    if isinstance(value, list | dict):
-        return f"`{yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=sys.maxsize).strip()}`"
-    return f"`{json.dumps(value)}`"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(" | ".join(["", *(cell.replace("|", r"\|") for cell in line), ""]).strip() for line in lines)
 
 
 def _paragraph(text: str) -> str:

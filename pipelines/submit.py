@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
+from components.parameters.check import check_training
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
 from pipelines.compile import compile_pipeline, pipeline_description, version_name
 from pipelines.kubeflow import TOKEN_VARIABLE, Credentials, Kubeflow, PipelineVersion, RunRequest, read_token
-from pipelines.presets import Preset, check_training, load_preset, preset_names
+from pipelines.placement import add_placement_options, placed_pipelines
+from pipelines.presets import Preset, load_preset, preset_names
 from pipelines.resources import TrainingResources, split_by_size
-from pipelines.training import build_pipelines
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int,),
@@ -52,6 +53,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set a pipeline parameter to a YAML value"
     )
+    add_placement_options(parser)
     parser.add_argument("--experiment", default="taxonflow", help="experiment of the run (default: %(default)s)")
     parser.add_argument("--namespace", help="namespace of the user, if Kubeflow has profiles")
     parser.add_argument("--service-account", help="service account of the run's pods")
@@ -75,7 +77,7 @@ def submit(options: argparse.Namespace) -> str:
     settings = parse_settings(options.set)
     name, parameters = (options.pipeline, settings) if options.pipeline else select_pipeline(preset, settings)
     check_schedule(options.every)
-    pipeline = build_pipelines(preset.resources)[name]
+    pipeline = placed_pipelines(preset, options)[name]
     text = compile_pipeline(pipeline)
     check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
     check_training(parameters)

@@ -9,51 +9,59 @@ signature and their descriptions from the docstring, so each pipeline lists its 
 
 from typing import Any
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from components.deploy.component import deploy, refuse
 from components.evaluate.component import evaluate
 from components.evaluate.gate import GateConditions
-from components.ingest.component import ingest, ingest_cut, ingest_plan
 from components.phantoms.component import phantoms
-from components.segment.component import segment
-from components.shared.signing import SIGNING_KEY, VERIFICATION_KEY
-from components.train.component import train
+from pipelines.descriptions import describe
 from pipelines.drift import build_drift
-from pipelines.resources import TaskResources, TrainingResources, checkpoint_folder, request_resources
-
-VOLUMES_SECRET = "taxonflow-volumes"  # noqa: S105 a secret's name
-SIGNING_SECRET, VERIFICATION_MAP = "taxonflow-signing-key", "taxonflow-verification-key"
-_STORE_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+from pipelines.resources import TrainingResources, request_resources
+from pipelines.run_needs import training_needs
+from pipelines.steps import Cluster, check_run, deployed_ensemble, segmented_slices, trained_models
 
 
-def build_pipelines(resources: TrainingResources | None) -> dict[str, BaseComponent]:
+def build_pipelines(resources: TrainingResources | None, monitored_models: str = "") -> dict[str, BaseComponent]:
     """Build all pipelines.
 
     Args:
-        resources: Cluster resources of the training tasks; None for local runs.
+        resources: Cluster resources of the tasks; None for local runs.
+        monitored_models: PersistentVolumeClaim or fsspec URL in which the deploy step writes what the drift monitor
+            needs of each served version; empty for none.
 
     Returns:
         The pipelines by name: training, phantom_training, large_training and drift.
     """
-    training = build_training(resources.standard if resources else None)
-    return {
+    standard = _cluster(resources, ("standard",), monitored_models)
+    training = build_training(standard)
+    pipelines = {
         "training": training,
-        "phantom_training": build_phantom_training(training),
-        "large_training": build_large_training(resources),
-        "drift": build_drift(training),
+        "phantom_training": build_phantom_training(standard),
+        "large_training": build_large_training(_cluster(resources, ("standard", "large"), monitored_models)),
+        "drift": build_drift(training, standard),
     }
+    for pipeline in pipelines.values():
+        describe(pipeline)
+    return pipelines
 
 
-def build_training(resources: TaskResources | None) -> BaseComponent:
+def _cluster(resources: TrainingResources | None, sizes: tuple[str, ...], monitored_models: str) -> Cluster | None:
+    if resources is None:
+        return None
+    claim = "" if "://" in monitored_models else monitored_models
+    return Cluster(resources, training_needs(resources, sizes, (claim,)), monitored_models)
+
+
+def build_training(cluster: Cluster | None) -> BaseComponent:
     """Build the pipeline from volumes to a deployed ensemble."""
 
     @dsl.pipeline(name="taxonflow-training", description="From volumes to a deployed species classifier.")
     def training(
         volumes: str,
         name: str = "foraminifera",
-        target: str = "kserve://taxonflow/foraminifera",
+        target: str = "",
+        registry: str = "",
         backbones: list[str] = ["cnn_small", "resnet_small"],
         recipe: dict[str, Any] = {"epochs": 20},
         image_size: int = 224,
@@ -77,7 +85,8 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
                 train, val and test, or a manifest.csv with the columns path, species, specimen and optionally split. A mounted path, or an
                 address of s3://, gs:// or minio://.
             name: Name of the model, as in the endpoint's address.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
+            registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             backbones: Networks to train, one task and one GPU each.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a
                 dictionary under backbones overrides them for single backbones.
@@ -95,28 +104,29 @@ def build_training(resources: TaskResources | None) -> BaseComponent:
             rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
             material: Name of the specimens in the report.
         """
-        slices = segmented_slices(
-            segmentation,
-            volumes=volumes,
-            image_size=image_size,
-            slices_per_species=slices_per_species,
-            planes=planes,
-            seed=seed,
-            shards=shards,
-            doubtful_masks=doubtful_masks,
-            confined=confined,
-            rare_species=rare_species,
-        )
-        models = trained_models(slices, backbones, recipe, seed, resources)
+        source = {
+            "image_size": image_size,
+            "slices_per_species": slices_per_species,
+            "planes": planes,
+            "seed": seed,
+            "doubtful_masks": doubtful_masks,
+            "confined": confined,
+            "rare_species": rare_species,
+        }
+        training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
+        checks = check_run(cluster, name, target=target, canary=canary, **source, **training, volumes=volumes)
+        slices = segmented_slices(cluster, checks, segmentation, volumes=volumes, shards=shards, **source)
+        models = trained_models(cluster, "standard", slices, backbones, recipe, seed)
         settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
         evaluation = evaluate(slices=slices, models=models, **settings)
-        deploy_if_passed(evaluation, slices, name, target, canary)
+        endpoint = {"name": name, "target": target, "canary": canary, "registry": registry}
+        deployed_ensemble(cluster, evaluation, slices, threshold, **endpoint)
 
     return training
 
 
-def build_phantom_training(training: BaseComponent) -> BaseComponent:
-    """Build the pipeline that generates synthetic specimens and nests the training pipeline."""
+def build_phantom_training(cluster: Cluster | None) -> BaseComponent:
+    """Build the pipeline that generates synthetic specimens and trains on them."""
 
     @dsl.pipeline(name="taxonflow-phantom-training", description="The training pipeline on synthetic specimens.")
     def phantom_training(
@@ -126,7 +136,8 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
         phantom_imbalance: float = 1.0,
         seed: int = 0,
         name: str = "foraminifera",
-        target: str = "kserve://taxonflow/foraminifera",
+        target: str = "",
+        registry: str = "",
         backbones: list[str] = ["cnn_small", "resnet_small"],
         recipe: dict[str, Any] = {"epochs": 20},
         image_size: int = 64,
@@ -150,7 +161,8 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
             phantom_imbalance: How many times more specimens the most frequent form has than the rarest.
             seed: Seed of every random choice.
             name: Name of the model, as in the endpoint's address.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
+            registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             backbones: Networks to train, one task and one GPU each.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
@@ -165,38 +177,38 @@ def build_phantom_training(training: BaseComponent) -> BaseComponent:
             confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
             rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
         """
+        source = {
+            "image_size": image_size,
+            "slices_per_species": slices_per_species,
+            "planes": planes,
+            "seed": seed,
+            "doubtful_masks": doubtful_masks,
+            "confined": confined,
+            "rare_species": rare_species,
+        }
+        training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
+        checks = check_run(cluster, name, target=target, canary=canary, **source, **training)
         specimens = phantoms(
             specimens_per_species=specimens_per_species,
             size=phantom_size,
             seed=seed,
             kind=phantom_kind,
             imbalance=phantom_imbalance,
+        ).after(*checks.tasks)
+        request_resources(specimens, cluster.resources.data if cluster else None)
+        slices = segmented_slices(
+            cluster, checks, segmentation, specimens.outputs["volumes"], volumes="", shards=shards, **source
         )
-        training(
-            volumes=specimens.outputs["Output"],
-            material="synthetic specimens",
-            seed=seed,
-            name=name,
-            target=target,
-            backbones=backbones,
-            recipe=recipe,
-            image_size=image_size,
-            slices_per_species=slices_per_species,
-            planes=planes,
-            segmentation=segmentation,
-            threshold=threshold,
-            canary=canary,
-            gate=gate,
-            shards=shards,
-            doubtful_masks=doubtful_masks,
-            confined=confined,
-            rare_species=rare_species,
-        )
+        models = trained_models(cluster, "standard", slices, backbones, recipe, seed)
+        settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": "synthetic specimens"}
+        evaluation = evaluate(slices=slices, models=models, **settings)
+        endpoint = {"name": name, "target": target, "canary": canary, "registry": registry}
+        deployed_ensemble(cluster, evaluation, slices, threshold, **endpoint)
 
     return phantom_training
 
 
-def build_large_training(resources: TrainingResources | None) -> BaseComponent:
+def build_large_training(cluster: Cluster | None) -> BaseComponent:
     """Build the training pipeline with a second list of backbones, which train on large GPUs."""
 
     @dsl.pipeline(
@@ -207,7 +219,8 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
         backbones: list[str] = ["efficientnetv2_s", "convnext_base"],
         large_backbones: list[str] = ["convnext_large"],
         name: str = "foraminifera",
-        target: str = "kserve://taxonflow/foraminifera",
+        target: str = "",
+        registry: str = "",
         recipe: dict[str, Any] = {"epochs": 20},
         image_size: int = 224,
         slices_per_species: int = 10000,
@@ -230,7 +243,8 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
             backbones: Networks to train that fit a standard GPU, one task each.
             large_backbones: Networks to train that need a large GPU, one task each.
             name: Name of the model, as in the endpoint's address.
-            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository.
+            target: Where to deploy. kserve://namespace/service, or file:///folder for a local model repository; empty for the service of the name in the namespace of the run.
+            registry: Address of a Kubeflow Model Registry in which served versions are registered, https://host[:port]; empty for none.
             recipe: How to train. Keys as in components/train/recipe.py, for example epochs, batch_size, learning_rate; a dictionary under backbones overrides them for single backbones.
             image_size: Edge of a slice in pixels.
             slices_per_species: Slices to cut for each species, spread evenly over its specimens. A photograph is one slice.
@@ -246,79 +260,32 @@ def build_large_training(resources: TrainingResources | None) -> BaseComponent:
             rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
             material: Name of the specimens in the report.
         """
-        slices = segmented_slices(
-            segmentation,
+        source = {
+            "image_size": image_size,
+            "slices_per_species": slices_per_species,
+            "planes": planes,
+            "seed": seed,
+            "doubtful_masks": doubtful_masks,
+            "confined": confined,
+            "rare_species": rare_species,
+        }
+        training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
+        checks = check_run(
+            cluster,
+            name,
+            target=target,
+            canary=canary,
+            **source,
+            **training,
             volumes=volumes,
-            image_size=image_size,
-            slices_per_species=slices_per_species,
-            planes=planes,
-            seed=seed,
-            shards=shards,
-            doubtful_masks=doubtful_masks,
-            confined=confined,
-            rare_species=rare_species,
+            large_backbones=large_backbones,
         )
-        standard = trained_models(slices, backbones, recipe, seed, resources.standard if resources else None)
-        large = trained_models(slices, large_backbones, recipe, seed, resources.large if resources else None)
+        slices = segmented_slices(cluster, checks, segmentation, volumes=volumes, shards=shards, **source)
+        standard = trained_models(cluster, "standard", slices, backbones, recipe, seed)
+        large = trained_models(cluster, "large", slices, large_backbones, recipe, seed)
         settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
         evaluation = evaluate(slices=slices, models=standard, large_models=large, **settings)
-        deploy_if_passed(evaluation, slices, name, target, canary)
+        endpoint = {"name": name, "target": target, "canary": canary, "registry": registry}
+        deployed_ensemble(cluster, evaluation, slices, threshold, **endpoint)
 
     return large_training
-
-
-def segmented_slices(segmentation: Any, **ingest_parameters: Any) -> Any:
-    """Add the steps from volumes to segmented slices; cutting is divided among pods.
-
-    Args:
-        segmentation: Treatment of the background.
-        ingest_parameters: Parameters of the step ingest-plan, by name.
-
-    Returns:
-        The data set of segmented slices.
-    """
-    plan = ingest_plan(**ingest_parameters)
-    add_store_credentials(plan)
-    # A loop with a name would break Collected on the cluster (kubeflow/pipelines 13239).
-    with dsl.ParallelFor(plan.outputs["Output"]) as shard:
-        cut = ingest_cut(plan=plan.outputs["plan"], shard=shard)
-        add_store_credentials(cut)
-    merge = ingest(plan=plan.outputs["plan"], slice_files=dsl.Collected(cut.outputs["slice_files"]))
-    add_store_credentials(merge)
-    return segment(slices=merge.outputs["slices"], segmentation=segmentation).outputs["segmented"]
-
-
-def trained_models(
-    slices: Any, backbones: Any, recipe: Any, seed: Any, resources: TaskResources | None
-) -> dsl.Collected:
-    """Add one training task for each backbone and return their models."""
-    with dsl.ParallelFor(backbones) as backbone:
-        checkpoints = checkpoint_folder(resources)
-        task = train(slices=slices, backbone=backbone, recipe=recipe, seed=seed, checkpoints=checkpoints)
-        add_store_credentials(task)
-        request_resources(task, resources)
-    return dsl.Collected(task.outputs["model"])
-
-
-def deploy_if_passed(evaluation: dsl.PipelineTask, slices: Any, name: Any, target: Any, canary: Any) -> None:
-    """Add the steps after the gate: the deployment, or a task that reports why the model was rejected."""
-    with dsl.If(evaluation.outputs["passed"] == True, name="gate-passed"):  # noqa: E712 kfp builds the condition
-        deployment = deploy(served=evaluation.outputs["served"], slices=slices, name=name, target=target, canary=canary)
-        mount_keys(evaluation, deployment)
-    with dsl.Else(name="gate-refused"):
-        refuse(reasons=evaluation.outputs["reasons"])
-
-
-def add_store_credentials(task: dsl.PipelineTask) -> None:
-    """Set the object store's credentials from a secret if the namespace has it; else the pod's identity is used.
-
-    The store holds volumes, and pre-trained weights for clusters without Internet access.
-    """
-    variables = {name: name for name in _STORE_VARIABLES}
-    kubernetes.use_secret_as_env(task, secret_name=VOLUMES_SECRET, secret_key_to_env=variables, optional=True)
-
-
-def mount_keys(evaluation: dsl.PipelineTask, deployment: dsl.PipelineTask) -> None:
-    """Mount the keys that sign a served model and verify it, if the namespace has them."""
-    kubernetes.use_secret_as_volume(evaluation, SIGNING_SECRET, str(SIGNING_KEY[1].parent), optional=True)
-    kubernetes.use_config_map_as_volume(deployment, VERIFICATION_MAP, str(VERIFICATION_KEY[1].parent), optional=True)

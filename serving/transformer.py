@@ -96,17 +96,15 @@ def predictor_of(options: argparse.Namespace, timeout_s: float) -> RemotePredict
         BadConfigError: An address, the canary's percentage or the models' versions are invalid.
     """
     url, expectation = predictor_url(options), expectation_of(options)
-    answering = AnsweringModels(options.model_name, parse_versions(options.model_versions), report)
+    models = AnsweringModels(options.model_name, parse_versions(options.model_versions), report)
     if not options.canary_host:
-        return RemotePredictor(
-            options.model_name, url, expectation, timeout_s, options.model_version, answering=answering
-        )
+        return RemotePredictor(options.model_name, url, expectation, timeout_s, options.model_version, models=models)
     if not 0 <= options.canary_percent <= 100:
         raise BadConfigError(f"--canary_percent {options.canary_percent}", "0 to 100")
     urls = url, f"{urlsplit(url).scheme}://{options.canary_host}"
     versions = options.model_version, options.canary_version
     percent = options.canary_percent
-    return CanaryPredictor(options.model_name, urls, percent, expectation, timeout_s, versions, answering)
+    return CanaryPredictor(options.model_name, urls, percent, expectation, timeout_s, versions, models)
 
 
 def transform(options: argparse.Namespace) -> None:

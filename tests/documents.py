@@ -17,6 +17,8 @@ KINDS: tuple[tuple[str, str], ...] = (
     # Run, and expected to end with exit code 0.
     (r"make (compile|help)\b.*|kubectl kustomize \S+|\.venv/bin/python -m [\w.]+ .*--help|openssl .*", "run"),
     (r"\.venv/bin/python -m (pipelines\.compile|monitoring\.event_log) .*", "run"),
+    # Expanded by make only: they need a token.
+    (r"make (doctor|submit) .*TOKEN_FILE=.*", "dry run"),
     # Run against a host that does not exist: the error has to be one line.
     (r"make submit HOST=https://kubeflow\.example\.org( \w+=(\"[^\"]*\"|\S+))*", "submit"),
     # Expanded by make, and the options of the run are checked.
@@ -24,7 +26,8 @@ KINDS: tuple[tuple[str, str], ...] = (
     # Expanded by make only.
     (r"(\w+=\S+ )*make (serve|ask|monitor|demo|phantoms)( \w+=(\"[^\"]*\"|\S+))*", "dry run"),
     (r"make (setup|test|test-all|lint|lock|clean|dashboards|docs|pictures|figures)( \w+=\S+)*", "dry run"),
-    (r"make (images|push|doctor|test-cluster|benchmark)( \w+=\S+)*", "dry run"),
+    (r"make (images push|images|push|doctor|test-cluster|benchmark)( \w+=(\"[^\"]*\"|\S+))*", "dry run"),
+    (r"make submit( (?!HOST=https:)\w+=(\"[^\"]*\"|\S+))*", "dry run"),
     # For a cluster or another machine: the syntax, and the files of this repository that the command names.
     (r"(kubectl|helm|docker|podman|kfp) .*|git clone .*|cd \S+|export \w+=.*", "syntax"),
 )

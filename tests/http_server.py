@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the client has closed the connection
             self.close_connection = True
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 (names that http.server looks for)
+    do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 (names that http.server looks for)
 
     def log_message(self, *_arguments: Any) -> None:
         pass

@@ -22,7 +22,7 @@ from monitoring.drift.results import WindowResult
 from pipelines.local.demo_traffic import PHASES
 from pipelines.local.run import pipeline_call
 from pipelines.run import parse_options
-from tests.documents import DOCUMENTS, ROOT, all_commands, commands, kind_of
+from tests.documents import DOCUMENTS, ROOT, all_commands, commands, commands_of, kind_of
 from tests.make_programs import printed_arguments
 
 PLACEHOLDERS = ("my-slice.png", "my-scan.nii.gz", "private.pem", "public.pem")
@@ -133,9 +133,27 @@ def test_a_command_without_a_server_succeeds(user: dict[str, str], command: str)
     assert all(Path(line).exists() for line in result.stdout.splitlines() if line.endswith(".yaml"))
 
 
-def test_the_production_manifests_contain_the_endpoint(user: dict[str, str]) -> None:
+def test_the_production_manifests_contain_the_monitor_and_patches(user: dict[str, str]) -> None:
     manifests = run_command("kubectl kustomize manifests/overlays/production", user)
-    assert "kind: InferenceService" in manifests.stdout
+    assert "kind: Deployment" in manifests.stdout
+    assert 'taxonflow.dev/endpoint-patch: "true"' in manifests.stdout
+
+
+def test_readme_leads_from_images_to_an_answer_in_five_commands() -> None:
+    cluster = (ROOT / "README.md").read_text().partition("## Run it on a cluster")[2].partition("\n## ")[0]
+    lines = cluster.partition("```sh\n")[2].partition("```")[0].splitlines()
+    steps = [line for line in lines if not re.match(r"export |kubectl .* port-forward ", line)]
+    expected_starts = ("make images push", "kubectl apply -k manifests/overlays/kind", "make doctor", "make submit")
+    assert len(steps) == 5
+    assert all(step.startswith(start) for step, start in zip(steps, (*expected_starts, "make ask URL="), strict=True))
+
+
+def test_the_guide_has_the_five_commands_for_both_installations() -> None:
+    guide = commands_of(ROOT / "docs" / "guides" / "cluster.md")
+    for overlay in ("kind", "production"):
+        start = guide.index(f"kubectl apply -k manifests/overlays/{overlay}")
+        words = [command.split()[:2] for command in guide[start - 1 : start + 5]]
+        assert [word[1] for word in words] == ["images", "apply", "doctor", "submit", "-n", "ask"]
 
 
 @pytest.mark.parametrize("command", commands("submit"))
@@ -221,7 +239,7 @@ OPTIONS = {
     [
         ("submit", tuple(OPTIONS)),
         ("compile", ("RESOURCES", "MONITORED_MODELS")),
-        ("doctor", ("NAMESPACE", "ACCOUNT", "TOKEN_FILE", "CA", "RESOURCES")),
+        ("doctor", ("NAMESPACE", "ACCOUNT", "TOKEN_FILE", "CA", "RESOURCES", "MONITORED_MODELS")),
         ("ask", ("CA",)),
     ],
 )

@@ -1,4 +1,4 @@
-"""KFP components that end a training run: deploy the model, or report why the gate rejected it."""
+"""KFP components that end a training run: deploy the model, summarize the run, and fail if the model is not served."""
 
 from typing import Any, NamedTuple
 
@@ -11,60 +11,113 @@ from components.shared.container_images import COMPONENT_IMAGE
 def deploy(
     served: dsl.Input[dsl.Model],
     slices: dsl.Input[dsl.Dataset],
+    passed: bool,
+    reasons: str,
     name: str,
     target: str,
     canary: dict[str, Any],
+    registry: str,
+    monitored_models: str,
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.Markdown],
-) -> NamedTuple("Deployed", [("version", int), ("address", str), ("outcome", str)]):  # type: ignore[valid-type]
-    """Deploy a model that passed the gate. A model that is worse than the current one is rolled back.
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Deployed", [("version", int), ("address", str), ("outcome", str), ("canary", str), ("sentence", str)]
+):
+    """Deploy a model that passed the gate, and succeed if not, because Kubeflow keeps no outputs of a failed task.
 
     Args:
         served: Served model, the parent of its version folder.
         slices: Data set of the evaluation; its test slices are sent to both models.
+        passed: Whether the model passed the gate; otherwise nothing is deployed.
+        reasons: Reasons of the gate.
         name: Name of the model in the endpoint's URL.
-        target: Either file:///folder/of/models or kserve://namespace/inference-service.
+        target: Target as in components/deploy/targets.py; empty for the model's service in the run's namespace.
         canary: Settings of the canary, as in components/deploy/canary/settings.py.
+        registry: Address of a Kubeflow Model Registry; empty for none.
+        monitored_models: Folder or URL in which the drift monitor finds the served versions; empty for none.
         metrics: Deployed version and the counts of the sequential test.
-        report: Events of the rollout and their reasons.
+        report: Events of the rollout and their reasons, or those of the gate.
 
     Returns:
-        The version that users reach now, its URL, and "deployed" or "rolled_back".
+        The version that users reach now, its URL, "deployed", "rolled_back" or "refused", the canary, and a sentence.
     """
     from pathlib import Path
 
     from components.deploy.canary.settings import CanaryTrial, read_settings
+    from components.deploy.default_target import resolve_target
+    from components.deploy.records import DeployRecords
+    from components.deploy.run_outcome import deployment_of, refusal
     from components.deploy.targets import deploy_model
     from components.shared.errors import exit_on_error
     from components.shared.progress import log
 
     with exit_on_error("deploy"):
-        trial = CanaryTrial(read_settings(canary), Path(slices.path))
-        result = deploy_model(Path(served.path), served.uri, name, target, trial)
-    for key, value in result.metrics().items():
+        if passed:
+            trial = CanaryTrial(read_settings(canary), Path(slices.path))
+            records = DeployRecords(monitored_models, registry)
+            place = resolve_target(target, name)
+            deployment = deployment_of(name, deploy_model(Path(served.path), served.uri, name, place, trial, records))
+        else:
+            deployment = refusal(name, reasons)
+    for key, value in deployment.metrics.items():
         metrics.log_metric(key, value)
-    metrics.metadata.update(address=result.address, outcome=result.outcome)
-    Path(report.path).write_text(result.markdown(name))
-    log("deploy", f"{result.outcome}: {name} version {result.version} is at {result.address}")
-    return result.version, result.address, result.outcome
+    metrics.metadata.update(address=deployment.address, outcome=deployment.outcome)
+    Path(report.path).write_text(deployment.report)
+    log("deploy", deployment.sentence)
+    return deployment.version, deployment.address, deployment.outcome, deployment.canary, deployment.sentence
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
-def refuse(reasons: str, report: dsl.Output[dsl.Markdown]) -> None:
-    """Report why the gate rejected a model.
+def outcome(
+    name: str,
+    model_id: str,
+    accuracy: float,
+    threshold: float,
+    outcome: str,
+    sentence: str,
+    version: int,
+    address: str,
+    canary: str,
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+) -> None:
+    """Summarize the run: the gate, the canary, and what is served now.
 
     Args:
-        reasons: Reasons of the gate, one sentence per line.
-        report: The same reasons for the Kubeflow UI.
+        name: Name of the model.
+        model_id: Id of the new model; empty for a model without one.
+        accuracy: Slice accuracy of the new model on the test specimens.
+        threshold: Slice accuracy that the gate requires.
+        outcome: Outcome of the deployment, "deployed", "rolled_back" or "refused".
+        sentence: One sentence about the outcome.
+        version: Version that users reach now; 0 if none or not known.
+        address: URL at which users reach it.
+        canary: Result of the trial beside the previous model.
+        metrics: Accuracy, gate, and the served version.
+        summary: The outcome in a table.
     """
     from pathlib import Path
 
+    from components.deploy.run_outcome import RunOutcome
     from components.shared.progress import log
 
-    lines = [line.strip() for line in reasons.splitlines() if line.strip()] or ["the gate gave no reason"]
-    items = "\n".join(f"- {line}" for line in lines)
-    Path(report.path).write_text(
-        f"# Not deployed\n\nThe gate rejected the model:\n\n{items}\n\nThe endpoint serves the previous version.\n"
-    )
-    for line in lines:
-        log("refuse", line)
+    result = RunOutcome(name, model_id, accuracy, threshold, outcome, sentence, version, address, canary)
+    for key, value in result.metrics().items():
+        metrics.log_metric(key, value)
+    Path(summary.path).write_text(result.markdown())
+    log("outcome", sentence)
+
+
+@dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
+def require_served(outcome: str, sentence: str) -> None:
+    """Fail if the new model is not served, so that the run is failed in the list of runs.
+
+    Args:
+        outcome: Outcome of the deployment.
+        sentence: One sentence about the outcome.
+    """
+    from components.deploy.run_outcome import check_served
+    from components.shared.errors import exit_on_error
+
+    with exit_on_error("require_served"):
+        check_served(outcome, sentence)

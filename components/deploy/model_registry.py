@@ -84,75 +84,76 @@ def registry_address(text: str) -> str:
     )
 
 
-def record_version(registry: str, model: VerifiedModel, served: ServedVersion, timeout_s: float = TIMEOUT_S) -> str:
+def record_version(registry: str, model: VerifiedModel, deployment: ServedVersion, timeout_s: float = TIMEOUT_S) -> str:
     """Register a version or update its outcome, and return a sentence for the report.
 
     Args:
         registry: Address of the Model Registry.
         model: Files and card of the version.
-        served: Version, address and outcome.
+        deployment: Version, address and outcome.
         timeout_s: Longest time for all requests.
 
     Raises:
         BadConfigError: The address is invalid.
     """
     address = registry_address(registry)
-    name = f"version {served.version} of {served.endpoint}"
+    name = f"version {deployment.version} of {deployment.endpoint}"
+    place = f"as {deployment.outcome.replace('_', ' ')} in the Model Registry {address}"
     try:
-        _record(address, model, served, timeout_s)
+        _record(address, model, deployment, timeout_s)
     except ImportError:
         return f"{name} is not in the Model Registry, because its client is not installed (taxonflow[registry])"
     except Exception as error:  # of any class: a registry never stops a deployment
-        return f"{name} is not recorded as {_text(served.outcome)} in the Model Registry {address} ({_reason(error)})"
-    return f"{name} is recorded as {_text(served.outcome)} in the Model Registry {address}"
+        return f"{name} is not recorded {place} ({_reason(error)})"
+    return f"{name} is recorded {place}"
 
 
-def _record(address: str, model: VerifiedModel, served: ServedVersion, timeout_s: float) -> None:
+def _record(address: str, model: VerifiedModel, deployment: ServedVersion, timeout_s: float) -> None:
     from model_registry import ModelRegistry
     from model_registry.types import ModelVersionState
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a registry without authentication needs no token
         client = ModelRegistry(address, author=_AUTHOR, async_runner=_Deadline(timeout_s).run, log_level=40)
-    properties = {**_card_properties(model.card), **_deployment_properties(model, served)}
-    registered = client.get_registered_model(served.endpoint)
-    version = client.get_model_version(served.endpoint, str(served.version)) if registered else None
+    properties = {**_card_properties(model.card), **_deployment_properties(model, deployment)}
+    is_known = client.get_registered_model(deployment.endpoint)
+    version = client.get_model_version(deployment.endpoint, str(deployment.version)) if is_known else None
     if version is None:
         client.register_model(
-            served.endpoint,
-            served.uri,
-            version=str(served.version),
+            deployment.endpoint,
+            deployment.uri,
+            version=str(deployment.version),
             version_description=_description(model.card),
             model_format_name=_FORMAT[0],
             model_format_version=_FORMAT[1],
             metadata=properties,
         )
-        version = client.get_model_version(served.endpoint, str(served.version))
-    state = ModelVersionState.ARCHIVED if served.outcome == "rolled_back" else ModelVersionState.LIVE
+        version = client.get_model_version(deployment.endpoint, str(deployment.version))
+    state = ModelVersionState.ARCHIVED if deployment.outcome == "rolled_back" else ModelVersionState.LIVE
     if version is not None and (version.state != state or dict(version.custom_properties or {}) != properties):
         version.state, version.custom_properties = state, properties
         client.update(version)
-    if served.outcome == "served":
-        _mark_replaced(client, served)
+    if deployment.outcome == "served":
+        _mark_replaced(client, deployment)
 
 
-def _mark_replaced(client: Any, served: ServedVersion) -> None:
+def _mark_replaced(client: Any, deployment: ServedVersion) -> None:
     """Update other versions of the endpoint whose outcome is that they are served."""
     versions = [
         version
-        for version in client.get_model_versions(served.endpoint)
-        if version.name != str(served.version) and (version.custom_properties or {}).get("outcome") == "served"
+        for version in client.get_model_versions(deployment.endpoint)
+        if version.name != str(deployment.version) and (version.custom_properties or {}).get("outcome") == "served"
     ]
     for version in versions:
         version.custom_properties = {**version.custom_properties, "outcome": REPLACED}
         client.update(version)
 
 
-def _deployment_properties(model: VerifiedModel, served: ServedVersion) -> dict[str, str]:
+def _deployment_properties(model: VerifiedModel, deployment: ServedVersion) -> dict[str, str]:
     properties = {
-        "outcome": served.outcome,
-        "address": served.address,
-        "uri": served.uri,
+        "outcome": deployment.outcome,
+        "address": deployment.address,
+        "uri": deployment.uri,
         "digest": model.digest,
         "model_id": model.card.model_id,
         "server": f"TensorFlow Serving {TENSORFLOW_SERVING_VERSION}",
@@ -180,10 +181,6 @@ def _card_properties(card: ModelCard) -> dict[str, str | int | float]:
 
 def _description(card: ModelCard) -> str:
     return f"{', '.join(card.members)}: accuracy {card.metrics.accuracy:.4f} on {len(card.classes)} species"
-
-
-def _text(outcome: str) -> str:
-    return outcome.replace("_", " ")
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,8 @@ appears complete or not at all, and the model card, by which the monitor finds a
 """
 
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from components.deploy.object_storage import open_storage, request
 from components.deploy.verified_model import VerifiedModel
@@ -19,7 +21,7 @@ def hand_over(model: VerifiedModel, version: int, monitored_models: str) -> str:
     Args:
         model: Model that is about to be served.
         version: Number of the version.
-        monitored_models: Existing folder, or a URL such as `s3://bucket/prefix`.
+        monitored_models: Existing folder, or its `file://` URL, or a URL such as `s3://bucket/prefix`.
 
     Raises:
         BadConfigError: The URL is incomplete or of an unknown protocol.
@@ -28,6 +30,8 @@ def hand_over(model: VerifiedModel, version: int, monitored_models: str) -> str:
     reference = PurePosixPath(model.card.reference)
     if reference.is_absolute() or ".." in reference.parts:
         raise DeployError(f"the model card names the reference {str(reference)!r}", "a file beside the card")
+    if monitored_models.startswith("file://"):
+        return _write_to_folder(model, version, Path(url2pathname(urlsplit(monitored_models).path)), str(reference))
     if "://" in monitored_models:
         return _write_to_storage(model, version, monitored_models, str(reference))
     return _write_to_folder(model, version, Path(monitored_models), str(reference))

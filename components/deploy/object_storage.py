@@ -4,6 +4,7 @@ Credentials and endpoints come from the environment, as for volumes (`components
 part of a URL or a message.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -51,6 +52,7 @@ def open_storage(url: str) -> tuple[Any, str]:
         raise BadConfigError(
             f"an address of {scheme}://", f"{scheme}://bucket/prefix, without credentials or options", "Correct it."
         )
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that are reported here
     protocol, options = _OPTIONS.get(parts.scheme, (parts.scheme, dict))
     try:
         files = fsspec.filesystem(protocol, skip_instance_cache=True, use_listings_cache=False, **options())

@@ -8,26 +8,42 @@ from urllib.parse import SplitResult, urlsplit
 from components.deploy import local
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
+from components.deploy.model_registry import ServedVersion, record_version, registry_address
+from components.deploy.monitored_models import hand_over
 from components.deploy.records import DeployRecords
 from components.deploy.verified_model import VerifiedModel, verify_model
 from components.shared.errors import BadConfigError
 
 
-def _deploy_to_folder(model: VerifiedModel, target: SplitResult, _: CanaryTrial) -> RolloutResult:
+def _deploy_to_folder(
+    model: VerifiedModel, target: SplitResult, _trial: CanaryTrial, records: DeployRecords
+) -> RolloutResult:
+    if records.registry:
+        registry_address(records.registry)
     version, uri = local.publish(model, target)
-    return RolloutResult(version, uri, RolloutLog([f"{model.name} version {version} is at {uri}"]))
+    result = RolloutResult(
+        version, uri, RolloutLog([f"{model.name} version {version} is at {uri}"]), model_id=model.card.model_id
+    )
+    if records.monitored_models:
+        hand_over(model, version, records.monitored_models)
+    if records.registry:
+        served = ServedVersion(model.name, version, uri, uri, "served")
+        result.log.note(record_version(records.registry, model, served))
+    return result
 
 
-def _deploy_to_cluster(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> RolloutResult:
+def _deploy_to_cluster(
+    model: VerifiedModel, target: SplitResult, trial: CanaryTrial, records: DeployRecords
+) -> RolloutResult:
     from components.deploy.kserve.target import roll_out  # importing kserve's client takes two seconds
 
     try:
-        return roll_out(model, target, trial)
+        return roll_out(model, target, trial, records)
     except RolledBackError as error:  # a failed task would lose its report
         return error.result
 
 
-TARGETS: dict[str, Callable[[VerifiedModel, SplitResult, CanaryTrial], RolloutResult]] = {
+TARGETS: dict[str, Callable[[VerifiedModel, SplitResult, CanaryTrial, DeployRecords], RolloutResult]] = {
     "file": _deploy_to_folder,
     "kserve": _deploy_to_cluster,
 }
@@ -61,7 +77,7 @@ def deploy_model(
     """
     url = parse_target(target)
     model = verify_model(artifact, uri, name)
-    return TARGETS[url.scheme](model, url, trial or CanaryTrial())
+    return TARGETS[url.scheme](model, url, trial or CanaryTrial(), records)
 
 
 def parse_target(target: str) -> SplitResult:

@@ -128,8 +128,8 @@ def _verify(files: Any, uri: str, path: str, model: VerifiedModel) -> None:
         DeployError: The copy differs from the verified files.
     """
     digests = dict(_digests(files, uri, path))
-    kept = {name: digest for name, digest in digests.items() if name not in (DIGESTS_FILE, SIGNATURE_FILE)}
-    digest = hashlib.sha256("".join(f"{kept[name]}  {name}\n" for name in sorted(kept)).encode()).hexdigest()
+    names = sorted(digests.keys() - {DIGESTS_FILE, SIGNATURE_FILE})
+    digest = hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in names).encode()).hexdigest()
     if digest != model.digest:
         raise DeployError(
             f"the copy {uri} differs from the verified model",

@@ -22,7 +22,9 @@ def evaluate(
     report: dsl.Output[dsl.HTML],
     findings: dsl.Output[dsl.Artifact],
     large_models: dsl.Input[list[dsl.Model]] = None,
-) -> NamedTuple("Verdict", [("passed", bool), ("reasons", str)]):  # type: ignore[valid-type]
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Verdict", [("passed", bool), ("reasons", str), ("accuracy", float), ("model_id", str)]
+):
     """Select an ensemble on validation, measure it on test, apply the gate and export one SavedModel.
 
     Args:
@@ -39,6 +41,9 @@ def evaluate(
         report: The evaluation's report.
         findings: The report as a folder, with Markdown, JSON and a CSV file for each table.
         large_models: More trained backbones, of the second loop of large_training.
+
+    Returns:
+        Whether the gate passed, its reasons, the slice accuracy and the id of the model.
     """
     from pathlib import Path
 
@@ -57,4 +62,5 @@ def evaluate(
         for key, value in evaluation.numbers().items():
             metrics.log_metric(key, value)
         confusion.log_confusion_matrix(list(evaluation.card.classes), evaluation.measurement.confusion.tolist())
-        return evaluation.card.gate.passed, " ".join(evaluation.card.gate.reasons)
+        verdict = evaluation.card.gate
+        return verdict.passed, " ".join(verdict.reasons), verdict.accuracy, evaluation.card.model_id

@@ -17,6 +17,8 @@ def ingest_plan(
     doubtful_masks: str = "keep",
     confined: bool = True,
     rare_species: str = "unseen",
+    listing: str = "",  # noqa: ARG001 Kubeflow's cache compares it
+    specimens: dsl.Input[dsl.Dataset] = None,
 ) -> list[int]:
     """List the volumes or photographs, check their headers, and spread their specimens over shards.
 
@@ -33,6 +35,8 @@ def ingest_plan(
         doubtful_masks: Treatment of scans whose segmentation is doubtful: keep or refuse.
         confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
         rare_species: Treatment of species with fewer than three specimens: unseen, train or refuse.
+        listing: Digest of the source's listing, so that Kubeflow takes a plan from its cache only for the same files.
+        specimens: Synthetic specimens of this run, which replace the volumes.
 
     Returns:
         The numbers of the shards.
@@ -53,19 +57,25 @@ def ingest_plan(
             confined=confined,
             rare_species=rare_species,
         )
-        dataset_plan = make_plan(volumes, config, shards)
+        dataset_plan = make_plan(specimens.path if specimens else volumes, config, shards)
         write_plan(Path(plan.path), dataset_plan)
     return dataset_plan.shard_numbers()
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
-def ingest_cut(plan: dsl.Input[dsl.Dataset], shard: int, slice_files: dsl.Output[dsl.Dataset]) -> None:
+def ingest_cut(
+    plan: dsl.Input[dsl.Dataset],
+    shard: int,
+    slice_files: dsl.Output[dsl.Dataset],
+    specimens: dsl.Input[dsl.Dataset] = None,  # noqa: ARG001 Kubeflow makes its files available
+) -> None:
     """Cut the volumes of one shard into slices, on all cores.
 
     Args:
         plan: Every file with its shard and its quota.
         shard: Number of the shard.
         slice_files: Slices of the shard, one file for each volume or photograph.
+        specimens: Synthetic specimens of this run, at the same path as in the step that made the plan.
     """
     from pathlib import Path
 
@@ -84,6 +94,7 @@ def ingest(
     slices: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     contact_sheet: dsl.Output[dsl.HTML],
+    specimens: dsl.Input[dsl.Dataset] = None,  # noqa: ARG001 Kubeflow makes its files available
 ) -> None:
     """Merge the data set of slices from all shards: refuse copies, split by specimen, write in one order.
 
@@ -93,6 +104,7 @@ def ingest(
         slices: Raw slices of all splits.
         metrics: Slices, specimens, classes, refused files.
         contact_sheet: Slices of each species, balance, grey values, refused files.
+        specimens: Synthetic specimens of this run, at the same path as in the step that made the plan.
     """
     from pathlib import Path
 

@@ -14,7 +14,7 @@ def phantoms(
     contact_sheet: dsl.Output[dsl.HTML],
     kind: str = "volumes",
     imbalance: float = 1.0,
-) -> str:
+) -> None:
     """Make synthetic specimens with known truth: NIfTI volumes with masks, or photographs, and a manifest.
 
     Args:
@@ -25,9 +25,6 @@ def phantoms(
         contact_sheet: Page with all species.
         kind: Kind of data, volumes or photographs.
         imbalance: Ratio of the specimens of the most frequent species to those of the rarest.
-
-    Returns:
-        The URI of the folder with manifest.csv.
     """
     from pathlib import Path
 
@@ -39,4 +36,3 @@ def phantoms(
         page = make_phantoms(kind, PhantomRequest(specimens_per_species, size, seed, imbalance), Path(volumes.path))
         volumes.metadata.update(synthetic=True, specimens_per_species=specimens_per_species, size=size, seed=seed)
         write_atomically(Path(contact_sheet.path), page.encode())
-    return volumes.uri

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from components.shared.progress import log
+from components.shared.progress import log, quiet_libraries
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -82,7 +82,7 @@ def exit_code_of(error: TaxonflowError) -> int:
 
 @contextmanager
 def exit_on_error(step: str) -> Iterator[None]:
-    """End a pipeline step with one line instead of a traceback.
+    """End a pipeline step with one line instead of a traceback, and limit the logs of libraries to warnings.
 
     The line goes to standard output, the log of a task in Kubeflow, as ``[step] bad_input: ...`` or
     ``[step] failed: ...``; `pipelines.local` parses it.
@@ -94,6 +94,7 @@ def exit_on_error(step: str) -> Iterator[None]:
         SystemExit: With EXIT_BAD_INPUT for bad input; with EXIT_FAILED for any other TaxonflowError and for a full or
             read-only disk.
     """
+    quiet_libraries()
     try:
         yield
     except BadInputError as error:

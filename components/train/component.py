@@ -30,8 +30,8 @@ def train(
             for one backbone.
         seed: Seed of every random choice.
         model: The trained backbone with model.json and history.csv.
-        metrics: Validation metrics of the best epoch.
-        epochs: Validation metrics of every epoch.
+        metrics: Validation metrics of the best epoch, named after the network, so that runs can be compared.
+        epochs: Validation metrics of every epoch, named after the network.
         curves: Learning curves.
         views: Slices after augmentation, as the network receives them.
         tensorboard: Logs for TensorBoard, which reads the artifact's folder.
@@ -41,6 +41,11 @@ def train(
     from pathlib import Path
 
     from components.shared.errors import exit_on_error
+    from components.train.checkpoint_folder import check_checkpoint_folder
+
+    with exit_on_error(f"train {backbone}"):
+        check_checkpoint_folder(checkpoints)
+
     from components.train.pages import epoch_metrics, move_logs, write_pages
     from components.train.recipe import Recipe
     from components.train.training import train_backbone
@@ -51,7 +56,7 @@ def train(
         write_pages(card, settings, Path(slices.path), seed, Path(curves.path), Path(views.path))
         move_logs(Path(model.path), Path(tensorboard.path))
         for key, value in card.metrics.items():
-            metrics.log_metric(key, value)
+            metrics.log_metric(f"{backbone} {key}", value)
         for key, value in epoch_metrics(card):
-            epochs.log_metric(key, value)
+            epochs.log_metric(f"{backbone} {key}", value)
         model.metadata["backbone"] = backbone

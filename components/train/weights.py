@@ -17,6 +17,7 @@ import numpy as np
 
 from components.shared.errors import BadConfigError, TrainingError
 from components.shared.files import sha256_of_file
+from components.shared.object_stores import s3_options
 from components.train.backbones.build import family_of
 from components.train.backbones.registry import find_backbone, find_published
 
@@ -115,7 +116,8 @@ def _copy(source: str, copy: Path) -> None:
     Raises:
         BadConfigError: The file is too large, or the store does not report its size.
     """
-    filesystem, path = fsspec.core.url_to_fs(source)
+    options = s3_options() if source.startswith("s3://") else {}
+    filesystem, path = fsspec.core.url_to_fs(source, **options)
     size = filesystem.size(path)
     if size is None or size > MAX_WEIGHTS_BYTES:
         raise BadConfigError(f"weights {source!r} of {size or 'unknown'} bytes", f"at most {MAX_WEIGHTS_BYTES} bytes")

@@ -14,6 +14,7 @@ ERROR_KINDS = (
     "missing_descriptor",
     "disk_write",
     "clock_backwards",
+    "repository",
 )
 
 

@@ -16,6 +16,7 @@ from components.shared.pages import page, paragraph
 from monitoring.config import MonitorConfig
 from monitoring.drift.detector import WindowVerdict, evaluate_window
 from monitoring.drift.event_log import EventLog
+from monitoring.drift.model_ids import ModelIds
 from monitoring.drift.reference import load_profile
 from monitoring.drift.results import result_path
 from monitoring.drift.sentences import pluralize
@@ -137,13 +138,15 @@ def _read_traffic(config: MonitorConfig, model: str, max_windows: int) -> tuple[
     """Return the traffic by version, and the version of the latest prediction, or None if there is no event."""
     by_version: dict[int, _Traffic] = {}
     latest = (0.0, -1)
+    model_ids = ModelIds(config.repository)
     for entry in EventLog(config.events, {}, {}).read():
         event = entry.event
         if event.model != model:
             continue
-        latest = max(latest, (event.time, event.version))
+        version = model_ids.version_of(event)
+        latest = max(latest, (event.time, version))
         traffic = by_version.setdefault(
-            event.version, _Traffic(PendingWindow(Stream(model, event.version)), deque(maxlen=max_windows))
+            version, _Traffic(PendingWindow(Stream(model, version)), deque(maxlen=max_windows))
         )
         if window := traffic.pending_window.add(entry, config):
             traffic.windows.append(window)

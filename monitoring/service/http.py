@@ -63,9 +63,9 @@ class MonitorApp:
         if path == "/healthz":
             return _text_response("200 OK", "The monitor runs.", start)
         if path == "/readyz":
-            waiting = describe_waiting(self._status())
-            status = "503 Service Unavailable" if waiting else "200 OK"
-            return _text_response(status, waiting or "A model is monitored.", start)
+            sentence = describe_waiting(self._status())
+            status = "503 Service Unavailable" if sentence else "200 OK"
+            return _text_response(status, sentence or "A model is monitored.", start)
         if path.startswith(REPORTS):
             return self._report(path.removeprefix(REPORTS), start)
         return _text_response("404 Not Found", "Try /, /metrics or /reports/latest.html.", start)

@@ -9,10 +9,12 @@ from components.shared.errors import ContractError
 from components.shared.model_repository import CARD_FILE, find_models
 from monitoring.config import MonitorConfig
 from monitoring.drift.event_log import EventLog, LogEntry
+from monitoring.drift.model_ids import ModelIds
 from monitoring.drift.results import WindowResult, report_path
 from monitoring.drift.sentences import pluralize
 from monitoring.drift.status import ERROR_KINDS, ModelStatus, MonitorStatus, state_of
 from monitoring.drift.windows import Stream, Window
+from monitoring.service.model_mirror import ModelMirror
 from monitoring.service.monitored_versions import MonitoredVersion, MonitoredVersions, warn
 from monitoring.service.state import STATE_FILE, MonitorState, has_earlier_schema
 
@@ -30,6 +32,7 @@ class Monitor:
         config: Configuration of the monitor.
 
     Raises:
+        BadConfigError: The address of the repository is invalid.
         ContractError: The stored state cannot be read.
 
     Attributes:
@@ -43,6 +46,9 @@ class Monitor:
         self._events = 0
         self._latest_streams: dict[str, Stream] = {}
         self._latest_times: dict[str, float] = {}
+        self._repository_error = ""
+        self._mirror = ModelMirror(config.repository_url, config.repository) if config.repository_url else None
+        self._model_ids = ModelIds(config.repository)
         state = self._read_state()
         self._log = EventLog(config.events, state.positions, state.replay_offsets())
         self._start_offsets = {Stream(each.model, each.version): each.start_offsets for each in state.streams}
@@ -59,6 +65,7 @@ class Monitor:
         """
         positions, corrupt_lines = dict(self._log.positions), self._log.corrupt_lines
         self._versions.retry_failed()
+        self._model_ids.forget_unknown()
         self._find_models()
         entries = self._log.read() if self._latest_streams else ()
         results = [result for entry in entries if (result := self._process(entry))]
@@ -85,6 +92,7 @@ class Monitor:
 
     def _find_models(self) -> None:
         """Monitor the newest version of each new model, and the version that an earlier run saw last."""
+        self._refresh_mirror()
         for model, versions in find_models(self.config.repository).items():
             if model in self._latest_streams:
                 continue
@@ -94,16 +102,30 @@ class Monitor:
                     self._latest_streams[model] = stream
                     break
 
+    def _refresh_mirror(self) -> None:
+        if self._mirror is None:
+            return
+        try:
+            self._mirror.refresh()
+        except ContractError as error:
+            self._errors["repository"] += 1
+            if str(error) != self._repository_error:
+                warn(str(error))
+            self._repository_error = str(error)
+        except OSError as error:
+            self._count_disk_error(error)
+
     def _waiting_reason(self) -> str:
         """Return why no model is monitored; empty if one is."""
         if self._latest_streams:
             return ""
         if self._versions.load_errors:
             return next(iter(self._versions.load_errors.values()))
-        return f"{self.config.repository} contains no served model (<model>/<version>/{CARD_FILE})"
+        where = self.config.repository_url or self.config.repository
+        return self._repository_error or f"{where} contains no served model (<model>/<version>/{CARD_FILE})"
 
     def _process(self, entry: LogEntry) -> WindowResult | None:
-        stream = Stream(entry.event.model, entry.event.version)
+        stream = Stream(entry.event.model, self._model_ids.version_of(entry.event))
         start_offsets = self._start_offsets.get(stream, {})
         if entry.is_replay and entry.offset < start_offsets.get(entry.file, entry.offset + 1):
             return None

@@ -40,8 +40,8 @@ def _summary(status: MonitorStatus) -> str:
     errors = [f"{count} {kind.replace('_', ' ')}" for kind, count in status.errors.items() if count]
     events = f"{status.events:,} events read; event files last read {_format_time(status.read_at)}."
     remedy = f"Errors: {', '.join(errors)}. For each kind, see TaxonflowMonitorErrors in the runbook."
-    waiting = describe_waiting(status)
-    state = f'<p class="state">{html.escape(waiting[:1].upper() + waiting[1:])}.</p>' if waiting else ""
+    sentence = describe_waiting(status)
+    state = f'<p class="state">{html.escape(sentence[:1].upper() + sentence[1:])}.</p>' if sentence else ""
     return state + paragraph(events) + (paragraph(remedy, "bad") if errors else "")
 
 

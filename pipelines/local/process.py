@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from components.shared.errors import BadConfigError, DeployError
+from components.shared.progress import PROGRESS_VARIABLE
 from pipelines.local.console import ProgressConsole, RunLog
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -84,6 +85,7 @@ def _environment(backbones: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
+        PROGRESS_VARIABLE: "0.2",
         "HDF5_USE_FILE_LOCKING": "FALSE",  # a file of weights has one writer, and not every file system has locks
     }
     return {**os.environ, **settings}

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from components.ingest.sources import absolute_address
+from components.parameters.check import check_training
 from components.shared.config import Frozen
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
@@ -21,7 +22,7 @@ from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import RunLog
 from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline, scratch_folder
 from pipelines.local.summary import Summary
-from pipelines.presets import check_training, load_preset
+from pipelines.presets import load_preset
 
 SUMMARY_FILE, LATEST, MODELS, EVENTS = "summary.json", "latest", "models", "events"
 

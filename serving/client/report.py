@@ -16,7 +16,7 @@ from serving.votes import SpecimenVote, specimen_votes
 
 _COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error", "model")
 MODEL_CHARACTERS = 12
-"""Characters of a model's id in a report, which tell models apart."""
+"""Characters of a model's id in a report."""
 _UNKNOWN = "perhaps a species that the model was not trained on"
 
 

@@ -23,43 +23,43 @@ class AnsweringModels:
 
     Args:
         model: Name of the model.
-        versions: Version by model id; the id "" stands for models without one. Empty if nobody has named the models:
-            then each answer is by the version that was asked.
-        report: Function that takes a message at the first answer of each model other than the expected one.
+        versions: Version by model id; the id "" stands for models without one. If it is empty, each
+            answer is by the version that was requested.
+        report: Function that takes a message at the first answer of each model other than the requested one.
     """
 
     def __init__(self, model: str, versions: Mapping[str, int], report: Callable[[str], None]) -> None:
         self._model, self._versions, self._report = model, versions, report
         self._reported: set[str] = set()
 
-    def version_of(self, model_id: str, expected: int) -> int:
-        """Return the version that gave an answer; an answer of another version than the expected one is counted.
+    def version_of(self, model_id: str, target: int) -> int:
+        """Return the version that gave an answer; an answer of another version than the requested one is counted.
 
         Args:
             model_id: Id of the model in the answer, "" if it has none.
-            expected: Version that was asked.
+            target: Version that was requested.
         """
-        version = self._look_up(model_id, expected)
-        if version != expected:
+        version = self._look_up(model_id, target)
+        if version != target:
             OTHER_MODELS.labels(self._model, str(version)).inc()
-            self._report_once(model_id, version, expected)
+            self._report_once(model_id, version, target)
         return version
 
-    def _look_up(self, model_id: str, expected: int) -> int:
+    def _look_up(self, model_id: str, target: int) -> int:
         if model_id in self._versions or not self._versions:
-            return self._versions.get(model_id, expected)
-        has_no_id = not model_id and expected not in self._versions.values()
-        return expected if has_no_id else UNKNOWN_VERSION
+            return self._versions.get(model_id, target)
+        has_no_id = not model_id and target not in self._versions.values()
+        return target if has_no_id else UNKNOWN_VERSION
 
-    def _report_once(self, model_id: str, version: int, expected: int) -> None:
+    def _report_once(self, model_id: str, version: int, target: int) -> None:
         if model_id in self._reported or len(self._reported) == _MOST_REPORTS:
             return
         self._reported.add(model_id)
         if version == UNKNOWN_VERSION:
             name = f"the model {model_id[:SHOWN_CHARACTERS]!r}" if model_id else "a model without an id"
-            self._report(f"requests for version {expected} are answered by {name}, which is not one of the versions")
+            self._report(f"requests for version {target} are answered by {name}, which is not one of the versions")
         else:
-            self._report(f"requests for version {expected} are still answered by version {version}, whose pods end")
+            self._report(f"requests for version {target} are still answered by version {version}, whose pods end")
 
 
 def parse_versions(text: str) -> dict[str, int]:

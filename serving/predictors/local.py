@@ -242,8 +242,8 @@ class LoadedVersion:
 
     def _check_model_id(self, card: ModelCard, model_id: str) -> None:
         if model_id != card.model_id:
-            graph, named = (f"the model {value}" if value else "no model" for value in (model_id, card.model_id))
-            problem = f"a graph that names {graph} and a card that names {named}"
+            names = [f"the model {value}" if value else "no model" for value in (model_id, card.model_id)]
+            problem = f"a graph that names {names[0]} and a card that names {names[1]}"
             raise ContractError(problem, "the same model", "Export the model again; a graph fits only its own card.")
 
     def _warm_up(self) -> str:

@@ -59,7 +59,7 @@ class RemoteVersion:
         path = self.predictor.path(self.version if self.is_pinned else None) + ":predict"
         answer = await self.predictor.request("POST", path, orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
         outputs = _outputs_of(answer, len(inputs))
-        return outputs, self.predictor.answering.version_of(outputs.model_id, self.version)
+        return outputs, self.predictor.models.version_of(outputs.model_id, self.version)
 
 
 class RemotePredictor:
@@ -72,7 +72,7 @@ class RemotePredictor:
         timeout_s: Timeout of a request in seconds.
         version: Number of the version that is asked. None uses TensorFlow Serving's number, which is always the same
             under KServe.
-        answering: Models that may answer; None stands for those that were asked.
+        models: Models that may answer; None stands for those that were asked.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class RemotePredictor:
         expectation: Expectation,
         timeout_s: float,
         version: int | None = None,
-        answering: AnsweringModels | None = None,
+        models: AnsweringModels | None = None,
     ) -> None:
         self.model, self.url, self.expectation, self.version = model, url, expectation, version
-        self.answering = answering or AnsweringModels(model, {}, report)
+        self.models = models or AnsweringModels(model, {}, report)
         self._connections = ConnectionPool(url, timeout_s)
         self.classes: tuple[str, ...] = ()
         self._newest = 0
@@ -192,7 +192,7 @@ class CanaryPredictor(RemotePredictor):
         timeout_s: Timeout of a request in seconds; the canary gets half of it, at most MAX_CANARY_TIMEOUT_S, which
             leaves time for the fallback.
         versions: Version numbers of the two models.
-        answering: Models that may answer, as in RemotePredictor.
+        models: Models that may answer, as in RemotePredictor.
     """
 
     def __init__(
@@ -203,11 +203,11 @@ class CanaryPredictor(RemotePredictor):
         expectation: Expectation,
         timeout_s: float,
         versions: tuple[int | None, int | None] = (None, None),
-        answering: AnsweringModels | None = None,
+        models: AnsweringModels | None = None,
     ) -> None:
-        super().__init__(model, urls[0], expectation, timeout_s, versions[0], answering)
+        super().__init__(model, urls[0], expectation, timeout_s, versions[0], models)
         canary_timeout_s = min(timeout_s / 2, MAX_CANARY_TIMEOUT_S)
-        self._canary = RemotePredictor(model, urls[1], expectation, canary_timeout_s, versions[1], answering)
+        self._canary = RemotePredictor(model, urls[1], expectation, canary_timeout_s, versions[1], models)
         self._percent = percent
 
     async def get_version(self, model: str, version: int | None) -> RemoteVersion:

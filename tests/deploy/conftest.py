@@ -42,9 +42,6 @@ def write_artifact(
     reasons = () if gate_passed else ("accuracy 0.50 is below 0.95",)
     card = ModelCard(
         name=name,
-        classes=("Alveolina", "Orbitoides"),
-        channels=1,
-        segmented=True,
         members=("cnn_small",),
         rule="mean",
         metrics=model_score(0.97),
@@ -56,7 +53,7 @@ def write_artifact(
             Example(id=f"x/{number}", file=f"examples/{number}.png", species="Alveolina", scores=tuple(scores))
             for number in range(examples)
         ),
-        **card_fields,
+        **{"classes": ("Alveolina", "Orbitoides"), "channels": 1, "segmented": True, **card_fields},
     )
     card.write(version / CARD_FILE)
     sign_folder(version, None)
@@ -115,7 +112,7 @@ def deploy(cluster: FakeCluster) -> Callable[..., RolloutResult]:
         predictor = f"{cluster.address}/{{namespace}}/{{service}}"
         canary = CanarySettings(**{"pairs": 20, "slower": 1000, "predictor": predictor, **settings})
         model = verify_model(artifact, uri, "foraminifera")
-        return roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(canary, data, Retries(timeout, 0.002, 0.3)))
+        return roll_out(model, urlsplit("kserve://lab/forams"), CanaryTrial(canary, data, Retries(timeout, 0.002, 0.6)))
 
     return to_cluster
 

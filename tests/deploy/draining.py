@@ -93,7 +93,11 @@ def model_server(stack: ExitStack, model_id: str, scores: list[float]) -> int:
 
 @contextmanager
 def draining(
-    cluster: FakeCluster, models: dict[str, tuple[str, list[float]]], lifetime_s: float, keeps_connections: bool
+    cluster: FakeCluster,
+    models: dict[str, tuple[str, list[float]]],
+    lifetime_s: float,
+    keeps_connections: bool,
+    pause_s: float = 0.02,
 ) -> Iterator[None]:
     """Let the predictor of a fake cluster be real servers, whose pods live on after they were replaced.
 
@@ -102,6 +106,7 @@ def draining(
         models: Model id and scores by URI.
         lifetime_s: Seconds for which an old pod answers on open connections.
         keeps_connections: Whether the transformer keeps its connections to the predictor.
+        pause_s: Seconds between two requests of the user.
     """
     with ExitStack() as stack:
         ports = {uri: model_server(stack, *model) for uri, model in models.items()}
@@ -117,12 +122,12 @@ def draining(
         cluster.model_ids = {uri: model_id for uri, (model_id, _) in models.items() if model_id}
         cluster.on_complete = replace_pods
         cluster.transformer_address = stack.enter_context(http_server(Transformer(proxy.address, keeps_connections)))
-        stack.enter_context(users(cluster.transformer_address))
+        stack.enter_context(users(cluster.transformer_address, pause_s))
         yield
 
 
 @contextmanager
-def users(address: str) -> Iterator[list[Any]]:
+def users(address: str, pause_s: float) -> Iterator[list[Any]]:
     """Send a user's requests all the time; yield the models that answered."""
     answers: list[Any] = []
     done = threading.Event()
@@ -133,7 +138,7 @@ def users(address: str) -> Iterator[list[Any]]:
                 with suppress(httpx.HTTPError):
                     response = client.post(f"{address}/v1/models/forams:predict", json={"instances": [{}]})
                     answers.append(response.json().get("predictions"))
-                done.wait(0.02)
+                done.wait(pause_s)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

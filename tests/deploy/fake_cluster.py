@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import yaml
 
@@ -58,6 +59,8 @@ class FakeCluster:
         self.polls_until_ready = 2
         self.grace_period_s = 0
         self.prunes_canary = False
+        self.refusal = ""
+        self.objects: dict[str, list[dict[str, Any]]] = {}
         self.conflicts = 0
         self.stable_replicas: list[int] = []
         self.seen_ready: set[tuple[str, str]] = set()
@@ -83,7 +86,10 @@ class FakeCluster:
             return override
         if path.endswith(":predict"):
             return self._predict(path, body)
-        parts = path.strip("/").split("/")
+        place, _, query = path.partition("?")
+        parts = place.strip("/").split("/")
+        if method == "GET" and query:
+            return self._list(parts[-1], parse_qs(query))
         if method == "PATCH" and "merge-patch+json" not in content_type:
             return 415, {"message": f"unsupported media type {content_type}"}
         if parts[:3] == ["apis", "apps", "v1"]:
@@ -91,9 +97,21 @@ class FakeCluster:
         if parts[:2] == ["api", "v1"]:
             return self._config_map(method, parts[3], parts[5] if len(parts) > 5 else "", body)
         actions = {"GET": self._get, "POST": self._create, "PATCH": self._patch}
-        if parts[-1].endswith("?dryRun=All"):
-            return self._preview(parts[4], parts[6].partition("?")[0], body)
+        if query == "dryRun=All":
+            return self._preview(parts[4], parts[6], body)
         return actions[method](parts[4], parts[6] if len(parts) > 6 else "", body)
+
+    def _list(self, resource: str, query: dict[str, list[str]]) -> Answer:
+        """Return the objects with labels, or the events of an object."""
+        labels = dict(term.split("=") for term in query.get("labelSelector", [""])[0].split(",") if term)
+        fields = dict(term.split("=") for term in query.get("fieldSelector", [""])[0].split(",") if term)
+        items = [
+            each
+            for each in self.objects.get(resource, [])
+            if labels.items() <= each["metadata"].get("labels", {}).items()
+            and all(each["involvedObject"][field.partition(".")[2]] == value for field, value in fields.items())
+        ]
+        return 200, {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}
 
     def restore(self, service: dict[str, Any], forget: str) -> None:
         """Reset the state to a ready service, without registry entries that contain `forget`."""
@@ -289,6 +307,8 @@ class FakeCluster:
         if deployment is None:
             return 404, {"message": "not found"}
         deployment["polls"] += 1
+        if self.refusal:
+            deployment["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": self.refusal}]
         if deployment["polls"] >= self.polls_until_ready and deployment["uri"] not in self.unloadable:
             self._complete((namespace, name), deployment)
         return 200, {field: deployment[field] for field in ("metadata", "spec", "status")}

@@ -11,7 +11,7 @@ from components.deploy.kserve.inference_service import ModelVersion, requested_m
 from components.deploy.kserve.report import RolledBackError
 
 KEY = ("lab", "forams")
-OLD, NEW = "s3://runs/a", "s3://runs/b"
+OLD, NEW = "pvc://runs/a", "pvc://runs/b"
 PATH = "/apis/serving.kserve.io/v1beta1/namespaces/lab/inferenceservices/forams"
 
 

@@ -8,7 +8,9 @@ import pytest
 from kfp import dsl
 
 from components.deploy.component import deploy as deploy_component
-from components.deploy.component import refuse
+from components.deploy.component import outcome, require_served
+from components.deploy.default_target import resolve_target
+from components.shared.errors import BadConfigError
 from tests.deploy.slices import write_slices
 
 
@@ -16,9 +18,12 @@ def outputs(folder: Path) -> tuple[dsl.Metrics, dsl.Markdown]:
     return dsl.Metrics(uri=str(folder / "metrics")), dsl.Markdown(uri=str(folder / "deployed.md"))
 
 
+PASSED = {"passed": True, "reasons": "", "registry": "", "monitored_models": ""}
+
+
 def test_deploy_reports_version_and_address(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics, report = outputs(tmp_path)
-    version, address, outcome = deploy_component.python_func(
+    version, address, result, canary, sentence = deploy_component.python_func(
         served=dsl.Model(uri=str(artifact)),
         slices=dsl.Dataset(uri=str(tmp_path / "slices")),
         name="foraminifera",
@@ -26,12 +31,14 @@ def test_deploy_reports_version_and_address(artifact: Path, tmp_path: Path, caps
         canary={"percent": 10.0},
         metrics=metrics,
         report=report,
+        **PASSED,
     )
-    assert outcome == "deployed"
+    assert (result, canary) == ("deployed", "no trial")
+    assert sentence == f"foraminifera: version 1 is served at {address}."
     assert "foraminifera version 1 is at" in Path(report.path).read_text()
     assert (version, address) == (1, (tmp_path / "models/foraminifera/1").as_uri())
     assert metrics.metadata["version"] == 1
-    assert f"foraminifera version 1 is at {address}" in capsys.readouterr().out
+    assert f"[deploy] {sentence}" in capsys.readouterr().out
 
 
 def test_deploy_reports_a_rejected_model_in_one_line(
@@ -44,6 +51,7 @@ def test_deploy_reports_a_rejected_model_in_one_line(
             name="foraminifera",
             target=(tmp_path / "models").as_uri(),
             canary={},
+            **PASSED,
             **dict(zip(("metrics", "report"), outputs(tmp_path), strict=True)),
         )
     assert exit_info.value.code == 1
@@ -53,14 +61,14 @@ def test_deploy_reports_a_rejected_model_in_one_line(
 def test_deploy_reports_a_rollback_and_succeeds(
     artifact: Path, tmp_path: Path, cluster: Any, deploy: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deploy(artifact, "s3://runs/a")
-    cluster.failing["s3://runs/b"] = 0.5
+    deploy(artifact, "pvc://runs/a")
+    cluster.failing["pvc://runs/b"] = 0.5
     cluster.polls_until_ready = 1
     data = write_slices(tmp_path / "slices", 40)
     metrics, report = outputs(tmp_path)
-    model = dsl.Model(uri="s3://runs/b")
+    model = dsl.Model(uri="pvc://runs/b")
     model.custom_path = str(artifact)
-    version, _, outcome = deploy_component.python_func(
+    version, _, result, trial, sentence = deploy_component.python_func(
         served=model,
         slices=dsl.Dataset(uri=str(data)),
         name="foraminifera",
@@ -68,20 +76,78 @@ def test_deploy_reports_a_rollback_and_succeeds(
         canary={"pairs": 60, "slower": 1000, "predictor": f"{cluster.address}/{{namespace}}/{{service}}"},
         metrics=metrics,
         report=report,
+        **PASSED,
     )
-    assert (version, outcome) == (1, "rolled_back")
+    assert (version, result) == (1, "rolled_back")
+    assert trial.startswith("rolled back (")
+    assert sentence.startswith("foraminifera: the new model was rolled back (version 2 was rolled back: errors: ")
+    assert "version 1 is served at http://forams-lab" in sentence
     assert metrics.metadata["outcome"] == "rolled_back"
     assert metrics.metadata["errors_worse"] > metrics.metadata["errors_better"]
     assert "version 2 was rolled back: errors: the canary did worse" in Path(report.path).read_text()
-    assert "| agreement | " in Path(report.path).read_text()
+    assert "| `agreement` | " in Path(report.path).read_text()
     assert "# Deployment of foraminifera: rolled back" in Path(report.path).read_text()
-    assert "[deploy] rolled_back: foraminifera version 1 is at http://forams-lab" in capsys.readouterr().out
+    assert f"[deploy] {sentence}\n" in capsys.readouterr().out
 
 
-def test_refuse_writes_the_reasons_to_the_report_and_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = dsl.Markdown(uri=str(tmp_path / "report.md"))
-    refuse.python_func(reasons="accuracy 0.50 is below 0.95\nspecies Minoxia has recall 0", report=report)
-    assert "- accuracy 0.50 is below 0.95\n- species Minoxia has recall 0" in Path(report.path).read_text()
-    assert "[refuse] species Minoxia has recall 0\n" in capsys.readouterr().out
+def test_deploy_leaves_the_endpoint_of_a_rejected_model_and_succeeds(tmp_path: Path) -> None:
+    metrics, report = outputs(tmp_path)
+    version, address, result, _, sentence = deploy_component.python_func(
+        served=dsl.Model(uri=str(tmp_path / "nothing")),
+        slices=dsl.Dataset(uri=str(tmp_path / "slices")),
+        name="foraminifera",
+        target=(tmp_path / "models").as_uri(),
+        canary={},
+        metrics=metrics,
+        report=report,
+        **{**PASSED, "passed": False, "reasons": "Accuracy 0.50 is below 0.95."},
+    )
+    assert (version, address, result) == (0, "", "refused")
+    assert "the gate rejected the new model" in sentence
+    assert sentence.endswith("Accuracy 0.50 is below 0.95.")
+    assert "Accuracy 0.50 is below 0.95." in Path(report.path).read_text()
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_outcome_shows_gate_canary_version_address_and_model_id(tmp_path: Path) -> None:
+    metrics, summary = dsl.Metrics(uri=str(tmp_path / "metrics")), dsl.Markdown(uri=str(tmp_path / "outcome.md"))
+    outcome.python_func(
+        name="foraminifera",
+        model_id="c0ffee",
+        accuracy=0.971,
+        threshold=0.95,
+        outcome="deployed",
+        sentence="foraminifera: version 2 is served at http://forams.",
+        version=2,
+        address="http://forams",
+        canary="promoted after 2,000 pairs of known slices",
+        metrics=metrics,
+        summary=summary,
+    )
+    text = Path(summary.path).read_text()
+    for row in (
+        "| gate | passed, slice accuracy 97.1% (95.0% required) |",
+        "| canary | promoted after 2,000 pairs of known slices |",
+        "| served now | version 2 |",
+        "| address | `http://forams` |",
+        "| id of the new model | `c0ffee` |",
+    ):
+        assert row in text
+    assert metrics.metadata == {"accuracy": 0.971, "gate_passed": 1.0, "served": 1.0, "served_version": 2}
+
+
+@pytest.mark.parametrize("result", ["rolled_back", "refused"])
+def test_a_run_without_a_served_model_fails_in_one_sentence(result: str, capsys: pytest.CaptureFixture[str]) -> None:
+    require_served.python_func(outcome="deployed", sentence="")
+    with pytest.raises(SystemExit) as exit_info:
+        require_served.python_func(outcome=result, sentence="foraminifera: it is not served.")
+    assert exit_info.value.code == 1
+    assert capsys.readouterr().out == "[require_served] failed: foraminifera: it is not served.\n"
+
+
+def test_an_empty_target_is_the_service_of_the_models_name(tmp_path: Path) -> None:
+    (tmp_path / "namespace").write_text("lab\n")
+    assert resolve_target("", "fish", tmp_path / "namespace") == "kserve://lab/fish"
+    assert resolve_target("file:///models", "fish", tmp_path / "namespace") == "file:///models"
+    with pytest.raises(BadConfigError, match="not in a pod"):
+        resolve_target("", "fish", tmp_path / "missing")

@@ -2,8 +2,12 @@
 
 import hashlib
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +63,14 @@ def copy_of(service: str) -> str:
     return f"s3://runs/taxonflow/served/lab/{service}/1"
 
 
+def is_there(files: Any, uri: str) -> bool:
+    try:
+        files.cat_file(uri)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def downloaded(store: ObjectStore, target: Path, service: str) -> Path:
     """Return the folder that KServe's storage initializer would make of a copy."""
     store.files().get(f"{copy_of(service).removeprefix('s3://')}/", f"{target}/", recursive=True)
@@ -90,6 +102,32 @@ def test_a_copy_that_a_killed_step_left_is_repeated(
     store.files().pipe_file(f"{folder}/saved_model.pb", b"half a gr")
     store.files().pipe_file(f"{folder}/variables/of another build", b"rest")
     model = verified(artifact)
+    copy_version(model, "lab", service, 1)
+    assert verify_folder(downloaded(store, tmp_path / "downloaded", service) / "1", None) == model.digest
+
+
+COPY_IN_A_PROCESS = """
+import sys
+from pathlib import Path
+from typing import Any
+from components.deploy.verified_model import verify_model
+from components.deploy.version_copies import copy_version
+copy_version(verify_model(Path(sys.argv[1]), sys.argv[2], "foraminifera"), "lab", sys.argv[3], 1)
+"""
+
+
+def test_a_step_that_is_killed_while_copying_is_repeated(
+    service: str, store: ObjectStore, make_artifact: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = verified(make_artifact("many", examples=40))
+    process = subprocess.Popen([sys.executable, "-c", COPY_IN_A_PROCESS, str(model.folder.parent), URI, service])
+    files, deadline = store.files(), time.monotonic() + 60
+    while not is_there(files, f"{copy_of(service)}/1/examples/0.png"):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    process.kill()
+    process.wait()
+    assert not is_there(files, f"{copy_of(service)}/1/digests.json")
     copy_version(model, "lab", service, 1)
     assert verify_folder(downloaded(store, tmp_path / "downloaded", service) / "1", None) == model.digest
 

@@ -37,8 +37,8 @@ def test_a_place_that_kserve_cannot_read_is_refused(uri: str, namespace: str, re
 
 def test_the_monitor_gets_card_and_profile_in_a_folder(artifact: Path, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    for _ in range(2):
-        assert hand_over(verified(artifact), 7, str(tmp_path / "models")) == f"{tmp_path}/models/foraminifera/7"
+    for address in (f"{tmp_path}/models", f"file://{tmp_path}/models"):
+        assert hand_over(verified(artifact), 7, address) == f"{tmp_path}/models/foraminifera/7"
     check_handed_over(tmp_path / "models", artifact)
 
 

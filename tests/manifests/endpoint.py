@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-import jsonpatch
 import yaml
 
+from components.deploy.kserve.endpoint_patches import apply_patches, patches_of
 from components.deploy.kserve.inference_service import inference_service
 
 Documents = list[dict[str, Any]]
@@ -40,8 +40,8 @@ def operations(documents: Documents) -> list[dict[str, Any]]:
 
 def patched_service(documents: Documents) -> dict[str, Any]:
     """Return the InferenceService that the deploy step makes in the namespace of the documents."""
-    service: dict[str, Any] = jsonpatch.apply_patch(inference_service("foraminifera"), operations(documents))
-    return service
+    name = "foraminifera"
+    return apply_patches(inference_service(name), patches_of(patch_maps(documents), name))
 
 
 def pods_of_service(service: dict[str, Any], initializer: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:

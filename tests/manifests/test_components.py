@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from components.shared.object_stores import STORE_ACCESS_KEY, STORE_SECRET_KEY
+from monitoring.service.model_mirror import is_address
 from serving.limits import Limits
 from tests.manifests.endpoint import patched_service
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "cluster.md"
 KUBERNETES = "1.34"
 BATCHING_PARAMETERS = {
     "max_batch_size",
@@ -67,12 +71,9 @@ def test_each_component_and_all_together_give_valid_documents(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overlay", BUILDS)
-def test_every_pair_and_triple_of_components_is_valid(
-    build: Build, complaints_of_crd: Complaints, overlay: str
-) -> None:
-    names, seen = absent_components(overlay), set[str]()
-    groups: list[Sequence[str]] = [*combinations(names, 2), *combinations(names, 3)]
-    for components in groups:
+def test_every_pair_of_components_is_valid(build: Build, complaints_of_crd: Complaints, overlay: str) -> None:
+    seen = set[str]()
+    for components in combinations(absent_components(overlay), 2):
         assert list(violations(build(overlay, *components), complaints_of_crd, seen)) == [], components
 
 
@@ -159,7 +160,7 @@ def test_selectors_find_the_pods_of_a_model_of_any_name(build: Build) -> None:
     assert "foraminifera" not in json.dumps(documents)
 
 
-def test_the_storage_secret_is_named_by_the_predictors_account_only_with_its_component(build: Build) -> None:
+def test_the_predictors_account_names_a_secret_only_with_its_component(build: Build) -> None:
     for components, secrets in ((("claims",), []), (("storage-secret",), [{"name": "taxonflow-model-storage"}])):
         documents = build("base", *components)
         (account,) = (each for each in documents if each["metadata"]["name"] == "taxonflow-model-reader")
@@ -180,3 +181,22 @@ def test_the_example_secret_has_all_that_kserve_reads() -> None:
         "serving.kserve.io/s3-region": "us-east-1",
     }
     assert secret["metadata"]["annotations"] == annotations
+
+
+def test_the_monitor_can_read_its_models_from_kubeflows_store(build: Build) -> None:
+    documents = build("overlays/production", "object-store-models")
+    (monitor,) = (each["spec"]["template"]["spec"] for each in documents if each["kind"] == "Deployment")
+    (container,) = monitor["containers"]
+    (repository,) = (argument.partition("=")[2] for argument in container["args"] if "--repository" in argument)
+    assert is_address(repository)
+    variables = {each["name"] for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})}
+    assert variables == {STORE_ACCESS_KEY, STORE_SECRET_KEY}
+
+
+def test_the_own_patch_of_the_guide_is_applied_last(tmp_path: Path, kustomize: Callable[[Path], Documents]) -> None:
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    folder = tmp_path / "manifests" / "overlays" / "own"
+    folder.mkdir()
+    (example,) = re.findall(r"^```yaml\n(configMapGenerator:.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    (folder / "kustomization.yaml").write_text(f"resources: [../production]\n{example}")
+    assert patched_service(kustomize(folder))["spec"]["predictor"]["minReplicas"] == 3

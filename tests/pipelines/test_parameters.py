@@ -71,7 +71,7 @@ def different_in(field: str, own_parameters: dict[str, Node], expected_parameter
     }
 
 
-@pytest.mark.parametrize("pipeline", ["phantom_training", "drift"])
+@pytest.mark.parametrize("pipeline", ["drift"])
 def test_a_nested_training_gets_every_parameter_under_its_name(pipeline: str, specifications: dict[str, Node]) -> None:
     (nested_task,) = (
         task for task in tasks(specifications[pipeline]) if task["componentRef"]["name"] == "comp-taxonflow-training"
@@ -82,10 +82,23 @@ def test_a_nested_training_gets_every_parameter_under_its_name(pipeline: str, sp
 
 
 def test_large_training_passes_the_inputs_of_training_to_each_step(specifications: dict[str, Node]) -> None:
-    expected_parameters = inputs_of_steps(specifications["training"])
-    assert len({step for step, _, _ in expected_parameters}) == 7  # ingest has artifacts alone
-    large = {("comp-train", "backbone", "large_backbones-loop-item")}
-    assert inputs_of_steps(specifications["large_training"]) == expected_parameters | large
+    expected_inputs = inputs_of_steps(specifications["training"])
+    assert len({step for step, _, _ in expected_inputs}) == 10  # ingest has artifacts alone
+    large = {
+        ("comp-train", "backbone", "large_backbones-loop-item"),
+        ("comp-check-parameters", "large_backbones", "large_backbones"),
+    }
+    assert inputs_of_steps(specifications["large_training"]) == expected_inputs | large
+
+
+def test_phantom_training_passes_the_inputs_of_training_to_each_step(specifications: dict[str, Node]) -> None:
+    inputs = inputs_of_steps(specifications["phantom_training"])
+    training = {each for each in inputs if each[0] != "comp-phantoms"}
+    expected_inputs = inputs_of_steps(specifications["training"])
+    source = {each for each in expected_inputs if each[2] in FIXED["phantom_training"]}
+    assert {step for step, _, _ in source} == {"comp-check-parameters", "comp-ingest-plan", "comp-evaluate"}
+    constants = {(step, name, "") for step, name, _ in source if step != "comp-check-parameters"}
+    assert training == expected_inputs - source | constants
 
 
 def test_the_choices_of_ingest_are_parameters_of_training(specifications: dict[str, Node]) -> None:

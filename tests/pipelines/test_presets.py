@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from components.evaluate.gate import GateConditions
+from components.parameters.check import check_training
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import BACKBONES
 from components.train.recipe import Recipe
 from pipelines.local.run import pipeline_call
-from pipelines.presets import check_training, load_preset, preset_names
+from pipelines.presets import load_preset, preset_names
 from pipelines.run import parse_options
 from pipelines.training import build_pipelines
 

@@ -2,10 +2,11 @@
 
 import pytest
 
+from components.parameters.check import check_training
 from components.shared.errors import BadConfigError
 from components.train.optimization import training_phases
 from components.train.recipe import Recipe
-from pipelines.presets import check_training, load_preset
+from pipelines.presets import load_preset
 
 FOSSIL_DEPTHS = {
     "convnext_large": 120,

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.shared.model_repository import read_card
+from tests.serving.conftest import id_of_model
+from tests.waiting import wait_until
+
 Body = Callable[..., dict[str, Any]]
 OUTPUTS = {"species", "confidence", "scores", "unknown", "unknown_score", "embedding", "model"}
 
@@ -33,6 +37,20 @@ def test_the_served_answer_equals_the_models_own_for_the_same_bytes(
     assert response.status_code == 200
     assert set(response.json()["predictions"][0]) == OUTPUTS
     assert_same(response.json()["predictions"], reference[1](segmented_slices))
+
+
+def test_every_answer_and_vote_names_the_cards_model(server: Any, raw_slices: list[bytes], instances_of: Body) -> None:
+    card = read_card(server.repository / "forams" / "1")
+    answer = ask(server, instances_of(raw_slices, "Fallotia-7")).json()
+    assert card.model_id == id_of_model(1)
+    assert [row["model"] for row in answer["predictions"]] == [card.model_id] * len(raw_slices)
+    assert answer["specimens"]["Fallotia-7"]["model"] == card.model_id
+    wait_until(lambda: '"model_id":"' in events_text(server), 10)
+    assert f'"model_id":"{card.model_id}"' in events_text(server)
+
+
+def events_text(server: Any) -> str:
+    return "".join(file.read_text() for file in server.events.glob("*.jsonl"))
 
 
 def test_the_answers_differ_between_slices(segmented_slices: list[bytes], reference: Any) -> None:

@@ -33,6 +33,15 @@ def test_the_known_slices_of_an_old_model_get_their_answers(old_model_server: An
     for row, example in zip(rows, card.examples, strict=True):
         assert example.difference(row["scores"]) < SERVED_TOLERANCE
         assert row["species"] in card.classes
+        assert set(row) == {"species", "confidence", "scores", "unknown", "embedding"}
+    assert card.model_id == ""
+
+
+def test_a_vote_of_an_old_model_has_the_fields_of_its_release(old_model_server: Any, instances_of: Any) -> None:
+    image = (version_folder(MODEL, NAME, 1) / "examples" / "000.png").read_bytes()
+    body = instances_of([image], "drawer-1")
+    answer = httpx.post(f"{old_model_server.url}/v1/models/{NAME}:predict", json=body, timeout=60).json()
+    assert set(answer["specimens"]["drawer-1"]) == {"species", "confidence", "agreement", "slices", "unknown"}
 
 
 def test_an_old_model_reports_its_species_in_its_metadata(old_model_server: Any) -> None:
@@ -48,4 +57,4 @@ def test_drift_events_of_an_old_server_are_read() -> None:
     lines = sum(len(file.read_text().splitlines()) for file in EVENTS.glob("events-*.jsonl"))
     assert len(events) == lines > 0
     assert log.corrupt_lines == 0
-    assert {(event.model, event.version) for event in events} == {(NAME, 1)}
+    assert {(event.model, event.version, event.model_id) for event in events} == {(NAME, 1, "")}

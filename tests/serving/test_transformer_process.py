@@ -15,6 +15,7 @@ import pytest
 from components.shared.errors import BadConfigError
 from components.shared.images.decoding import encode_png
 from serving.transformer import parse_arguments, predictor_url
+from tests.http_server import Request, Response, http_server
 from tests.serving.conftest import CLASSES, raw_slice
 
 Body = Callable[..., dict[str, Any]]
@@ -113,6 +114,38 @@ def test_its_drift_events_carry_the_predictors_version(
     lines = [json.loads(line) for file in transformer.events.glob("*.jsonl") for line in file.read_text().splitlines()]
     events = [line for line in lines if line["specimen"] == "over-there"]
     assert [line["version"] for line in events] == [1, 1]
+
+
+def test_it_names_the_version_of_the_model_that_answers(
+    start_transformer: Any, raw_slices: list[bytes], instances_of: Body
+) -> None:
+    old, new = "5" * 64, "6" * 64
+    models = [new]
+
+    def respond(request: Request) -> Response:
+        if request.method == "GET":
+            return Response.of_json({"model_version_status": [{"version": "1", "state": "AVAILABLE"}]})
+        row = {"species": "a", "confidence": 1, "scores": [1], "unknown": False, "embedding": [0], "model": models[-1]}
+        return Response.of_json({"predictions": [row] * len(json.loads(request.body)["instances"])})
+
+    with http_server(respond) as address:
+        versions = json.dumps({old: 5, new: 6})
+        options = ["--model_version", "6", "--model_versions", versions]
+        transformer = start_transformer(urlsplit(address).netloc, *options)
+        for model in (new, old, old, "f" * 64):
+            models.append(model)
+            answer = post(transformer.url, instances_of(raw_slices[:2], "s")).json()
+            assert [row["model"] for row in answer["predictions"]] == [model] * 2
+            assert answer["specimens"]["s"]["model"] == model
+        metrics = httpx.get(f"{transformer.url}/metrics").text
+        transformer.process.send_signal(signal.SIGTERM)
+        assert transformer.process.wait(30) == 0
+    lines = [json.loads(line) for file in transformer.events.glob("*.jsonl") for line in file.read_text().splitlines()]
+    named = [(line["version"], line["model_id"]) for line in lines]
+    assert named == [(6, new)] * 2 + [(5, old)] * 4 + [(0, "f" * 64)] * 2
+    assert 'taxonflow_answers_of_other_versions_total{model="forams",version="5"} 2.0' in metrics
+    assert 'taxonflow_slices_total{model="forams",version="5"} 4.0' in metrics
+    assert transformer.log.read_text().count("still answered by version 5, whose pods end") == 1
 
 
 def test_an_unreachable_predictor_is_a_503_and_not_ready(

@@ -1,5 +1,7 @@
 """The vote on a specimen among all species of the model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,3 +31,9 @@ def test_the_names_of_another_model_are_not_used(classes: tuple[str, ...]) -> No
 def test_each_named_specimen_gets_the_vote_of_its_own_slices() -> None:
     votes = specimen_votes(["a", ""], outputs(), SPECIES)
     assert {name: (vote.species, vote.slices) for name, vote in votes.items()} == {"a": ("alveolina", 1)}
+
+
+def test_a_vote_names_the_model_of_its_slices() -> None:
+    of_model = replace(outputs(), model=("7" * 64,) * 2)
+    assert specimen_votes(["a", "a"], of_model, SPECIES)["a"].document()["model"] == "7" * 64
+    assert "model" not in specimen_votes(["a", "a"], outputs(), SPECIES)["a"].document()

@@ -29,11 +29,12 @@ def test_the_component_writes_the_model_pages_metrics_and_logs(segmented_slices:
     artifacts, slices = outputs(tmp_path), dsl.Dataset(uri=str(segmented_slices))
     recipe = {"epochs": 2.0, "batch_size": 16.0, "cutmix_alpha": 1.0, "mix_probability": 1.0}
     train.python_func(slices=slices, backbone="cnn_small", recipe=recipe, seed=0, **artifacts)
-    assert 0 <= artifacts["metrics"].metadata["accuracy"] <= 1
+    assert 0 <= artifacts["metrics"].metadata["cnn_small accuracy"] <= 1
+    assert all(name.startswith("cnn_small ") for name in artifacts["metrics"].metadata)
     assert artifacts["model"].metadata["backbone"] == "cnn_small"
     assert "<svg" in Path(artifacts["curves"].path).read_text()
     assert artifacts["epochs"].metadata.keys() == {
-        f"epoch {number} {name}" for number in ("01", "02") for name in ("val_accuracy", "val_loss")
+        f"cnn_small epoch {number} {name}" for number in ("01", "02") for name in ("val_accuracy", "val_loss")
     }
     assert any(Path(artifacts["tensorboard"].path).rglob("events.out.tfevents.*"))
     assert not (tmp_path / "model" / "tensorboard").exists()
@@ -177,3 +178,16 @@ def test_bad_parameters_end_the_component_with_exit_code_two(
     assert exit_code == 2
     assert last_line.startswith(f"[train cnn_small] bad_input: {clause}")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_checkpoint_folder_without_permission_ends_the_task_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = tmp_path / "claim"
+    outside.write_text("a file in place of a volume")
+    artifacts, slices = outputs(tmp_path), dsl.Dataset(uri=str(tmp_path / "nothing"))
+    with pytest.raises(SystemExit) as exit_info:
+        train.python_func(slices=slices, backbone="cnn_small", recipe={}, seed=0, checkpoints=str(outside), **artifacts)
+    assert exit_info.value.code == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"[train cnn_small] bad_input: the folder for checkpoints, {outside}, cannot be written (")

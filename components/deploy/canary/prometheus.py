@@ -11,7 +11,7 @@ from components.deploy.canary.sequential_test import BOUND, MAX_EXPONENT
 from components.shared.errors import DeployError
 
 _REQUEST_COUNT = ":tensorflow:serving:request_count"
-_LATENCY_BUCKETS = ":tensorflow:serving:request_latency_bucket"
+_LATENCY = ":tensorflow:serving:request_latency"
 _ERROR_RATE_RATIOS = np.linspace(1.5, 20.0, 38)
 _MIN_REQUESTS = 100
 _TIMEOUT_S = 10.0
@@ -32,8 +32,11 @@ class Traffic:
     latency: float
 
 
-def read_traffic(prometheus: str, namespace: str, deployment: str, window_s: float) -> Traffic:
+def read_traffic(prometheus: str, namespace: str, deployment: str, window_s: float) -> Traffic | None:
     """Query the traffic of a predictor from Prometheus.
+
+    Requests are predictions that succeeded: `request_count` also counts probes and requests for metadata. Requests that
+    failed are counted by their status.
 
     Args:
         prometheus: URL of the Prometheus server.
@@ -41,20 +44,30 @@ def read_traffic(prometheus: str, namespace: str, deployment: str, window_s: flo
         deployment: Name of the predictor's Deployment, the prefix of its pods' names.
         window_s: Length of the window before now, in seconds.
 
+    Returns:
+        The traffic; None if the window has no samples of the pods.
+
     Raises:
         DeployError: Prometheus does not answer.
     """
     pods = f'namespace="{namespace}",pod=~"{deployment}-[a-z0-9]+-[a-z0-9]+"'
-    window = f"[{max(60, round(window_s))}s]"
-    count = f"sum(increase({_REQUEST_COUNT}{{{pods}}}{window}))"
-    errors = f'sum(increase({_REQUEST_COUNT}{{{pods},status!="OK"}}{window}))'
-    latency = (
-        f"histogram_quantile(0.95, sum by (le) (rate({_LATENCY_BUCKETS}{{{pods}}}{window}))) / 1e6"  # microseconds
-    )
-    return Traffic(
-        _query_scalar(prometheus, count, 0.0),
-        _query_scalar(prometheus, errors, 0.0),
-        _query_scalar(prometheus, latency, np.nan),
+    predictions = f'{pods},API="predict"'
+    window = f"[{max(1, round(window_s * 1000))}ms]"
+    successes = _query_scalar(prometheus, f"sum(increase({_LATENCY}_count{{{predictions}}}{window}))")
+    if successes is None:
+        return None
+    errors = _query_scalar(prometheus, f'sum(increase({_REQUEST_COUNT}{{{pods},status!="OK"}}{window}))') or 0.0
+    rates = f"sum by (le) (rate({_LATENCY}_bucket{{{predictions}}}{window}))"
+    latency = _query_scalar(prometheus, f"histogram_quantile(0.95, {rates}) / 1e6")  # microseconds
+    return Traffic(successes + errors, errors, np.nan if latency is None else latency)
+
+
+def missing_samples_error(prometheus: str, deployment: str, window_s: float) -> DeployError:
+    """Return the error of a window in which Prometheus has no samples of a predictor."""
+    return DeployError(
+        f"Prometheus at {prometheus} has no samples of {_LATENCY}_count for pods of {deployment} in {window_s:.0f} s",
+        "metrics of each predictor",
+        "Let Prometheus scrape port 8080 of the predictors' pods, or leave out canary.prometheus.",
     )
 
 
@@ -97,18 +110,18 @@ def _evidence_of_errors(stable: Traffic, canary: Traffic) -> float:
     return float(np.exp(np.minimum(log_ratios, MAX_EXPONENT)).mean())
 
 
-def _query_scalar(prometheus: str, query: str, default: float) -> float:
-    """Return the value of a query with at most one sample, or `default` without a finite one."""
+def _query_scalar(prometheus: str, query: str) -> float | None:
+    """Return the value of a query with at most one sample, None without a finite one."""
     try:
         response = httpx.get(
             f"{prometheus.rstrip('/')}/api/v1/query", params={"query": query}, timeout=_TIMEOUT_S, trust_env=False
         )
         response.raise_for_status()
         samples: list[dict[str, Any]] = response.json()["data"]["result"]
-        value = float(samples[0]["value"][1]) if samples else default
+        value = float(samples[0]["value"][1]) if samples else None
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DeployError(
             f"Prometheus at {prometheus} returns no user metrics ({error})",
             remedy="Correct canary.prometheus, or leave it out.",
         ) from error
-    return value if isfinite(value) else default
+    return value if value is not None and isfinite(value) else None

@@ -21,6 +21,7 @@ from typing import Any
 import jsonpatch
 import yaml
 
+from components.deploy.kserve.inference_service import inference_service
 from components.deploy.kserve.protected_settings import changed_setting, missing_part, reserved_option
 from components.shared.config import abbreviate
 from components.shared.errors import BadConfigError
@@ -57,14 +58,15 @@ class EndpointPatch:
 
 
 def patches_of(config_maps: Sequence[Mapping[str, Any]], service: str) -> list[EndpointPatch]:
-    """Return the patches of ConfigMaps for an InferenceService in the order in which they are applied.
+    """Return the patches of ConfigMaps for an InferenceService in the order in which they are applied, all checked.
 
     Args:
         config_maps: ConfigMaps with the label of endpoint patches.
         service: Name of the InferenceService.
 
     Raises:
-        BadConfigError: A key is not the YAML of a list of operations, or an operation has a path that is not allowed.
+        BadConfigError: A key is not the YAML of a list of operations, or an operation does not apply to the
+            InferenceService or changes what belongs to the deploy step.
     """
     patches: list[EndpointPatch] = []
     for config_map in sorted(config_maps, key=_name):
@@ -72,6 +74,7 @@ def patches_of(config_maps: Sequence[Mapping[str, Any]], service: str) -> list[E
         if endpoint == service:
             keys = {**(config_map.get("binaryData") or {}), **(config_map.get("data") or {})}
             patches.extend(_read(_name(config_map), key, keys[key]) for key in sorted(keys))
+    apply_patches(inference_service(service), patches)
     return patches
 
 
@@ -81,22 +84,22 @@ def apply_patches(service: Mapping[str, Any], patches: Sequence[EndpointPatch]) 
     Raises:
         BadConfigError: An operation does not apply, or changes what belongs to the deploy step.
     """
-    patched: dict[str, Any] = copy.deepcopy(dict(service))
+    result: dict[str, Any] = copy.deepcopy(dict(service))
     for patch in patches:
         for number, operation in enumerate(patch.operations, 1):
-            patched = _apply(patched, operation, _describe(patch.source, number, operation))
-        if part := missing_part(patched):
+            result = _apply(result, operation, _describe(patch.source, number, operation))
+        if part := missing_part(result):
             raise BadConfigError(
                 f"{patch.source}: {part} is missing or of another type afterwards", remedy="Correct it."
             )
-        if option := reserved_option(patched):
+        if option := reserved_option(result):
             raise BadConfigError(f"{patch.source}: {option} belongs to the deploy step", remedy="Remove it.")
-    return patched
+    return result
 
 
 def _apply(service: dict[str, Any], operation: _Operation, source: str) -> dict[str, Any]:
     try:
-        patched: dict[str, Any] = jsonpatch.apply_patch(service, [operation])
+        result: dict[str, Any] = jsonpatch.apply_patch(service, [operation])
     except jsonpatch.JsonPatchTestFailed as error:
         raise BadConfigError(
             f"{source}: the test fails", f"the value {abbreviate(operation['value'])}", "Correct the patch."
@@ -106,9 +109,9 @@ def _apply(service: dict[str, Any], operation: _Operation, source: str) -> dict[
         raise BadConfigError(
             f"{source} does not apply ({reason})", "a path that exists in the InferenceService", "Correct the patch."
         ) from error
-    if setting := changed_setting(service, patched):
+    if setting := changed_setting(service, result):
         raise BadConfigError(f"{source} changes {setting}, which belongs to the deploy step", remedy="Remove it.")
-    return patched
+    return result
 
 
 def _read(config_map: str, key: str, text: str) -> EndpointPatch:

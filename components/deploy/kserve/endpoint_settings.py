@@ -37,9 +37,9 @@ def patched_service(
     service = apply_patches(document, patches)
     digest = hashlib.sha256(json.dumps(service, sort_keys=True).encode()).hexdigest()
     annotations = service["metadata"]["annotations"]
-    added = sorted(_metadata_keys(service) - _metadata_keys(document))
+    new_keys = sorted(_metadata_keys(service) - _metadata_keys(document))
     annotations[SETTINGS_ANNOTATION] = digest
-    annotations[_PATCHED_METADATA_ANNOTATION] = json.dumps(added)
+    annotations[_PATCHED_METADATA_ANNOTATION] = json.dumps(new_keys)
     service["spec"]["transformer"]["containers"][0]["args"].extend(transformer_arguments)
     return service
 
@@ -58,29 +58,29 @@ def with_settings(service: Mapping[str, Any], patches: Sequence[EndpointPatch]) 
         BadConfigError: A patch does not apply, or changes what belongs to the deploy step.
     """
     metadata, spec = service["metadata"], service["spec"]
-    desired = patched_service(metadata["name"], patches, _kept_arguments(spec))
+    goal = patched_service(metadata["name"], patches, _kept_arguments(spec))
     current_annotations = metadata.get("annotations") or {}
     mode = (service.get("status") or {}).get("deploymentMode") or current_annotations.get(MODE_ANNOTATION)
-    settings = desired["metadata"]["annotations"]
+    settings = goal["metadata"]["annotations"]
     if current_annotations.get(SETTINGS_ANNOTATION) == settings[SETTINGS_ANNOTATION]:
         return {}
     if mode not in (None, *_STANDARD_MODES):
         return {}
     settings[MODE_ANNOTATION] = mode or settings[MODE_ANNOTATION]  # KServe does not allow a change
-    _keep_model(desired["spec"], spec)
+    _keep_model(goal["spec"], spec)
     return {
         "metadata": {
-            "annotations": {**_removed(metadata, desired, "annotations"), **settings},
-            "labels": {**_removed(metadata, desired, "labels"), **desired["metadata"]["labels"]},
+            "annotations": {**_removed(metadata, goal, "annotations"), **settings},
+            "labels": {**_removed(metadata, goal, "labels"), **goal["metadata"]["labels"]},
         },
-        "spec": {component: merge_patch(spec[component], desired["spec"][component]) for component in desired["spec"]},
+        "spec": {component: merge_patch(spec[component], goal["spec"][component]) for component in goal["spec"]},
     }
 
 
-def merge_patch(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
+def merge_patch(current: Mapping[str, Any], goal: Mapping[str, Any]) -> dict[str, Any]:
     """Return the merge patch (RFC 7396) that makes one object equal to another."""
-    patch: dict[str, Any] = {key: None for key in current if key not in desired}
-    for key, value in desired.items():
+    patch: dict[str, Any] = {key: None for key in current if key not in goal}
+    for key, value in goal.items():
         if isinstance(value, dict) and isinstance(current.get(key), dict):
             if inner := merge_patch(current[key], value):
                 patch[key] = inner
@@ -89,11 +89,11 @@ def merge_patch(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[
     return patch
 
 
-def _keep_model(desired: dict[str, Any], current: Mapping[str, Any]) -> None:
+def _keep_model(goal: dict[str, Any], current: Mapping[str, Any]) -> None:
     """Give new settings the model, the versions and the canary's share of the current ones."""
     if "transformer" not in current:
-        del desired["transformer"]
-    for component, section in desired.items():
+        del goal["transformer"]
+    for component, section in goal.items():
         own = {
             name: value
             for name, value in (current[component].get("annotations") or {}).items()
@@ -102,9 +102,7 @@ def _keep_model(desired: dict[str, Any], current: Mapping[str, Any]) -> None:
         if own:
             section["annotations"] = {**section.get("annotations", {}), **own}
     predictor = current["predictor"]
-    desired["predictor"]["model"] |= {
-        key: predictor["model"][key] for key in ("storageUri",) if key in _model(predictor)
-    }
+    goal["predictor"]["model"] |= {key: predictor["model"][key] for key in ("storageUri",) if key in _model(predictor)}
 
 
 def _model(predictor: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -115,24 +113,25 @@ def _kept_arguments(spec: Mapping[str, Any]) -> list[str]:
     """Return the transformer's arguments that depend on the model or the canary."""
     containers = (spec.get("transformer") or {}).get("containers") or [{}]
     arguments: list[str] = containers[0].get("args") or []
-    kept: list[str] = []
+    options: list[str] = []
     for position, argument in enumerate(arguments):
         if argument in _OPTIONS_WITH_VALUE:
-            kept += arguments[position : position + 2]
+            options += arguments[position : position + 2]
         elif argument in _OPTIONS_WITHOUT_VALUE:
-            kept.append(argument)
-    return kept
+            options.append(argument)
+    return options
 
 
 def _metadata_keys(service: Mapping[str, Any]) -> set[str]:
     return {f"{kind}/{key}" for kind in ("annotations", "labels") for key in service["metadata"][kind]}
 
 
-def _removed(metadata: Mapping[str, Any], desired: Mapping[str, Any], kind: str) -> dict[str, None]:
+def _removed(metadata: Mapping[str, Any], goal: Mapping[str, Any], kind: str) -> dict[str, None]:
     """Return a merge patch that removes the annotations or labels of patches that do not exist any more."""
     try:
-        added = json.loads((metadata.get("annotations") or {}).get(_PATCHED_METADATA_ANNOTATION, "[]"))
+        patch_keys = json.loads((metadata.get("annotations") or {}).get(_PATCHED_METADATA_ANNOTATION, "[]"))
     except ValueError:
-        added = []
-    keys = [text.removeprefix(f"{kind}/") for text in added if isinstance(text, str) and text.startswith(f"{kind}/")]
-    return {key: None for key in keys if key not in desired["metadata"][kind]}
+        patch_keys = []
+    texts = [text for text in patch_keys if isinstance(text, str)] if isinstance(patch_keys, list) else []
+    keys = [text.removeprefix(f"{kind}/") for text in texts if text.startswith(f"{kind}/")]
+    return {key: None for key in keys if key not in goal["metadata"][kind]}

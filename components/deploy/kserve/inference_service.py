@@ -118,7 +118,7 @@ def predictor_annotations(model: ModelVersion) -> dict[str, str]:
 
 
 def transformer_patch(model: ModelVersion, *others: ModelVersion) -> dict[str, Any]:
-    """Return the part of a merge patch that tells the transformer which versions may answer.
+    """Return the part of a merge patch with the versions that may answer, for the transformer.
 
     Args:
         model: Model of the stable predictor.

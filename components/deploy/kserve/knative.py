@@ -13,6 +13,7 @@ revision but not its model, so an annotation beside the model records the revisi
 from typing import Any
 
 from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve.checks.readiness import is_ready, model_predict_url, predict_url, readiness_problems
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import (
     ModelVersion,
@@ -22,7 +23,6 @@ from components.deploy.kserve.inference_service import (
     transformer_patch,
 )
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import is_ready, model_predict_url, predict_url, readiness_problems
 
 TAG_ROUTING_ANNOTATION = "serving.kserve.io/enable-tag-routing"
 _PREVIOUS_REVISION_ANNOTATION = "taxonflow.dev/previous-revision"

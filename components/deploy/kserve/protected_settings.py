@@ -93,7 +93,7 @@ def reserved_option(service: Mapping[str, Any]) -> str:
 
 def _is_reserved(option: str, component: str) -> bool:
     """Return whether an option, which may be abbreviated, is one of the deploy step's."""
-    return any(reserved.startswith(option) for reserved in _RESERVED_OPTIONS[component])
+    return any(name.startswith(option) for name in _RESERVED_OPTIONS[component])
 
 
 def _protected(service: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Report of a rollout: its result, events and test statistics."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,15 +19,22 @@ class RolloutLog:
         events: Sentences in order.
         tallies: Pairs of the sequential test by criterion.
         evidence: Evidence of the sequential test by criterion.
+        notes: Sentences about records beside the endpoint.
     """
 
     events: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     tallies: Mapping[str, Tally] = field(default_factory=dict)
     evidence: Mapping[str, float] = field(default_factory=dict)
 
     def add(self, sentence: str) -> None:
         """Record an event and print it."""
         self.events.append(sentence)
+        log("deploy", sentence)
+
+    def note(self, sentence: str) -> None:
+        """Record a sentence about a record beside the endpoint and print it."""
+        self.notes.append(sentence)
         log("deploy", sentence)
 
     def record_test(self, test: SequentialTest) -> None:
@@ -39,14 +47,14 @@ class RolloutLog:
         counts = {f"{name}_{count}": getattr(tally, count) for name, tally in self.tallies.items() for count in _COUNTS}
         return {**counts, **{f"{name}_evidence": round(value, 4) for name, value in self.evidence.items()}}
 
-    def markdown(self, title: str) -> str:
-        """Return the report in Markdown."""
-        events = ["## Events", "", *(f"- {event}" for event in self.events), ""]
-        return "\n".join([f"# {title}", "", *events, *(self._test_table() if self.tallies else [])])
+    def markdown(self) -> str:
+        """Return the events, the notes and the comparison in Markdown."""
+        events = ["## Events", "", *(f"- {_escape(event)}" for event in (*self.events, *self.notes)), ""]
+        return "\n".join([*events, *(self._test_table() if self.tallies else [])])
 
     def _test_table(self) -> list[str]:
         rows = [
-            f"| {name} | {tally.pairs} | {tally.worse} | {tally.better} | {self.evidence[name]:.3g} |"
+            f"| `{name}` | {tally.pairs} | {tally.worse} | {tally.better} | {self.evidence[name]:.3g} |"
             for name, tally in self.tallies.items()
         ]
         header = ["| criterion | pairs | canary worse | canary better | evidence |", "|---|---|---|---|---|"]
@@ -66,20 +74,61 @@ class RolloutResult:
         address: Predict URL, or the URI of the version folder in a local repository.
         log: Events and statistics.
         outcome: "deployed", or "rolled_back" if the previous version is served.
+        model_id: Id of the model of this version; "" for a model without one.
+        cluster_address: Predict URL for clients in the cluster; "" outside of a cluster.
+        commands: Commands that ask the endpoint from a machine with kubectl.
+        reason: Reason of a rollback, as one sentence; "" without one.
     """
 
     version: int
     address: str
     log: RolloutLog
     outcome: str = "deployed"
+    model_id: str = ""
+    cluster_address: str = ""
+    commands: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def is_new_model_served(self) -> bool:
+        """Whether users reach the new model."""
+        return self.outcome == "deployed"
 
     def metrics(self) -> dict[str, float]:
         """Return version, counts and evidence under flat names."""
         return {"version": self.version, **self.log.metrics()}
 
+    def sentence(self, name: str) -> str:
+        """Return one sentence on the outcome: gate, canary, and what is served now.
+
+        Args:
+            name: Name of the model.
+        """
+        model = f" (model {self.model_id[:12]})" if self.model_id else ""
+        served = f"version {self.version}{model} of {name} is served"
+        if not self.is_new_model_served:
+            served = served if self.version else f"no version of {name} is served"
+            return f"The new model passed the gate but was rolled back, and {served}: {self.reason.rstrip('.')}."
+        trial = " and its trial as a canary" if self.log.tallies else ""
+        return f"The new model passed the gate{trial}, and {served}."
+
     def markdown(self, name: str) -> str:
         """Return the report on a model in Markdown."""
-        return self.log.markdown(f"Deployment of {name}: {self.outcome.replace('_', ' ')}")
+        title = f"# Deployment of {name}: {self.outcome.replace('_', ' ')}"
+        return "\n".join([title, "", _escape(self.sentence(name)), "", *self._addresses(), self.log.markdown()])
+
+    def _addresses(self) -> list[str]:
+        """Return the lines about where the endpoint is asked; as code, which no line break divides."""
+        places = [("Address", self.address), ("Address in the cluster", self.cluster_address)]
+        lines = [f"- {label}: `{place}`" for label, place in places if place]
+        if self.commands:
+            lines += ["- From a machine with kubectl:", "", "```", *self.commands, "```"]
+        return [*lines, ""]
+
+
+def _escape(text: str) -> str:
+    """Return a sentence in which Markdown renders no character specially."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
 
 
 class RolledBackError(DeployError):

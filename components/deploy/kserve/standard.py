@@ -15,6 +15,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from components.deploy.canary.settings import CanarySettings
+from components.deploy.kserve.checks.pod_problems import pod_problems
+from components.deploy.kserve.checks.readiness import (
+    grace_period_s,
+    is_complete,
+    is_ready,
+    model_predict_url,
+    predict_url,
+    readiness_problems,
+    runs_version,
+)
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import (
     VERSION_ANNOTATION,
@@ -26,15 +36,6 @@ from components.deploy.kserve.inference_service import (
     transformer_patch,
 )
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
-from components.deploy.kserve.readiness import (
-    grace_period_s,
-    is_complete,
-    is_ready,
-    model_predict_url,
-    predict_url,
-    readiness_problems,
-    runs_version,
-)
 
 CANARY = "canary"
 _REPLICAS_ANNOTATION = "taxonflow.dev/stable-replicas"
@@ -105,11 +106,7 @@ class StandardMode(Mode):
 
     def canary_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
         """Return the reason why the canary cannot answer requests yet, "" if all of its pods serve the model."""
-        name = _predictor_name(service, CANARY)
-        deployment = cluster.deployment(name)
-        if deployment is None or not runs_version(deployment, model.version):
-            return f"{name} does not serve it yet; {readiness_problems(service)}"
-        return ""
+        return _pods_blocker(cluster, service, _predictor_name(service, CANARY), model)
 
     def traffic_blocker(self, cluster: Cluster, service: Service) -> str:
         """Return the reason why the transformer does not divide the requests yet, "" if all of its pods do."""
@@ -119,14 +116,13 @@ class StandardMode(Mode):
         deployment = cluster.deployment(name)
         if deployment and _has_options(deployment, service["spec"]["transformer"]) and is_complete(deployment):
             return ""
-        return f"{name} does not run with its new options yet"
+        problems = pod_problems(cluster, deployment) if deployment else ""
+        return f"{name} does not run with its new options yet{': ' + problems if problems else ''}"
 
     def promotion_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:
         """Return the reason why the model does not serve all users yet, "" if every replica serves it."""
-        name = _predictor_name(service)
-        deployment = cluster.deployment(name)
-        if deployment is None or not runs_version(deployment, model.version):
-            return f"{name} does not serve it yet; {readiness_problems(service)}"
+        if problem := _pods_blocker(cluster, service, _predictor_name(service), model):
+            return problem
         if problem := self.traffic_blocker(cluster, service):
             return problem
         return "" if is_ready(service) and predict_url(service) else readiness_problems(service)
@@ -148,6 +144,15 @@ class StandardMode(Mode):
     def deployments(self, service: Service) -> tuple[str, str]:
         """Return the Deployment names of the stable predictor and the canary."""
         return _predictor_name(service), _predictor_name(service, CANARY)
+
+
+def _pods_blocker(cluster: Cluster, service: Service, name: str, model: ModelVersion) -> str:
+    """Return the reason why not every pod of a predictor serves a model, "" if each does."""
+    deployment = cluster.deployment(name)
+    if deployment is not None and runs_version(deployment, model.version):
+        return ""
+    problems = pod_problems(cluster, deployment) if deployment else ""
+    return f"{name} does not serve version {model.version} yet: {problems or readiness_problems(service)}"
 
 
 def _predictor_name(service: Service, predictor: str = "") -> str:

@@ -1,19 +1,33 @@
 """KServe target: resolve namespace, InferenceService, storage URI and version, then start the rollout."""
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.canary_rollout import Rollout
 from components.deploy.kserve.client import Cluster, retry_conflicts
-from components.deploy.kserve.report import RolloutResult
-from components.deploy.kserve.version_registry import RegistryEntry, register
+from components.deploy.kserve.endpoint_patches import PATCH_SELECTOR, patches_of
+from components.deploy.kserve.report import RolledBackError, RolloutResult
+from components.deploy.kserve.suitability import check_pictures, check_species
+from components.deploy.kserve.version_registry import RegistryEntry, register, registered_species
+from components.deploy.model_registry import Outcome, ServedVersion, record_version, registry_address
+from components.deploy.monitored_models import hand_over
+from components.deploy.records import DeployRecords
 from components.deploy.verified_model import VerifiedModel
+from components.deploy.version_copies import copy_version
 from components.shared.errors import BadConfigError, DeployError
 
 _STORAGE_SCHEMES = {"minio": "s3", "s3": "s3", "gs": "gs", "pvc": "pvc"}
+_SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_MAX_SERVICE_NAME = 63 - len("-canary-predictor")
 
 
-def roll_out(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> RolloutResult:
+def roll_out(
+    model: VerifiedModel,
+    target: SplitResult,
+    trial: CanaryTrial,
+    records: DeployRecords = DeployRecords(),  # noqa: B008 immutable
+) -> RolloutResult:
     """Make an InferenceService serve a model, unless the model is worse than the current one.
 
     A killed rollout is resumed by calling the function again; the same artifact keeps its version number.
@@ -22,18 +36,44 @@ def roll_out(model: VerifiedModel, target: SplitResult, trial: CanaryTrial) -> R
         model: Model to serve; its URI must be readable in the cluster.
         target: Target of the form `kserve://namespace/inference-service`.
         trial: Conditions of the canary trial.
+        records: Places in which the deployment is recorded beside the endpoint.
 
     Raises:
-        BadConfigError: The target lacks the namespace or the service.
+        BadConfigError: The target lacks the namespace or the service, or a setting of the cluster is invalid.
         RolledBackError: The model never became ready, answers known slices incorrectly, or is worse.
-        DeployError: The URI is not in object storage or was registered with other files, or the API rejected a request.
+        DeployError: The URI is not in object storage or was registered with other files, the service serves other
+            pictures or species, or the API rejected a request.
     """
     namespace, name = _parse_destination(target)
-    uri = storage_uri(model.uri)
-    cluster = Cluster(namespace)
-    artifact = RegistryEntry(uri=uri, digest=model.digest, model_id=model.card.model_id)
+    return roll_out_in(Cluster(namespace), name, model, trial, records)
+
+
+def roll_out_in(
+    cluster: Cluster, name: str, model: VerifiedModel, trial: CanaryTrial, records: DeployRecords
+) -> RolloutResult:
+    """Roll out a model in a cluster; arguments and errors as in `roll_out`."""
+    artifact = RegistryEntry(
+        uri=storage_uri(model.uri), digest=model.digest, model_id=model.card.model_id, species=model.card.classes
+    )
+    if records.registry:
+        registry_address(records.registry)  # an invalid address is an error before anything is changed
+    patches = patches_of(cluster.config_maps(PATCH_SELECTOR), name)
+    service = cluster.service(name)
+    check_pictures(service, model.card)
+    check_species(service, registered_species(cluster, name), model.card)
     version = retry_conflicts(lambda: register(cluster, name, artifact), name, trial.retries)
-    return Rollout(cluster, name, version, model, trial).run()
+    if version.uri != artifact.uri:
+        copy_version(model, cluster.namespace, name, version.version)
+    if records.monitored_models:
+        hand_over(model, version.version, records.monitored_models)
+    rollout = Rollout(cluster, name, version, model, trial, patches)
+    try:
+        result = rollout.run()
+    except RolledBackError as error:
+        _record(rollout, error.result, records)
+        raise
+    _record(rollout, result, records)
+    return result
 
 
 def storage_uri(uri: str) -> str:
@@ -53,6 +93,17 @@ def storage_uri(uri: str) -> str:
     return f"{scheme}://{parts.netloc}{parts.path}"
 
 
+def _record(rollout: Rollout, result: RolloutResult, records: DeployRecords) -> None:
+    """Record the outcome of the new version in the Model Registry, if there is one."""
+    if not records.registry:
+        return
+    outcome: Outcome = "served" if result.is_new_model_served else "rolled_back"
+    endpoint = f"{rollout.cluster.namespace}/{rollout.name}"
+    version = rollout.version
+    deployment = ServedVersion(endpoint, version.version, version.uri, result.address, outcome)
+    result.log.note(record_version(records.registry, rollout.model, deployment))
+
+
 def _parse_destination(target: SplitResult) -> tuple[str, str]:
     name = target.path.strip("/")
     if not target.netloc or not name or "/" in name:
@@ -60,5 +111,12 @@ def _parse_destination(target: SplitResult) -> tuple[str, str]:
             f"target {target.geturl()!r}",
             "kserve://namespace/inference-service",
             "Set TARGET to one namespace and one InferenceService.",
+        )
+    if not _SERVICE_NAME.fullmatch(name) or len(name) > _MAX_SERVICE_NAME:
+        raise BadConfigError(
+            f"target {target.geturl()!r}",
+            f"an InferenceService of at most {_MAX_SERVICE_NAME} small letters, digits and '-' that starts with a "
+            "letter, as in kserve://namespace/inference-service",
+            "Set TARGET to such a name.",
         )
     return target.netloc, name

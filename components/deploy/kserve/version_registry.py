@@ -4,16 +4,19 @@ A number is never reused, and its URI and files never change. Annotations of the
 registry: KServe copies them to the pod templates, so each new entry would restart all pods.
 """
 
+from itertools import accumulate
 from typing import Any
 
 from pydantic import ValidationError
 
 from components.deploy.kserve.client import Cluster
 from components.deploy.kserve.inference_service import ModelVersion, requested_model
+from components.deploy.version_copies import copy_uri
 from components.shared.config import Frozen, abbreviate
 from components.shared.errors import DeployError
 
 _MAX_VERSIONS = 1000
+_MAX_BYTES = 900_000
 _LABELS = {"app.kubernetes.io/part-of": "taxonflow", "app.kubernetes.io/component": "version-registry"}
 
 
@@ -24,11 +27,15 @@ class RegistryEntry(Frozen):
         uri: URI of the artifact.
         digest: Digest of its files.
         model_id: Id of the model; "" for a model without one.
+        species: Species of the model; () in entries of release 0.1.0.
+        served: URI of the copy that is served; "" if the artifact is served in place.
     """
 
     uri: str
     digest: str
     model_id: str = ""
+    species: tuple[str, ...] = ()
+    served: str = ""
 
 
 def registry_name(name: str) -> str:
@@ -53,19 +60,32 @@ def register(cluster: Cluster, name: str, artifact: RegistryEntry) -> ModelVersi
     for number, entry in entries.items():
         if entry.uri == artifact.uri:
             _check_digest(number, entry, artifact.digest)
-            return _model_version(number, artifact)
-    number = _next_number(cluster.service(name), entries, artifact.uri)
+            return _model_version(number, artifact.model_copy(update={"served": entry.served}))
+    current = _unregistered_model(cluster.service(name), artifact.uri)
+    number = current or _next_number(cluster.service(name), entries)
+    copy = artifact.uri if current else copy_uri(artifact.uri, cluster.namespace, name, number)
+    artifact = artifact.model_copy(update={"served": copy if copy != artifact.uri else ""})
     text = artifact.model_dump_json(exclude_defaults=True)
     if registry is None:
         cluster.create_config_map(_new_registry(name, {str(number): text}))
     else:
-        data = {str(number): text, **_evictions(entries)}
+        data = {str(number): text, **_evictions(registry["data"], len(text))}
         cluster.patch_config_map(registry_name(name), {"data": data}, registry["metadata"]["resourceVersion"])
     return _model_version(number, artifact)
 
 
 def _model_version(number: int, artifact: RegistryEntry) -> ModelVersion:
-    return ModelVersion(number, artifact.uri, artifact.digest, artifact.model_id)
+    return ModelVersion(number, artifact.served or artifact.uri, artifact.digest, artifact.model_id)
+
+
+def registered_species(cluster: Cluster, name: str) -> dict[int, tuple[str, ...]]:
+    """Return the species of the registered versions by number; () where they are not known.
+
+    Raises:
+        DeployError: The registry has an invalid entry.
+    """
+    entries = _read_entries(cluster.config_map(registry_name(name)))
+    return {number: entry.species for number, entry in entries.items()}
 
 
 def _read_entries(registry: dict[str, Any] | None) -> dict[int, RegistryEntry]:
@@ -93,17 +113,30 @@ def _check_digest(number: int, entry: RegistryEntry, digest: str) -> None:
         )
 
 
-def _next_number(service: dict[str, Any] | None, entries: dict[int, RegistryEntry], uri: str) -> int:
-    """Return the number of an unregistered artifact; services of older releases have versions but no registry."""
+def _unregistered_model(service: dict[str, Any] | None, uri: str) -> int:
+    """Return the number of an unregistered artifact that a service of an older release serves in place, or 0."""
     current = None if service is None else requested_model(service)
-    if current is not None and current.uri == uri and current.version > 0:
-        return current.version
+    return current.version if current is not None and current.uri == uri else 0
+
+
+def _next_number(service: dict[str, Any] | None, entries: dict[int, RegistryEntry]) -> int:
+    """Return the next version number; services of older releases have versions but no registry."""
+    current = None if service is None else requested_model(service)
     return max([*entries, current.version if current else 0], default=0) + 1
 
 
-def _evictions(entries: dict[int, RegistryEntry]) -> dict[str, None]:
-    """Return a patch that removes the oldest entries, so that the ConfigMap stays below its limit of 1 MiB."""
-    return {str(number): None for number in sorted(entries)[: max(0, len(entries) + 1 - _MAX_VERSIONS)]}
+def _evictions(data: dict[str, str], size: int) -> dict[str, None]:
+    """Return a patch that removes the oldest entries, so that a new one fits into the ConfigMap's limit of 1 MiB.
+
+    Args:
+        data: Entries of the registry by number.
+        size: Number of characters of the new entry.
+    """
+    numbers = sorted((number for number in data if number.isdecimal()), key=int, reverse=True)
+    sizes = accumulate((len(data[number].encode()) for number in numbers), initial=size)
+    next(sizes)
+    kept = [number for number, total in zip(numbers, sizes, strict=True) if total <= _MAX_BYTES][: _MAX_VERSIONS - 1]
+    return {number: None for number in numbers if number not in kept}
 
 
 def _new_registry(name: str, data: dict[str, str]) -> dict[str, Any]:

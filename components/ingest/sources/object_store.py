@@ -6,7 +6,6 @@ identity of a service account, GOOGLE_APPLICATION_CREDENTIALS, ...) and are neve
 
 import hashlib
 import logging
-import os
 import posixpath
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,33 +29,13 @@ from components.ingest.sources.base import (
 )
 from components.ingest.sources.retries import access_error, download_error, is_request_error, retry
 from components.shared.errors import BadManifestError, BadSourceFileError
-from components.shared.proxies import uses_proxy
+from components.shared.object_stores import minio_options, s3_options
 from components.shared.volumes.formats.stack_names import is_tiff
 
-KUBEFLOW_STORE = "http://minio-service.kubeflow:9000"
 PARALLEL_REQUESTS = 16
 HEADER_BYTES = 2**16
 _VERSION_KEYS = ("ETag", "generation", "etag", "created")
 Result = TypeVar("Result")
-
-
-def _s3_options() -> dict[str, Any]:
-    """Return options to stream an object in one request, with path-style addresses for a custom endpoint."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    client: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
-    if endpoint:
-        client["s3"] = {"addressing_style": "path"}
-    if endpoint and not uses_proxy(endpoint):
-        client["proxies"] = {}
-    return {"endpoint_url": endpoint, "max_concurrency": 1, "config_kwargs": client}
-
-
-def _minio_options() -> dict[str, Any]:
-    options = _s3_options()
-    options["config_kwargs"]["s3"] = {"addressing_style": "path"}
-    if not options["endpoint_url"]:
-        options["config_kwargs"]["proxies"] = {}
-    return {**options, "endpoint_url": options["endpoint_url"] or KUBEFLOW_STORE}
 
 
 @dataclass(frozen=True)
@@ -76,7 +55,7 @@ class Store:
     attempts: int = 9
 
 
-STORES = {"s3": Store("s3", _s3_options), "minio": Store("s3", _minio_options), "gs": Store("gs", dict, 1, 3)}
+STORES = {"s3": Store("s3", s3_options), "minio": Store("s3", minio_options), "gs": Store("gs", dict, 1, 3)}
 """Object stores by the scheme of their addresses."""
 
 

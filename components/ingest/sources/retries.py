@@ -16,7 +16,8 @@ _CREDENTIAL_ERRORS = frozenset(
 _KEYS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (in a cluster: the secret taxonflow-volumes)"
 ACCESS_REMEDIES = {
     "s3": f"{_KEYS}, or give the service account a role that may list and read.",
-    "minio": f"{_KEYS} to the values of Kubeflow's own secret mlpipeline-minio-artifact.",
+    "minio": "In a cluster, create the secret mlpipeline-minio-artifact (accesskey, secretkey) in the namespace of the "
+    f"run, as Kubeflow does in each profile. {_KEYS} and AWS_ENDPOINT_URL for another store.",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS, or give the service account the role Storage Object Viewer.",
 }
 """Remedy for denied access, by the scheme of an address."""

@@ -42,12 +42,13 @@ def prometheus() -> Iterator[Prometheus]:
 def test_the_queries_are_promql_for_one_deployments_pods(prometheus: Prometheus) -> None:
     prometheus.samples = {("forams-predictor", "requests"): "1000", ("forams-predictor", "latency"): "NaN"}
     traffic = read_traffic(prometheus.address, "lab", "forams-predictor", 300)
+    assert traffic is not None
     assert (traffic.requests, traffic.errors) == (1000, 0)
     assert traffic.latency != traffic.latency
     for query in prometheus.queries:
         promql_parser.parse(query)
         assert 'namespace="lab",pod=~"forams-predictor-[a-z0-9]+-[a-z0-9]+"' in query
-        assert "[300s]" in query
+        assert "[300000ms]" in query
 
 
 @pytest.mark.parametrize(
@@ -67,27 +68,47 @@ def test_only_a_clearly_worse_canary_is_a_violation(stable: Traffic, canary: Tra
 
 
 def test_a_canary_that_fails_its_users_is_rolled_back(artifact: Path, deploy: Any, prometheus: Prometheus) -> None:
-    deploy(artifact, "s3://runs/a")
+    deploy(artifact, "pvc://runs/a")
     prometheus.samples = {
         ("forams-predictor", "requests"): "9000",
-        ("forams-canary-predictor", "requests"): "1000",
+        ("forams-canary-predictor", "requests"): "960",
         ("forams-canary-predictor", "errors"): "40",
     }
     with rollback_to(1, "users' errors: 40 of 1000"):
-        deploy(artifact, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05)
+        deploy(artifact, "pvc://runs/b", prometheus=prometheus.address, watch_s=0.05)
 
 
 def test_a_canary_that_serves_its_users_well_is_promoted(artifact: Path, deploy: Any, prometheus: Prometheus) -> None:
-    deploy(artifact, "s3://runs/a")
-    prometheus.samples = {("forams-canary-predictor", "requests"): "1000"}
-    assert deploy(artifact, "s3://runs/b", prometheus=prometheus.address, watch_s=0.05).version == 2
-    assert prometheus.queries
+    deploy(artifact, "pvc://runs/a")
+    prometheus.samples = {(name, "requests"): "1000" for name in ("forams-predictor", "forams-canary-predictor")}
+    result = deploy(artifact, "pvc://runs/b", prometheus=prometheus.address, watch_s=0.05)
+    assert result.version == 2
+    assert "0 of 1000 users' requests to the canary failed" in result.log.events
+
+
+def test_a_canary_without_users_is_not_said_to_serve_them_well(
+    artifact: Path, deploy: Any, prometheus: Prometheus
+) -> None:
+    deploy(artifact, "pvc://runs/a")
+    prometheus.samples = {(name, "requests"): "0" for name in ("forams-predictor", "forams-canary-predictor")}
+    events = deploy(artifact, "pvc://runs/b", prometheus=prometheus.address, watch_s=0.05).log.events
+    assert any(event.startswith("no user's request reached the canary") for event in events)
+
+
+@pytest.mark.parametrize("scraped", ["forams-predictor", "forams-canary-predictor", ""])
+def test_a_predictor_that_is_not_scraped_is_rolled_back(
+    artifact: Path, deploy: Any, prometheus: Prometheus, scraped: str
+) -> None:
+    deploy(artifact, "pvc://runs/a")
+    prometheus.samples = {(scraped, "requests"): "1000"}
+    with rollback_to(1, r"has no samples of :tensorflow:serving:request_latency_count for pods of forams-"):
+        deploy(artifact, "pvc://runs/b", prometheus=prometheus.address, watch_s=0.05)
 
 
 def test_a_canary_whose_users_cannot_be_watched_is_not_promoted(artifact: Path, deploy: Any) -> None:
-    deploy(artifact, "s3://runs/a")
+    deploy(artifact, "pvc://runs/a")
     with rollback_to(1, "returns no user metrics"):
-        deploy(artifact, "s3://runs/b", prometheus="http://127.0.0.1:9")
+        deploy(artifact, "pvc://runs/b", prometheus="http://127.0.0.1:9")
 
 
 def test_an_unreachable_prometheus_is_a_deploy_error() -> None:

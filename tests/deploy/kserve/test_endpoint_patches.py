@@ -102,7 +102,7 @@ PROTECTED = {
 @pytest.mark.parametrize("text", PROTECTED.values(), ids=PROTECTED)
 def test_what_belongs_to_the_deploy_step_cannot_be_changed(text: str) -> None:
     with pytest.raises(BadConfigError, match=r"ConfigMap wishes, key a\.yaml.* belongs to the deploy step\. Remove it"):
-        patched(config_map("wishes", a=text))
+        patches_of([config_map("wishes", a=text)], "forams")
 
 
 MALFORMED = {
@@ -146,7 +146,7 @@ MALFORMED = {
 @pytest.mark.parametrize(("text", "reason"), MALFORMED.values(), ids=MALFORMED)
 def test_a_malformed_patch_is_refused_by_config_map_and_key(text: str, reason: str) -> None:
     with pytest.raises(BadConfigError, match=rf"(?s)ConfigMap wishes, key a\.yaml.*{reason}") as raised:
-        patched(config_map("wishes", a=text))
+        patches_of([config_map("wishes", a=text)], "forams")
     assert len(str(raised.value)) < 600
 
 

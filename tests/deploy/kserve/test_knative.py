@@ -55,14 +55,14 @@ def test_a_rolled_back_revision_is_not_the_next_stable_model(served_artifact: Pa
     with pytest.raises(RolledBackError):
         deploy(served_artifact, NEW)
     cluster.asked_directly.clear()
-    assert deploy(served_artifact, "s3://runs/c").version == 3
+    assert deploy(served_artifact, "pvc://runs/c").version == 3
     assert {name for name, _ in cluster.asked_directly} == {"forams-predictor-00001", "forams-predictor-00003"}
-    assert cluster.rolled_out[KEY]["uri"] == "s3://runs/c"
+    assert cluster.rolled_out[KEY]["uri"] == "pvc://runs/c"
 
 
 def test_a_rollout_killed_at_any_write_leaves_one_revision(served_artifact: Path, cluster: Any, deploy: Any) -> None:
     for write in (1, 2, 3, 4):
-        uri, writes = f"s3://runs/{write}", []
+        uri, writes = f"pvc://runs/{write}", []
 
         def cut(method: str, path: str, write: int = write, writes: list[str] = writes) -> str:
             writes.extend([path] if method != "GET" and not path.endswith(":predict") else [])

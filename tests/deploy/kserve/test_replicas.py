@@ -38,7 +38,7 @@ def test_replicas_survive_a_canary_that_replaces_another(served_artifact: Path, 
     cluster.restore(cluster.services["lab", "forams"], NEW)
     cluster.lose_connection = lambda _method, _path: "before" if len(patches(cluster)) >= 1 else ""
     with pytest.raises(DeployError):
-        deploy(served_artifact, "s3://runs/killed")
+        deploy(served_artifact, "pvc://runs/killed")
     cluster.lose_connection = lambda _method, _path: ""
     deploy(served_artifact, NEW)
     assert cluster.services["lab", "forams"]["spec"]["predictor"]["minReplicas"] == 2

@@ -41,7 +41,7 @@ def start_server(program: str) -> subprocess.Popen[str]:
 
 
 def digest_of(artifact: Path) -> str:
-    return verify_model(artifact, "s3://runs/a", "foraminifera").digest
+    return verify_model(artifact, "pvc://runs/a", "foraminifera").digest
 
 
 def flip_a_bit(artifact: Path) -> None:
@@ -136,6 +136,23 @@ def test_the_start_command_stays_process_1() -> None:
     process.communicate(timeout=10)
 
 
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode != 0,
+    reason="needs the right to create a PID namespace",
+)
+def test_process_1_of_a_pid_namespace_ends_on_sigterm() -> None:
+    namespace = ["unshare", "--pid", "--fork", "--kill-child"]
+    shell, option, script, _ = START_COMMAND
+    command = [*namespace, shell, option, script, sys.executable, "-uc", WITHOUT_HANDLERS]
+    process = subprocess.Popen(command, env={**os.environ, "MODEL_DIGEST": ""}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+    process.stdout.close()
+
+
 def test_a_model_without_a_digest_starts_at_once(tmp_path: Path) -> None:
     assert run_start_command(tmp_path, "").stdout == SERVER_ARGUMENTS
 
@@ -151,7 +168,7 @@ def test_pods_have_the_digests_of_the_current_and_previous_model(
     digests = []
     for label in ("a", "b"):
         artifact = make_artifact(label)
-        deploy(artifact, f"s3://runs/{label}")
+        deploy(artifact, f"pvc://runs/{label}")
         digests.append(digest_of(artifact))
     annotations = cluster.services[KEY]["spec"]["predictor"]["annotations"]
     assert [annotations[f"taxonflow.dev/{name}-digest"] for name in ("previous-model", "model")] == digests
@@ -163,7 +180,7 @@ def test_pods_have_the_digests_of_the_current_and_previous_model(
 def test_a_canarys_pods_have_the_digest_of_the_canary(
     make_artifact: Callable[..., Path], cluster: Any, deploy: Any
 ) -> None:
-    deploy(make_artifact("a"), "s3://runs/a")
+    deploy(make_artifact("a"), "pvc://runs/a")
     digests: list[str] = []
 
     def note(_method: str, _path: str) -> None:
@@ -172,5 +189,5 @@ def test_a_canarys_pods_have_the_digest_of_the_canary(
 
     cluster.answer_instead = note
     canary = make_artifact("b")
-    deploy(canary, "s3://runs/b")
+    deploy(canary, "pvc://runs/b")
     assert set(digests) == {digest_of(canary)}

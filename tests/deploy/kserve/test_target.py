@@ -27,29 +27,29 @@ SHORT = 0.05
 
 
 def test_the_first_model_creates_the_service(artifact: Path, cluster: Any, deploy: Any) -> None:
-    result = deploy(artifact, "s3://runs/a")
+    result = deploy(artifact, "pvc://runs/a")
     assert (result.version, result.address) == (1, PREDICT)
     assert cluster.written() == [("POST", PATH)]
-    assert requested_model(cluster.services[KEY]) == ModelVersion(1, "s3://runs/a")
+    assert requested_model(cluster.services[KEY]) == ModelVersion(1, "pvc://runs/a")
 
 
 def test_a_service_without_a_model_gets_one_without_a_trial(artifact: Path, cluster: Any, deploy: Any) -> None:
-    deploy(artifact, "s3://runs/a")
+    deploy(artifact, "pvc://runs/a")
     predictor = cluster.services[KEY]["spec"]["predictor"]
     del predictor["annotations"], predictor["model"]["storageUri"]
-    assert deploy(artifact, "s3://runs/b").version == 2  # the registry remembers the first
-    assert requested_model(cluster.services[KEY]) == ModelVersion(2, "s3://runs/b")
+    assert deploy(artifact, "pvc://runs/b").version == 2  # the registry remembers the first
+    assert requested_model(cluster.services[KEY]) == ModelVersion(2, "pvc://runs/b")
     assert cluster.canary(KEY) is None
 
 
 def test_the_same_artifact_keeps_its_version(artifact: Path, cluster: Any, deploy: Any) -> None:
-    results = [deploy(artifact, "s3://runs/a") for _ in range(2)]
+    results = [deploy(artifact, "pvc://runs/a") for _ in range(2)]
     assert [(result.version, result.address) for result in results] == [(1, PREDICT)] * 2
     assert cluster.written() == [("POST", PATH)]
 
 
 def test_the_first_model_must_answer_the_known_slices(artifact: Path, cluster: Any, deploy: Any) -> None:
-    deploy(artifact, "s3://runs/a")
+    deploy(artifact, "pvc://runs/a")
     assert len(cluster.asked) == 5
     instance = cluster.asked[0]
     assert cluster.asked == [instance] * 5
@@ -73,23 +73,23 @@ def test_a_wrong_answer_to_a_known_slice_is_a_deploy_error(
 ) -> None:
     cluster.answer_instead = lambda _method, path: answer if path.endswith(":predict") else None
     with pytest.raises(DeployError, match=reason):
-        deploy(artifact, "s3://runs/a")
+        deploy(artifact, "pvc://runs/a")
 
 
 def test_a_first_model_that_never_becomes_ready_is_a_deploy_error(artifact: Path, cluster: Any, deploy: Any) -> None:
-    cluster.unloadable.add("s3://runs/a")
+    cluster.unloadable.add("pvc://runs/a")
     with pytest.raises(DeployError, match="no previous model"):
-        deploy(artifact, "s3://runs/a", timeout=SHORT)
+        deploy(artifact, "pvc://runs/a", timeout=SHORT)
 
 
 def test_a_process_killed_while_waiting_is_resumed(artifact: Path, cluster: Any, deploy: Any) -> None:
     cluster.polls_until_ready = 10**6
-    process = subprocess.Popen([sys.executable, "-c", DEPLOY, str(artifact), "s3://runs/a", TARGET])
+    process = subprocess.Popen([sys.executable, "-c", DEPLOY, str(artifact), "pvc://runs/a", TARGET])
     wait_until(lambda: ("POST", PATH) in cluster.written())
     process.kill()
     process.wait()
     cluster.polls_until_ready = 2
-    assert deploy(artifact, "s3://runs/a").version == 1
+    assert deploy(artifact, "pvc://runs/a").version == 1
     assert cluster.written() == [("POST", PATH)]
 
 
@@ -100,7 +100,7 @@ def test_errors_of_the_api_while_waiting_are_retried(artifact: Path, cluster: An
         return next(failures, None) if method == "GET" and "deployments" in path else None
 
     cluster.answer_instead = fail
-    assert deploy(artifact, "s3://runs/a").version == 1
+    assert deploy(artifact, "pvc://runs/a").version == 1
 
 
 @pytest.mark.parametrize(
@@ -109,20 +109,20 @@ def test_errors_of_the_api_while_waiting_are_retried(artifact: Path, cluster: An
 def test_an_error_of_the_api_has_a_remedy(artifact: Path, cluster: Any, status: int, remedy: str, deploy: Any) -> None:
     cluster.answer_instead = lambda _method, _path: (status, {"message": "no"})
     with pytest.raises(DeployError, match=remedy):
-        deploy(artifact, "s3://runs/a")
+        deploy(artifact, "pvc://runs/a")
 
 
 def test_an_unreachable_cluster_is_a_deploy_error(artifact: Path, deploy: Any, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("unreachable_cluster")
     with pytest.raises(DeployError, match="unreachable"):
-        deploy(artifact, "s3://runs/a")
+        deploy(artifact, "pvc://runs/a")
 
 
 def test_an_unknown_deployment_mode_is_rejected_without_a_write(artifact: Path, cluster: Any, deploy: Any) -> None:
-    deploy(artifact, "s3://runs/a")
+    deploy(artifact, "pvc://runs/a")
     cluster.services[KEY]["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] = "ModelMesh"
     with pytest.raises(DeployError, match="ModelMesh"):
-        deploy(artifact, "s3://runs/b")
+        deploy(artifact, "pvc://runs/b")
     assert cluster.written() == [("POST", PATH)]
 
 
@@ -132,7 +132,7 @@ def test_a_damaged_kubeconfig_is_a_deploy_error(
     (tmp_path / "kubeconfig").write_text("{clusters: [")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     with pytest.raises(DeployError, match="no Kubernetes cluster is configured"):
-        deploy(artifact, "s3://runs/a")
+        deploy(artifact, "pvc://runs/a")
 
 
 def test_a_missing_kubeconfig_is_a_deploy_error(
@@ -140,7 +140,7 @@ def test_a_missing_kubeconfig_is_a_deploy_error(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
     with pytest.raises(DeployError, match="no Kubernetes cluster is configured"):
-        deploy(artifact, "s3://runs/a")
+        deploy(artifact, "pvc://runs/a")
 
 
 def test_a_model_on_a_local_disk_is_rejected_without_a_request(artifact: Path, cluster: Any, deploy: Any) -> None:
@@ -160,20 +160,20 @@ def test_a_minio_uri_becomes_an_s3_uri() -> None:
 )
 def test_an_incomplete_target_is_rejected(artifact: Path, cluster: Any, target: str) -> None:
     with pytest.raises(BadConfigError, match="kserve://namespace/inference-service"):
-        deploy_model(artifact, "s3://runs/a", "foraminifera", target)
+        deploy_model(artifact, "pvc://runs/a", "foraminifera", target)
     assert cluster.requests == []
 
 
 def test_a_missing_namespace_is_a_deploy_error(artifact: Path, cluster: Any, deploy: Any) -> None:
     cluster.answer_instead = lambda _method, _path: (404, {"message": "not found"})
     with pytest.raises(DeployError, match="no namespace 'lab'"):
-        deploy(artifact, "s3://runs/a")
+        deploy(artifact, "pvc://runs/a")
 
 
 def test_every_request_body_fits_the_crd(
     artifact: Path, cluster: Any, complaints_of_crd: Callable[[dict[str, Any]], list[str]], deploy: Any
 ) -> None:
-    deploy(artifact, "s3://runs/a")
+    deploy(artifact, "pvc://runs/a")
     typo = {**cluster.services[KEY], "spec": {**cluster.services[KEY]["spec"], "predictr": {}}}
     assert complaints_of_crd(cluster.services[KEY]) == []
     assert complaints_of_crd(typo)

@@ -24,56 +24,56 @@ def lab(cluster: Any) -> Cluster:  # noqa: ARG001 the cluster must answer
 
 
 def test_each_uri_gets_the_next_number_once(lab: Cluster, cluster: Any) -> None:
-    versions = [register(lab, "forams", RegistryEntry(uri=f"s3://runs/{run}", digest=run)) for run in "abab"]
+    versions = [register(lab, "forams", RegistryEntry(uri=f"pvc://runs/{run}", digest=run)) for run in "abab"]
     assert versions == [
-        ModelVersion(number, f"s3://runs/{run}") for number, run in zip((1, 2, 1, 2), "abab", strict=True)
+        ModelVersion(number, f"pvc://runs/{run}") for number, run in zip((1, 2, 1, 2), "abab", strict=True)
     ]
     assert [json.loads(text)["digest"] for text in cluster.config_maps[REGISTRY]["data"].values()] == ["a", "b"]
 
 
 def test_the_registry_is_a_valid_config_map(lab: Cluster, cluster: Any) -> None:
-    register(lab, "forams", RegistryEntry(uri="s3://runs/a", digest="a"))
+    register(lab, "forams", RegistryEntry(uri="pvc://runs/a", digest="a"))
     kubernetes_validate.validate(cluster.config_maps[REGISTRY], "1.33", strict=True)
 
 
-@pytest.mark.parametrize("text", ["no JSON", '{"uri": "s3://runs/a"}', "3"])
+@pytest.mark.parametrize("text", ["no JSON", '{"uri": "pvc://runs/a"}', "3"])
 def test_an_invalid_entry_is_a_deploy_error(lab: Cluster, cluster: Any, text: str) -> None:
-    register(lab, "forams", RegistryEntry(uri="s3://runs/a", digest="a"))
+    register(lab, "forams", RegistryEntry(uri="pvc://runs/a", digest="a"))
     cluster.config_maps[REGISTRY]["data"]["2"] = text
     with pytest.raises(DeployError, match="entry of version 2"):
-        register(lab, "forams", RegistryEntry(uri="s3://runs/b", digest="b"))
+        register(lab, "forams", RegistryEntry(uri="pvc://runs/b", digest="b"))
 
 
 def test_a_known_uri_with_other_files_is_rejected(
     make_artifact: Callable[..., Path], cluster: Any, deploy: Any
 ) -> None:
-    deploy(make_artifact("a"), "s3://runs/a")
+    deploy(make_artifact("a"), "pvc://runs/a")
     writes = len(cluster.written())
-    with pytest.raises(DeployError, match="s3://runs/a is version 1 with the digest"):
-        deploy(make_artifact("b"), "s3://runs/a")
+    with pytest.raises(DeployError, match="pvc://runs/a is version 1 with the digest"):
+        deploy(make_artifact("b"), "pvc://runs/a")
     assert len(cluster.written()) == writes
 
 
 def test_a_service_without_a_registry_keeps_its_number(artifact: Path, cluster: Any, deploy: Any) -> None:
-    deploy(artifact, "s3://runs/a")
-    deploy(artifact, "s3://runs/b")
+    deploy(artifact, "pvc://runs/a")
+    deploy(artifact, "pvc://runs/b")
     cluster.config_maps.clear()
-    assert deploy(artifact, "s3://runs/b").version == 2
-    assert deploy(artifact, "s3://runs/c").version == 3
+    assert deploy(artifact, "pvc://runs/b").version == 2
+    assert deploy(artifact, "pvc://runs/c").version == 3
 
 
 def test_the_oldest_entries_are_removed_before_the_limit(lab: Cluster, cluster: Any) -> None:
-    register(lab, "forams", RegistryEntry(uri="s3://runs/0", digest="0"))
-    entry = {str(number): json.dumps({"uri": f"s3://runs/{number}", "digest": "0"}) for number in range(2, 1001)}
+    register(lab, "forams", RegistryEntry(uri="pvc://runs/0", digest="0"))
+    entry = {str(number): json.dumps({"uri": f"pvc://runs/{number}", "digest": "0"}) for number in range(2, 1001)}
     cluster.config_maps[REGISTRY]["data"].update(entry)
-    assert register(lab, "forams", RegistryEntry(uri="s3://runs/new", digest="1")).version == 1001
+    assert register(lab, "forams", RegistryEntry(uri="pvc://runs/new", digest="1")).version == 1001
     data = cluster.config_maps[REGISTRY]["data"]
     assert (len(data), "1" in data, "1001" in data) == (1000, False, True)
 
 
 def digest_of(artifact: Path) -> str:
     sign_folder(artifact / "1", None)
-    return verify_model(artifact, "s3://runs/a", "foraminifera").digest
+    return verify_model(artifact, "pvc://runs/a", "foraminifera").digest
 
 
 def test_the_digest_depends_on_every_byte_and_every_name(make_artifact: Callable[..., Path]) -> None:

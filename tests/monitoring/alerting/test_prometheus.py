@@ -28,6 +28,10 @@ pytestmark = [
 ]
 
 
+WAITING_CONDITION = "count(taxonflow_drift_models==0)"
+"""First condition of TaxonflowMonitorWaiting; the other one is a metric of the model server."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """A monitor, its HTTP server, and the URL of the Prometheus server that scrapes it."""
@@ -54,6 +58,17 @@ class Stack:
 
 @pytest.fixture
 def stack(config: MonitorConfig, tmp_path: Path) -> Iterator[Stack]:
+    yield from run_stack(config, tmp_path)
+
+
+@pytest.fixture
+def waiting_stack(config: MonitorConfig, tmp_path: Path) -> Iterator[Stack]:
+    """Run the stack with a repository that has no model yet."""
+    yield from run_stack(config.model_copy(update={"repository": tmp_path / "models"}), tmp_path)
+
+
+def run_stack(config: MonitorConfig, tmp_path: Path) -> Iterator[Stack]:
+    """Run a monitor and a Prometheus server."""
     monitor = Monitor(config)
     server = serve_monitor(lambda: monitor.status, config)
     port = free_port()
@@ -107,3 +122,20 @@ def test_consecutive_drifted_windows_and_a_stopped_monitor_fire(
     stack.server.shutdown()
     stack.server.server_close()
     wait_until(lambda: "TaxonflowMonitorStale" in stack.firing(), pause_s=0.25)
+
+
+def test_a_waiting_monitor_is_seen_and_is_not_stale(
+    waiting_stack: Stack, repository: Path, clean: pd.DataFrame
+) -> None:
+    monitor = waiting_stack.monitor
+    append_events(monitor.config.events / "events-1.jsonl", events_of(clean.head(4)))
+    monitor.poll()
+    wait_until(lambda: waiting_stack.value("taxonflow_drift_models") == 0, pause_s=0.25)
+    time.sleep(4)
+    assert "TaxonflowMonitorStale" not in waiting_stack.firing()
+    assert waiting_stack.value(WAITING_CONDITION) == 1
+    shutil.copytree(repository, monitor.config.repository)
+    monitor.poll()
+    wait_until(lambda: waiting_stack.value("taxonflow_drift_models") == 1, pause_s=0.25)
+    assert waiting_stack.value("taxonflow_drift_events_total") == 4
+    assert waiting_stack.value(WAITING_CONDITION) is None

@@ -10,7 +10,7 @@ import pytest
 
 from components.shared.contracts import CRC_FIELD_BYTES, DriftEvent
 from monitoring.drift.event_log import MAX_LINE_BYTES, EventLog
-from tests.monitoring.drift_traffic import events_of
+from tests.monitoring.drift_traffic import append_events, events_of
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "drift-events-0.1.0"
 
@@ -178,4 +178,14 @@ def test_events_of_release_0_1_0_are_read() -> None:
     assert len(events) == len((next(FIXTURE.glob("*.jsonl"))).read_text().splitlines()) > 0
     assert {event.model for event in events} == {"foraminifera"}
     assert all(event.descriptors and event.embedding for event in events)
+    assert log.corrupt_lines == 0
+
+
+def test_events_with_and_without_a_models_id_are_read(tmp_path: Path, clean: pd.DataFrame) -> None:
+    unnamed, named = (events_of(clean.head(2), version=version) for version in (1, 2))
+    named = [event.model_copy(update={"model_id": "7" * 64}) for event in named]
+    append_events(tmp_path / "events-1.jsonl", [*unnamed, *named])
+    log = EventLog(tmp_path, {}, {})
+    models = [(entry.event.version, entry.event.model_id) for entry in log.read()]
+    assert models == [(1, ""), (1, ""), (2, "7" * 64), (2, "7" * 64)]
     assert log.corrupt_lines == 0

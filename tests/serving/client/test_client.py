@@ -22,10 +22,10 @@ from components.shared.images.segmentation import segment_slice
 from serving.client import Client, SlicePrediction, volumes
 from serving.client.__main__ import parse_arguments, read_bounded
 from serving.client.endpoint import MAX_BATCH_SLICES, batches, retry_delays
-from serving.client.report import SliceResult, render
 from serving.client.volumes import SlicingOptions, iterate_slices
 from tests.http_server import Request, Response, http_server
 from tests.ingest.volume_files import layers_of
+from tests.serving.conftest import id_of_model
 
 REAL = Path(__file__).parents[4] / "shared" / "real_volumes"
 
@@ -91,11 +91,10 @@ def test_an_invalid_name_is_rejected_by_the_server(client: Client, name: str) ->
         client.status(name)
 
 
-def test_names_in_brackets_are_shown_as_they_are() -> None:
-    prediction = SlicePrediction("Fallotia [cf]", 1.0, (1.0,), False, ())
-    rejection = SliceResult("b.png", None, "no [/such] image")
-    table = render([SliceResult("scan[old].png", prediction), rejection], "table", ())
-    assert all(name in table for name in ("scan[old].png", "Fallotia [cf]", "no [/such] image"))
+def test_a_prediction_names_its_model_and_its_open_set_score(client: Client, segmented_slices: list[bytes]) -> None:
+    (prediction,) = client.predict("forams", segmented_slices[:1])
+    assert prediction.model == id_of_model(1)
+    assert prediction.unknown_score == pytest.approx(1 - prediction.confidence)
 
 
 def test_no_image_sends_no_request(client: Client) -> None:

@@ -55,7 +55,7 @@ class Answers:
     def __init__(self, versions: dict[str, int]) -> None:
         self.events: list[PendingEvent] = []
         self.messages: list[str] = []
-        self.answering = AnsweringModels("forams", versions, self.messages.append)
+        self.models = AnsweringModels("forams", versions, self.messages.append)
 
     def ask(self, predictor: RemotePredictor, slices: int = 1, requests: int = 1) -> dict[str, Any]:
         """Send the same request several times and return the last answer."""
@@ -73,7 +73,7 @@ class Answers:
             return asyncio.run(answer())
 
     def stable(self, address: str, version: int | None = 6) -> RemotePredictor:
-        return RemotePredictor("forams", address, Expectation(1, True), 5.0, version, self.answering)
+        return RemotePredictor("forams", address, Expectation(1, True), 5.0, version, self.models)
 
 
 def count_of(version: int) -> float:
@@ -148,7 +148,7 @@ def test_an_answer_of_the_stable_model_to_a_canarys_request_is_its_own(serving: 
     answers, urls = Answers(VERSIONS), (serving.address, serving.address)
     for model, version in ((CANARY, 7), (STABLE, 6)):
         serving.models = (model,)
-        predictor = CanaryPredictor("forams", urls, 100, Expectation(1, True), 5.0, (6, 7), answers.answering)
+        predictor = CanaryPredictor("forams", urls, 100, Expectation(1, True), 5.0, (6, 7), answers.models)
         answers.ask(predictor)
         assert answers.events[-1].event.version == version
 
@@ -164,6 +164,6 @@ def test_the_versions_come_from_the_pods_annotation(monkeypatch: pytest.MonkeyPa
     options = ["--model_name", "forams", "--predictor_host", "a:1", "--predictor_protocol", "v1"]
     canary = ["--canary_host", "b:8080", "--canary_percent", "5", "--canary_version", "7"]
     for arguments in (options, [*options, *canary]):
-        assert predictor_of(parse_arguments(arguments), 5.0).answering.version_of(OLD, 6) == 5
+        assert predictor_of(parse_arguments(arguments), 5.0).models.version_of(OLD, 6) == 5
     named = predictor_of(parse_arguments([*options, "--model_versions", f'{{"{OLD}": 4}}']), 5.0)
-    assert named.answering.version_of(OLD, 6) == 4
+    assert named.models.version_of(OLD, 6) == 4

@@ -1,4 +1,4 @@
-"""A version with wrong answers to its known slices is not served by the local server."""
+"""A version with wrong answers to its known slices, or of another model than its card, is not served."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ import pytest
 
 from components.shared.contracts import Example
 from components.shared.signing import sign_folder
+from tests.serving.conftest import id_of_model
 
 SEEDS = {"right": 1, "wrong": 2}
 
@@ -49,3 +50,20 @@ def test_a_version_is_served_only_if_its_known_answers_are_right(
     rejections = [line for line in messages if "version 2 cannot be loaded and is skipped: scores of known" in line]
     assert len(rejections) == (newest == 1), messages
     assert asyncio.run(predictor.get_version("forams", None)).version == newest
+
+
+@pytest.mark.parametrize("card_id", ["", "0" * 64])
+def test_a_graph_that_names_another_model_than_its_card_is_not_served(
+    publish: Any, tmp_path: Path, workers: Any, card_id: str
+) -> None:
+    from components.shared.model_repository import Repository
+    from serving.predictors.local import LocalPredictor
+
+    messages: list[str] = []
+    publish(tmp_path, "forams", 1, seed=2)
+    publish(tmp_path, "forams", 2, seed=1, model_id=card_id)
+    predictor = LocalPredictor(Repository(tmp_path), workers, messages.append)
+    predictor.refresh()
+    expected = f"a graph that names the model {id_of_model(1)} and a card that names"
+    assert [line for line in messages if expected in line], messages
+    assert asyncio.run(predictor.get_version("forams", None)).version == 1

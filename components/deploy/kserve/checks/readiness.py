@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from components.deploy.kserve.inference_service import VERSION_ANNOTATION
 
 _DEFAULT_GRACE_PERIOD_S = 30
+_LOCAL_PORT = 8081
 
 
 def runs_version(deployment: dict[str, Any], version: int) -> bool:
@@ -41,11 +42,14 @@ def is_ready(service: dict[str, Any]) -> bool:
 
 
 def readiness_problems(service: dict[str, Any]) -> str:
-    """Return the conditions that are not True and the last failure to load a model, separated by semicolons."""
+    """Return the conditions that are not True and the last failure to load a model, separated by semicolons.
+
+    Conditions of severity Info, for example `Stopped`, say nothing about the readiness.
+    """
     reasons = [
         f"{c['type']} is {c['status']}: {c.get('message') or c.get('reason') or 'no message'}"
         for c in _conditions(service)
-        if c["status"] != "True"
+        if c["status"] != "True" and c.get("severity") != "Info"
     ]
     failure = service.get("status", {}).get("modelStatus", {}).get("lastFailureInfo", {})
     if failure:
@@ -64,6 +68,24 @@ def internal_predict_url(service: dict[str, Any]) -> str:
     address = urlsplit(service.get("status", {}).get("address", {}).get("url") or "")
     base = f"{address.scheme}://{address.netloc}" if address.netloc else ""  # some KServe versions include the path
     return model_predict_url(base, service["metadata"]["name"]) or predict_url(service)
+
+
+def ask_commands(namespace: str, service: dict[str, Any]) -> tuple[str, ...]:
+    """Return the commands that ask the endpoint from a machine with kubectl; () in Knative mode.
+
+    Args:
+        namespace: Namespace of the service.
+        service: InferenceService.
+    """
+    host = urlsplit(service.get("status", {}).get("address", {}).get("url") or "").hostname or ""
+    entrance = host.split(".")[0]
+    name = service["metadata"]["name"]
+    if entrance not in (f"{name}-transformer", f"{name}-predictor"):
+        return ()
+    return (
+        f"kubectl -n {namespace} port-forward service/{entrance} {_LOCAL_PORT}:80",
+        f"make ask URL=http://127.0.0.1:{_LOCAL_PORT} MODEL={name}",
+    )
 
 
 def model_predict_url(base: str | None, name: str) -> str:

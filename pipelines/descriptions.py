@@ -1,0 +1,43 @@
+"""Descriptions of the pipelines in the Kubeflow UI: what a pipeline does, and a table of its parameters."""
+
+from kfp.dsl.base_component import BaseComponent
+
+from pipelines.markdown import literal, table
+
+_TYPES = {
+    "String": "text",
+    "Integer": "integer",
+    "Float": "number",
+    "Boolean": "true or false",
+    "List": "list",
+    "Dict": "dictionary",
+}
+
+
+def describe(pipeline: BaseComponent) -> None:
+    """Add the table of its parameters to the description of a pipeline, which its versions have too."""
+    information = pipeline.pipeline_spec.pipeline_info
+    information.description = "\n\n".join(
+        [
+            information.description,
+            "## Parameters",
+            table(("parameter", "accepts", "default", "meaning"), _rows(pipeline)),
+        ]
+    )
+
+
+def parameter_rows(pipeline: BaseComponent) -> list[tuple[str, str, str]]:
+    """Return name, default and meaning of each parameter of a pipeline."""
+    return [(name, default, meaning) for name, _, default, meaning in _rows(pipeline)]
+
+
+def _rows(pipeline: BaseComponent) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            f"`{name}`",
+            _TYPES[spec.type.partition("[")[0]],
+            "required" if spec.default is None and not spec.optional else literal(spec.default),
+            " ".join(spec.description.split()),
+        )
+        for name, spec in (pipeline.component_spec.inputs or {}).items()
+    ]
