@@ -80,7 +80,8 @@ def _available(kubectl: Kubectl, name: str) -> bool:
 
 def test_doctor_says_what_a_run_would_need(settings: Settings) -> None:
     access = [f"--host={settings.host}"] if settings.host else []
-    command = [sys.executable, "-m", "pipelines.doctor", f"--namespace={settings.namespace}", "--preset=smoke", *access]
+    run = ["--preset=smoke", f"--namespace={settings.namespace}", f"--monitored-models={MONITORED_CLAIM}"]
+    command = [sys.executable, "-m", "pipelines.doctor", *run, *access]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     for line in (result.stdout + result.stderr).splitlines():
         say(f"  {line}")
