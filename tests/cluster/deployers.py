@@ -11,7 +11,7 @@ from tests.cluster.local_models import LocalModel
 from tests.cluster.pods import phase, pod, script_pod, wait_for_facts, wait_until_running
 from tests.cluster.settings import MODEL, MODELS_CLAIM, Settings
 
-CANARY = {"percent": 10, "pairs": 300, "slower": 4.0}
+CANARY = {"percent": 10, "pairs": 120, "slower": 4.0}
 """Trial of the tests: few pairs, and a latency that a busy node of two cores keeps."""
 MONITORED_CLAIM, MONITORED = "taxonflow-models", "/var/taxonflow/models"
 _STORE = "/store"
