@@ -17,6 +17,8 @@ REQUEST_TIMEOUT_S = (3, 5)
 MAX_DOCUMENT_BYTES = 64 * 2**20
 MAX_PAGES = 20
 _PAGE_ITEMS = 500
+_MAX_FAILURES = 3
+"""Number of requests without an answer after which no other is sent: each may take several seconds."""
 Document = dict[str, Any]
 
 
@@ -44,6 +46,7 @@ class Cluster:
         self.context = context
         self._client = client
         self._lock = threading.Lock()
+        self._failures = 0
         self._answers: dict[str, Future[Document | None]] = {}
 
     def read(self, path: str, **query: str) -> Document | None:
@@ -110,6 +113,8 @@ class Cluster:
         return str((status.get("userInfo") or {}).get("username") or "")
 
     def _request(self, method: str, target: str, body: Any) -> Document | None:
+        if self._failures >= _MAX_FAILURES:
+            raise NotAllowedError(f"the Kubernetes API did not answer {self._failures} other requests")
         try:
             response = self._client.call_api(
                 target,
@@ -126,6 +131,7 @@ class Cluster:
             _check_status(error.status, target, str(error.reason))
             return None
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            self._failures += 1
             raise NotAllowedError(f"the Kubernetes API did not answer for {target} ({_reason(error)})") from error
         if response.status >= HTTPStatus.BAD_REQUEST:
             _check_status(response.status, target, str(response.reason))

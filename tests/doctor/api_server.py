@@ -22,6 +22,7 @@ class ApiServer:
         user: Name of the account that asks.
         rights: Rights of the account, as `<verb> <resource>`.
         health: Health of Kubeflow Pipelines.
+        tag: Version of Kubeflow Pipelines in the older interface; empty for none.
         token: Token that the Kubeflow Pipelines server wants; empty for none.
         profiles: Namespaces whose runs the server lists.
         images: Images of the registry, as `<repository>:<tag>`.
@@ -35,6 +36,7 @@ class ApiServer:
     user: str = "system:serviceaccount:kubeflow:pipeline-runner"
     rights: set[str] = field(default_factory=set)
     health: Object = field(default_factory=dict)
+    tag: str = ""
     token: str = ""
     profiles: set[str] = field(default_factory=set)
     images: set[str] = field(default_factory=set)
@@ -96,6 +98,8 @@ class ApiServer:
             return Response(302, headers={"Location": "/dex/auth"})
         if path == "/apis/v2beta1/healthz":
             return Response.of_json(self.health)
+        if path == "/apis/v1beta1/healthz" and self.tag:
+            return Response.of_json({"tag_name": self.tag})
         namespace = request.query.get("namespace", "")
         if path == "/apis/v2beta1/runs" and namespace in self.profiles:
             return Response.of_json({"runs": []})

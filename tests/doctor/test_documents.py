@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from components.doctor.diagnosis import diagnose, lines, markdown
-from components.doctor.examination import Examination
+from components.doctor.examination import Examination, Server
+from components.doctor.findings import State
 from components.doctor.needs import RunNeeds
 from tests.doctor.api_server import ApiServer
 from tests.doctor.healthy_cluster import CORE, KSERVE, MONITORING, NAMESPACE, NETWORK, STORAGE, claim
@@ -36,6 +37,17 @@ def test_documents_without_content_give_lines_and_no_traceback(server: ApiServer
             server.objects[path] = {"metadata": metadata}
     findings = diagnose(replace(examination, needs=RunNeeds(claims=("checkpoints",))))
     assert len(lines(findings).splitlines()) > len(findings)
+
+
+def test_a_cluster_that_stops_answering_is_asked_a_few_times_only(
+    server: ApiServer, examination: Examination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[str] = []
+    monkeypatch.setattr(server, "respond", lambda request: requests.append(request.target))
+    findings = diagnose(replace(examination, server=Server(), needs=RunNeeds(), endpoint=""))
+    assert {finding.state for finding in findings} - {State.NOT_ALLOWED} <= {State.MET}
+    assert not any(finding.fails for finding in findings)
+    assert len(requests) <= 3 + 8
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ NOT_ALLOWED: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [
     ("quotas", (f"{HERE}/resourcequotas",), {}, "kubectl describe resourcequotas"),
     ("limit ranges", (f"{HERE}/limitranges",), {}, "kubectl describe limitranges"),
     ("endpoint patches", (f"{HERE}/configmaps",), {}, "kubectl get configmaps"),
-    ("leftovers", (f"{KSERVE}/v1beta1/namespaces",), {}, "kubectl get inferenceservices -A"),
+    ("leftovers", (ISVC,), {}, "kubectl get inferenceservices -A"),
     ("endpoint", (ISVC,), {}, "kubectl get inferenceservice foraminifera"),
     ("monitors", (f"{MONITORING}/namespaces",), {}, "kubectl get prometheuses"),
 ]

@@ -11,18 +11,19 @@ from components.doctor.in_cluster import check_namespace, check_run
 from components.doctor.needs import PodNeeds, RunNeeds
 from components.shared.errors import BadConfigError, TaxonflowError
 from tests.doctor.api_server import ApiServer
-from tests.doctor.healthy_cluster import KSERVE, NAMESPACE
+from tests.doctor.healthy_cluster import CORE, KSERVE, NAMESPACE
 
 NEEDS = RunNeeds(pods=(PodNeeds(task="steps", image="taxonflow/serving:0.1.0", cpu="1", memory="1Gi"),))
 
 
 @pytest.fixture
-def in_cluster_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connect every address to this machine, as the cluster's name service does."""
-    monkeypatch.setattr("socket.create_connection", lambda *_: SimpleNamespace(close=lambda: None))
+def store(server: ApiServer, address: str) -> None:
+    """Give the launcher a store that answers: the pods of this test have no name service of a cluster."""
+    providers = f"minio: {{default: {{endpoint: '{address.removeprefix('http://')}'}}}}"
+    server.add(f"{CORE}/configmaps", "kfp-launcher", NAMESPACE, data={"providers": providers})
 
 
-@pytest.mark.usefixtures("address", "in_cluster_store")
+@pytest.mark.usefixtures("store")
 def test_a_run_that_can_succeed_gets_a_report(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     report = check_namespace(connect(), NAMESPACE, NEEDS, "foraminifera", "")
     assert report.startswith("# Doctor\n\nA run would succeed, as far as seen.\n")
@@ -34,7 +35,7 @@ def test_a_run_that_can_succeed_gets_a_report(server: ApiServer, capsys: pytest.
     assert not any(" /pipeline/" in line for line in server.requests)
 
 
-@pytest.mark.usefixtures("address", "in_cluster_store")
+@pytest.mark.usefixtures("store")
 def test_a_run_that_would_fail_ends_in_one_sentence(server: ApiServer) -> None:
     del server.objects[f"{KSERVE}/v1beta1"]
     server.rights.clear()
@@ -45,10 +46,19 @@ def test_a_run_that_would_fail_ends_in_one_sentence(server: ApiServer) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.usefixtures("address", "in_cluster_store")
+@pytest.mark.usefixtures("store")
 def test_the_task_asks_for_the_account_that_runs_it(server: ApiServer) -> None:
     server.user = f"system:serviceaccount:{NAMESPACE}:other"
     with pytest.raises(TaxonflowError, match="account: there is no service account other in kubeflow"):
+        check_namespace(connect(), NAMESPACE, NEEDS, "foraminifera", "")
+
+
+@pytest.mark.usefixtures("address")
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9", "http://[::1", ":"])
+def test_a_store_that_the_pod_cannot_reach_is_not_met(server: ApiServer, endpoint: str) -> None:
+    providers = f"minio: {{default: {{endpoint: '{endpoint}'}}}}"
+    server.add(f"{CORE}/configmaps", "kfp-launcher", NAMESPACE, data={"providers": providers})
+    with pytest.raises(TaxonflowError, match=r"the run would fail: artifact store: .*kubectl get pods,services"):
         check_namespace(connect(), NAMESPACE, NEEDS, "foraminifera", "")
 
 

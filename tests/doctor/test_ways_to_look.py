@@ -231,6 +231,14 @@ def test_a_token_that_the_server_accepts_is_met(server: ApiServer, finding: Find
     assert finding("profile", namespace="team").sentence == "multi-user, and team is a profile of this user"
 
 
+@pytest.mark.parametrize(("tag", "state"), [("2.17.0", State.MET), ("2.5.0", State.NOT_MET), ("", State.NOT_ALLOWED)])
+def test_the_api_server_itself_names_its_version(server: ApiServer, finding: Find, tag: str, state: State) -> None:
+    server.health = {"multi_user": False}
+    server.tag = tag
+    assert finding("kubeflow version").state is state
+    assert f"version {tag or 'unknown'}, single-user" in finding("kubeflow pipelines").sentence
+
+
 @pytest.mark.parametrize("name", ["kubeflow pipelines", "kubeflow version", "token", "profile"])
 def test_a_server_that_does_not_answer_is_never_met(finding: Find, name: str) -> None:
     for host in ("http://127.0.0.1:9", "nonsense", "http://["):

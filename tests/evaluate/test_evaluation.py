@@ -224,7 +224,7 @@ def test_the_component_writes_verdict_metrics_matrix_and_report(
 ) -> None:
     metrics = dsl.Metrics(uri=str(tmp_path / "metrics"))
     confusion = dsl.ClassificationMetrics(uri=str(tmp_path / "confusion"))
-    passed, reasons, _, _ = evaluate.python_func(
+    passed, reasons, accuracy, model_id = evaluate.python_func(
         slices=dsl.Dataset(uri=str(segmented_slices)),
         models=[dsl.Model(uri=str(path)) for path in trained_backbones],
         name="forams",

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -33,10 +34,11 @@ def uses_own_store(examination: Examination) -> bool:
 def store(examination: Examination) -> Answer:
     """Check that the artifact store has a Service with ready pods, or from a pod that it accepts connections."""
     root = pipeline_root(examination)
+    if examination.in_pod and root.startswith("minio://"):
+        endpoint = _store_endpoint(examination)
+        return _reached_store([endpoint] if endpoint else [f"{name}.{KUBEFLOW_NAMESPACE}:{_PORT}" for name in SERVICES])
     if not uses_own_store(examination):
-        return met(f"{root}, outside the cluster; the run's pods reach it with their own identity")
-    if examination.in_pod:
-        return _reached_store()
+        return met(f"{root}, outside of Kubeflow; the run's pods reach it with their own identity")
     look = (
         f"kubectl get endpointslices -n {KUBEFLOW_NAMESPACE} -l 'kubernetes.io/service-name in ({','.join(SERVICES)})'"
     )
@@ -141,14 +143,20 @@ def _ready_addresses(examination: Examination, service: str) -> int:
     return sum(1 for endpoint in endpoints if (endpoint.get("conditions") or {}).get("ready") is not False)
 
 
-def _reached_store() -> Answer:
+def _reached_store(endpoints: list[str]) -> Answer:
+    """Return the answer for the first address that accepts a connection.
+
+    Args:
+        endpoints: Addresses as `<host>:<port>`.
+    """
     reasons = []
-    for name in SERVICES:
-        address = f"{name}.{KUBEFLOW_NAMESPACE}"
+    for endpoint in endpoints:
         try:
-            socket.create_connection((address, _PORT), _CONNECT_TIMEOUT_S).close()
-        except OSError as error:
-            reasons.append(f"{address}:{_PORT}: {error.strerror or error}")
+            url = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+            port = url.port or {"https": 443, "http": 80}.get(url.scheme, _PORT)
+            socket.create_connection((url.hostname or "", port), _CONNECT_TIMEOUT_S).close()
+        except (OSError, ValueError) as error:
+            reasons.append(f"{endpoint}: {getattr(error, 'strerror', None) or error}")
             continue
-        return met(f"{address}:{_PORT} accepts connections")
+        return met(f"{endpoint} accepts connections")
     return not_met("; ".join(reasons), f"kubectl get pods,services,networkpolicies -n {KUBEFLOW_NAMESPACE}")

@@ -1,5 +1,7 @@
 """The InferenceService: the one that exists already, and the patches of the one that the deploy step creates."""
 
+import contextlib
+
 from components.deploy.kserve.endpoint_patches import PATCH_SELECTOR, apply_patches, patches_of
 from components.deploy.kserve.inference_service import inference_service
 from components.doctor.cluster import Document, NotAllowedError
@@ -46,13 +48,15 @@ def endpoint(examination: Examination) -> Answer:
 
 def leftovers(examination: Examination) -> Answer:
     """Check that no other InferenceService without a model is left by the overlays of 0.1.0."""
-    namespaces = list(dict.fromkeys((examination.endpoint_namespace, _FORMER_NAMESPACE)))
-    used = (examination.endpoint_namespace, examination.endpoint)
+    namespace, used = examination.endpoint_namespace, (examination.endpoint_namespace, examination.endpoint)
     try:
-        places = [place for namespace in namespaces for place in _services_without_model(examination, namespace)]
+        places = _services_without_model(examination, namespace)
     except NotAllowedError as error:
         look = f"kubectl get inferenceservices -A -l {_OWN_LABEL}"
-        return not_allowed(f"the InferenceServices of {' and '.join(namespaces)} cannot be listed: {error}", look)
+        return not_allowed(f"the InferenceServices of {namespace} cannot be listed: {error}", look)
+    if namespace != _FORMER_NAMESPACE:
+        with contextlib.suppress(NotAllowedError):
+            places += _services_without_model(examination, _FORMER_NAMESPACE)
     other_places = [place for place in places if place != used]
     if not other_places:
         return met("none")
@@ -76,7 +80,7 @@ def endpoint_patches(examination: Examination) -> Answer:
         return not_met(str(error), look)
     if problem:
         return not_met(f"after the patches {problem}", look)
-    names = ", ".join(patch.source for patch in patches)
+    names = "; ".join(patch.source for patch in patches)
     return met(f"{len(patches)} patches: {names}" if patches else "none: the endpoint is as the deploy step creates it")
 
 

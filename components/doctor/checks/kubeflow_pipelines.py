@@ -1,5 +1,6 @@
 """The Kubeflow Pipelines server: version, token, mode and namespace."""
 
+import contextlib
 import ssl
 from functools import cache
 from http import HTTPStatus
@@ -17,7 +18,8 @@ from components.shared.proxies import uses_proxy
 SMALLEST_VERSION = (2, 16)
 _TIMEOUT_S = 5.0
 _MAX_BYTES = 2**20
-_FORWARD = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80   # or correct HOST"
+_FORWARD = "kubectl port-forward -n kubeflow service/ml-pipeline 8888   # and HOST=http://127.0.0.1:8888"
+_OLDER_HEALTH = "/apis/v1beta1/healthz"
 _HEALTH = "/apis/v2beta1/healthz"
 
 
@@ -35,9 +37,9 @@ def server(examination: Examination) -> Answer:
         if _rejects(response):
             return met(f"{host} answers; its version cannot be read without a valid token")
         health = _json(response)
+        version = _version(examination, health)
     except _ServerError as error:
         return not_met(f"{host}: {error}", _FORWARD)
-    version = str(health.get("apiServerTagName") or health.get("tag_name") or "")
     if health.get("apiServerReady") is False:
         return not_met(
             f"{host}: the API server behind it is not ready", "kubectl get pods -n kubeflow -l app=ml-pipeline"
@@ -51,10 +53,9 @@ def server_version(examination: Examination) -> Answer:
     look = "kubectl get deployment ml-pipeline -n kubeflow -o jsonpath={.spec.template.spec.containers[0].image}"
     try:
         response = _get(examination, _HEALTH)
-        health = {} if _rejects(response) else _json(response)
+        version = "" if _rejects(response) else _version(examination, _json(response))
     except _ServerError as error:
         return not_allowed(f"the version cannot be read: {error}", look)
-    version = str(health.get("apiServerTagName") or health.get("tag_name") or "")
     numbers = version_numbers(version)
     if not numbers:
         return not_allowed("the server does not name its version", look)
@@ -168,6 +169,15 @@ def _json(response: httpx.Response) -> dict[str, Any]:
             f"does not answer like Kubeflow Pipelines ({response.status_code}); is the path /pipeline missing?"
         )
     return document
+
+
+def _version(examination: Examination, health: dict[str, Any]) -> str:
+    """Return the server's version from its health; the API server itself names it in the older interface only."""
+    older_health: dict[str, Any] = {}
+    if not {"apiServerTagName", "tag_name"} & health.keys():
+        with contextlib.suppress(_ServerError):
+            older_health = _json(_get(examination, _OLDER_HEALTH))
+    return str(health.get("apiServerTagName") or health.get("tag_name") or older_health.get("tag_name") or "")
 
 
 def _is_multi_user(health: dict[str, Any]) -> bool:
