@@ -11,7 +11,7 @@ from components.shared.config import checked
 from components.shared.contracts import DriftEvent
 from components.shared.errors import BadConfigError, BadInputError
 from components.shared.files import write_atomically
-from components.shared.model_repository import require_models
+from components.shared.model_repository import find_models, require_models
 from components.shared.pages import page, paragraph
 from monitoring.config import MonitorConfig
 from monitoring.drift.detector import WindowVerdict, evaluate_window
@@ -22,6 +22,7 @@ from monitoring.drift.results import result_path
 from monitoring.drift.sentences import pluralize
 from monitoring.drift.status import state_of
 from monitoring.drift.windows import PendingWindow, Stream, Window
+from monitoring.service.model_mirror import ModelMirror, is_address
 
 DRIFTED_EVENTS = "events-drifted.jsonl"
 MAX_WINDOWS = 100
@@ -65,9 +66,22 @@ class CheckResult:
 def check_config(**parameters: object) -> MonitorConfig:
     """Return the monitor configuration of a check from pipeline parameters, named as in MonitorConfig.
 
+    The newest versions of a repository in an object store are copied into a temporary folder.
+
     Raises:
         BadConfigError: A parameter has an invalid value.
+        BadInputError: The object store has no model.
+        ContractError: The object store cannot be read.
     """
+    repository = str(parameters.get("repository", ""))
+    if is_address(repository):
+        copies = Path(tempfile.mkdtemp(prefix="taxonflow-models-"))
+        ModelMirror(repository, copies).refresh()
+        if not find_models(copies):
+            raise BadInputError(
+                f"{repository} contains no served model", "<model>/<version>/model.json", "Deploy a model first."
+            )
+        parameters = {**parameters, "repository": copies, "repository_url": repository}
     return checked(MonitorConfig, {**parameters, "out": tempfile.gettempdir()}, "parameter")
 
 

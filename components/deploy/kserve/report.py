@@ -91,7 +91,7 @@ class RolloutResult:
 
     @property
     def is_new_model_served(self) -> bool:
-        """Whether users reach the new model."""
+        """Return whether users reach the new model."""
         return self.outcome == "deployed"
 
     def metrics(self) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The recurring check on stored events."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -42,3 +44,15 @@ def test_a_number_of_windows_out_of_range_is_refused(config: MonitorConfig, wind
 def test_an_invalid_parameter_is_refused_by_name(config: MonitorConfig) -> None:
     with pytest.raises(BadConfigError, match="window_slices"):
         check_config(events=str(config.events), repository=str(config.repository), window_slices=0)
+
+
+def test_the_check_reads_its_models_from_an_object_store(
+    config: MonitorConfig, clean: pd.DataFrame, tmp_path: Path
+) -> None:
+    parameters = {"events": str(config.events), "window_slices": 60, "window_specimens": 8}
+    append_events(config.events / "events-1.jsonl", events_of(clean.head(20)))
+    remote_config = check_config(repository=f"file://{config.repository}", **parameters)
+    result = check(MODEL, 2, remote_config)
+    assert (result.version, result.pending_slices) == (1, 20)
+    with pytest.raises(BadInputError, match=r"file://\S+/nowhere contains no served model"):
+        check_config(repository=f"file://{tmp_path}/nowhere", **parameters)

@@ -19,8 +19,8 @@ from monitoring.config import MonitorConfig
 from monitoring.service import model_mirror
 from monitoring.service.model_mirror import MAX_VERSIONS, REFRESH_S, ModelMirror, is_address
 from monitoring.service.monitor import Monitor
-from tests.ingest.sources.conftest import WEED, ObjectStore
 from tests.monitoring.drift_traffic import MODEL, append_events, events_of
+from tests.object_store import WEED, ObjectStore
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
