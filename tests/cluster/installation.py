@@ -22,6 +22,7 @@ CRD, CRD_FILE = "inferenceservices.serving.kserve.io", SCHEMAS / "serving.kserve
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 _SYSTEM = ("events", "endpoints", "endpointslices", "leases", "workflows", "pods.metrics")
 """Kinds that the cluster itself makes, or Kubeflow for its runs."""
+_OF_THE_CLUSTER = "namespaces,persistentvolumes,clusterroles,clusterrolebindings,customresourcedefinitions"
 
 
 class Installation:
@@ -92,11 +93,11 @@ class Installation:
             self._standin = None
 
     def inventory(self) -> set[str]:
-        """Return the names of all objects in the namespace, of all namespaces and of all volumes."""
+        """Return the names of all objects in the namespace, and of those of the cluster that the tests may make."""
         kinds = self.kubectl.run("api-resources", "--verbs=list", "--namespaced", "-o", "name").split()
         listed = [kind for kind in kinds if not f"{kind}.".startswith(tuple(f"{name}." for name in _SYSTEM))]
         names = self.kubectl.run("get", ",".join(listed), "-o", "name", "--ignore-not-found").split()
-        return {*names, *self.kubectl.run("get", "namespaces,persistentvolumes", "-o", "name").split()}
+        return {*names, *self.kubectl.run("get", _OF_THE_CLUSTER, "-o", "name").split()}
 
     def _make_missing(self, document: Document) -> None:
         if not self._finds(document):

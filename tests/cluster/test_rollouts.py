@@ -101,6 +101,16 @@ def test_the_first_model_is_served(
     assert served_versions(users, start, endpoint) == {1}
 
 
+def test_the_overlay_changes_the_endpoint(endpoint: Endpoint, settings: Settings) -> None:
+    specification = endpoint.service()["spec"]
+    volumes = specification["transformer"]["volumes"]
+    claims = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in volumes]
+    model = specification["predictor"]["model"]
+    say(f"predictor: image {model.get('image') or 'of the runtime'}, requests {model['resources']['requests']}")
+    assert EVENTS_CLAIM in claims
+    assert model.get("image", "") == settings.serving_image
+
+
 def test_a_better_model_is_promoted_and_served(
     deployer: Deployer, users: Users, endpoint: Endpoint, known: KnownAnswers
 ) -> None:
