@@ -95,7 +95,7 @@ test-all: $(READY) ## run all tests, including the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster" $(PYTEST_OPTIONS)
 
 test-cluster: $(READY) ## run the tests on a cluster: KUBECONFIG=file [HOST=https://...] [NAMESPACE=name] [TF_SERVING_IMAGE=image] [KSERVE_STANDIN=program] [REGISTRY=registry.example.org] [TAG=0.1.0]
-	@$(COMPILED_IMAGES) $(BIN)/python -m pytest -m cluster -s tests/cluster $(PYTEST_OPTIONS)
+	@$(COMPILED_IMAGES) $(BIN)/python -m pytest -m cluster -s -x tests/cluster $(PYTEST_OPTIONS)
 
 benchmark: $(READY) ## run benchmarks and compare each with its reference: [ONLY=prefix-of-a-name] [OUT=runs]
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)" --out="$$OUT"
