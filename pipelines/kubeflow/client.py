@@ -15,7 +15,7 @@ from kfp import Client
 from kfp_server_api import ApiException  # type: ignore[import-untyped]
 
 from components.shared.errors import BadConfigError, TaxonflowError
-from pipelines.kubeflow_host import TOKEN_VARIABLE, Credentials, connection_error, find_server, rejection_error
+from pipelines.kubeflow.host import TOKEN_VARIABLE, Credentials, connection_error, find_server, rejection_error
 from serving.client.certificates import authorities
 
 __all__ = ["TOKEN_VARIABLE", "Credentials", "Kubeflow", "PipelineVersion", "RunRequest", "read_token"]
