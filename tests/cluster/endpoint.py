@@ -8,6 +8,9 @@ from tests.cluster.kubectl import Document, Kubectl
 from tests.cluster.settings import MODEL
 
 _EVENTS = "cat /var/taxonflow/events/events-*.jsonl"
+_ASK_MONITOR = (
+    "import httpx; answer = httpx.get('http://taxonflow-monitor:9090/readyz'); print(answer.status_code, answer.text)"
+)
 
 
 class Endpoint:
@@ -42,11 +45,18 @@ class Endpoint:
 
     def events(self) -> list[DriftEvent]:
         """Return all drift events on the claim, which the transformer's pods show."""
+        lines = [line for line in self._in_transformer("sh", "-c", _EVENTS).splitlines() if line.endswith("}")]
+        return [DriftEvent.from_line(line.encode(), "the claim of the events") for line in lines]
+
+    def monitor(self) -> str:
+        """Return what the monitor answers about its readiness, asked from the transformer's pod."""
+        return self._in_transformer("python", "-c", _ASK_MONITOR).strip()
+
+    def _in_transformer(self, *command: str) -> str:
+        """Run a command in a pod of the transformer and return its output."""
         labels = {"serving.kserve.io/inferenceservice": MODEL, "component": "transformer"}
         pods = [pod for pod in self._kubectl.list("pods", labels) if not pod["metadata"].get("deletionTimestamp")]
-        text = self._kubectl.run("exec", pods[0]["metadata"]["name"], "--", "sh", "-c", _EVENTS)
-        lines = [line for line in text.splitlines() if line.endswith("}")]
-        return [DriftEvent.from_line(line.encode(), "the claim of the events") for line in lines]
+        return self._kubectl.run("exec", pods[0]["metadata"]["name"], "--", *command)
 
     def restarts(self) -> dict[str, int]:
         """Return the restarts of the containers of each pod in the namespace that has any."""

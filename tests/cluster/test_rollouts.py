@@ -101,12 +101,14 @@ def test_the_first_model_is_served(
     assert served_versions(users, start, endpoint) == {1}
 
 
-def test_the_overlay_changes_the_endpoint(endpoint: Endpoint, settings: Settings) -> None:
+def test_overlay_and_monitor_meet_the_endpoint(endpoint: Endpoint, settings: Settings) -> None:
     specification = endpoint.service()["spec"]
     volumes = specification["transformer"]["volumes"]
     claims = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in volumes]
     model = specification["predictor"]["model"]
     say(f"predictor: image {model.get('image') or 'of the runtime'}, requests {model['resources']['requests']}")
+    monitor = wait_for("the monitor has the model", lambda: "200" in endpoint.monitor() and endpoint.monitor(), 120)
+    say(f"monitor: {monitor}")
     assert EVENTS_CLAIM in claims
     assert model.get("image", "") == settings.serving_image
 
