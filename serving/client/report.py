@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Column, Table
 
 from serving.client.endpoint import SlicePrediction
@@ -15,6 +16,7 @@ from serving.outputs import REQUIRED_OUTPUTS, Outputs
 from serving.votes import SpecimenVote, specimen_votes
 
 _COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error", "model")
+_WIDEST, _REMARK_CHARACTERS = 10_000, 20
 MODEL_CHARACTERS = 12
 """Characters of a model's id in a report."""
 _UNKNOWN = "perhaps a species that the model was not trained on"
@@ -72,7 +74,7 @@ def render(results: Sequence[SliceResult], report_format: str, classes: Sequence
 
 
 def _as_table(results: Sequence[SliceResult], votes: Votes) -> str:
-    slices = Table(Column("slice", overflow="fold"), "species", "confidence", "model", "")
+    slices = _table("slice", "species", "confidence", "model")
     for row in results:
         name = f"{row.file} ({row.plane})" if row.plane else row.file
         if row.prediction is None:
@@ -81,16 +83,28 @@ def _as_table(results: Sequence[SliceResult], votes: Votes) -> str:
             remark = _UNKNOWN if row.prediction.unknown else ""
             confidence, model = f"{row.prediction.confidence:.1%}", _shortened(row.prediction.model)
             slices.add_row(name, row.prediction.species, confidence, model, remark)
-    specimens = Table(Column("specimen", overflow="fold"), "species", "confidence", "slices", "agreement", "model", "")
+    specimens = _table("specimen", "species", "confidence", "slices", "agreement", "model")
     for specimen, vote in votes:
         agreement, remark = f"{vote.agreement:.0%}", _UNKNOWN if vote.unknown else ""
         cells = (f"{vote.confidence:.1%}", str(vote.slices), agreement, _shortened(vote.model), remark)
         specimens.add_row(specimen, vote.species, *cells)
-    console = Console(markup=False, emoji=False)  # a file may be named scan[old].png
+    return "".join(_drawn(table) for table in (slices, specimens) if table.rows)
+
+
+def _table(*names: str) -> Table:
+    """Return a table whose cells stay on one line, with a last column for a remark that may be wrapped."""
+    return Table(*(Column(name, no_wrap=True) for name in names), Column("", max_width=1))
+
+
+def _drawn(table: Table) -> str:
+    """Return a table as text, which is wider than the terminal if its names and a short remark do not fit."""
+    terminal = Console(markup=False, emoji=False)  # a file may be named scan[old].png
+    width_of_cells = Measurement.get(terminal, terminal.options.update(width=_WIDEST), table).maximum - 1
+    width = max(terminal.width, width_of_cells + _REMARK_CHARACTERS)
+    table.columns[-1].max_width = width - width_of_cells
+    console = Console(markup=False, emoji=False, width=width)
     with console.capture() as capture:
-        console.print(slices)
-        if votes:
-            console.print(specimens)
+        console.print(table)
     return capture.get()
 
 
@@ -110,7 +124,7 @@ def _as_json(results: Sequence[SliceResult], votes: Votes) -> str:
 
 def _document(row: SlicePrediction | SpecimenVote) -> dict[str, Any]:
     """Return a row as JSON, without what its model does not report."""
-    fields = asdict(row) | {"model": _shortened(row.model)}
+    fields = asdict(row) | {"model": row.model}
     return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
@@ -121,10 +135,10 @@ def _as_csv(results: Sequence[SliceResult], votes: Votes) -> str:
     writer.writerow(_COLUMNS)
     for row in results:
         location = (row.specimen, row.file, row.plane, int(row.prediction is not None))
-        model = _shortened(row.prediction.model) if row.prediction else ""
+        model = row.prediction.model if row.prediction else ""
         writer.writerow((*location, *_cells(row.prediction), row.error, model))
     for specimen, vote in votes:
-        writer.writerow((specimen, "", "", vote.slices, *_cells(vote), "", _shortened(vote.model)))
+        writer.writerow((specimen, "", "", vote.slices, *_cells(vote), "", vote.model))
     return text.getvalue()
 
 

@@ -26,14 +26,24 @@ def results_of_two_models() -> list[SliceResult]:
 def test_each_model_that_predicted_a_specimen_has_its_own_vote() -> None:
     document = json.loads(render(results_of_two_models(), "json", ("a", "b")))
     votes = [(vote["specimen"], vote["model"], vote["species"], vote["slices"]) for vote in document["specimens"]]
-    assert votes == [("s", "1" * 12, "a", 2), ("s", "2" * 12, "c", 1)]
+    assert votes == [("s", "1" * 64, "a", 2), ("s", "2" * 64, "c", 1)]
 
 
 def test_every_report_names_the_model_of_each_slice() -> None:
-    models = ["1" * 12, "2" * 12, "1" * 12]
+    models = ["1" * 64, "2" * 64, "1" * 64]
     rows = json.loads(render(results_of_two_models(), "json", ()))["slices"]
     assert [row.get("model") for row in rows] == [*models, None]
     table = list(csv.DictReader(io.StringIO(render(results_of_two_models(), "csv", ()))))
-    assert [row["model"] for row in table] == [*models, "", "1" * 12, "2" * 12]
+    assert [row["model"] for row in table] == [*models, "", "1" * 64, "2" * 64]
     text = render(results_of_two_models(), "table", ())
     assert (text.count("1" * 12), text.count("2" * 12), text.count("1" * 13)) == (3, 2, 0)
+
+
+def test_the_name_of_a_file_stays_on_one_line_of_the_table() -> None:
+    name = "/scans/a folder with many words/" + "specimen-of-the-year-" * 5 + "01.nii.gz"
+    rejection = SliceResult(name, None, "a reason of several words " * 5, specimen="s", plane="axis 0")
+    prediction = SlicePrediction("Alveolina", 0.5, (0.5,), True, (0.0,), 0.1, "1" * 64)
+    text = render([rejection, SliceResult(name, prediction, specimen=name)], "table", ())
+    assert text.count(f" {name} ") == 3
+    assert "a reason of several" in text
+    assert text.count("1" * 12) == 2
