@@ -97,7 +97,7 @@ def collect_for_labelling(
 
 @dsl.component(base_image=MONITORING_IMAGE, install_kfp_package=False)
 def outcome(
-    drifted: dsl.Input[dsl.Dataset],
+    check: dsl.Input[dsl.Dataset],
     name: str,
     retrain: bool,
     metrics: dsl.Output[dsl.Metrics],
@@ -106,7 +106,7 @@ def outcome(
     """Summarize the check: the state of the drift and what follows.
 
     Args:
-        drifted: Output of check_drift.
+        check: Output of check_drift.
         name: Name of the model.
         retrain: Whether a training follows sustained drift.
         metrics: Checked version, and whether drift is sustained.
@@ -117,7 +117,7 @@ def outcome(
     from components.shared.progress import log
     from monitoring.recurring.outcome import drift_sentence, drift_summary
 
-    state, version = str(drifted.metadata["state"]), int(drifted.metadata["version"])
+    state, version = str(check.metadata["state"]), int(check.metadata["version"])
     metrics.log_metric("checked_version", version)
     metrics.log_metric("drift_sustained", float(state == "sustained_drift"))
     Path(summary.path).write_text(drift_summary(name, version, state, retrain), encoding="utf-8")

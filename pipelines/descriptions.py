@@ -1,8 +1,13 @@
 """Descriptions of the pipelines in the Kubeflow UI: what a pipeline does, and a table of its parameters."""
 
-from kfp.dsl.base_component import BaseComponent
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from pipelines.markdown import literal, table
+import yaml
+from kfp.dsl.base_component import BaseComponent
+from pydantic_core import PydanticUndefined
 
 _TYPES = {
     "String": "text",
@@ -41,3 +46,22 @@ def _rows(pipeline: BaseComponent) -> list[tuple[str, str, str, str]]:
         )
         for name, spec in (pipeline.component_spec.inputs or {}).items()
     ]
+
+
+def literal(value: Any) -> str:
+    """Return a value as inline code, as it is written in YAML."""
+    if value is PydanticUndefined:
+        return "required"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        return f"`{value}`" if value else '`""`'
+    if isinstance(value, list | dict):
+        return f"`{yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=sys.maxsize).strip()}`"
+    return f"`{json.dumps(value)}`"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of cells in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(" | ".join(["", *(cell.replace("|", r"\|") for cell in line), ""]).strip() for line in lines)

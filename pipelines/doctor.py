@@ -11,7 +11,7 @@ from components.doctor.diagnosis import diagnose, lines, verdict
 from components.doctor.examination import KUBEFLOW_NAMESPACE, Examination, Server, endpoint_of, usual_account
 from components.doctor.needs import RunNeeds
 from components.shared.errors import EXIT_FAILED, TaxonflowError
-from pipelines.kubeflow import TOKEN_VARIABLE, read_token
+from pipelines.kubeflow.client import TOKEN_VARIABLE, read_token
 from pipelines.presets import Preset, load_preset, preset_names
 from pipelines.resources import cpu_resources
 from pipelines.run_needs import training_needs

@@ -132,7 +132,7 @@ def build_drift(training: BaseComponent, cluster: Cluster | None) -> BaseCompone
                     material=material,
                 )
         if cluster:
-            summary = outcome(name=name, drifted=check.outputs["drifted"], retrain=retrain)
+            summary = outcome(name=name, check=check.outputs["drifted"], retrain=retrain)
             request_resources(summary, cluster.resources.control)
             summary.set_caching_options(False)
 

@@ -17,8 +17,7 @@ from components.deploy.canary.settings import CanarySettings
 from components.evaluate.gate import GateConditions
 from components.shared.files import write_atomically
 from components.train.recipe import Recipe
-from pipelines.descriptions import parameter_rows
-from pipelines.markdown import literal, table
+from pipelines.descriptions import literal, parameter_rows, table
 from pipelines.presets import PhantomParameters, Preset, load_preset, preset_names
 from pipelines.resources import TaskResources, Toleration, TrainingResources
 from pipelines.training import build_pipelines

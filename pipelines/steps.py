@@ -171,8 +171,10 @@ def deployed_ensemble(
         target: Parameters name, target, canary and registry of the step deploy.
     """
     verdict = evaluation.outputs
-    inputs = {"served": verdict["served"], "slices": slices, "passed": verdict["passed"], "reasons": verdict["reasons"]}
-    deployment = deploy(**inputs, **target, monitored_models=cluster.models_folder if cluster else "")
+    inputs = {"served": verdict["served"], "slices": slices, "reasons": verdict["reasons"]}
+    deployment = deploy(
+        gate_passed=verdict["passed"], **inputs, **target, monitored_models=cluster.models_folder if cluster else ""
+    )
     kubernetes.use_secret_as_volume(evaluation, SIGNING_SECRET, str(SIGNING_KEY[1].parent), optional=True)
     kubernetes.use_config_map_as_volume(deployment, VERIFICATION_MAP, str(VERIFICATION_KEY[1].parent), optional=True)
     if cluster is None:
@@ -183,7 +185,10 @@ def deployed_ensemble(
     if cluster.models_claim:
         kubernetes.mount_pvc(deployment, cluster.models_claim, MODELS)
     add_store_credentials(deployment)
-    result = {key: deployment.outputs[key] for key in ("outcome", "sentence", "version", "address", "canary")}
+    result = {
+        key: deployment.outputs[key]
+        for key in ("outcome", "sentence", "version", "served_model_id", "address", "canary")
+    }
     figures = {"accuracy": verdict["accuracy"], "model_id": verdict["model_id"], "threshold": threshold}
     summary = outcome(name=target["name"], **figures, **result)
     end = require_served(outcome=result["outcome"], sentence=result["sentence"]).after(summary)

@@ -13,7 +13,7 @@ import yaml
 from components.parameters.check import check_training
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
 from pipelines.compile import compile_pipeline, pipeline_description, version_name
-from pipelines.kubeflow import TOKEN_VARIABLE, Credentials, Kubeflow, PipelineVersion, RunRequest, read_token
+from pipelines.kubeflow.client import TOKEN_VARIABLE, Credentials, Kubeflow, PipelineVersion, RunRequest, read_token
 from pipelines.placement import add_placement_options, placed_pipelines
 from pipelines.presets import Preset, load_preset, preset_names
 from pipelines.resources import TrainingResources, split_by_size

@@ -11,7 +11,7 @@ from components.shared.container_images import COMPONENT_IMAGE
 def deploy(
     served: dsl.Input[dsl.Model],
     slices: dsl.Input[dsl.Dataset],
-    passed: bool,
+    gate_passed: bool,
     reasons: str,
     name: str,
     target: str,
@@ -20,15 +20,15 @@ def deploy(
     monitored_models: str,
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.Markdown],
-) -> NamedTuple(  # type: ignore[valid-type]
-    "Deployed", [("version", int), ("address", str), ("outcome", str), ("canary", str), ("sentence", str)]
-):
-    """Deploy a model that passed the gate, and succeed if not, because Kubeflow keeps no outputs of a failed task.
+) -> NamedTuple("Deployed", [  # type: ignore[valid-type]
+    ("version", int), ("served_model_id", str), ("address", str), ("outcome", str), ("canary", str), ("sentence", str)
+]):  # fmt: skip
+    """Deploy a model that passed the gate. The task succeeds in each case: Kubeflow keeps no outputs of a failed one.
 
     Args:
         served: Served model, the parent of its version folder.
         slices: Data set of the evaluation; its test slices are sent to both models.
-        passed: Whether the model passed the gate; otherwise nothing is deployed.
+        gate_passed: Whether the model passed the gate; otherwise nothing is deployed.
         reasons: Reasons of the gate.
         name: Name of the model in the endpoint's URL.
         target: Target as in components/deploy/targets.py; empty for the model's service in the run's namespace.
@@ -39,7 +39,7 @@ def deploy(
         report: Events of the rollout and their reasons, or those of the gate.
 
     Returns:
-        The version that users reach now, its URL, "deployed", "rolled_back" or "refused", the canary, and a sentence.
+        The version that users reach now, its model and URL, "deployed", "rolled_back" or "refused", and texts.
     """
     from pathlib import Path
 
@@ -52,10 +52,9 @@ def deploy(
     from components.shared.progress import log
 
     with exit_on_error("deploy"):
-        if passed:
+        if gate_passed:
             trial = CanaryTrial(read_settings(canary), Path(slices.path))
-            records = DeployRecords(monitored_models, registry)
-            place = resolve_target(target, name)
+            records, place = DeployRecords(monitored_models, registry), resolve_target(target, name)
             deployment = deployment_of(name, deploy_model(Path(served.path), served.uri, name, place, trial, records))
         else:
             deployment = refusal(name, reasons)
@@ -64,7 +63,8 @@ def deploy(
     metrics.metadata.update(address=deployment.address, outcome=deployment.outcome)
     Path(report.path).write_text(deployment.report)
     log("deploy", deployment.sentence)
-    return deployment.version, deployment.address, deployment.outcome, deployment.canary, deployment.sentence
+    endpoint = (deployment.version, deployment.model_id, deployment.address)
+    return *endpoint, deployment.outcome, deployment.canary, deployment.sentence
 
 
 @dsl.component(base_image=COMPONENT_IMAGE, install_kfp_package=False)
@@ -76,6 +76,7 @@ def outcome(
     outcome: str,
     sentence: str,
     version: int,
+    served_model_id: str,
     address: str,
     canary: str,
     metrics: dsl.Output[dsl.Metrics],
@@ -91,6 +92,7 @@ def outcome(
         outcome: Outcome of the deployment, "deployed", "rolled_back" or "refused".
         sentence: One sentence about the outcome.
         version: Version that users reach now; 0 if none or not known.
+        served_model_id: Id of the model of that version; empty if it is not known.
         address: URL at which users reach it.
         canary: Result of the trial beside the previous model.
         metrics: Accuracy, gate, and the served version.
@@ -101,7 +103,8 @@ def outcome(
     from components.deploy.run_outcome import RunOutcome
     from components.shared.progress import log
 
-    result = RunOutcome(name, model_id, accuracy, threshold, outcome, sentence, version, address, canary)
+    endpoint = (version, served_model_id, address, canary)
+    result = RunOutcome(name, model_id, accuracy, threshold, outcome, sentence, *endpoint)
     for key, value in result.metrics().items():
         metrics.log_metric(key, value)
     Path(summary.path).write_text(result.markdown())

@@ -19,6 +19,7 @@ class Deployment:
         outcome: "deployed", "rolled_back" or "refused".
         sentence: One sentence about the outcome.
         version: Number of the version that users reach; 0 if no model is served or it is not known.
+        model_id: Id of the model of that version; empty if it is not known.
         address: URL at which users reach it; empty if it is not known.
         canary: Result of the trial beside the previous model.
         report: Report in Markdown.
@@ -28,6 +29,7 @@ class Deployment:
     outcome: str
     sentence: str
     version: int
+    model_id: str
     address: str
     canary: str
     report: str
@@ -43,14 +45,17 @@ def deployment_of(name: str, result: RolloutResult) -> Deployment:
     """
     pairs = max((tally.pairs for tally in result.log.tallies.values()), default=0)
     trial = f"{pairs:,} pairs of known slices" if pairs else NO_TRIAL
-    served = f"version {result.version} is served at {result.address}" if result.version else "no model is served"
-    if result.outcome == DEPLOYED:
-        sentence, canary = f"{name}: {served}.", f"promoted after {trial}" if pairs else NO_TRIAL
-    else:
-        reason = (result.log.events or ["no reason is known"])[-1].rstrip(".")
-        sentence, canary = f"{name}: the new model was rolled back ({reason}); {served}.", f"rolled back ({trial})"
-    report = result.markdown(name)
-    return Deployment(result.outcome, sentence, result.version, result.address, canary, report, result.metrics())
+    promotion = f"promoted after {trial}" if pairs else NO_TRIAL
+    return Deployment(
+        outcome=result.outcome,
+        sentence=result.sentence(name),
+        version=result.version,
+        model_id=result.model_id,
+        address=result.address,
+        canary=promotion if result.outcome == DEPLOYED else f"rolled back ({trial}): {result.reason}",
+        report=result.markdown(name),
+        metrics=result.metrics(),
+    )
 
 
 def refusal(name: str, reasons: str) -> Deployment:
@@ -63,7 +68,7 @@ def refusal(name: str, reasons: str) -> Deployment:
     reason = " ".join(reasons.split()) or "The gate gave no reason."
     sentence = f"{name}: the gate rejected the new model, and the endpoint was not changed. {reason}"
     report = f"# Not deployed\n\nThe gate rejected the model. {reason}\n\nThe endpoint was not changed.\n"
-    return Deployment(REFUSED, sentence, 0, "", NO_TRIAL, report)
+    return Deployment(REFUSED, sentence, 0, "", "", NO_TRIAL, report)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class RunOutcome:
         outcome: Outcome of the deployment.
         sentence: One sentence about the outcome.
         version: Number of the version that users reach; 0 if none or not known.
+        served_model_id: Id of the model of that version; empty if it is not known.
         address: URL at which users reach it; empty if it is not known.
         canary: Result of the trial beside the previous model.
     """
@@ -89,6 +95,7 @@ class RunOutcome:
     outcome: str
     sentence: str
     version: int
+    served_model_id: str
     address: str
     canary: str
 
@@ -104,15 +111,20 @@ class RunOutcome:
     def markdown(self) -> str:
         """Return the outcome for the Kubeflow UI."""
         gate = "rejected" if self.outcome == REFUSED else "passed"
-        unchanged = "not changed by this run" if self.outcome == REFUSED else "no model"
+        previous = "not changed by this run" if self.outcome == REFUSED else "no model"
+        served_model = f", model `{self.served_model_id}`" if self.served_model_id else ""
         rows = {
             "gate": f"{gate}, slice accuracy {self.accuracy:.1%} ({self.threshold:.1%} required)",
             "canary": self.canary,
-            "served now": f"version {self.version}" if self.version else unchanged,
+            "served now": f"version {self.version}{served_model}" if self.version else previous,
             "address": f"`{self.address}`" if self.address else "-",
-            "id of the new model": f"`{self.model_id}`" if self.model_id else "-",
+            "new model": f"`{self.model_id}`" if self.model_id else "-",
         }
-        table = ["| | |", "|---|---|", *(f"| {key} | {value.replace('|', '/')} |" for key, value in rows.items())]
+        table = [
+            "| | |",
+            "|---|---|",
+            *(f"| {key} | {' '.join(value.replace('|', '/').split())} |" for key, value in rows.items()),
+        ]
         headline = _HEADLINES.get(self.outcome, self.outcome)
         return "\n".join([f"# {self.name}: {headline}", "", self.sentence, "", *table, ""])
 

@@ -27,8 +27,8 @@ def _deploy_to_folder(
     if records.monitored_models:
         hand_over(model, version, records.monitored_models)
     if records.registry:
-        served = ServedVersion(model.name, version, uri, uri, "served")
-        result.log.note(record_version(records.registry, model, served))
+        deployment = ServedVersion(model.name, version, uri, uri, "served")
+        result.log.note(record_version(records.registry, model, deployment))
     return result
 
 

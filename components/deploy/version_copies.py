@@ -1,4 +1,7 @@
-"""Copies of served versions in object storage: `<bucket>/taxonflow/served/<namespace>/<service>/<version>/1/`.
+"""Copies of served versions in object storage: `<root>/taxonflow/served/<namespace>/<service>/<version>/1/`.
+
+`<root>` is the bucket, and below it the folder that holds the folder `v2/artifacts` of the runs: the keys of a Kubeflow
+profile may write below `private-artifacts/<profile>/` only.
 
 The artifact of a run may be deleted with the run, so an endpoint serves a copy that only the deploy step writes. The
 verified local files are uploaded, `digests.json` last: a copy with it is complete. A copy that a killed step left is
@@ -24,6 +27,7 @@ from components.shared.progress import log
 from components.shared.signing import SIGNATURE_FILE
 
 _PREFIX = "taxonflow/served"
+_ARTIFACTS = "v2/artifacts/"
 _KSERVE_SCHEMES = {"minio": "s3", "s3": "s3", "gs": "gs"}
 _SERVED_IN_PLACE = ("pvc",)
 _VERSION_FOLDER = "1"
@@ -55,7 +59,14 @@ def copy_uri(artifact_uri: str, namespace: str, service: str, version: int) -> s
     for name in (namespace, service):
         if not _NAME.fullmatch(name):
             raise DeployError(f"the name {name!r}", "small letters, digits, '.' and '-'", "Correct TARGET.")
-    return f"{scheme}://{parts.netloc}/{_PREFIX}/{namespace}/{service}/{version}"
+    root = f"{parts.netloc}/{_folder_of_runs(parts.path)}"
+    return f"{scheme}://{root}{_PREFIX}/{namespace}/{service}/{version}"
+
+
+def _folder_of_runs(path: str) -> str:
+    """Return the folder of a bucket that holds the artifacts of the runs, "" or with a slash at its end."""
+    folder, separator, _ = path.lstrip("/").partition(_ARTIFACTS)
+    return folder if separator and (not folder or folder.endswith("/")) else ""
 
 
 def copy_version(model: VerifiedModel, namespace: str, service: str, version: int) -> str:
@@ -107,10 +118,14 @@ def _is_complete(files: Any, uri: str, folder: str, model: VerifiedModel) -> boo
 
 
 def _upload(files: Any, uri: str, path: str, folder: Path) -> None:
-    """Remove what a killed step left, and upload all files, the digests last."""
-    for name in _names_in(files, uri, path):
-        request(files.rm_file, uri, f"{path}/{name}")
+    """Remove files that the version does not have, and upload all of its files, the digests last.
+
+    Files that a killed step left are overwritten, because the keys of a Kubeflow profile may not delete.
+    """
     local = sorted(file for file in folder.rglob("*") if file.is_file())
+    version_names = {f"{_VERSION_FOLDER}/{file.relative_to(folder).as_posix()}" for file in local}
+    for name in sorted(set(_names_in(files, uri, path)) - version_names):
+        request(files.rm_file, uri, f"{path}/{name}")
     for file in sorted(local, key=lambda file: file.name == DIGESTS_FILE and file.parent == folder):
         name = file.relative_to(folder).as_posix()
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.shared.arrow import record_batch
+from components.shared.files.arrow import record_batch
 from components.shared.volumes.plane_schedules import Schedule
 
 BATCH_SLICES = 16

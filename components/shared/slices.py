@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.shared.arrow import record_batch
 from components.shared.contracts import SlicesInfo, SplitCount
 from components.shared.errors import ContractError
+from components.shared.files.arrow import record_batch
 from components.shared.tfrecord import RecordWriter, decode_example, encode_example, read_records
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import httpx
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from components.shared.certificates import trusted_context
 from components.shared.errors import BadInputError, DeployError
 from components.shared.proxies import uses_proxy
 from serving.client.address import CERTIFICATE_ERROR, connection_remedy
+from serving.client.certificates import trusted_context
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 MAX_BATCH_SLICES, MAX_BATCH_BYTES = 32, 8 * 2**20

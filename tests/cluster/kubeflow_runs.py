@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from pipelines.kubeflow import TOKEN_VARIABLE
+from pipelines.kubeflow.client import TOKEN_VARIABLE
 from pipelines.presets import load_preset
 from tests.cluster.deployers import CANARY, MONITORED_CLAIM, Deployment
 from tests.cluster.kubectl import Document, Kubectl, say, wait_for

@@ -16,7 +16,8 @@ from components.deploy.verified_model import verify_model
 from components.shared.contracts import Example, GateVerdict, ModelCard
 from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
-from tests.deploy.fake_cluster import FakeCluster, respond, write_kubeconfig
+from tests.deploy.fake_cluster import FakeCluster, respond
+from tests.deploy.kubeconfig import write_kubeconfig
 from tests.deploy.revisions import OLD
 from tests.http_server import http_server
 from tests.model_cards import model_score
@@ -29,6 +30,7 @@ def write_artifact(
     mark: str = "a",
     examples: int = 1,
     scores: Sequence[float] = (0.9, 0.1),
+    image: bytes = b"png",
     **card_fields: Any,
 ) -> Path:
     version = folder / "1"
@@ -38,7 +40,7 @@ def write_artifact(
     (version / "variables" / "variables.index").write_bytes(mark.encode() * 1000)
     (version / "reference.parquet").write_bytes(b"reference")
     for number in range(examples):
-        (version / "examples" / f"{number}.png").write_bytes(b"png")
+        (version / "examples" / f"{number}.png").write_bytes(image)
     reasons = () if gate_passed else ("accuracy 0.50 is below 0.95",)
     card = ModelCard(
         name=name,

@@ -26,6 +26,14 @@ class TcpProxy:
         self._connections: list[tuple[int, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def point_to(self, port: int, lifetime_s: float) -> None:
+        """Let new connections go to another pod, and close those to the current one after its lifetime."""
+        old, self.port = self.port, port
+        if old != port:
+            timer = threading.Timer(lifetime_s, self.end, (old,))
+            timer.daemon = True
+            timer.start()
+
     def end(self, port: int) -> None:
         """Close the connections to a pod, as its process does when it ends."""
         for place, connection in list(self._connections):
@@ -114,10 +122,7 @@ def draining(
 
         def replace_pods(deployment: str, uri: str) -> None:
             if deployment == PREDICTOR:
-                old, proxy.port = proxy.port, ports[uri]
-                timer = threading.Timer(lifetime_s, proxy.end, (old,))
-                timer.daemon = True
-                timer.start()
+                proxy.point_to(ports[uri], lifetime_s)
 
         cluster.model_ids = {uri: model_id for uri, (model_id, _) in models.items() if model_id}
         cluster.on_complete = replace_pods

@@ -6,11 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
-
-import yaml
 
 from tests.http_server import Request, Response
 
@@ -317,7 +314,8 @@ class FakeCluster:
         replicas = deployment["spec"]["replicas"]
         counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), replicas)
         deployment["status"] = {"observedGeneration": deployment["metadata"]["generation"], **counts}
-        if deployment.get("serving") != deployment["uri"]:
+        if deployment.get("completed") != deployment["metadata"]["generation"]:
+            deployment["completed"] = deployment["metadata"]["generation"]
             self.on_complete(place[1], deployment["uri"])
         deployment["serving"] = deployment["uri"]
         deployment["running"] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -338,15 +336,3 @@ def respond(cluster: FakeCluster, request: Request) -> Response | None:
     body = json.loads(request.body) if request.body else None
     answer = cluster.handle(request.method, request.target, request.headers.get("content-type", ""), body)
     return None if answer is None else Response.of_json(answer[1], answer[0])
-
-
-def write_kubeconfig(path: Path, server: str) -> None:
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "fake", "cluster": {"server": server}}],
-        "users": [{"name": "step", "user": {}}],
-        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "step"}}],
-        "current-context": "fake",
-    }
-    path.write_text(yaml.safe_dump(config))

@@ -1,5 +1,6 @@
 """Bodies of the KFP components, with real artifacts."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from kfp import dsl
 from components.deploy.component import deploy as deploy_component
 from components.deploy.component import outcome, require_served
 from components.deploy.default_target import resolve_target
+from components.shared.contracts import ModelCard
 from components.shared.errors import BadConfigError
 from tests.deploy.slices import write_slices
 
@@ -18,12 +20,12 @@ def outputs(folder: Path) -> tuple[dsl.Metrics, dsl.Markdown]:
     return dsl.Metrics(uri=str(folder / "metrics")), dsl.Markdown(uri=str(folder / "deployed.md"))
 
 
-PASSED = {"passed": True, "reasons": "", "registry": "", "monitored_models": ""}
+PASSED = {"gate_passed": True, "reasons": "", "registry": "", "monitored_models": ""}
 
 
 def test_deploy_reports_version_and_address(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics, report = outputs(tmp_path)
-    version, address, result, canary, sentence = deploy_component.python_func(
+    version, model_id, address, result, canary, sentence = deploy_component.python_func(
         served=dsl.Model(uri=str(artifact)),
         slices=dsl.Dataset(uri=str(tmp_path / "slices")),
         name="foraminifera",
@@ -34,7 +36,8 @@ def test_deploy_reports_version_and_address(artifact: Path, tmp_path: Path, caps
         **PASSED,
     )
     assert (result, canary) == ("deployed", "no trial")
-    assert sentence == f"foraminifera: version 1 is served at {address}."
+    assert sentence.startswith("The new model passed the gate, and version 1")
+    assert model_id == ModelCard.read(artifact / "1" / "model.json").model_id
     assert "foraminifera version 1 is at" in Path(report.path).read_text()
     assert (version, address) == (1, (tmp_path / "models/foraminifera/1").as_uri())
     assert metrics.metadata["version"] == 1
@@ -68,7 +71,7 @@ def test_deploy_reports_a_rollback_and_succeeds(
     metrics, report = outputs(tmp_path)
     model = dsl.Model(uri="pvc://runs/b")
     model.custom_path = str(artifact)
-    version, _, result, trial, sentence = deploy_component.python_func(
+    version, _, address, result, trial, sentence = deploy_component.python_func(
         served=model,
         slices=dsl.Dataset(uri=str(data)),
         name="foraminifera",
@@ -79,9 +82,9 @@ def test_deploy_reports_a_rollback_and_succeeds(
         **PASSED,
     )
     assert (version, result) == (1, "rolled_back")
-    assert trial.startswith("rolled back (")
-    assert sentence.startswith("foraminifera: the new model was rolled back (version 2 was rolled back: errors: ")
-    assert "version 1 is served at http://forams-lab" in sentence
+    assert re.match(r"rolled back \(\d+ pairs of known slices\): errors: the canary did worse", trial)
+    assert sentence.startswith("The new model passed the gate but was rolled back, and version 1")
+    assert address.startswith("http://forams-lab")
     assert metrics.metadata["outcome"] == "rolled_back"
     assert metrics.metadata["errors_worse"] > metrics.metadata["errors_better"]
     assert "version 2 was rolled back: errors: the canary did worse" in Path(report.path).read_text()
@@ -92,7 +95,7 @@ def test_deploy_reports_a_rollback_and_succeeds(
 
 def test_deploy_leaves_the_endpoint_of_a_rejected_model_and_succeeds(tmp_path: Path) -> None:
     metrics, report = outputs(tmp_path)
-    version, address, result, _, sentence = deploy_component.python_func(
+    version, _, address, result, _, sentence = deploy_component.python_func(
         served=dsl.Model(uri=str(tmp_path / "nothing")),
         slices=dsl.Dataset(uri=str(tmp_path / "slices")),
         name="foraminifera",
@@ -100,7 +103,7 @@ def test_deploy_leaves_the_endpoint_of_a_rejected_model_and_succeeds(tmp_path: P
         canary={},
         metrics=metrics,
         report=report,
-        **{**PASSED, "passed": False, "reasons": "Accuracy 0.50 is below 0.95."},
+        **{**PASSED, "gate_passed": False, "reasons": "Accuracy 0.50 is below 0.95."},
     )
     assert (version, address, result) == (0, "", "refused")
     assert "the gate rejected the new model" in sentence
@@ -119,6 +122,7 @@ def test_the_outcome_shows_gate_canary_version_address_and_model_id(tmp_path: Pa
         outcome="deployed",
         sentence="foraminifera: version 2 is served at http://forams.",
         version=2,
+        served_model_id="c0ffee",
         address="http://forams",
         canary="promoted after 2,000 pairs of known slices",
         metrics=metrics,
@@ -128,9 +132,9 @@ def test_the_outcome_shows_gate_canary_version_address_and_model_id(tmp_path: Pa
     for row in (
         "| gate | passed, slice accuracy 97.1% (95.0% required) |",
         "| canary | promoted after 2,000 pairs of known slices |",
-        "| served now | version 2 |",
+        "| served now | version 2, model `c0ffee` |",
         "| address | `http://forams` |",
-        "| id of the new model | `c0ffee` |",
+        "| new model | `c0ffee` |",
     ):
         assert row in text
     assert metrics.metadata == {"accuracy": 0.971, "gate_passed": 1.0, "served": 1.0, "served_version": 2}

@@ -35,6 +35,20 @@ def test_a_place_that_kserve_cannot_read_is_refused(uri: str, namespace: str, re
         copy_uri(uri, namespace, "forams", 1)
 
 
+@pytest.mark.parametrize(
+    ("artifact_folder", "root"),
+    [
+        ("mlpipeline/v2/artifacts/taxonflow-training/run/evaluate/served", "mlpipeline"),
+        ("mlpipeline/private-artifacts/ana/v2/artifacts/run/served", "mlpipeline/private-artifacts/ana"),
+        ("bucket/own/root/run/served", "bucket"),
+        ("bucket/rev2/artifacts/run/served", "bucket"),
+    ],
+)
+def test_a_copy_lies_where_the_keys_of_a_profile_may_write(artifact_folder: str, root: str) -> None:
+    uri = copy_uri(f"minio://{artifact_folder}", "ana", "forams", 3)
+    assert uri == f"s3://{root}/taxonflow/served/ana/forams/3"
+
+
 def test_the_monitor_gets_card_and_profile_in_a_folder(artifact: Path, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     for address in (f"{tmp_path}/models", f"file://{tmp_path}/models"):

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 from tests.images.image_contents import FOLDER, LISTS, ROOT, copy_sources
 from tests.waiting import wait_until
 
+_ADDRESS = re.compile(r"(?:listening on|status page:) (http://[^\s;/]+)")
 IS_IMAGES_PLATFORM = sys.version_info[:2] == (3, 11) and (sys.platform, platform.machine()) == ("linux", "x86_64")
 
 
@@ -52,13 +54,18 @@ class ImageEnvironment:
                 command, cwd=log.parent, env=self.variables(), stdout=output, stderr=subprocess.STDOUT
             )
         try:
-            wait_until(lambda: "listening on http" in log.read_text() or process.poll() is not None, 120)
+            wait_until(lambda: bool(_ADDRESS.search(log.read_text())) or process.poll() is not None, 120)
             assert process.poll() is None, log.read_text()
-            (line, *_) = [line for line in log.read_text().splitlines() if "listening on http" in line]
-            yield line.split("listening on ")[1].split(";")[0]
+            match = _ADDRESS.search(log.read_text())
+            assert match
+            yield match[1]
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()  # a transformer writes its last drift events
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _environment(image: str, folder: Path) -> ImageEnvironment:

@@ -1,8 +1,8 @@
 """Run a pipeline or a component, each step with the interpreter and the sources of its image.
 
 `python -m tests.images.run_steps` reads one JSON line: `call` ("module:name" of a function that returns the pipeline or
-component, or of the component itself), `arguments`, `artifacts` (paths by the name of an input), `root`, and `images`
-(interpreter and folder of the sources by the name of an image). It prints the outputs as the last line.
+component, or of the component itself), `arguments`, `root`, and `images` (interpreter and folder of the sources by the
+name of an image). It prints the outputs as the last line.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from kfp import dsl, local
+from kfp import local
 from kfp.local import status, subprocess_task_handler
 
 from pipelines.local.runner import with_interpreter
@@ -33,8 +33,7 @@ def main() -> int:
     _IMAGES.update(request["images"])
     subprocess_task_handler.SubprocessTaskHandler.run = run_in_image
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=request["root"])
-    artifacts = {name: dsl.Dataset(name=name, uri=path) for name, path in request.get("artifacts", {}).items()}
-    task = _callable(request["call"])(**request["arguments"], **artifacts)
+    task = _callable(request["call"])(**request["arguments"])
     outputs = {name: getattr(value, "path", value) for name, value in task.outputs.items()}
     sys.stdout.write(f"{json.dumps(outputs)}\n")
     return 0

@@ -55,7 +55,7 @@ def test_the_last_tasks_show_the_outcome_and_require_a_served_model(pipelines: d
     assert upstream(tasks, "outcome") == tasks.keys() - {"require-served", "outcome"}
     outcome = sources(tasks["outcome"])
     assert {key for key, source in outcome.items() if source == "deploy"} == {
-        *("outcome", "sentence", "version", "address", "canary")
+        *("outcome", "sentence", "version", "served_model_id", "address", "canary")
     }
     assert {key for key, source in outcome.items() if source == "evaluate"} == {"accuracy", "model_id"}
     assert sources(tasks["require-served"]) == {"outcome": "deploy", "sentence": "deploy"}
@@ -126,9 +126,10 @@ def requests_of(one: Compiled, task: Node) -> str:
     return json.dumps([*requests, *devices, *nodes], sort_keys=True)
 
 
+@pytest.mark.parametrize("preset", ["fossil", "smoke"])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_doctor_asks_for_the_pods_that_the_pipeline_makes(pipelines: dict[str, Compiled], name: str) -> None:
-    one = pipelines[name]
+def test_doctor_asks_for_the_pods_that_the_pipeline_makes(name: str, preset: str) -> None:
+    one = compiled_preset(preset)[name]
     needs = RunNeeds.model_validate(sources(one.root["doctor"])["needs"])
     asked = {
         json.dumps(

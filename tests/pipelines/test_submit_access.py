@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from components.shared.errors import BadConfigError, TaxonflowError
-from pipelines.kubeflow import Credentials, Kubeflow, PipelineVersion
-from pipelines.kubeflow_host import find_server
+from pipelines.kubeflow.client import Credentials, Kubeflow, PipelineVersion
+from pipelines.kubeflow.host import find_server
 from pipelines.submit import main
 from tests.http_server import http_server
 from tests.own_authority import server_context

@@ -165,15 +165,16 @@ def _stranger(models: tuple[ProbedModel, ProbedModel], answers: tuple[ProbeAnswe
 
     A model without a known id, one of release 0.1.0 or one that was set manually, may give any answer but the other's.
     """
-    for asked, other, answer in zip(models, reversed(models), answers, strict=True):
-        is_asked = answer.model_id == asked.model_id if asked.model_id else answer.model_id != (other.model_id or None)
-        if answer.species is not None and not is_asked:
-            names = (
-                f"model {model_id[:12]}" if model_id else "a model without an id"
-                for model_id in (answer.model_id, asked.model_id)
-            )
-            return f"{asked.url} is answered by {' instead of '.join(names)}"
+    for target, other, answer in zip(models, reversed(models), answers, strict=True):
+        is_of_other = bool(other.model_id) and answer.model_id == other.model_id
+        is_of_target = answer.model_id == target.model_id if target.model_id else not is_of_other
+        if answer.species is not None and not is_of_target:
+            return f"{target.url} is answered by {_describe(answer.model_id)} instead of {_describe(target.model_id)}"
     return ""
+
+
+def _describe(model_id: str) -> str:
+    return f"model {model_id[:12]}" if model_id else "a model without an id"
 
 
 def _predict(client: ShortLivedClient, url: str, image: bytes) -> ProbeAnswer:

@@ -141,6 +141,7 @@ class Rollout:
     def _start(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Start the canary, or serve the model at once if no model serves users."""
         if self._rejection is not None:
+            self._await_previous(mode, service)
             raise self._rolled_back_error(mode, service)
         if self._has_started:
             raise self.waiter.superseded_error()
@@ -228,6 +229,19 @@ class Rollout:
         self._patch(service, patch)
         self.log.add("the previous model was restored")
 
+    def _await_previous(self, mode: Mode, service: Service) -> None:
+        """Wait until the previous model serves all users again; a failure is only mentioned in the log."""
+        stable = mode.stable_model(service)
+        if stable is None:
+            return
+        waiter = Waiter(self.cluster, self.name, stable, self.retries)
+        try:
+            waiter.wait(mode, service, lambda latest: mode.promotion_blocker(self.cluster, latest, stable))
+        except DeployError as error:
+            self.log.add(f"version {stable.version} does not serve all users again: {error}")
+        else:
+            self.log.add(f"version {stable.version} serves all users again")
+
     def _rolled_back_error(self, mode: Mode, service: Service) -> RolledBackError:
         stable = mode.stable_model(service)
         self.log.add(f"version {self.version.version} was rolled back: {self._rejection}")
@@ -235,10 +249,10 @@ class Rollout:
         return RolledBackError(str(self._rejection), result)
 
     def _result(
-        self, service: Service, served: ModelVersion | None, outcome: str = "deployed", reason: str = ""
+        self, service: Service, stable: ModelVersion | None, outcome: str = "deployed", reason: str = ""
     ) -> RolloutResult:
         """Return the result of the rollout with the addresses of the endpoint."""
-        version, model_id = (served.version, served.model_id) if served else (0, "")
+        version, model_id = (stable.version, stable.model_id) if stable else (0, "")
         return RolloutResult(
             version,
             predict_url(service),

@@ -136,10 +136,10 @@ class KnativeMode(Mode):
         return {"metadata": {"annotations": {TAG_ROUTING_ANNOTATION: "true"}}, "spec": spec}
 
 
-def _transformer(service: Service, *answering: ModelVersion | None) -> dict[str, Any]:
+def _transformer(service: Service, *models: ModelVersion | None) -> dict[str, Any]:
     """Return the part of a patch that tells the transformer which models may answer, first the stable one."""
-    models = [model for model in answering if model is not None]
-    return {"transformer": transformer_patch(*models)} if models and "transformer" in service["spec"] else {}
+    present = [model for model in models if model is not None]
+    return {"transformer": transformer_patch(*present)} if present and "transformer" in service["spec"] else {}
 
 
 def _previous_revision(service: Service) -> str | None:

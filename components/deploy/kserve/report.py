@@ -105,12 +105,12 @@ class RolloutResult:
             name: Name of the model.
         """
         model = f" (model {self.model_id[:12]})" if self.model_id else ""
-        served = f"version {self.version}{model} of {name} is served"
+        service = f"version {self.version}{model} of {name} is served"
         if not self.is_new_model_served:
-            served = served if self.version else f"no version of {name} is served"
-            return f"The new model passed the gate but was rolled back, and {served}: {self.reason.rstrip('.')}."
+            service = service if self.version else f"no version of {name} is served"
+            return f"The new model passed the gate but was rolled back, and {service}: {self.reason.rstrip('.')}."
         trial = " and its trial as a canary" if self.log.tallies else ""
-        return f"The new model passed the gate{trial}, and {served}."
+        return f"The new model passed the gate{trial}, and {service}."
 
     def markdown(self, name: str) -> str:
         """Return the report on a model in Markdown."""

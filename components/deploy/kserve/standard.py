@@ -64,7 +64,7 @@ class StandardMode(Mode):
     def serve(self, service: Service, model: ModelVersion) -> Patch:
         """Return the patch that serves a model without a trial."""
         stable = requested_model(service)
-        return _with_canary(service, model_patch(model, stable), None, answering=_known(model, stable))
+        return _with_canary(service, model_patch(model, stable), None, models=_known(model, stable))
 
     def start_canary(self, service: Service, model: ModelVersion, settings: CanarySettings) -> Patch:
         """Return the patch that starts a model as a canary without users and replaces any other canary.
@@ -73,15 +73,15 @@ class StandardMode(Mode):
         the transformer.
         """
         entry = {"trafficPercent": 0, "predictor": _canary_predictor(service, model)}
-        answering = () if settings.percent else _known(requested_model(service), model)
-        patch = {"spec": {"predictor": raised} if (raised := _raised_replicas(service)) else {}}
-        return _with_canary(service, patch, entry, answering=answering)
+        models = () if settings.percent else _known(requested_model(service), model)
+        patch = {"spec": {"predictor": counts} if (counts := _raised_replicas(service)) else {}}
+        return _with_canary(service, patch, entry, models=models)
 
     def route_traffic(self, service: Service, settings: CanarySettings) -> Patch:
         """Return the patch that routes a share of the users to the canary, which keeps its one replica."""
         entry = {**_canary_entry(service), "trafficPercent": settings.percent}
-        answering = _known(requested_model(service), requested_model({"spec": entry}))
-        return _with_canary(service, {"spec": {}}, entry, _canary_host(service, settings), answering)
+        models = _known(requested_model(service), requested_model({"spec": entry}))
+        return _with_canary(service, {"spec": {}}, entry, _canary_host(service, settings), models)
 
     def promote(self, service: Service, model: ModelVersion) -> Patch:
         """Return the patch that gives the stable predictor the canary's model and removes the canary's pods."""
@@ -96,8 +96,8 @@ class StandardMode(Mode):
         previous = previous_model(service)
         if previous is None:
             return None
-        answering = _known(previous, requested_model(service))
-        return _with_canary(service, model_patch(previous, None), None, answering=answering)
+        models = _known(previous, requested_model(service))
+        return _with_canary(service, model_patch(previous, None), None, models=models)
 
     def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
         """Return whether the stable predictor has an available pod."""
@@ -212,9 +212,9 @@ def _stable_replicas(service: Service) -> dict[str, int]:
     KServe 0.20 takes the canary's replica from the stable predictor but leaves it at least one
     (`Predictor.reconcileRawDeployment`), so one more is requested while a canary runs.
     """
-    noted = _canary_entry(service).get("predictor", {}).get("annotations", {}).get(_REPLICAS_ANNOTATION)
-    if noted:
-        return dict(json.loads(noted))
+    note = _canary_entry(service).get("predictor", {}).get("annotations", {}).get(_REPLICAS_ANNOTATION)
+    if note:
+        return dict(json.loads(note))
     predictor = service["spec"]["predictor"]
     if predictor.get("minReplicas", 0) <= 1:
         return {}
@@ -224,8 +224,8 @@ def _stable_replicas(service: Service) -> dict[str, int]:
 def _raised_replicas(service: Service) -> dict[str, int]:
     """Return the replica counts of the stable predictor beside a canary."""
     replicas = _stable_replicas(service)
-    raised = replicas.get("minReplicas", 0) + 1
-    return {name: max(raised, count) for name, count in replicas.items()}
+    minimum = replicas.get("minReplicas", 0) + 1
+    return {name: max(minimum, count) for name, count in replicas.items()}
 
 
 def _with_canary(
@@ -233,7 +233,7 @@ def _with_canary(
     patch: Patch,
     entry: dict[str, Any] | None,
     canary_host: str = "",
-    answering: tuple[ModelVersion, ...] = (),
+    models: tuple[ModelVersion, ...] = (),
 ) -> Patch:
     """Return a patch with the canary's entry and the matching options of the transformer added.
 
@@ -242,7 +242,7 @@ def _with_canary(
         patch: Patch of the stable predictor.
         entry: Entry of the canary; None removes it.
         canary_host: Host of the canary; empty if the transformer must not send users to it.
-        answering: Models that may answer the transformer, first the stable one; () for no change.
+        models: Models that may answer the transformer, first the stable one; () for no change.
     """
     spec = {**patch["spec"], "canary": [entry] if entry else None}
     if entry is None and (replicas := _stable_replicas(service)):
@@ -250,7 +250,7 @@ def _with_canary(
     containers = service["spec"].get("transformer", {}).get("containers")
     if containers:
         arguments = _transformer_arguments(containers[0].get("args", []), entry, canary_host)
-        annotations = transformer_patch(*answering) if answering else {}
+        annotations = transformer_patch(*models) if models else {}
         spec["transformer"] = {"containers": [{**containers[0], "args": arguments}, *containers[1:]], **annotations}
     return {**patch, "spec": spec}
 

@@ -23,10 +23,10 @@ def check_pictures(service: Mapping[str, Any] | None, card: ModelCard) -> None:
     if service is None or not containers or requested_model(dict(service)) is None:
         return
     arguments: list[str] = containers[0].get("args") or []
-    current, wanted = _picture_options(arguments), _picture_options(transformer_options(card))
-    if current != wanted:
+    current, desired = _picture_options(arguments), _picture_options(transformer_options(card))
+    if current != desired:
         raise DeployError(
-            f"{service['metadata']['name']} takes {_describe(current)}, and the new model {_describe(wanted)}",
+            f"{service['metadata']['name']} takes {_describe(current)}, and the new model {_describe(desired)}",
             "a service for the same pictures",
             _remedy(service, card),
         )
@@ -43,12 +43,12 @@ def check_species(service: Mapping[str, Any] | None, species: Mapping[int, Seque
     Raises:
         DeployError: The species are disjoint: the models have different purposes.
     """
-    served = None if service is None else requested_model(dict(service))
-    known = species.get(served.version, ()) if served else ()
-    if service is None or not known or set(known) & set(card.classes):
+    stable = None if service is None else requested_model(dict(service))
+    names = species.get(stable.version, ()) if stable else ()
+    if service is None or not names or set(names) & set(card.classes):
         return
     raise DeployError(
-        f"{service['metadata']['name']} serves the species {_names(known)}, and the new model knows none of them but "
+        f"{service['metadata']['name']} serves the species {_names(names)}, and the new model knows none of them but "
         f"{_names(card.classes)}",
         "a service with at least one species in common",
         _remedy(service, card),

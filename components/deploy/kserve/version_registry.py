@@ -28,14 +28,14 @@ class RegistryEntry(Frozen):
         digest: Digest of its files.
         model_id: Id of the model; "" for a model without one.
         species: Species of the model; () in entries of release 0.1.0.
-        served: URI of the copy that is served; "" if the artifact is served in place.
+        served_uri: URI of the copy that is served; "" if the artifact is served in place.
     """
 
     uri: str
     digest: str
     model_id: str = ""
     species: tuple[str, ...] = ()
-    served: str = ""
+    served_uri: str = ""
 
 
 def registry_name(name: str) -> str:
@@ -60,11 +60,11 @@ def register(cluster: Cluster, name: str, artifact: RegistryEntry) -> ModelVersi
     for number, entry in entries.items():
         if entry.uri == artifact.uri:
             _check_digest(number, entry, artifact.digest)
-            return _model_version(number, artifact.model_copy(update={"served": entry.served}))
+            return _model_version(number, artifact.model_copy(update={"served_uri": entry.served_uri}))
     current = _unregistered_model(cluster.service(name), artifact.uri)
     number = current or _next_number(cluster.service(name), entries)
     copy = artifact.uri if current else copy_uri(artifact.uri, cluster.namespace, name, number)
-    artifact = artifact.model_copy(update={"served": copy if copy != artifact.uri else ""})
+    artifact = artifact.model_copy(update={"served_uri": copy if copy != artifact.uri else ""})
     text = artifact.model_dump_json(exclude_defaults=True)
     if registry is None:
         cluster.create_config_map(_new_registry(name, {str(number): text}))
@@ -75,7 +75,7 @@ def register(cluster: Cluster, name: str, artifact: RegistryEntry) -> ModelVersi
 
 
 def _model_version(number: int, artifact: RegistryEntry) -> ModelVersion:
-    return ModelVersion(number, artifact.served or artifact.uri, artifact.digest, artifact.model_id)
+    return ModelVersion(number, artifact.served_uri or artifact.uri, artifact.digest, artifact.model_id)
 
 
 def registered_species(cluster: Cluster, name: str) -> dict[int, tuple[str, ...]]:
@@ -135,8 +135,8 @@ def _evictions(data: dict[str, str], size: int) -> dict[str, None]:
     numbers = sorted((number for number in data if number.isdecimal()), key=int, reverse=True)
     sizes = accumulate((len(data[number].encode()) for number in numbers), initial=size)
     next(sizes)
-    kept = [number for number, total in zip(numbers, sizes, strict=True) if total <= _MAX_BYTES][: _MAX_VERSIONS - 1]
-    return {number: None for number in numbers if number not in kept}
+    newest = [number for number, total in zip(numbers, sizes, strict=True) if total <= _MAX_BYTES][: _MAX_VERSIONS - 1]
+    return {number: None for number in numbers if number not in newest}
 
 
 def _new_registry(name: str, data: dict[str, str]) -> dict[str, Any]:

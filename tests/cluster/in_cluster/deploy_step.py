@@ -8,9 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from components.deploy.records import DeployRecords
-
 from components.deploy.canary.settings import CanaryTrial, read_settings
+from components.deploy.records import DeployRecords
 from components.deploy.targets import deploy_model
 from components.shared.errors import exit_on_error
 

@@ -171,7 +171,7 @@ def test_a_canary_is_rolled_back_if_the_data_set_is_missing(
 def test_the_old_models_ready_condition_does_not_count_for_the_new(
     served_artifact: Path, cluster: Any, deploy: Any
 ) -> None:
-    cluster.polls_until_ready = 20
+    cluster.polls_until_ready = 8
     deploy(served_artifact, NEW)
     assert cluster.deployments["lab", "forams-predictor"]["serving"] == NEW
 

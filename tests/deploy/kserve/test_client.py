@@ -8,7 +8,7 @@ import pytest
 
 from components.deploy.kserve.client import Cluster
 from components.shared.errors import DeployError
-from tests.deploy.fake_cluster import write_kubeconfig
+from tests.deploy.kubeconfig import write_kubeconfig
 from tests.http_server import Request, Response, http_server
 
 

@@ -42,6 +42,7 @@ def test_a_promoted_model_with_other_scores_is_rolled_back(
         deploy(make_artifact("old", model_id=OLD_ID), OLD)
         with rollback_to(1, r"1 of 1 known slices have other scores than in the evaluation"):
             deploy(make_artifact("new", model_id=NEW_ID), NEW)
+        assert cluster.deployments["lab", "forams-predictor"]["serving"] == OLD
     check_one_stable_revision(cluster, OLD)
 
 

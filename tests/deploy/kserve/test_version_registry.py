@@ -85,3 +85,28 @@ def test_the_digest_depends_on_every_byte_and_every_name(make_artifact: Callable
     other_name = digest_of(artifact)
     (folder / "variables.idx").write_bytes(b"b")
     assert len({original, other_name, digest_of(artifact)}) == 3
+
+
+def test_the_version_of_an_artifact_in_object_storage_is_its_copy(lab: Cluster) -> None:
+    artifact = RegistryEntry(uri="s3://runs/a", digest="a")
+    versions = [register(lab, "forams", artifact) for _ in range(2)]
+    assert [(version.version, version.uri) for version in versions] == [
+        (1, "s3://runs/taxonflow/served/lab/forams/1")
+    ] * 2
+    assert register(lab, "forams", RegistryEntry(uri="pvc://runs/b", digest="b")).uri == "pvc://runs/b"
+
+
+def test_a_version_of_an_older_release_is_still_served_in_place(lab: Cluster, cluster: Any) -> None:
+    register(lab, "forams", RegistryEntry(uri="s3://runs/a", digest="a"))
+    cluster.config_maps[REGISTRY]["data"]["1"] = '{"uri": "s3://runs/a", "digest": "a"}'
+    assert register(lab, "forams", RegistryEntry(uri="s3://runs/a", digest="a")).uri == "s3://runs/a"
+
+
+def test_a_registry_with_many_species_fits_into_a_config_map(lab: Cluster, cluster: Any) -> None:
+    species = tuple(f"Genus species number {number}" for number in range(2000))
+    for run in range(40):
+        register(lab, "forams", RegistryEntry(uri=f"pvc://runs/{run}", digest=str(run), species=species))
+    data = cluster.config_maps[REGISTRY]["data"]
+    assert sum(map(len, data.values())) < 2**20
+    assert "40" in data
+    assert "1" not in data

@@ -114,8 +114,8 @@ class Comparison:
                 self._compare_users(deployments, window_s)
             time.sleep(min(self.trial.retries.pause, settings.watch_s - window_s))
         traffic = self._compare_users(deployments, window_s)
-        for deployment, answered in zip(deployments, traffic, strict=True):
-            if answered is None:
+        for deployment, measurement in zip(deployments, traffic, strict=True):
+            if measurement is None:
                 raise missing_samples_error(settings.prometheus, deployment, window_s)
         canary = traffic[1]
         if canary and canary.requests:

@@ -126,8 +126,8 @@ def _ask(endpoint: Endpoint, model: VerifiedModel, request: dict[str, Any]) -> s
         raise DeployError(summary)
     others = sorted({describe_model(model_id, endpoint.versions) for model_id in ids if model_id != expected_id})
     if others:
-        expected = describe_model(expected_id, {expected_id: endpoint.version.version})
-        return f"{endpoint.url} is answered by {' and '.join(others)} instead of {expected}"
+        target = describe_model(expected_id, {expected_id: endpoint.version.version})
+        return f"{endpoint.url} is answered by {' and '.join(others)} instead of {target}"
     return summary if differences else ""
 
 

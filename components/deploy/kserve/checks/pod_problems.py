@@ -22,11 +22,11 @@ def pod_problems(cluster: Cluster, deployment: _Object) -> str:
     selector = ",".join(f"{name}={value}" for name, value in labels.items())
     try:
         pods = [pod for pod in cluster.pods(selector) if not pod["metadata"].get("deletionTimestamp")]
-        waiting = [pod for pod in pods if not _is_ready(pod)]
+        unready_pods = [pod for pod in pods if not _is_ready(pod)]
         reasons = [
-            f"pod {pod['metadata']['name']}: {problem}" for pod in waiting if (problem := _problem(cluster, pod))
+            f"pod {pod['metadata']['name']}: {problem}" for pod in unready_pods if (problem := _problem(cluster, pod))
         ]
-        return "; ".join(reasons) or ("" if waiting else _creation_failure(cluster, selector))
+        return "; ".join(reasons) or ("" if unready_pods else _creation_failure(cluster, selector))
     except UnreachableError:
         raise
     except DeployError as error:
@@ -76,16 +76,16 @@ def _problem(cluster: Cluster, pod: _Object) -> str:
 
 def _container_problem(container: _Object) -> str:
     """Return why a container does not run, with the end of its last output if it has ended."""
-    waiting = container.get("state", {}).get("waiting", {})
-    ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
-    reason = waiting.get("reason", "")
-    failed = bool(ended.get("exitCode")) and not container.get("ready")
-    if (not reason or reason in _NORMAL_REASONS) and not failed:
+    wait = container.get("state", {}).get("waiting", {})
+    end = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
+    reason = wait.get("reason", "")
+    has_failed = bool(end.get("exitCode")) and not container.get("ready")
+    if (not reason or reason in _NORMAL_REASONS) and not has_failed:
         return ""
     texts = [f"container {container['name']}"]
     if reason and reason not in _NORMAL_REASONS:
-        texts.append(f"waits ({reason}: {waiting.get('message') or 'no message'})")
-    if failed:
-        output = " ".join(str(ended.get("message") or ended.get("reason") or "no message").split())
-        texts.append(f"ended with exit code {ended['exitCode']}: {output[-500:]}")
+        texts.append(f"waits ({reason}: {wait.get('message') or 'no message'})")
+    if has_failed:
+        output = " ".join(str(end.get("message") or end.get("reason") or "no message").split())
+        texts.append(f"ended with exit code {end['exitCode']}: {output[-500:]}")
     return " ".join(texts)

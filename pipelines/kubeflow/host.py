@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from components.shared.certificates import trusted_context
 from components.shared.errors import BadConfigError, TaxonflowError
 from components.shared.proxies import proxy_of
+from serving.client.certificates import trusted_context
 
 TOKEN_VARIABLE = "KUBEFLOW_TOKEN"  # noqa: S105 a variable's name
 _HEALTH, _PLATFORM_PATH = "/apis/v2beta1/healthz", "/pipeline"

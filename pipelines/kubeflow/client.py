@@ -14,9 +14,9 @@ import urllib3
 from kfp import Client
 from kfp_server_api import ApiException  # type: ignore[import-untyped]
 
-from components.shared.certificates import authorities
 from components.shared.errors import BadConfigError, TaxonflowError
-from pipelines.kubeflow_host import TOKEN_VARIABLE, Credentials, connection_error, find_server, rejection_error
+from pipelines.kubeflow.host import TOKEN_VARIABLE, Credentials, connection_error, find_server, rejection_error
+from serving.client.certificates import authorities
 
 __all__ = ["TOKEN_VARIABLE", "Credentials", "Kubeflow", "PipelineVersion", "RunRequest", "read_token"]
 
@@ -108,9 +108,9 @@ class Kubeflow:
     @property
     def remark(self) -> str:
         """Sentence on a namespace that the server does not know; empty without one."""
-        ignored = self._credentials.namespace if self.namespace is None else None
-        text = f"{self.host} has no profiles: the run is in the namespace of Kubeflow Pipelines, whatever NAMESPACE is."
-        return text if ignored else ""
+        if self.namespace or not self._credentials.namespace:
+            return ""
+        return f"{self.host} has no profiles: the run is in the namespace of Kubeflow Pipelines, whatever NAMESPACE is."
 
     def upload(self, pipeline: PipelineVersion) -> tuple[str, str]:
         """Upload a pipeline version unless the server has it.
