@@ -28,9 +28,7 @@ class RolloutLog:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
     def add(self, sentence: str) -> None:
-        """Record an event and print it, unless a step that met a conflict repeats it."""
-        if self.events[-1:] == [sentence]:
-            return
+        """Record an event and print it."""
         self.events.append(sentence)
         log("deploy", sentence)
 

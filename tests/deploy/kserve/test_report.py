@@ -129,11 +129,3 @@ def test_an_invalid_patch_stops_before_any_write(artifact: Path, cluster: Any, d
     with pytest.raises(BadConfigError):
         deploy(artifact, OLD)
     assert cluster.written() == []
-
-
-def test_a_step_repeated_after_a_conflict_is_one_event(capsys: pytest.CaptureFixture[str]) -> None:
-    log = RolloutLog()
-    for sentence in ("the canary was checked", "the canary was checked", "it was promoted", "the canary was checked"):
-        log.add(sentence)
-    assert log.events == ["the canary was checked", "it was promoted", "the canary was checked"]
-    assert capsys.readouterr().out.count("the canary was checked") == 2
