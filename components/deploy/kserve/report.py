@@ -28,7 +28,9 @@ class RolloutLog:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
     def add(self, sentence: str) -> None:
-        """Record an event and print it."""
+        """Record an event and print it; a step that is repeated after a conflict leaves one event."""
+        if sentence in self.events:
+            return
         self.events.append(sentence)
         log("deploy", sentence)
 

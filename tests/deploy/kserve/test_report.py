@@ -37,6 +37,14 @@ def test_the_first_sentence_says_what_is_served_now(
     ]
 
 
+def test_a_step_that_is_repeated_leaves_one_event(capsys: pytest.CaptureFixture[str]) -> None:
+    log = RolloutLog()
+    for _ in range(2):
+        log.add("the canary answers the known slices as in the evaluation")
+    assert log.events == ["the canary answers the known slices as in the evaluation"]
+    assert capsys.readouterr().out.count("known slices") == 1
+
+
 def test_the_sentence_of_a_rollback_has_the_reason(served_artifact: Path, cluster: Any, deploy: Any) -> None:
     cluster.wrong_answers.add(NEW)
     with pytest.raises(RolledBackError) as error:
