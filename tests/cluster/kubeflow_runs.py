@@ -19,7 +19,7 @@ from tests.cluster.settings import Settings
 from tests.documents import ROOT
 
 RUN_TIMEOUT_S = 3600.0
-_RESULT = re.compile(r"(deployed|rolled_back): \S+ version (\d+)")
+_RESULT = re.compile(r"The new model passed the gate.* version (\d+) .*is served")
 _STATES = {"deployed": "SUCCEEDED", "rolled_back": "FAILED"}
 """State of a run by the outcome of its deploy step: only a run whose model is served has succeeded."""
 
@@ -77,7 +77,7 @@ class KubeflowRuns:
         state = self.wait_for_state(self._runs[-1])
         found = _RESULT.search(self.log())
         assert found, f"the run is {state} and its deploy task has no result:\n{self.log()[-4000:]}"
-        outcome, version = found[1], int(found[2])
+        outcome, version = "rolled_back" if "but was rolled back" in found[0] else "deployed", int(found[1])
         assert state == _STATES[outcome], f"the run is {state} and its model {outcome}"
         return Deployment(outcome, version)
 
