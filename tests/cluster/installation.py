@@ -126,7 +126,11 @@ class Installation:
         """Return a kustomization of the overlay with the namespace and the images of the tests."""
         images = ("python-cpu", "serving", "monitoring")
         names = {name: self.settings.image(name).rpartition(":") for name in images}
+        subject = {"kind": "ServiceAccount", "name": self.settings.account, "namespace": self.settings.namespace}
+        patch = [{"op": "replace", "path": "/subjects", "value": [subject]}]  # kustomize changes no foreign accounts
+        binding = {"target": {"kind": "RoleBinding", "name": "taxonflow-deployer"}, "patch": yaml.safe_dump(patch)}
         return {
+            "patches": [binding],
             "namespace": self.settings.namespace,
             "resources": [os.path.relpath(OVERLAY, folder)],
             "images": [

@@ -77,8 +77,15 @@ class Kubectl:
         return list(json.loads(output)["items"])
 
     def apply(self, *documents: Document) -> None:
-        """Apply documents."""
-        self.run("apply", "-f", "-", given=_as_list(documents))
+        """Apply documents.
+
+        Raises:
+            AssertionError: A document was refused, or its pods would violate the Pod Security of the namespace.
+        """
+        result = self.attempt("apply", "-f", "-", given=_as_list(documents))
+        error = result.stderr.decode(errors="replace").strip()
+        assert result.returncode == 0, f"kubectl apply: {error[:2000]}"
+        assert "would violate PodSecurity" not in error, error
 
     def delete(self, *documents: Document) -> None:
         """Delete documents and wait until they are gone."""

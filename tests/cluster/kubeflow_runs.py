@@ -19,7 +19,7 @@ from tests.cluster.settings import Settings
 from tests.documents import ROOT
 
 RUN_TIMEOUT_S = 3600.0
-_RESULT = re.compile(r"(deployed|rolled_back): \S+ version (\d+)")
+_RESULT = re.compile(r"The new model passed the gate.* version (\d+) .*is served")
 _STATES = {"deployed": "SUCCEEDED", "rolled_back": "FAILED"}
 """State of a run by the outcome of its deploy step: only a run whose model is served has succeeded."""
 
@@ -34,14 +34,14 @@ class KubeflowRuns:
 
     def __init__(self, kubectl: Kubectl, settings: Settings) -> None:
         self._kubectl, self._settings = kubectl, settings
-        self.run = ""
+        self._runs: list[str] = []
 
     def start(self, model: str) -> None:
         """Start a run of the preset `smoke` with the recipe of a model."""
         recipe = {**load_preset("smoke").parameters["recipe"], **RECIPES[model]}
         values = {"recipe": json.dumps(recipe), "canary": json.dumps(CANARY)}
         options = ["--preset=smoke", f"--monitored-models={MONITORED_CLAIM}"]
-        self.run = self.submit(*options, *(f"--set={key}={value}" for key, value in values.items()))
+        self.submit(*options, *(f"--set={key}={value}" for key, value in values.items()))
 
     def submit(self, *options: str) -> str:
         """Submit a pipeline as `make submit` does and return the run's identifier."""
@@ -53,7 +53,8 @@ class KubeflowRuns:
         assert result.returncode == 0, result.stdout + result.stderr
         address = result.stdout.split()[-1]
         say(f"run {address}")
-        return address.rpartition("/")[2]
+        self._runs.append(address.rpartition("/")[2])
+        return self._runs[-1]
 
     def log(self) -> str:
         """Return the log of the deploy task, "" before it has started."""
@@ -73,28 +74,37 @@ class KubeflowRuns:
 
     def wait(self) -> Deployment:
         """Wait for the end of the run and compare its state with the outcome of the deploy step."""
-        state = self.wait_for_state(self.run)
+        state = self.wait_for_state(self._runs[-1])
         found = _RESULT.search(self.log())
         assert found, f"the run is {state} and its deploy task has no result:\n{self.log()[-4000:]}"
-        outcome, version = found[1], int(found[2])
+        outcome, version = "rolled_back" if "but was rolled back" in found[0] else "deployed", int(found[1])
         assert state == _STATES[outcome], f"the run is {state} and its model {outcome}"
         return Deployment(outcome, version)
 
     def wait_for_state(self, run: str) -> str:
         """Wait for the end of a run and return its state."""
         ended = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-        wait_for(f"run {run} ended", lambda: self._read(run).get("state") in ended, RUN_TIMEOUT_S, pause=5.0)
-        return str(self._read(run)["state"])
+        wait_for(f"run {run} ended", lambda: self._request("GET", run).get("state") in ended, RUN_TIMEOUT_S, pause=5.0)
+        return str(self._request("GET", run)["state"])
 
-    def _read(self, run: str) -> dict[str, Any]:
+    def remove(self) -> None:
+        """Delete the runs, whose pods are deleted with them; the uploaded pipelines and the experiment stay."""
+        while self._runs:
+            self._request("DELETE", self._runs.pop())
+
+    def _request(self, method: str, run: str) -> dict[str, Any]:
+        """Send a request about a run to the API of Kubeflow Pipelines and return the JSON of its answer."""
         token = os.environ.get(TOKEN_VARIABLE)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         url = f"{self._settings.host.rstrip('/')}/apis/v2beta1/runs/{run}"
-        return dict(httpx.get(url, headers=headers, timeout=30.0, trust_env=False).raise_for_status().json())
+        response = httpx.request(method, url, headers=headers, timeout=30.0, trust_env=False).raise_for_status()
+        return dict(response.json() or {})
 
     def _deploy_pods(self) -> list[Document]:
         """Return the pods of the run that execute the component `deploy`, the oldest first."""
-        pods = [pod for pod in self._kubectl.list("pods", {"pipeline/runid": self.run}) if _executes(pod, "deploy")]
+        pods = [
+            pod for pod in self._kubectl.list("pods", {"pipeline/runid": self._runs[-1]}) if _executes(pod, "deploy")
+        ]
         return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def _has_other_pod(self, name: str) -> bool:

@@ -31,7 +31,7 @@ def pod(
         files: Name of a ConfigMap that the folder /files shows; "" for none.
         variables: Environment variables of the container.
     """
-    places = {"temporary": ("/tmp", {"emptyDir": {}})}
+    places: dict[str, tuple[str, Document]] = {"temporary": ("/tmp", {"emptyDir": {}})}
     for claim, folder in (claims or {}).items():
         places[claim] = (folder, {"persistentVolumeClaim": {"claimName": claim}})
     if files:

@@ -65,7 +65,7 @@ def test_the_report_shows_how_to_ask_the_endpoint(served_artifact: Path, cluster
     address = "http://forams-transformer.lab.svc.cluster.local/v1/models/forams:predict"
     assert f"- Address in the cluster: `{address}`" in lines
     assert "kubectl -n lab port-forward service/forams-transformer 8081:80" in lines
-    assert "make ask URL=http://127.0.0.1:8081 MODEL=forams" in lines
+    assert "make ask URL=http://127.0.0.1:8081 MODEL=forams IMAGES=my-slice.png" in lines
 
 
 def test_names_in_a_report_are_not_formatted() -> None:

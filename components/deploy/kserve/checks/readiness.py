@@ -84,7 +84,7 @@ def ask_commands(namespace: str, service: dict[str, Any]) -> tuple[str, ...]:
         return ()
     return (
         f"kubectl -n {namespace} port-forward service/{entrance} {_LOCAL_PORT}:80",
-        f"make ask URL=http://127.0.0.1:{_LOCAL_PORT} MODEL={name}",
+        f"make ask URL=http://127.0.0.1:{_LOCAL_PORT} MODEL={name} IMAGES=my-slice.png",
     )
 
 
