@@ -116,7 +116,7 @@ def _holds(expression: Document, labels: dict[str, str]) -> bool:
 
 def _guards_store(policy: Document) -> bool:
     specification = policy.get("spec") or {}
-    pods = [{key: name for key in ("app", "app.kubernetes.io/name")} for name in _APPS]
+    pods = [dict.fromkeys(("app", "app.kubernetes.io/name"), name) for name in _APPS]
     is_selected = any(selects(specification.get("podSelector"), labels) for labels in pods)
     return is_selected and "Ingress" in (specification.get("policyTypes") or ["Ingress"])
 
