@@ -37,6 +37,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 def copy_uri(artifact_uri: str, namespace: str, service: str, version: int) -> str:
     """Return the URI from which KServe's storage initializer reads a version; for `pvc://` that of the artifact.
 
+    It ends with a slash: KServe downloads every object whose name begins with the path, and `.../1` begins `.../10/1`.
+
     Args:
         artifact_uri: URI of the artifact in the run's artifact store.
         namespace: Namespace of the InferenceService.
@@ -60,7 +62,7 @@ def copy_uri(artifact_uri: str, namespace: str, service: str, version: int) -> s
         if not _NAME.fullmatch(name):
             raise DeployError(f"the name {name!r}", "small letters, digits, '.' and '-'", "Correct TARGET.")
     root = f"{parts.netloc}/{_folder_of_runs(parts.path)}"
-    return f"{scheme}://{root}{_PREFIX}/{namespace}/{service}/{version}"
+    return f"{scheme}://{root}{_PREFIX}/{namespace}/{service}/{version}/"
 
 
 def _folder_of_runs(path: str) -> str:

@@ -60,7 +60,7 @@ def verified(artifact: Path, uri: str = URI) -> VerifiedModel:
 
 
 def copy_of(service: str) -> str:
-    return f"s3://runs/taxonflow/served/lab/{service}/1"
+    return f"s3://runs/taxonflow/served/lab/{service}/1/"
 
 
 def is_there(files: Any, uri: str) -> bool:
@@ -73,7 +73,7 @@ def is_there(files: Any, uri: str) -> bool:
 
 def downloaded(store: ObjectStore, target: Path, service: str) -> Path:
     """Return the folder that KServe's storage initializer would make of a copy."""
-    store.files().get(f"{copy_of(service).removeprefix('s3://')}/", f"{target}/", recursive=True)
+    store.files().get(copy_of(service).removeprefix("s3://"), f"{target}/", recursive=True)
     return target
 
 
@@ -122,19 +122,19 @@ def test_a_step_that_is_killed_while_copying_is_repeated(
     model = verified(make_artifact("many", examples=40))
     process = subprocess.Popen([sys.executable, "-c", COPY_IN_A_PROCESS, str(model.folder.parent), URI, service])
     files, deadline = store.files(), time.monotonic() + 60
-    while not is_there(files, f"{copy_of(service)}/1/examples/0.png"):
+    while not is_there(files, f"{copy_of(service)}1/examples/0.png"):
         assert process.poll() is None
         assert time.monotonic() < deadline
     process.kill()
     process.wait()
-    assert not is_there(files, f"{copy_of(service)}/1/digests.json")
+    assert not is_there(files, f"{copy_of(service)}1/digests.json")
     copy_version(model, "lab", service, 1)
     assert verify_folder(downloaded(store, tmp_path / "downloaded", service) / "1", None) == model.digest
 
 
 def test_a_copy_of_another_model_is_never_overwritten(service: str, make_artifact: Callable[..., Path]) -> None:
     copy_version(verified(make_artifact("a")), "lab", service, 1)
-    with pytest.raises(DeployError, match=r"/1 has another model.*if no endpoint serves it"):
+    with pytest.raises(DeployError, match=r"/1/ has another model.*if no endpoint serves it"):
         copy_version(verified(make_artifact("b")), "lab", service, 1)
 
 
@@ -161,7 +161,7 @@ def test_models_of_kubeflows_store_are_copied_within_it(
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setattr(object_stores, "KUBEFLOW_STORE", store.endpoint)
     assert copy_version(verified(artifact, "minio://runs/artifacts/a"), "lab", service, 1) == copy_of(service)
-    assert store.files().exists(f"{copy_of(service).removeprefix('s3://')}/1/digests.json")
+    assert store.files().exists(f"{copy_of(service).removeprefix('s3://')}1/digests.json")
 
 
 @pytest.mark.parametrize("failure", ["bucket", "guest", "secret", "server", "no keys"])

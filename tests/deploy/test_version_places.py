@@ -46,7 +46,14 @@ def test_a_place_that_kserve_cannot_read_is_refused(uri: str, namespace: str, re
 )
 def test_a_copy_lies_where_the_keys_of_a_profile_may_write(artifact_folder: str, root: str) -> None:
     uri = copy_uri(f"minio://{artifact_folder}", "ana", "forams", 3)
-    assert uri == f"s3://{root}/taxonflow/served/ana/forams/3"
+    assert uri == f"s3://{root}/taxonflow/served/ana/forams/3/"
+
+
+def test_no_address_of_a_version_is_the_beginning_of_another() -> None:
+    addresses = [copy_uri("minio://runs/a", "ana", "forams", number) for number in (1, 2, 10, 11, 100)]
+    for address in addresses:
+        # KServe's storage initializer downloads every object whose name begins with the address.
+        assert [other for other in addresses if other.startswith(address)] == [address]
 
 
 def test_the_monitor_gets_card_and_profile_in_a_folder(artifact: Path, tmp_path: Path) -> None:

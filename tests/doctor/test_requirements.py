@@ -52,10 +52,14 @@ def allocatable(server: ApiServer, **quantities: str | None) -> None:
         amounts.pop(key) if quantity is None else amounts.update({key: quantity})
 
 
-def guard_store(server: ApiServer) -> None:
+def guard_store(server: ApiServer, **selector: Any) -> None:
     profile = {"matchLabels": {"app.kubernetes.io/part-of": "kubeflow-profile"}}
-    spec = {"podSelector": {"matchLabels": MEMBER}, "ingress": [{"from": [{"namespaceSelector": profile}]}]}
+    spec = {"podSelector": selector or {"matchLabels": MEMBER}, "ingress": [{"from": [{"namespaceSelector": profile}]}]}
     server.add(f"{NETWORK}/networkpolicies", "seaweedfs", NAMESPACE, spec=spec)
+
+
+def guard_store_as_kubeflow(server: ApiServer) -> None:
+    guard_store(server, matchExpressions=[{"key": "app", "operator": "In", "values": ["seaweedfs"]}])
 
 
 def add_monitor(server: ApiServer, **labels: str) -> None:
@@ -196,6 +200,7 @@ NOT_MET: list[tuple[str, Change, dict[str, Any], str, str]] = [
     ),
     ("artifact store", without(f"{SLICES}/seaweedfs-x"), {}, "no Service seaweedfs", "kubectl get endpointslices"),
     ("store access", guard_store, {}, "NetworkPolicy seaweedfs keeps", "part-of=kubeflow-profile"),
+    ("store access", guard_store_as_kubeflow, {}, "NetworkPolicy seaweedfs keeps", "part-of=kubeflow-profile"),
     ("claims", lambda _: None, {"needs": CLAIMS}, "no claim checkpoints", "kubectl apply -k"),
     ("claims", lambda s: claim(s, "checkpoints", "Lost"), {"needs": CLAIMS}, "is Lost", "kubectl describe pvc"),
     (

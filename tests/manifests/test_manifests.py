@@ -141,6 +141,12 @@ def test_no_pod_that_serves_mounts_an_api_token(pods: Pods) -> None:
     assert with_token <= {"Job/taxonflow-storage-keys"}
 
 
+def test_a_job_is_removed_before_other_images_are_applied(documents: Documents) -> None:
+    for job in of_kind(documents, "Job"):
+        assert job["spec"].get("activeDeadlineSeconds", 10**6) <= 3600, "a Job whose image is absent never ends"
+        assert job["spec"].get("ttlSecondsAfterFinished", 10**6) <= 600, "its pod template cannot be changed"
+
+
 def test_images_equal_those_of_the_code(pods: Pods) -> None:
     images = {where.rpartition("/")[2]: pod["containers"][0].get("image") for where, pod in pods.items()}
     images.pop("taxonflow-storage-keys", None)

@@ -13,6 +13,8 @@ from components.doctor.findings import Answer, met, not_allowed, not_met
 
 SERVICES = ("seaweedfs", "minio-service")
 """Names of the store's Service in Kubeflow Pipelines 2.16 and newer, and in older versions."""
+_APPS = ("seaweedfs", "minio")
+"""Values of the label `app` of the store's pods."""
 _MAX_CHARACTERS = 64 * 2**10
 _PORT = 9000
 _PROFILE_LABEL = "app.kubernetes.io/part-of=kubeflow-profile"
@@ -114,9 +116,9 @@ def _holds(expression: Document, labels: dict[str, str]) -> bool:
 
 def _guards_store(policy: Document) -> bool:
     specification = policy.get("spec") or {}
-    labels = (specification.get("podSelector") or {}).get("matchLabels") or {}
-    names = {value for key, value in labels.items() if key in ("app", "app.kubernetes.io/name")}
-    return bool(names & {"seaweedfs", "minio"}) and "Ingress" in (specification.get("policyTypes") or ["Ingress"])
+    pods = [dict.fromkeys(("app", "app.kubernetes.io/name"), name) for name in _APPS]
+    is_selected = any(selects(specification.get("podSelector"), labels) for labels in pods)
+    return is_selected and "Ingress" in (specification.get("policyTypes") or ["Ingress"])
 
 
 def _admits(policy: Document, name: str, labels: dict[str, str]) -> bool:

@@ -5,11 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.deploy.kserve.client import Cluster
+from components.doctor.checks.rights import RIGHTS
 from components.shared.errors import DeployError
 from tests.deploy.kubeconfig import write_kubeconfig
 from tests.http_server import Request, Response, http_server
+
+ROLE = Path(__file__).parents[3] / "manifests" / "base" / "deployer-role.yaml"
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "service": ("forams",),
+    "create_service": ({"metadata": {"name": "forams"}},),
+    "patch_service": ("forams", {}, "1"),
+    "preview_patch": ("forams", {}),
+    "deployment": ("forams-predictor",),
+    "pods": ("app=forams",),
+    "replica_sets": ("app=forams",),
+    "events": ("Pod", "forams-1"),
+    "config_maps": ("a=b",),
+    "config_map": ("forams-versions",),
+    "create_config_map": ({"metadata": {"name": "forams-versions"}},),
+    "patch_config_map": ("forams-versions", {}, "1"),
+}
 
 
 class Api:
@@ -72,3 +90,23 @@ def test_a_list_without_permission_names_the_role(api: Api) -> None:
     api.status = 403
     with pytest.raises(DeployError, match=r"403.*Bind the role"):
         Cluster("lab").config_maps("a=b")
+
+
+def test_the_role_and_doctor_know_exactly_the_rights_that_are_used(api: Api) -> None:
+    assert {name for name in vars(Cluster) if not name.startswith("_")} == ARGUMENTS.keys()
+    for name, arguments in ARGUMENTS.items():
+        getattr(Cluster("lab"), name)(*arguments)
+    used = {right_of(request) for request in api.requests}
+    assert used == {(group, resource, verb) for (group, resource), verbs in RIGHTS.items() for verb in verbs}
+    rules = next(yaml.safe_load_all(ROLE.read_text()))["rules"]
+    granted = {(g, r, v) for rule in rules for g in rule["apiGroups"] for r in rule["resources"] for v in rule["verbs"]}
+    assert used - granted == set()
+
+
+def right_of(request: Request) -> tuple[str, str, str]:
+    """Return API group, resource and verb of a request in a namespace, as the API server authorizes it."""
+    path, _, place = request.path.strip("/").partition("/namespaces/lab/")
+    _root, *group, _version = path.split("/")
+    resource, *name = place.split("/")
+    verbs = {"GET": "get" if name else "list", "POST": "create", "PATCH": "patch"}
+    return "/".join(group), resource, verbs[request.method]

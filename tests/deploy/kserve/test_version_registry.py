@@ -91,7 +91,7 @@ def test_the_version_of_an_artifact_in_object_storage_is_its_copy(lab: Cluster) 
     artifact = RegistryEntry(uri="s3://runs/a", digest="a")
     versions = [register(lab, "forams", artifact) for _ in range(2)]
     assert [(version.version, version.uri) for version in versions] == [
-        (1, "s3://runs/taxonflow/served/lab/forams/1")
+        (1, "s3://runs/taxonflow/served/lab/forams/1/")
     ] * 2
     assert register(lab, "forams", RegistryEntry(uri="pvc://runs/b", digest="b")).uri == "pvc://runs/b"
 
