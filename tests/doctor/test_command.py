@@ -16,6 +16,8 @@ from pipelines.submit import select_pipeline
 from pipelines.training import build_pipelines
 from tests.doctor.api_server import PIPELINES, ApiServer
 from tests.doctor.healthy_cluster import CORE, KSERVE
+from tests.http_server import http_server
+from tests.own_authority import server_context
 
 IMAGES = [f"docker.io/taxonflow/{name}:0.1.0" for name in ("python-cpu", "python-gpu", "serving")]
 
@@ -174,6 +176,19 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(
     assert main([]) == 1
     error = capsys.readouterr().err
     assert error.startswith("the cluster of context fake at http://127.0.0.1:9 cannot be asked")
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_certificate_is_one_sentence(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert address
+    with http_server(lambda _: None, server_context(tmp_path)) as url:
+        write_config(tmp_path / "kubeconfig", clusters=[{"name": "fake", "cluster": {"server": url}}])
+        assert main([]) == 1
+    error = capsys.readouterr().err
+    assert "did not answer for /version (" in error
+    assert "CERTIFICATE_VERIFY_FAILED" in error
     assert error.count("\n") == 1
 
 
