@@ -42,11 +42,20 @@ def placed_pipelines(preset: Preset, options: argparse.Namespace) -> dict[str, B
     Raises:
         BadConfigError: The place is neither the name of a claim nor an address of an object store.
     """
-    place = options.monitored_models
+    place = checked_place(options.monitored_models)
+    return build_pipelines(placed_resources(preset, options), place)
+
+
+def checked_place(place: str) -> str:
+    """Return the place of the monitor's models; empty for none.
+
+    Raises:
+        BadConfigError: It is neither the name of a claim nor an address of an object store.
+    """
     if place and not _PLACE.fullmatch(place):
         raise BadConfigError(
             f"--monitored-models {place!r}",
             "the name of a PersistentVolumeClaim, or an address such as s3://bucket/prefix",
             "Set MONITORED_MODELS=taxonflow-models, for example.",
         )
-    return build_pipelines(placed_resources(preset, options), place)
+    return place

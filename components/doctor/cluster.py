@@ -128,6 +128,9 @@ class Cluster:
             )
             text = response.read(MAX_DOCUMENT_BYTES + 1)
         except ApiException as error:
+            if not error.status:  # the client's form of an error of TLS
+                self._failures += 1
+                raise NotAllowedError(f"the Kubernetes API did not answer for {target} ({_one_line(error)})") from error
             _check_status(error.status, target, str(error.reason))
             return None
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -164,5 +167,9 @@ def _document(text: bytes, target: str) -> Document:
 def _reason(error: Exception) -> str:
     """Return the cause of a failed connection on one line, without the addresses of Python objects."""
     cause = getattr(error, "reason", None) or error
-    text = " ".join(str(cause).split())
+    text = _one_line(cause)
     return text.rpartition(">: ")[2] or type(cause).__name__
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(getattr(error, "reason", None) or error).split())

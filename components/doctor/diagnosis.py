@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from components.doctor.cluster import AbsentNamespaceError, NotAllowedError
-from components.doctor.examination import Examination
+from components.doctor.examination import Examination, create_namespace
 from components.doctor.findings import Finding, State, not_allowed, not_met
 from components.doctor.registry import CHECKS, Check
 
@@ -70,7 +70,7 @@ def _finding(check: Check, examination: Examination) -> Finding:
     except NotAllowedError as error:
         answer = not_allowed(f"cannot be read: {error}", "kubectl auth can-i --list")
     except AbsentNamespaceError as error:
-        answer = not_met(f"there is no namespace {error}", f"kubectl create namespace {error}")
+        answer = not_met(f"there is no namespace {error}", create_namespace(examination, str(error)))
     return Finding(check.name, answer.state, answer.sentence, answer.command, check.is_required)
 
 

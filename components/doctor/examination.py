@@ -1,9 +1,10 @@
 """Subject of the checks: the cluster, and the run with its namespace, account, endpoint and needs."""
 
+import json
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from components.doctor.cluster import Cluster
+from components.doctor.cluster import Cluster, NotAllowedError
 from components.doctor.needs import RunNeeds
 from components.shared.errors import BadConfigError
 
@@ -14,6 +15,7 @@ INSTALL_KUBEFLOW = " && ".join(
     for folder in ("cluster-scoped-resources", "env/platform-agnostic")
 )
 _ACCOUNTS = {KUBEFLOW_NAMESPACE: "pipeline-runner"}
+_PROFILES = "/apis/kubeflow.org/v1"
 _USER_PREFIX = "system:serviceaccount:"
 _PROFILE_ACCOUNT = "default-editor"
 
@@ -63,6 +65,19 @@ def apply_overlay(namespace: str) -> str:
     if namespace == KUBEFLOW_NAMESPACE:
         return "kubectl apply -k manifests/overlays/kind"
     return f"kubectl apply -k manifests/overlays/production   # with `namespace: {namespace}` in its kustomization.yaml"
+
+
+def create_namespace(examination: Examination, name: str) -> str:
+    """Return the command that creates a namespace: as a profile on the platform, which refuses one that exists."""
+    try:
+        has_profiles = examination.cluster.read(_PROFILES) is not None
+    except NotAllowedError:
+        has_profiles = False
+    if not has_profiles or name == KUBEFLOW_NAMESPACE:
+        return f"kubectl create namespace {name}"
+    owner = {"owner": {"kind": "User", "name": "<user of the platform>"}}
+    profile = {"apiVersion": "kubeflow.org/v1", "kind": "Profile", "metadata": {"name": name}, "spec": owner}
+    return f"echo '{json.dumps(profile)}' | kubectl apply -f -"
 
 
 def account_user(namespace: str, account: str) -> str:

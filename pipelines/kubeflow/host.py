@@ -7,6 +7,7 @@ API server, and its UI at both. An address is therefore tried as given, then wit
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -100,8 +101,9 @@ class _Answer:
 
 def _checked_url(host: str) -> str:
     try:
+        urlsplit(host)
         url = httpx.URL(host)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):  # urlsplit finds unbalanced brackets
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
         raise BadConfigError(

@@ -24,6 +24,7 @@ class FakeModelRegistry:
         self.artifacts: dict[str, dict[str, Any]] = {}
         self.requests: list[Request] = []
         self.fails_at: Callable[[Request], Response | None] = lambda _request: None
+        self.on_write: Callable[[], None] = lambda: None
 
     def respond(self, request: Request) -> Response | None:
         self.requests.append(request)
@@ -47,7 +48,10 @@ class FakeModelRegistry:
             ("POST", "model_versions", 2): lambda: self._create(self.artifacts, {**body, "modelVersionId": rest[0]}),
         }
         answer = routes.get((request.method, kind, len(rest)))
-        return answer() if answer else error(404)
+        response = answer() if answer else error(404)
+        if kind == "model_versions" and request.method != "GET" and len(rest) < 2:
+            self.on_write()
+        return response
 
     def outcomes(self) -> dict[str, tuple[str, str]]:
         """Return outcome and state of each version by its name."""

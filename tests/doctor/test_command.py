@@ -11,10 +11,13 @@ from google.protobuf.json_format import MessageToDict
 from components.doctor.needs import RunNeeds
 from pipelines.doctor import main, needs_of_run
 from pipelines.presets import load_preset
+from pipelines.resources import cpu_resources
 from pipelines.submit import select_pipeline
 from pipelines.training import build_pipelines
 from tests.doctor.api_server import PIPELINES, ApiServer
 from tests.doctor.healthy_cluster import CORE, KSERVE
+from tests.http_server import http_server
+from tests.own_authority import server_context
 
 IMAGES = [f"docker.io/taxonflow/{name}:0.1.0" for name in ("python-cpu", "python-gpu", "serving")]
 
@@ -43,6 +46,35 @@ def test_lines_begin_with_what_is_asked_and_end_with_the_verdict(
     assert lines[-1] == "A run would succeed, as far as seen."
 
 
+@pytest.mark.usefixtures("images_on_node")
+def test_host_is_found_without_its_path_as_for_submit(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--host", address, "--preset", "smoke"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"{address}{PIPELINES}, version 2.17.0, single-user" in output
+
+
+@pytest.mark.usefixtures("address")
+@pytest.mark.parametrize(
+    ("option", "value", "part"),
+    [
+        ("--host", "kubeflow.example.org", "a URL such as https://"),
+        ("--host", "http://[bad", "a URL such as https://"),
+        ("--ca", "/absent.pem", "the certificates of the file /absent.pem cannot be used"),
+        ("--namespace", "a/../b", "small letters, digits"),
+        ("--service-account", "An account", "small letters, digits"),
+        ("--monitored-models", "Bad Name/..", "the name of a PersistentVolumeClaim"),
+    ],
+)
+def test_an_invalid_option_is_one_sentence(
+    option: str, value: str, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = [] if option == "--host" else ["--host", "https://127.0.0.1:9"]
+    assert main([*host, option, value]) == 1
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert part in output.err
+
+
 @pytest.mark.usefixtures("images_on_node", "address")
 def test_exit_code_is_1_where_a_run_would_fail(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     del server.objects[f"{KSERVE}/v1beta1"]
@@ -69,7 +101,7 @@ def test_needs_are_the_constant_of_the_compiled_task(name: str) -> None:
     pipeline, _ = select_pipeline(preset, {} if preset.phantoms else {"volumes": "x"})
     specification = build_pipelines(preset.resources, "taxonflow-models")[pipeline].pipeline_spec
     constant = specification.root.dag.tasks["doctor"].inputs.parameters["needs"].runtime_value.constant
-    needs = needs_of_run(preset, None, "taxonflow-models")
+    needs = needs_of_run(preset, preset.resources, "taxonflow-models")
     assert needs == RunNeeds.model_validate(MessageToDict(constant))
     executors = MessageToDict(specification)["deploymentSpec"]["executors"].values()
     assert {executor["container"]["image"] for executor in executors} == {pod.image for pod in needs.pods}
@@ -77,13 +109,13 @@ def test_needs_are_the_constant_of_the_compiled_task(name: str) -> None:
 
 def test_resources_of_cpus_need_no_accelerator() -> None:
     preset = load_preset("fossil")
-    assert {pod.count for pod in needs_of_run(preset, "cpu", "").pods} == {0}
-    assert max(pod.count for pod in needs_of_run(preset, None, "").pods) == 1
+    assert {pod.count for pod in needs_of_run(preset, cpu_resources(preset.resources), "").pods} == {0}
+    assert max(pod.count for pod in needs_of_run(preset, preset.resources, "").pods) == 1
 
 
 def test_a_claim_of_the_monitor_is_a_need() -> None:
     preset = load_preset("smoke")
-    assert "taxonflow-models" in needs_of_run(preset, None, "taxonflow-models").claims
+    assert "taxonflow-models" in needs_of_run(preset, preset.resources, "taxonflow-models").claims
 
 
 def test_without_a_kubeconfig_there_is_one_sentence(
@@ -144,6 +176,19 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(
     assert main([]) == 1
     error = capsys.readouterr().err
     assert error.startswith("the cluster of context fake at http://127.0.0.1:9 cannot be asked")
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_certificate_is_one_sentence(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert address
+    with http_server(lambda _: None, server_context(tmp_path)) as url:
+        write_config(tmp_path / "kubeconfig", clusters=[{"name": "fake", "cluster": {"server": url}}])
+        assert main([]) == 1
+    error = capsys.readouterr().err
+    assert "did not answer for /version (" in error
+    assert "CERTIFICATE_VERIFY_FAILED" in error
     assert error.count("\n") == 1
 
 

@@ -211,7 +211,7 @@ NOT_MET: list[tuple[str, Change, dict[str, Any], str, str]] = [
         "is-default-class",
     ),
     ("accelerators", lambda s: allocatable(s, gpu=None), {}, "no node has 1 nvidia.com/gpu of train", "RESOURCES=cpu"),
-    ("nodes for tasks", lambda s: allocatable(s, cpu="2"), {}, "train (8 CPUs, 16 GiB)", "RESOURCES=cpu"),
+    ("nodes for tasks", lambda s: allocatable(s, cpu="2"), {}, "train (8 CPUs, 16 GiB)", "smaller requests"),
     (
         "nodes for tasks",
         lambda s: s.objects[f"{CORE}/nodes/worker"].update(spec={"taints": [{"key": "spot", "effect": "NoExecute"}]}),

@@ -260,3 +260,11 @@ def test_an_answer_that_is_no_json_object_is_left_to_an_administrator(server: Ap
     for document in documents:
         server.objects[HERE] = document
         assert finding("namespace").state is State.NOT_ALLOWED
+
+
+def test_on_the_platform_an_absent_namespace_is_made_as_a_profile(server: ApiServer, finding: Find) -> None:
+    assert finding("namespace", namespace="team").command == "kubectl create namespace team"
+    server.objects["/apis/kubeflow.org/v1"] = {"resources": [{"name": "profiles"}]}
+    for name in ("namespace", "webhooks"):
+        command = finding(name, namespace="team", endpoint_namespace="team").command
+        assert '"kind": "Profile", "metadata": {"name": "team"}' in command

@@ -9,7 +9,7 @@ read. After a lost connection, a kill or a concurrent change, the next step depe
 so no step is executed twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.checks.comparison import Comparison
@@ -28,6 +28,7 @@ from components.deploy.kserve.knative import KnativeMode
 from components.deploy.kserve.mode import Mode, Patch, Service, Situation
 from components.deploy.kserve.report import RolledBackError, RolloutLog, RolloutResult
 from components.deploy.kserve.standard import StandardMode
+from components.deploy.model_registry import Outcome
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import DeployError, TaxonflowError
 
@@ -66,6 +67,8 @@ class Rollout:
         model: Files and card of the version.
         trial: Conditions of the canary trial.
         patches: Patches of the cluster to the InferenceService.
+        record: Function that records an outcome and the predict URL beside the endpoint and returns a sentence about
+            it; None for no record.
     """
 
     def __init__(
@@ -76,9 +79,10 @@ class Rollout:
         model: VerifiedModel,
         trial: CanaryTrial,
         patches: Sequence[EndpointPatch] = (),
+        record: Callable[[Outcome, str], str] | None = None,
     ) -> None:
         self.cluster, self.name, self.version, self.model = cluster, name, version, model
-        self.patches = patches
+        self.patches, self.record = patches, record
         self.settings, self.retries, self.trial = trial.settings, trial.retries, trial
         self.log = RolloutLog()
         self.waiter = Waiter(cluster, name, version, self.retries)
@@ -156,6 +160,8 @@ class Rollout:
             return
         self._patch(service, patch)
         self.log.add(f"version {self.version.version} was started as a canary without users")
+        if self.record:
+            self.log.note(self.record("canary", predict_url(service)))
 
     def _apply_settings(self, mode: Mode, service: Service, situation: Situation) -> Service:
         """Give the service the current settings before the model; return it once its model serves with them."""

@@ -1,12 +1,14 @@
 """KServe target: resolve namespace, InferenceService, storage URI and version, then start the rollout."""
 
 import re
+from functools import partial
 from urllib.parse import SplitResult, urlsplit
 
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.canary_rollout import Rollout
 from components.deploy.kserve.client import Cluster, retry_conflicts
 from components.deploy.kserve.endpoint_patches import PATCH_SELECTOR, patches_of
+from components.deploy.kserve.inference_service import ModelVersion
 from components.deploy.kserve.report import RolledBackError, RolloutResult
 from components.deploy.kserve.suitability import check_pictures, check_species
 from components.deploy.kserve.version_registry import RegistryEntry, register, registered_species
@@ -66,13 +68,16 @@ def roll_out_in(
         copy_version(model, cluster.namespace, name, version.version)
     if records.monitored_models:
         hand_over(model, version.version, records.monitored_models)
-    rollout = Rollout(cluster, name, version, model, trial, patches)
+    endpoint = f"{cluster.namespace}/{name}"
+    record = partial(_record, records.registry, model, endpoint, version) if records.registry else None
     try:
-        result = rollout.run()
+        result = Rollout(cluster, name, version, model, trial, patches, record).run()
     except RolledBackError as error:
-        _record(rollout, error.result, records)
+        if record:
+            error.result.log.note(record("rolled_back", error.result.address))
         raise
-    _record(rollout, result, records)
+    if record:
+        result.log.note(record("served", result.address))
     return result
 
 
@@ -93,15 +98,12 @@ def storage_uri(uri: str) -> str:
     return f"{scheme}://{parts.netloc}{parts.path}"
 
 
-def _record(rollout: Rollout, result: RolloutResult, records: DeployRecords) -> None:
-    """Record the outcome of the new version in the Model Registry, if there is one."""
-    if not records.registry:
-        return
-    outcome: Outcome = "served" if result.is_new_model_served else "rolled_back"
-    endpoint = f"{rollout.cluster.namespace}/{rollout.name}"
-    version = rollout.version
-    deployment = ServedVersion(endpoint, version.version, version.uri, result.address, outcome)
-    result.log.note(record_version(records.registry, rollout.model, deployment))
+def _record(
+    registry: str, model: VerifiedModel, endpoint: str, version: ModelVersion, outcome: Outcome, address: str
+) -> str:
+    """Record an outcome of the new version in the Model Registry, and return a sentence about it."""
+    deployment = ServedVersion(endpoint, version.version, version.uri, address, outcome)
+    return record_version(registry, model, deployment)
 
 
 def _parse_destination(target: SplitResult) -> tuple[str, str]:

@@ -161,7 +161,7 @@ def _problem(pod: PodRequest, nodes: list[Node]) -> str:
 def _correction(pod: PodRequest, nodes: list[Node]) -> str:
     if not any(node.accepts(pod) for node in nodes):
         return "kubectl get nodes --show-labels; kubectl describe nodes | grep Taints"
-    return "make submit RESOURCES=cpu HOST=... PRESET=...   # or set smaller requests in the preset's resources"
+    return f"{_LOOK}   # add a node for {describe(pod.amounts)}, or set smaller requests in the preset's resources"
 
 
 def _described_nodes(nodes: list[Node]) -> str:

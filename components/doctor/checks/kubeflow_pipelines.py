@@ -6,7 +6,6 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-import certifi
 import httpx
 
 from components.doctor.checks.versions import version_numbers
@@ -150,8 +149,13 @@ def _get(examination: Examination, path: str, query: dict[str, str] | None = Non
 
 @cache
 def _tls(host: str, ca: str) -> ssl.SSLContext | bool:
-    """Return the settings of TLS for a host, with the system's certificate authorities or those of a file."""
-    return ssl.create_default_context(cafile=ca or certifi.where()) if host.startswith("https:") else False
+    """Return the settings of TLS for a host: the usual certificate authorities and those of a file."""
+    if not host.startswith("https:"):
+        return False
+    context = httpx.create_ssl_context()
+    if ca:
+        context.load_verify_locations(ca)
+    return context
 
 
 def _rejects(response: httpx.Response) -> bool:

@@ -3,7 +3,7 @@
 from components.doctor.checks.endpoint import endpoint_document
 from components.doctor.checks.pod_security import violations
 from components.doctor.cluster import AbsentNamespaceError, Document, NotAllowedError
-from components.doctor.examination import Examination
+from components.doctor.examination import Examination, create_namespace
 from components.doctor.findings import Answer, met, not_allowed, not_met
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -25,7 +25,7 @@ def namespace(examination: Examination) -> Answer:
         return not_allowed(f"{names} cannot be read: {error}", f"kubectl get namespace {names}")
     for name, document in documents.items():
         if document is None:
-            return not_met(f"there is no namespace {name}", f"kubectl create namespace {name}")
+            return not_met(f"there is no namespace {name}", create_namespace(examination, name))
         if (document.get("metadata") or {}).get("deletionTimestamp"):
             return not_met(f"namespace {name} is being deleted", f"kubectl get namespace {name} --watch")
     return met(", ".join(documents))

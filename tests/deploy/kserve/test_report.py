@@ -14,7 +14,9 @@ from components.deploy.kserve.target import roll_out
 from components.deploy.records import DeployRecords
 from components.deploy.verified_model import verify_model
 from components.shared.errors import BadConfigError, DeployError
+from tests.deploy.fake_model_registry import FakeModelRegistry
 from tests.deploy.revisions import KEY, NEW, OLD, check_one_stable_revision
+from tests.http_server import http_server
 
 MODEL_ID = "2" * 64
 
@@ -108,6 +110,19 @@ def test_a_silent_model_registry_does_not_stop_a_deployment(artifact: Path, clus
     (note,) = result.log.notes
     assert note.startswith("version 1 of lab/forams is not ")
     assert f"- {note}".replace("_", r"\_")[:20] in result.markdown("forams")
+
+
+def test_a_version_is_a_canary_in_the_model_registry_first(make_artifact: Callable[..., Path], cluster: Any) -> None:
+    pytest.importorskip("model_registry")
+    registry, outcomes = FakeModelRegistry(), []
+    cluster.model_ids = {OLD: "1" * 64, NEW: MODEL_ID}
+    registry.on_write = lambda: outcomes.append({name: outcome for name, (outcome, _) in registry.outcomes().items()})
+    with http_server(registry.respond) as address:
+        for uri, model_id in cluster.model_ids.items():
+            roll_out_with(cluster, make_artifact(model_id, model_id=model_id), uri, DeployRecords(registry=address))
+    assert outcomes[0] == {"1": "served"}
+    assert {"1": "served", "2": "canary"} in outcomes
+    assert outcomes[-1] == {"1": "replaced", "2": "served"}
 
 
 def patch_of(*operations: dict[str, Any]) -> dict[str, Any]:
