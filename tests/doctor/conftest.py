@@ -12,7 +12,7 @@ from components.doctor.diagnosis import find
 from components.doctor.examination import Examination, Server
 from components.doctor.findings import Finding
 from components.doctor.needs import PodNeeds, RunNeeds
-from tests.deploy.fake_cluster import write_kubeconfig
+from tests.deploy.kubeconfig import write_kubeconfig
 from tests.doctor.api_server import PIPELINES, ApiServer
 from tests.doctor.healthy_cluster import NAMESPACE, healthy_cluster
 from tests.http_server import http_server
