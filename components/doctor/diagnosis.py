@@ -48,7 +48,7 @@ def verdict(findings: Sequence[Finding]) -> str:
         f"A run would fail. Not met: {', '.join(failures)}." if failures else "A run would succeed, as far as seen."
     ]
     if advice:
-        parts.append(f"Not met, without which a run succeeds: {', '.join(advice)}.")
+        parts.append(f"Not met, but not required: {', '.join(advice)}.")
     if hidden_names:
         parts.append(f"Not allowed to look: {', '.join(hidden_names)}.")
     return " ".join(parts)

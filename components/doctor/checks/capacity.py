@@ -63,7 +63,7 @@ def nodes_of_tasks(examination: Examination) -> Answer:
 
 
 def nodes_of_endpoint(examination: Examination) -> Answer:
-    """Check that the nodes can hold the endpoint, and a canary and a rollout of the transformer beside it."""
+    """Check that the nodes can hold the endpoint, a canary and a rollout of the transformer at the same time."""
     try:
         nodes, is_complete = _nodes(examination, examination.endpoint)
     except NotAllowedError as error:

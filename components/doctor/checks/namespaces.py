@@ -52,7 +52,7 @@ def pod_security(examination: Examination) -> Answer:
 
 
 def webhooks(examination: Examination) -> Answer:
-    """Check that KServe's webhook changes the endpoint's pods: it leaves out namespaces labelled control-plane."""
+    """Check that KServe's webhook changes the endpoint's pods: it skips namespaces with the label control-plane."""
     name = examination.endpoint_namespace
     try:
         labels = labels_of(examination, name)
