@@ -14,7 +14,7 @@ from components.shared.errors import EXIT_FAILED, TaxonflowError
 from pipelines.kubeflow.client import TOKEN_VARIABLE, read_token
 from pipelines.presets import Preset, load_preset, preset_names
 from pipelines.resources import cpu_resources
-from pipelines.run_needs import training_needs
+from pipelines.run_needs import models_claim, training_needs
 from pipelines.submit import select_pipeline
 
 _ANY_VOLUMES = "/volumes"
@@ -86,8 +86,7 @@ def needs_of_run(preset: Preset, resources: str | None, monitored_models: str) -
     name, _ = select_pipeline(preset, {} if preset.phantoms else {"volumes": _ANY_VOLUMES})
     task_resources = cpu_resources(preset.resources) if resources else preset.resources
     sizes = ("standard", "large") if name == "large_training" else ("standard",)
-    claims = () if "://" in monitored_models else (monitored_models,)
-    return RunNeeds.model_validate(training_needs(task_resources, sizes, claims))
+    return RunNeeds.model_validate(training_needs(task_resources, sizes, (models_claim(monitored_models),)))
 
 
 def title(options: argparse.Namespace, examination: Examination) -> str:
