@@ -75,8 +75,7 @@ def _finding(check: Check, examination: Examination) -> Finding:
 
 
 def _line(finding: Finding) -> str:
-    state = {State.NOT_ALLOWED: "not allowed"}.get(finding.state, str(finding.state))
-    head = f"{state:<12} {finding.name:<19} "
+    head = f"{finding.state:<12} {finding.name:<19} "
     text = textwrap.fill(
         finding.sentence,
         _WIDTH,
