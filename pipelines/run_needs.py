@@ -7,6 +7,11 @@ from components.shared.container_images import COMPONENT_IMAGE, MONITORING_IMAGE
 from pipelines.resources import PodResources, TaskResources, TrainingResources
 
 
+def models_claim(monitored_models: str) -> str:
+    """Return the claim with the monitor's models; empty for none and for a URL."""
+    return "" if "://" in monitored_models else monitored_models
+
+
 def training_needs(resources: TrainingResources, sizes: tuple[str, ...], claims: tuple[str, ...]) -> dict[str, Any]:
     """Return the needs of a training pipeline.
 

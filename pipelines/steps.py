@@ -1,8 +1,7 @@
 """Groups of tasks that several pipelines share, from the first checks to the outcome.
 
-Only parameters and artifacts of tasks in the same layer are passed on: the backend of Kubeflow Pipelines 2.17 takes the
-output of the branches of a condition (dsl.OneOf) only for parameters, and only if it has already recorded the end of
-the branch. So the deployment is no branch; its task does nothing if the gate rejected the model.
+All of them are in one layer, without branches: docs/design/pipelines.md gives the reason. The task of the deployment
+therefore runs also for a model that the gate rejected, and then deploys nothing.
 """
 
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from pipelines.resources import (
     mount_checkpoints,
     request_resources,
 )
+from pipelines.run_needs import models_claim
 
 VOLUMES_SECRET, STORE_SECRET = "taxonflow-volumes", "mlpipeline-minio-artifact"
 SIGNING_SECRET, VERIFICATION_MAP = "taxonflow-signing-key", "taxonflow-verification-key"
@@ -58,7 +58,7 @@ class Cluster:
     @property
     def models_claim(self) -> str:
         """Name of the claim with the monitor's models; empty for none and for a URL."""
-        return "" if "://" in self.monitored_models else self.monitored_models
+        return models_claim(self.monitored_models)
 
     @property
     def models_folder(self) -> str:
@@ -68,11 +68,11 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Checks:
-    """The first tasks of a run.
+    """Tasks that check a run, and what they tell the others.
 
     Attributes:
         tasks: Tasks that must succeed before the others start; none in local runs.
-        listing: Digest of the source's listing.
+        listing: Digest of the source's listing, on which the plan of the ingest depends; empty in local runs.
     """
 
     tasks: Sequence[dsl.PipelineTask]
@@ -161,7 +161,7 @@ def trained_models(
 def deployed_ensemble(
     cluster: Cluster | None, evaluation: dsl.PipelineTask, slices: Any, threshold: Any, **target: Any
 ) -> None:
-    """Add the steps after the evaluation: the deployment, the outcome, and a task that fails without a served model.
+    """Add the steps after the evaluation, which it configures too: deployment, outcome, and the check of the outcome.
 
     Args:
         cluster: Constants of the cluster; None for local runs.
@@ -175,13 +175,10 @@ def deployed_ensemble(
     deployment = deploy(
         gate_passed=verdict["passed"], **inputs, **target, monitored_models=cluster.models_folder if cluster else ""
     )
-    kubernetes.use_secret_as_volume(evaluation, SIGNING_SECRET, str(SIGNING_KEY[1].parent), optional=True)
+    _configure_evaluation(cluster, evaluation)
     kubernetes.use_config_map_as_volume(deployment, VERIFICATION_MAP, str(VERIFICATION_KEY[1].parent), optional=True)
     if cluster is None:
         return
-    request_resources(evaluation, cluster.resources.evaluate)
-    if cluster.resources.evaluate.count:
-        evaluation.set_container_image(TRAINING_IMAGE)
     if cluster.models_claim:
         kubernetes.mount_pvc(deployment, cluster.models_claim, MODELS)
     add_store_credentials(deployment)
@@ -195,6 +192,16 @@ def deployed_ensemble(
     for task in (deployment, summary, end):
         request_resources(task, cluster.resources.control)
         task.set_caching_options(False)
+
+
+def _configure_evaluation(cluster: Cluster | None, evaluation: dsl.PipelineTask) -> None:
+    """Give the evaluation the key that signs models and, on a cluster, its resources and its image."""
+    kubernetes.use_secret_as_volume(evaluation, SIGNING_SECRET, str(SIGNING_KEY[1].parent), optional=True)
+    if cluster is None:
+        return
+    request_resources(evaluation, cluster.resources.evaluate)
+    if cluster.resources.evaluate.count:
+        evaluation.set_container_image(TRAINING_IMAGE)
 
 
 def add_store_credentials(task: dsl.PipelineTask) -> None:

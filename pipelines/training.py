@@ -18,7 +18,7 @@ from components.phantoms.component import phantoms
 from pipelines.descriptions import describe
 from pipelines.drift import build_drift
 from pipelines.resources import TrainingResources, request_resources
-from pipelines.run_needs import training_needs
+from pipelines.run_needs import models_claim, training_needs
 from pipelines.steps import Cluster, check_run, deployed_ensemble, segmented_slices, trained_models
 
 
@@ -49,8 +49,7 @@ def build_pipelines(resources: TrainingResources | None, monitored_models: str =
 def _cluster(resources: TrainingResources | None, sizes: tuple[str, ...], monitored_models: str) -> Cluster | None:
     if resources is None:
         return None
-    claim = "" if "://" in monitored_models else monitored_models
-    return Cluster(resources, training_needs(resources, sizes, (claim,)), monitored_models)
+    return Cluster(resources, training_needs(resources, sizes, (models_claim(monitored_models),)), monitored_models)
 
 
 def build_training(cluster: Cluster | None) -> BaseComponent:

@@ -23,7 +23,7 @@ def deploy(
 ) -> NamedTuple("Deployed", [  # type: ignore[valid-type]
     ("version", int), ("served_model_id", str), ("address", str), ("outcome", str), ("canary", str), ("sentence", str)
 ]):  # fmt: skip
-    """Deploy a model that passed the gate. The task succeeds in each case: Kubeflow keeps no outputs of a failed one.
+    """Deploy a model that passed the gate. A rollback and a refusal succeed too: Kubeflow keeps no outputs of failures.
 
     Args:
         served: Served model, the parent of its version folder.
@@ -39,7 +39,8 @@ def deploy(
         report: Events of the rollout and their reasons, or those of the gate.
 
     Returns:
-        The version that users reach now, its model and URL, "deployed", "rolled_back" or "refused", and texts.
+        The version that users reach, the id of its model, its URL, the outcome ("deployed", "rolled_back" or
+        "refused"), the result of the trial, and one sentence about the outcome.
     """
     from pathlib import Path
 

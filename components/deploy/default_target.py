@@ -1,4 +1,4 @@
-"""The target of a deployment that names none: the InferenceService of the model's name in the namespace of the run."""
+"""Default target of a deployment: the InferenceService of the model's name in the namespace of the run."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """Kubeflow Model Registry: each served version with its scores, digest, model id, address and outcome.
 
-A version is registered once, under the endpoint as the model's name; later outcomes update it. The registry describes
-a deployment and decides nothing about it, so a registry that does not answer is only mentioned in a sentence. Its
-client is imported here alone, because it is an optional dependency (`pip install taxonflow[registry]`).
+A version is registered once, as a version of a model that is named after the endpoint; later outcomes update it. The
+registry describes a deployment and decides nothing about it, so a registry that does not answer is only mentioned in
+the report. Its client is an optional dependency (`pip install taxonflow[registry]`), which only this module imports.
 """
 
 import asyncio

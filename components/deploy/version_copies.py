@@ -28,10 +28,27 @@ from components.shared.signing import SIGNATURE_FILE
 
 _PREFIX = "taxonflow/served"
 _ARTIFACTS = "v2/artifacts/"
-_KSERVE_SCHEMES = {"minio": "s3", "s3": "s3", "gs": "gs"}
+_KSERVE_SCHEMES = {"minio": "s3", "s3": "s3", "gs": "gs", "pvc": "pvc"}
 _SERVED_IN_PLACE = ("pvc",)
 _VERSION_FOLDER = "1"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+def storage_uri(uri: str) -> str:
+    """Return the URI of an artifact in the form that KServe's storage initializer reads.
+
+    Raises:
+        DeployError: The artifact is on a local disk or in a storage that KServe does not read.
+    """
+    parts = urlsplit(uri)
+    scheme = _KSERVE_SCHEMES.get(parts.scheme)
+    if scheme is None or not parts.netloc:
+        raise DeployError(
+            f"the cluster cannot read the model at {uri!r}",
+            "minio://, s3://, gs:// or pvc://",
+            "Run the pipeline in the cluster, or deploy to file:///folder/of/models.",
+        )
+    return f"{scheme}://{parts.netloc}{parts.path}"
 
 
 def copy_uri(artifact_uri: str, namespace: str, service: str, version: int) -> str:
@@ -48,21 +65,15 @@ def copy_uri(artifact_uri: str, namespace: str, service: str, version: int) -> s
     Raises:
         DeployError: The artifact is on a local disk or in a storage that KServe does not read.
     """
-    parts = urlsplit(artifact_uri)
-    if parts.scheme in _SERVED_IN_PLACE and parts.netloc:
-        return f"{parts.scheme}://{parts.netloc}{parts.path}"
-    scheme = _KSERVE_SCHEMES.get(parts.scheme)
-    if scheme is None or not parts.netloc:
-        raise DeployError(
-            f"the cluster cannot read the model at {artifact_uri!r}",
-            "minio://, s3://, gs:// or pvc://",
-            "Run the pipeline in the cluster, or deploy to file:///folder/of/models.",
-        )
+    uri = storage_uri(artifact_uri)
+    parts = urlsplit(uri)
+    if parts.scheme in _SERVED_IN_PLACE:
+        return uri
     for name in (namespace, service):
         if not _NAME.fullmatch(name):
             raise DeployError(f"the name {name!r}", "small letters, digits, '.' and '-'", "Correct TARGET.")
     root = f"{parts.netloc}/{_folder_of_runs(parts.path)}"
-    return f"{scheme}://{root}{_PREFIX}/{namespace}/{service}/{version}/"
+    return f"{parts.scheme}://{root}{_PREFIX}/{namespace}/{service}/{version}/"
 
 
 def _folder_of_runs(path: str) -> str:
@@ -122,7 +133,8 @@ def _is_complete(files: Any, uri: str, folder: str, model: VerifiedModel) -> boo
 def _upload(files: Any, uri: str, path: str, folder: Path) -> None:
     """Remove files that the version does not have, and upload all of its files, the digests last.
 
-    Files that a killed step left are overwritten, because the keys of a Kubeflow profile may not delete.
+    Files of the same name that a killed step left are overwritten and not removed first, because the keys of a Kubeflow
+    profile may not delete.
     """
     local = sorted(file for file in folder.rglob("*") if file.is_file())
     version_names = {f"{_VERSION_FOLDER}/{file.relative_to(folder).as_posix()}" for file in local}

@@ -48,7 +48,7 @@ def verdict(findings: Sequence[Finding]) -> str:
         f"A run would fail. Not met: {', '.join(failures)}." if failures else "A run would succeed, as far as seen."
     ]
     if advice:
-        parts.append(f"Not met, without which a run succeeds: {', '.join(advice)}.")
+        parts.append(f"Not met, but not required: {', '.join(advice)}.")
     if hidden_names:
         parts.append(f"Not allowed to look: {', '.join(hidden_names)}.")
     return " ".join(parts)
@@ -75,8 +75,7 @@ def _finding(check: Check, examination: Examination) -> Finding:
 
 
 def _line(finding: Finding) -> str:
-    state = {State.NOT_ALLOWED: "not allowed"}.get(finding.state, str(finding.state))
-    head = f"{state:<12} {finding.name:<19} "
+    head = f"{finding.state:<12} {finding.name:<19} "
     text = textwrap.fill(
         finding.sentence,
         _WIDTH,

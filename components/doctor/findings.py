@@ -5,11 +5,11 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """State of a requirement."""
+    """State of a requirement; NOT_ALLOWED is unknown, because the account may not read it or nothing answered."""
 
     MET = "met"
     NOT_MET = "not met"
-    NOT_ALLOWED = "not allowed to look"
+    NOT_ALLOWED = "not allowed"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Version numbers of models by the ids with which their answers are signed."""
+"""Version numbers of models by the model ids in their answers."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ MAX_UNKNOWN = 1000
 
 
 class ModelIds:
-    """A cache of the model ids in the cards of a repository.
+    """Versions of a repository by the model ids in their cards, which are read when an unknown id appears.
 
     Args:
         repository: Folder of the model repository.

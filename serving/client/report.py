@@ -48,7 +48,7 @@ class SliceResult:
 def votes_of(results: Sequence[SliceResult], classes: Sequence[str]) -> list[tuple[str, SpecimenVote]]:
     """Return each named specimen with the vote on its predictions; `classes` as in `specimen_votes`.
 
-    A specimen has a vote for each model that predicted slices of it: in a roll-out, these may be two.
+    A specimen has a vote for each model that predicted slices of it: in a rollout, these may be two.
     """
     pairs_of: dict[str, list[tuple[str, SlicePrediction]]] = {}
     for row in results:

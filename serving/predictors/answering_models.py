@@ -1,7 +1,7 @@
 """Which version of a model gave an answer, decided by the id of the model in the answer.
 
-In a roll-out, a request to the stable predictor may be answered by a pod of the version before, which ends within the
-pods' grace period. The deploy step therefore names all models that may answer; the answer names the one that did.
+In a rollout, a request to the stable predictor may be answered by a pod of the previous version, which ends within its
+grace period. The deploy step therefore names all models that may answer; the answer names the one that did.
 """
 
 import json

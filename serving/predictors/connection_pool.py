@@ -1,7 +1,7 @@
 """Connections to a predictor that are kept for a few seconds.
 
 A Service sends only new connections to new pods: kept ones reach an old pod until its process ends, up to a minute
-after a roll-out. Therefore all connections are replaced once the oldest may have MAX_CONNECTION_AGE_S. The replaced
+after a rollout. Therefore all connections are replaced once the oldest may have MAX_CONNECTION_AGE_S. The replaced
 ones are closed when the last request on them has been answered, so that the exchange fails no request.
 """
 

@@ -1,4 +1,4 @@
-"""Three models of local `smoke` runs on the same slices: hardly trained, as the preset says, and trained for longer."""
+"""Three models of local `smoke` runs on the same slices: almost untrained, as in the preset, and trained for longer."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Roll-outs on a real cluster, in this order: each test goes on where the one before ended."""
+"""Rollouts on a real cluster, in this order: each test goes on where the one before ended."""
 
 import subprocess
 import sys

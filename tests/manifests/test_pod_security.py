@@ -131,7 +131,7 @@ def test_kserves_download_passes_baseline_and_restricted_once_patched(service: d
 
 
 def recorded(name: str) -> Documents:
-    """Return the documents of a moment of a real roll-out."""
+    """Return the documents of a moment of a real rollout."""
     if not RECORDED.is_dir():
         pytest.skip("the recorded objects are not beside the repository")
     return list(yaml.load_all((RECORDED / name).read_text(), yaml.CSafeLoader))

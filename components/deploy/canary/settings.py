@@ -23,8 +23,8 @@ class CanarySettings(Frozen):
         predictor: URL template of a predictor's Kubernetes Service in Standard mode, as the deploy step reaches it. A
             headless Service listens on the port of its pods, 8080.
         prometheus: URL of a Prometheus server that scrapes the predictors; "" for none.
-        watch_s: Seconds for which Prometheus is watched after the probe, before the canary is promoted; at least two
-            scrapes.
+        watch_s: Seconds for which Prometheus is watched after the probe, before the canary is promoted; they have to
+            include at least two scrapes.
     """
 
     percent: int = Field(default=10, ge=0, le=50)

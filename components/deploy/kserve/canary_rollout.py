@@ -2,7 +2,9 @@
 
     OTHER_MODEL --start--> CANARY_IDLE --known answers--> CANARY_SERVING --not worse--> PROMOTED
       ^                      |                              |                             |
-      +------roll back-------+----------roll back-----------+--restore, if never ready----+
+      +------roll back-------+----------roll back-----------+--restore, if it fails-------+
+
+A model is promoted without a canary where no model serves users, and where KServe does not keep canaries.
 
 The situation is read from the InferenceService before each write, and a write carries the resource version of that
 read. After a lost connection, a kill or a concurrent change, the next step depends on the situation that is read then,
@@ -109,7 +111,11 @@ class Rollout:
         mode = mode_of(service)
         situation = mode.situation(service, self.version)
         self._check_progress(situation)
-        if situation in (Situation.NO_MODEL, Situation.OTHER_MODEL):
+        is_without_model = situation in (Situation.NO_MODEL, Situation.OTHER_MODEL)
+        if is_without_model and self._rejection is not None:
+            self._await_previous(mode, service)
+            raise self._rolled_back_error(mode, service)
+        if is_without_model:
             self._start(mode, service, situation)
             return None
         self._has_started = True
@@ -144,9 +150,6 @@ class Rollout:
 
     def _start(self, mode: Mode, service: Service, situation: Situation) -> None:
         """Start the canary, or serve the model at once if no model serves users."""
-        if self._rejection is not None:
-            self._await_previous(mode, service)
-            raise self._rolled_back_error(mode, service)
         if self._has_started:
             raise self.waiter.superseded_error()
         service = self._apply_settings(mode, service, situation)

@@ -58,7 +58,7 @@ class ModelVersion:
         version: Number of the version; 0 for a model that was set manually.
         uri: URI of the folder.
         digest: Digest of the files as verified by the deploy step; "" for a model that was set manually.
-        model_id: Id with which the model signs its answers; "" for a model whose answers have none.
+        model_id: Id that the model's answers contain; "" for a model whose answers have none.
     """
 
     version: int

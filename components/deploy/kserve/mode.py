@@ -41,7 +41,7 @@ class Mode(ABC):
 
     @abstractmethod
     def serve(self, service: Service, model: ModelVersion) -> Patch:
-        """Return the patch that serves a model without a trial, where no other model is served."""
+        """Return the patch that serves a model without a trial."""
 
     @abstractmethod
     def start_canary(self, service: Service, model: ModelVersion, settings: CanarySettings) -> Patch:
@@ -65,7 +65,7 @@ class Mode(ABC):
 
     @abstractmethod
     def has_ready_pods(self, cluster: Cluster, service: Service) -> bool:
-        """Return whether any model serves users now."""
+        """Return whether a model serves users: in Standard mode by its pods, in Knative mode by its revision."""
 
     @abstractmethod
     def canary_blocker(self, cluster: Cluster, service: Service, model: ModelVersion) -> str:

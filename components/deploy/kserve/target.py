@@ -2,7 +2,7 @@
 
 import re
 from functools import partial
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from components.deploy.canary.settings import CanaryTrial
 from components.deploy.kserve.canary_rollout import Rollout
@@ -16,10 +16,9 @@ from components.deploy.model_registry import Outcome, ServedVersion, record_vers
 from components.deploy.monitored_models import hand_over
 from components.deploy.records import DeployRecords
 from components.deploy.verified_model import VerifiedModel
-from components.deploy.version_copies import copy_version
-from components.shared.errors import BadConfigError, DeployError
+from components.deploy.version_copies import copy_version, storage_uri
+from components.shared.errors import BadConfigError
 
-_STORAGE_SCHEMES = {"minio": "s3", "s3": "s3", "gs": "gs", "pvc": "pvc"}
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _MAX_SERVICE_NAME = 63 - len("-canary-predictor")
 
@@ -79,23 +78,6 @@ def roll_out_in(
     if record:
         result.log.note(record("served", result.address))
     return result
-
-
-def storage_uri(uri: str) -> str:
-    """Return the URI of an artifact in the form that KServe's storage initializer reads.
-
-    Raises:
-        DeployError: The artifact is on a local disk or in a storage that KServe does not read.
-    """
-    parts = urlsplit(uri)
-    scheme = _STORAGE_SCHEMES.get(parts.scheme)
-    if scheme is None or not parts.netloc:
-        raise DeployError(
-            f"the cluster cannot read the model at {uri!r}",
-            "minio://, s3://, gs:// or pvc://",
-            "Run the pipeline in the cluster, or deploy to file:///folder/of/models.",
-        )
-    return f"{scheme}://{parts.netloc}{parts.path}"
 
 
 def _record(

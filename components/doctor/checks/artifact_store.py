@@ -34,7 +34,7 @@ def uses_own_store(examination: Examination) -> bool:
 
 
 def store(examination: Examination) -> Answer:
-    """Check that the artifact store has a Service with ready pods, or from a pod that it accepts connections."""
+    """Check that the artifact store has a Service with ready pods; in a run, that it accepts connections."""
     root = pipeline_root(examination)
     if examination.in_pod and root.startswith("minio://"):
         endpoint = _store_endpoint(examination)

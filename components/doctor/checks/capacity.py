@@ -63,12 +63,12 @@ def nodes_of_tasks(examination: Examination) -> Answer:
 
 
 def nodes_of_endpoint(examination: Examination) -> Answer:
-    """Check that the nodes can hold the endpoint, and a canary and a roll-out of the transformer beside it."""
+    """Check that the nodes can hold the endpoint, a canary and a rollout of the transformer at the same time."""
     try:
         nodes, is_complete = _nodes(examination, examination.endpoint)
     except NotAllowedError as error:
         return not_allowed(f"the nodes cannot be read: {error}", _LOOK)
-    moments = {"the endpoint": 0, "the endpoint with a canary and a roll-out": 1}
+    moments = {"the endpoint": 0, "the endpoint with a canary and a rollout": 1}
     for moment, additional_pods in moments.items():
         pods = [_without_accelerators(pod) for pod in _endpoint_pods(examination, additional_pods)]
         homeless = pods_without_node(pods, nodes)

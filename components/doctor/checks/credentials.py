@@ -38,7 +38,7 @@ def artifact_secret(examination: Examination) -> Answer:
 
 
 def volumes_secret(examination: Examination) -> Answer:
-    """Check the keys of the user's object store where its secret exists; without one the pod's identity is used."""
+    """Check that the secret of the user's object store has its keys; without a secret the pod's identity is used."""
     namespace = examination.namespace
     create = (
         f"kubectl create secret generic {VOLUMES_SECRET} -n {namespace} "
@@ -54,7 +54,7 @@ def volumes_secret(examination: Examination) -> Answer:
 
 
 def model_reader(examination: Examination) -> Answer:
-    """Check that the predictor's account exists, and that each secret exists that it lists."""
+    """Check that the predictor's account exists, with each secret that it lists."""
     namespace = examination.endpoint_namespace
     try:
         account = examination.cluster.read(f"/api/v1/namespaces/{namespace}/serviceaccounts/{MODEL_READER}")
@@ -80,7 +80,7 @@ def model_reader(examination: Examination) -> Answer:
 
 
 def model_secret(examination: Examination) -> Answer:
-    """Check the secret with which KServe reads models from Kubeflow's own store: its keys and annotations."""
+    """Check that the secret with which KServe reads models from Kubeflow's own store has its keys and annotations."""
     namespace = examination.endpoint_namespace
     try:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{MODEL_READER}"

@@ -30,7 +30,7 @@ _API = "/apis/serving.kserve.io/v1beta1"
 
 
 def endpoint(examination: Examination) -> Answer:
-    """Check that no InferenceService of Taxonflow is without a model: KServe takes it for a multi-model one."""
+    """Check that an existing InferenceService has a model: without one KServe takes it for a multi-model server."""
     namespace, name = examination.endpoint_namespace, examination.endpoint
     try:
         document = examination.cluster.read(f"{_API}/namespaces/{namespace}/inferenceservices/{name}")

@@ -28,7 +28,7 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 def images(examination: Examination) -> Answer:
-    """Check that each image that was compiled in is on the nodes or in its registry."""
+    """Check that each image of the run and of the endpoint is on the nodes or in its registry."""
     names = sorted({pod.image for pod in examination.needs.pods} | ({SERVING_IMAGE} if examination.endpoint else set()))
     on_nodes = _images_on_nodes(examination)
     absent_images = [name for name in names if full_name(name) not in (on_nodes or ())]

@@ -27,7 +27,7 @@ class _ServerError(Exception):
 
 
 def server(examination: Examination) -> Answer:
-    """Check that the server answers; without HOST, that the cluster has its Service."""
+    """Check that Kubeflow Pipelines answers at HOST; without HOST, that the cluster has its Service."""
     host = examination.server.host
     if not host:
         return _service(examination)
@@ -82,7 +82,7 @@ def token(examination: Examination) -> Answer:
 
 
 def profile(examination: Examination) -> Answer:
-    """Check that the server's mode fits the namespace, and that it lists the namespace's runs."""
+    """Check that the server starts runs in the namespace (with profiles, in one of the user), and lists its runs."""
     namespace = examination.namespace
     look = "kubectl get profiles; kubectl get namespaces -l app.kubernetes.io/part-of=kubeflow-profile"
     try:

@@ -40,7 +40,7 @@ def pod_security(examination: Examination) -> Answer:
     try:
         level = labels_of(examination, name).get(ENFORCE, "privileged")
     except NotAllowedError as error:
-        return not_allowed(f"the labels of {name} cannot be read: {error}", f"kubectl get namespace {name} -o yaml")
+        return _hidden_labels(name, error)
     text = f"{name} enforces {level}"
     specification = endpoint_document(examination)["spec"]
     for part in ("predictor", "transformer"):
@@ -52,14 +52,12 @@ def pod_security(examination: Examination) -> Answer:
 
 
 def webhooks(examination: Examination) -> Answer:
-    """Check that KServe's webhook changes the endpoint's pods: it leaves out namespaces labelled control-plane."""
+    """Check that KServe's webhook changes the endpoint's pods: it skips namespaces with the label control-plane."""
     name = examination.endpoint_namespace
     try:
         labels = labels_of(examination, name)
     except NotAllowedError as error:
-        return not_allowed(
-            f"the labels of {name} cannot be read: {error}", f"kubectl get namespace {name} --show-labels"
-        )
+        return _hidden_labels(name, error)
     if "control-plane" not in labels:
         return met(f"{name} has no label control-plane")
     return not_met(
@@ -74,9 +72,7 @@ def sidecars(examination: Examination) -> Answer:
     try:
         labels = labels_of(examination, name)
     except NotAllowedError as error:
-        return not_allowed(
-            f"the labels of {name} cannot be read: {error}", f"kubectl get namespace {name} --show-labels"
-        )
+        return _hidden_labels(name, error)
     if labels.get("istio-injection") != "enabled" and "istio.io/rev" not in labels:
         return met(f"{name} has no sidecar injection")
     specification = endpoint_document(examination)["spec"]
@@ -87,6 +83,10 @@ def sidecars(examination: Examination) -> Answer:
         f"{name} adds Istio sidecars to the {' and '.join(parts)}, which refuse the requests of the run's pods",
         f"kubectl label namespace {name} istio-injection-",
     )
+
+
+def _hidden_labels(name: str, error: NotAllowedError) -> Answer:
+    return not_allowed(f"the labels of {name} cannot be read: {error}", f"kubectl get namespace {name} --show-labels")
 
 
 def _with_initializer(examination: Examination, text: str, level: str) -> Answer:

@@ -22,7 +22,7 @@ _NUMBERS = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?")
 
 
 def kubernetes(examination: Examination) -> Answer:
-    """Check the version of Kubernetes: older ones do not have the pause before a pod is stopped."""
+    """Check that Kubernetes is new enough to delay the end of a pod (the `sleep` of `preStop`)."""
     version = str((examination.cluster.read("/version") or {}).get("gitVersion", ""))
     numbers = version_numbers(version)
     if numbers and numbers >= SMALLEST_KUBERNETES:
@@ -35,7 +35,7 @@ def kubernetes(examination: Examination) -> Answer:
 
 
 def kserve(examination: Examination) -> Answer:
-    """Check that KServe is installed, its version, and that its controller runs."""
+    """Check that KServe is installed in a supported version, and that its controller runs."""
     if examination.cluster.read(f"{_API}/v1beta1") is None:
         return not_met("not installed: the cluster has no InferenceServices", INSTALL_KSERVE)
     version = _documented_version(examination)

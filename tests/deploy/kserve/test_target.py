@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from components.deploy.kserve.inference_service import ModelVersion, requested_model
-from components.deploy.kserve.target import storage_uri
 from components.deploy.targets import deploy_model
+from components.deploy.version_copies import storage_uri
 from components.shared.errors import BadConfigError, DeployError
 from tests.waiting import wait_until
 

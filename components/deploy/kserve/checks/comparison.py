@@ -25,7 +25,7 @@ from components.shared.errors import DeployError
 _CHECK_SPECIMEN = "deployment-check"
 _MIN_WINDOW_S = 60.0
 _ROUNDS = 5
-"""Number of requests in a row that the new model must answer; each takes another connection, perhaps to another pod."""
+"""Number of requests in a row that the new model must answer; each has its own connection, perhaps to another pod."""
 
 
 @dataclass(frozen=True)

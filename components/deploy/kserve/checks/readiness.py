@@ -31,7 +31,7 @@ def is_complete(deployment: dict[str, Any]) -> bool:
 
 
 def grace_period_s(deployment: dict[str, Any] | None) -> float:
-    """Return the seconds for which pods of a Deployment may still answer after they were asked to end."""
+    """Return the seconds for which pods of a Deployment may still answer after their deletion."""
     pod = (deployment or {}).get("spec", {}).get("template", {}).get("spec", {})
     return float(pod.get("terminationGracePeriodSeconds", _DEFAULT_GRACE_PERIOD_S))
 

@@ -31,7 +31,7 @@ class ReasonLog:
         self._last, self._last_at = "", -LINE_INTERVAL_S
 
     def add(self, reason: str) -> None:
-        """Print the reason unless the last line has it and is recent; names of failed pods may differ."""
+        """Print the reason unless the last line is recent and has the same, apart from random suffixes of pod names."""
         now = time.monotonic()
         key = _RANDOM_SUFFIX.sub("", reason)
         if key == self._last and now - self._last_at < LINE_INTERVAL_S:
