@@ -58,7 +58,7 @@ class RunRequest:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Arguments that kfp's client takes for a run and for a recurring run."""
+        """Return the arguments that kfp's client takes for a run and for a recurring run."""
         return {
             "params": dict(self.parameters),
             "pipeline_id": self.pipeline_id,
