@@ -1,7 +1,7 @@
 """Copies of served versions in object storage: `<root>/taxonflow/served/<namespace>/<service>/<version>/1/`.
 
-`<root>` is the bucket, and below it the folder that holds the folder `v2/artifacts` of the runs: the keys of a Kubeflow
-profile may write below `private-artifacts/<profile>/` only.
+`<root>` is the folder that holds the folder `v2/artifacts` of the runs: the bucket itself or, in a profile of Kubeflow,
+`private-artifacts/<profile>/` in it, where the keys of the profile may write.
 
 The artifact of a run may be deleted with the run, so an endpoint serves a copy that only the deploy step writes. The
 verified local files are uploaded, `digests.json` last: a copy with it is complete. A copy that a killed step left is

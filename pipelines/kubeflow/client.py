@@ -56,6 +56,16 @@ class RunRequest:
     parameters: Mapping[str, Any]
     service_account: str | None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the arguments that kfp's client takes for a run and for a recurring run."""
+        return {
+            "params": dict(self.parameters),
+            "pipeline_id": self.pipeline_id,
+            "version_id": self.version_id,
+            "service_account": self.service_account,
+        }
+
 
 @dataclass(frozen=True)
 class PipelineVersion:
@@ -137,14 +147,7 @@ class Kubeflow:
         """Start a run and return its URL in the UI."""
         with self._translated_errors():
             experiment = self._client.create_experiment(request.experiment, namespace=self.namespace)
-            run = self._client.run_pipeline(
-                experiment.experiment_id,
-                request.title,
-                params=dict(request.parameters),
-                pipeline_id=request.pipeline_id,
-                version_id=request.version_id,
-                service_account=request.service_account,
-            )
+            run = self._client.run_pipeline(experiment.experiment_id, request.title, **request.options)
         return f"{self.host}/#/runs/details/{run.run_id}"
 
     def create_recurring_run(self, request: RunRequest, schedule: str) -> str:
@@ -162,10 +165,7 @@ class Kubeflow:
             recurring_run = self._client.create_recurring_run(
                 experiment.experiment_id,
                 request.title,
-                params=dict(request.parameters),
-                pipeline_id=request.pipeline_id,
-                version_id=request.version_id,
-                service_account=request.service_account,
+                **request.options,
                 cron_expression=schedule,
                 max_concurrency=1,
                 no_catchup=True,
