@@ -31,6 +31,8 @@ from pipelines.resources import (
 VOLUMES_SECRET, STORE_SECRET = "taxonflow-volumes", "mlpipeline-minio-artifact"
 SIGNING_SECRET, VERIFICATION_MAP = "taxonflow-signing-key", "taxonflow-verification-key"
 MODELS = "/var/taxonflow/models"
+_DEPLOY_RETRIES = 3
+"""Number of retries of a deployment: one whose process was killed goes on where the endpoint is."""
 _VOLUMES_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -192,8 +194,11 @@ def deployed_ensemble(
     figures = {"accuracy": verdict["accuracy"], "model_id": verdict["model_id"], "threshold": threshold}
     summary = outcome(name=target["name"], **figures, **result)
     end = require_served(outcome=result["outcome"], sentence=result["sentence"]).after(summary)
+    control = cluster.resources.control
+    window = round((_DEPLOY_RETRIES + 1) * control.hours * 3600)
+    deployment.set_retry(_DEPLOY_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration=f"{window}s")
     for task in (deployment, summary, end):
-        request_resources(task, cluster.resources.control)
+        request_resources(task, control)
         task.set_caching_options(False)
 
 
