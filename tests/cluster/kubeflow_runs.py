@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from pipelines.kubeflow.client import TOKEN_VARIABLE
+from pipelines.kubeflow.host import Credentials, find_server
 from pipelines.presets import load_preset
 from tests.cluster.deployers import CANARY, MONITORED_CLAIM, Deployment
 from tests.cluster.kubectl import Document, Kubectl, say, wait_for
@@ -35,6 +36,7 @@ class KubeflowRuns:
     def __init__(self, kubectl: Kubectl, settings: Settings) -> None:
         self._kubectl, self._settings = kubectl, settings
         self.run = ""
+        self._runs: list[str] = []
 
     def start(self, model: str) -> None:
         """Start a run of the preset `smoke` with the recipe of a model."""
@@ -53,7 +55,13 @@ class KubeflowRuns:
         assert result.returncode == 0, result.stdout + result.stderr
         address = result.stdout.split()[-1]
         say(f"run {address}")
-        return address.rpartition("/")[2]
+        self._runs.append(address.rpartition("/")[2])
+        return self._runs[-1]
+
+    def remove(self) -> None:
+        """Delete the runs with their pods."""
+        while self._runs:
+            self._request("DELETE", self._runs.pop())
 
     def log(self) -> str:
         """Return the log of the deploy task, "" before it has started."""
@@ -64,11 +72,11 @@ class KubeflowRuns:
         return self._kubectl.attempt("logs", name, "-c", "main").stdout.decode(errors="replace")
 
     def kill(self) -> None:
-        """Kill the deploy task; Kubeflow Pipelines starts it again."""
+        """Kill the processes of the deploy task; Kubeflow Pipelines retries a failed pod, and no deleted one."""
         pods = self._deploy_pods()
         assert pods, "no deploy task runs"
         name = pods[-1]["metadata"]["name"]
-        self._kubectl.run("delete", "pod", name, "--grace-period=0", "--force")
+        self._kubectl.attempt("exec", name, "-c", "main", "--", "sh", "-c", "kill -KILL -1")
         wait_for("another deploy task", lambda: self._has_other_pod(name), 300)
 
     def wait(self) -> Deployment:
@@ -87,10 +95,15 @@ class KubeflowRuns:
         return str(self._read(run)["state"])
 
     def _read(self, run: str) -> dict[str, Any]:
+        return dict(self._request("GET", run).json())
+
+    def _request(self, method: str, run: str) -> httpx.Response:
         token = os.environ.get(TOKEN_VARIABLE)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        url = f"{self._settings.host.rstrip('/')}/apis/v2beta1/runs/{run}"
-        return dict(httpx.get(url, headers=headers, timeout=30.0, trust_env=False).raise_for_status().json())
+        server = find_server(self._settings.host, Credentials(token, self._settings.namespace))
+        url = f"{server.url}/apis/v2beta1/runs/{run}"
+        with httpx.Client(timeout=30.0, trust_env=False, proxy=server.proxy, verify=server.context) as client:
+            return client.request(method, url, headers=headers).raise_for_status()
 
     def _deploy_pods(self) -> list[Document]:
         """Return the pods of the run that execute the component `deploy`, the oldest first."""

@@ -200,6 +200,8 @@ def test_no_container_was_restarted(endpoint: Endpoint) -> None:
     assert not restarts
 
 
-def test_everything_is_removed(installation: Installation) -> None:
+def test_everything_is_removed(installation: Installation, deployer: Deployer) -> None:
+    if isinstance(deployer, KubeflowRuns):
+        deployer.remove()
     installation.remove()
     wait_for("nothing is left", lambda: not installation.inventory() - installation.before, 180)
