@@ -91,7 +91,7 @@ def check_run(cluster: Cluster | None, name: Any, **parameters: Any) -> Checks:
     """
     if cluster is None:
         return Checks((), "")
-    check = check_parameters(**parameters)
+    check = check_parameters(name=name, **parameters)
     add_store_credentials(check)
     diagnosis = check_cluster(cluster, name, parameters["target"])
     request_resources(check, cluster.resources.control)
