@@ -31,6 +31,8 @@ from pipelines.run_needs import models_claim
 VOLUMES_SECRET, STORE_SECRET = "taxonflow-volumes", "mlpipeline-minio-artifact"
 SIGNING_SECRET, VERIFICATION_MAP = "taxonflow-signing-key", "taxonflow-verification-key"
 MODELS = "/var/taxonflow/models"
+_DEPLOY_RETRIES = 3
+"""Number of retries of a deployment: one whose process was killed goes on where the endpoint is."""
 _VOLUMES_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -89,7 +91,7 @@ def check_run(cluster: Cluster | None, name: Any, **parameters: Any) -> Checks:
     """
     if cluster is None:
         return Checks((), "")
-    check = check_parameters(**parameters)
+    check = check_parameters(name=name, **parameters)
     add_store_credentials(check)
     diagnosis = check_cluster(cluster, name, parameters["target"])
     request_resources(check, cluster.resources.control)
@@ -189,8 +191,11 @@ def deployed_ensemble(
     figures = {"accuracy": verdict["accuracy"], "model_id": verdict["model_id"], "threshold": threshold}
     summary = outcome(name=target["name"], **figures, **result)
     end = require_served(outcome=result["outcome"], sentence=result["sentence"]).after(summary)
+    control = cluster.resources.control
+    window = round((_DEPLOY_RETRIES + 1) * control.hours * 3600)
+    deployment.set_retry(_DEPLOY_RETRIES, backoff_duration="10s", backoff_factor=2.0, backoff_max_duration=f"{window}s")
     for task in (deployment, summary, end):
-        request_resources(task, cluster.resources.control)
+        request_resources(task, control)
         task.set_caching_options(False)
 
 

@@ -113,7 +113,9 @@ def build_training(cluster: Cluster | None) -> BaseComponent:
             "rare_species": rare_species,
         }
         training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
-        checks = check_run(cluster, name, target=target, canary=canary, **source, **training, volumes=volumes)
+        checks = check_run(
+            cluster, name, target=target, registry=registry, canary=canary, **source, **training, volumes=volumes
+        )
         slices = segmented_slices(cluster, checks, segmentation, volumes=volumes, shards=shards, **source)
         models = trained_models(cluster, "standard", slices, backbones, recipe, seed)
         settings = {"name": name, "threshold": threshold, "gate": gate, "seed": seed, "material": material}
@@ -186,7 +188,7 @@ def build_phantom_training(cluster: Cluster | None) -> BaseComponent:
             "rare_species": rare_species,
         }
         training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
-        checks = check_run(cluster, name, target=target, canary=canary, **source, **training)
+        checks = check_run(cluster, name, target=target, registry=registry, canary=canary, **source, **training)
         specimens = phantoms(
             specimens_per_species=specimens_per_species,
             size=phantom_size,
@@ -273,6 +275,7 @@ def build_large_training(cluster: Cluster | None) -> BaseComponent:
             cluster,
             name,
             target=target,
+            registry=registry,
             canary=canary,
             **source,
             **training,

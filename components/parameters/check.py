@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.deploy.canary.settings import read_settings
+from components.deploy.default_target import inference_service_of
+from components.deploy.model_registry import registry_address
 from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
 from components.ingest.config import IngestConfig
@@ -23,14 +25,14 @@ def check_training(parameters: Mapping[str, Any]) -> None:
 
     Raises:
         BadConfigError: There is no backbone, an unknown or a repeated one, a recipe is invalid for a backbone, the seed
-            or a parameter of the ingest is invalid, the target is of an unknown kind, or the gate or canary has an
+            or a parameter of the ingest is invalid, the target is of an unknown kind or incomplete, KServe does not
+            accept the service's name, the address of the Model Registry is invalid, or the gate or canary has an
             unknown key or an invalid value.
     """
     check_seed(parameters.get("seed", 0))
     _check_ingest(parameters)
     read_settings(parameters.get("canary", {}))
-    if parameters.get("target"):  # empty for the InferenceService of the model's name
-        parse_target(parameters["target"])
+    _check_deployment(parameters)
     GateConfig.parse(parameters.get("threshold", 0.0), parameters.get("gate", {}))
     for key in ("backbones", "large_backbones"):
         if parameters.get(key) == []:
@@ -40,6 +42,16 @@ def check_training(parameters: Mapping[str, Any]) -> None:
             if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "imagenet":
                 find_published(backbone)
     _check_repeated([*parameters.get("backbones", ()), *parameters.get("large_backbones", ())])
+
+
+def _check_deployment(parameters: Mapping[str, Any]) -> None:
+    """Check the target, by default the InferenceService of the model's name, and the address of the Model Registry."""
+    name = parameters.get("name", "model")
+    target = parse_target(parameters.get("target") or f"kserve://namespace/{name}")
+    if target.scheme == "kserve":
+        inference_service_of(target)
+    if parameters.get("registry"):
+        registry_address(parameters["registry"])
 
 
 def _check_repeated(backbones: Sequence[str]) -> None:

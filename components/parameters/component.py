@@ -17,7 +17,9 @@ def check_parameters(
     planes: str,
     threshold: float,
     gate: dict[str, Any],
+    name: str,
     target: str,
+    registry: str,
     canary: dict[str, Any],
     doubtful_masks: str,
     confined: bool,
@@ -38,7 +40,9 @@ def check_parameters(
         planes: Schedule of the planes.
         threshold: Slice accuracy that the gate requires.
         gate: Further conditions of the gate. Keys as in components/evaluate/gate.py.
+        name: Name of the model in the endpoint's URL.
         target: Target of the deployment; empty for the InferenceService of the model's name.
+        registry: Address of a Kubeflow Model Registry; empty for none.
         canary: Settings of the canary. Keys as in components/deploy/canary/settings.py.
         doubtful_masks: Treatment of scans whose segmentation is doubtful.
         confined: Whether the files of a manifest must be inside its folder.
@@ -47,8 +51,7 @@ def check_parameters(
         large_backbones: Networks to train that need a large GPU.
 
     Returns:
-        The digest of the source's listing, empty without a source. The plan depends on it, so Kubeflow takes a plan
-        from its cache only if the source has not changed.
+        The digest of the source's listing, empty without a source; the cached plan is used only if it is the same.
     """
     from components.ingest.sources.listing_digest import listing_digest
     from components.parameters.check import check_training
@@ -58,7 +61,7 @@ def check_parameters(
         "backbones": backbones, "recipe": recipe, "seed": seed, "threshold": threshold, "gate": gate,
         "image_size": image_size, "slices_per_species": slices_per_species, "planes": planes,
         "doubtful_masks": doubtful_masks, "confined": confined, "rare_species": rare_species,
-        "target": target, "canary": canary,
+        "name": name, "target": target, "registry": registry, "canary": canary,
     }  # fmt: skip
     if large_backbones is not None:
         parameters["large_backbones"] = large_backbones

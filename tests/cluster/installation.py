@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from components.deploy.kserve.version_registry import registry_name
 from tests.cluster.kubectl import Document, Kubectl, say, wait_for
 from tests.cluster.node_volumes import claims_without_provisioner, node_volumes, run_on_node
 from tests.cluster.settings import MODEL, MODELS_CLAIM, PART, Settings
@@ -80,7 +81,7 @@ class Installation:
             wait_for("the endpoint's pods are gone", lambda: not self._endpoint_pods(), 180)
         for kind in ("pod", "configmap"):
             kubectl.run("delete", kind, "-l", ",".join(f"{key}={value}" for key, value in PART.items()))
-        kubectl.run("delete", "configmap", "-l", "app.kubernetes.io/component=version-registry")
+        kubectl.run("delete", "configmap", registry_name(MODEL), "--ignore-not-found")
         has_node_folders = any(document["kind"] == "PersistentVolume" for document in self.made)
         if self.made:
             kubectl.delete(*reversed(self.made))

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from pipelines.kubeflow.client import TOKEN_VARIABLE
+from pipelines.kubeflow.host import Credentials, find_server
 from pipelines.presets import load_preset
 from tests.cluster.deployers import CANARY, MONITORED_CLAIM, Deployment
 from tests.cluster.kubectl import Document, Kubectl, say, wait_for
@@ -65,11 +66,11 @@ class KubeflowRuns:
         return self._kubectl.attempt("logs", name, "-c", "main").stdout.decode(errors="replace")
 
     def kill(self) -> None:
-        """Kill the deploy task; Kubeflow Pipelines starts it again."""
+        """Kill the processes of the deploy task; Kubeflow Pipelines retries a failed pod, and no deleted one."""
         pods = self._deploy_pods()
         assert pods, "no deploy task runs"
         name = pods[-1]["metadata"]["name"]
-        self._kubectl.run("delete", "pod", name, "--grace-period=0", "--force")
+        self._kubectl.attempt("exec", name, "-c", "main", "--", "sh", "-c", "kill -KILL -1")
         wait_for("another deploy task", lambda: self._has_other_pod(name), 300)
 
     def wait(self) -> Deployment:
@@ -96,8 +97,10 @@ class KubeflowRuns:
         """Send a request about a run to the API of Kubeflow Pipelines and return the JSON of its answer."""
         token = os.environ.get(TOKEN_VARIABLE)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        url = f"{self._settings.host.rstrip('/')}/apis/v2beta1/runs/{run}"
-        response = httpx.request(method, url, headers=headers, timeout=30.0, trust_env=False).raise_for_status()
+        server = find_server(self._settings.host, Credentials(token, self._settings.namespace))
+        url = f"{server.url}/apis/v2beta1/runs/{run}"
+        with httpx.Client(timeout=30.0, trust_env=False, proxy=server.proxy, verify=server.context) as client:
+            response = client.request(method, url, headers=headers).raise_for_status()
         return dict(response.json() or {})
 
     def _deploy_pods(self) -> list[Document]:

@@ -108,7 +108,15 @@ def test_the_first_and_the_last_steps_of_a_run_work_in_python_cpu(run_steps: Run
     arguments = {name: value for name, value in parameters.items() if name in checked}
     run_steps(CPU, tmp_path, "components.parameters.component:check_parameters", arguments=arguments)
     end = {"outcome": "served", "sentence": "Version 1 is served."}
-    figures = {"name": "forams", "model_id": "", "accuracy": 0.9, "threshold": 0.5, "version": 1, "address": "http://a"}
+    figures = {
+        "name": "forams",
+        "model_id": "",
+        "served_model_id": "",
+        "accuracy": 0.9,
+        "threshold": 0.5,
+        "version": 1,
+        "address": "http://a",
+    }
     call = "components.deploy.component:outcome"
     outputs = run_steps(CPU, tmp_path, call, arguments={**end, **figures, "canary": ""})
     assert "Version 1" in Path(outputs["summary"]).read_text()

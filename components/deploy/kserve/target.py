@@ -1,10 +1,10 @@
 """KServe target: resolve namespace, InferenceService, storage URI and version, then start the rollout."""
 
-import re
 from functools import partial
 from urllib.parse import SplitResult
 
 from components.deploy.canary.settings import CanaryTrial
+from components.deploy.default_target import inference_service_of
 from components.deploy.kserve.canary_rollout import Rollout
 from components.deploy.kserve.client import Cluster, retry_conflicts
 from components.deploy.kserve.endpoint_patches import PATCH_SELECTOR, patches_of
@@ -17,10 +17,6 @@ from components.deploy.monitored_models import hand_over
 from components.deploy.records import DeployRecords
 from components.deploy.verified_model import VerifiedModel
 from components.deploy.version_copies import copy_version, storage_uri
-from components.shared.errors import BadConfigError
-
-_SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_MAX_SERVICE_NAME = 63 - len("-canary-predictor")
 
 
 def roll_out(
@@ -45,7 +41,7 @@ def roll_out(
         DeployError: The URI is not in object storage or was registered with other files, the service serves other
             pictures or species, or the API rejected a request.
     """
-    namespace, name = _parse_destination(target)
+    namespace, name = inference_service_of(target)
     return roll_out_in(Cluster(namespace), name, model, trial, records)
 
 
@@ -86,21 +82,3 @@ def _record(
     """Record an outcome of the new version in the Model Registry, and return a sentence about it."""
     deployment = ServedVersion(endpoint, version.version, version.uri, address, outcome)
     return record_version(registry, model, deployment)
-
-
-def _parse_destination(target: SplitResult) -> tuple[str, str]:
-    name = target.path.strip("/")
-    if not target.netloc or not name or "/" in name:
-        raise BadConfigError(
-            f"target {target.geturl()!r}",
-            "kserve://namespace/inference-service",
-            "Set TARGET to one namespace and one InferenceService.",
-        )
-    if not _SERVICE_NAME.fullmatch(name) or len(name) > _MAX_SERVICE_NAME:
-        raise BadConfigError(
-            f"target {target.geturl()!r}",
-            f"an InferenceService of at most {_MAX_SERVICE_NAME} small letters, digits and '-' that starts with a "
-            "letter, as in kserve://namespace/inference-service",
-            "Set TARGET to such a name.",
-        )
-    return target.netloc, name
