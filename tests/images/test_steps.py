@@ -104,7 +104,7 @@ def test_the_steps_of_a_training_run_in_python_cpu(run: Run) -> None:
 def test_the_first_and_the_last_steps_of_a_run_work_in_python_cpu(run_steps: RunSteps, tmp_path: Path) -> None:
     checked = set(inspect.signature(check_parameters.python_func).parameters)
     parameters = {**load_preset("smoke").parameters, "seed": 0, "target": "", "canary": {}, "confined": True}
-    parameters |= {"doubtful_masks": "keep", "rare_species": "unseen"}
+    parameters |= {"doubtful_masks": "keep", "rare_species": "unseen", "registry": ""}
     arguments = {name: value for name, value in parameters.items() if name in checked}
     run_steps(CPU, tmp_path, "components.parameters.component:check_parameters", arguments=arguments)
     end = {"outcome": "served", "sentence": "Version 1 is served."}
