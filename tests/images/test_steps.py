@@ -107,7 +107,7 @@ def test_the_first_and_the_last_steps_of_a_run_work_in_python_cpu(run_steps: Run
     parameters |= {"doubtful_masks": "keep", "rare_species": "unseen", "registry": ""}
     arguments = {name: value for name, value in parameters.items() if name in checked}
     run_steps(CPU, tmp_path, "components.parameters.component:check_parameters", arguments=arguments)
-    end = {"outcome": "served", "sentence": "Version 1 is served."}
+    end = {"outcome": "deployed", "sentence": "Version 1 is served."}
     figures = {
         "name": "forams",
         "model_id": "",
