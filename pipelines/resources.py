@@ -6,7 +6,7 @@ the resources of each size.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
@@ -19,6 +19,7 @@ CHECKPOINTS = "/checkpoints"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 the path of POSIX shared memory
 _USER = 1000  # of the images
 _GPU = "nvidia.com/gpu"
+_SMALL_CPU, _SMALL_MEMORY = "250m", "1Gi"
 
 
 class Toleration(Frozen):
@@ -121,12 +122,20 @@ class TrainingResources(Frozen):
 
 
 def cpu_resources(resources: TrainingResources) -> TrainingResources:
-    """Return the same resources without accelerators, and without the node labels and taints of their nodes."""
-    sizes = {name: getattr(resources, name) for name in TrainingResources.model_fields}
-    without = {"count": 0, "node_selector": {}, "tolerations": ()}
-    return TrainingResources(
-        **{name: size.model_copy(update=without) if size.count else size for name, size in sizes.items()}
-    )
+    """Return resources without accelerators and their nodes, with requests that fit a node of two CPUs.
+
+    The limits stay, so that a task uses what its node has. The tasks of control request little in every preset.
+    """
+    sizes = {name: getattr(resources, name) for name in TrainingResources.model_fields if name != "control"}
+    small = {name: size.model_copy(update=_small_requests(size)) for name, size in sizes.items()}
+    return TrainingResources(**small, control=resources.control)
+
+
+def _small_requests(size: PodResources) -> dict[str, Any]:
+    """Return the fields of a pod that differ without accelerators."""
+    limits = {"cpu_limit": size.cpu_limit or size.cpu, "memory_limit": size.memory_limit or size.memory}
+    nodes: dict[str, Any] = {"node_selector": {}, "tolerations": ()} if size.count else {}
+    return {"count": 0, "cpu": _SMALL_CPU, "memory": _SMALL_MEMORY, **limits, **nodes}
 
 
 def split_by_size(backbones: Sequence[str], resources: TrainingResources) -> tuple[list[str], list[str]]:

@@ -85,10 +85,13 @@ def test_small_presets_run_on_a_node_of_two_cpus_without_gpu() -> None:
             assert quantity(resources["resourceMemoryRequest"]) <= 2**30, task_name
 
 
-def test_cpu_resources_request_no_accelerator_anywhere() -> None:
+def test_cpu_resources_fit_two_cpus_without_an_accelerator() -> None:
     for one in compiled(cpu_resources(load_preset("fossil").resources), "large_training").values():
         for task_name, task in one.tasks():
-            assert "accelerator" not in one.container(task)["resources"], task_name
+            resources = one.container(task)["resources"]
+            assert "accelerator" not in resources, task_name
+            assert quantity(resources["resourceCpuRequest"]) <= 0.25, task_name
+            assert quantity(resources["resourceMemoryRequest"]) <= 2**30, task_name
             assert not {"tolerations", "nodeSelector"} & one.pod(task).keys(), task_name
         evaluate, segment = (one.container(one.root[name]) for name in ("evaluate", "segment"))
         assert evaluate["image"] == segment["image"]
@@ -99,8 +102,9 @@ def test_cpu_resources_keep_what_needs_no_accelerator() -> None:
     resources = TrainingResources(standard=TaskResources(node_selector=labels, checkpoint_claim="kept", hours=3))
     without = cpu_resources(resources).standard
     assert (without.count, without.node_selector, without.tolerations) == (0, {}, ())
-    assert (without.checkpoint_claim, without.hours, without.cpu) == ("kept", 3, resources.standard.cpu)
-    assert cpu_resources(resources).data == resources.data
+    assert (without.checkpoint_claim, without.hours, without.cpu_limit) == ("kept", 3, resources.standard.cpu)
+    assert cpu_resources(resources).data.memory_limit == resources.data.memory_limit
+    assert cpu_resources(resources).control == resources.control
 
 
 def test_evaluation_on_a_gpu_runs_in_the_image_of_the_trainings() -> None:
