@@ -103,6 +103,7 @@ def state(root: Path) -> str:
     return str(json.loads(path.read_text())["artifacts"]["drifted"]["artifacts"][0]["metadata"]["state"])
 
 
+@pytest.mark.slow
 def test_sustained_drift_writes_slices_to_label_and_a_proposal(tmp_path: Path, run: Callable[..., Path]) -> None:
     store(tmp_path / "events", answer_rows(range(100, 110), 0))
     store(tmp_path / "events", answer_rows(range(200, 220), 4), tmp_path / "kept")

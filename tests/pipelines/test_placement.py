@@ -22,6 +22,7 @@ def containers(specification: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: executor["container"] for name, executor in executors if "container" in executor}
 
 
+@pytest.mark.slow
 def test_a_pipeline_for_cpus_asks_for_no_gpu_and_no_gpu_image(tmp_path: Path) -> None:
     with_gpus, _ = compiled(tmp_path / "gpu", "--preset", "fossil")
     assert "accelerator" in containers(with_gpus)["exec-train"]["resources"]

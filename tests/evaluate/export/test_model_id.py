@@ -139,6 +139,7 @@ def test_a_slice_with_nan_has_the_largest_unknown_score() -> None:
     assert answer["unknown"].numpy().tolist() == [True] * 2
 
 
+@pytest.mark.slow
 def test_selecting_twice_gives_the_same_id(
     segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path: Path
 ) -> None:

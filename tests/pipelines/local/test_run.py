@@ -125,6 +125,7 @@ def test_too_few_specimens_end_with_one_sentence_and_exit_code_two(volumes: Path
     assert not (tmp_path / "runs" / "models").exists()
 
 
+@pytest.mark.slow
 def test_a_bad_volume_is_listed_and_the_others_are_used(volumes: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(volumes, tmp_path / "own"))
     rows = (own / "manifest.csv").read_text().splitlines()
