@@ -48,6 +48,7 @@ def deploy(
     from components.deploy.default_target import resolve_target
     from components.deploy.records import DeployRecords
     from components.deploy.run_outcome import deployment_of, refusal
+    from components.deploy.served_model import served_model
     from components.deploy.targets import deploy_model
     from components.shared.errors import exit_on_error
     from components.shared.progress import log
@@ -58,7 +59,7 @@ def deploy(
             records, place = DeployRecords(monitored_models, registry), resolve_target(target, name)
             deployment = deployment_of(name, deploy_model(Path(served.path), served.uri, name, place, trial, records))
         else:
-            deployment = refusal(name, reasons)
+            deployment = refusal(name, reasons, served_model(target, name))
     for key, value in deployment.metrics.items():
         metrics.log_metric(key, value)
     metrics.metadata.update(address=deployment.address, outcome=deployment.outcome)

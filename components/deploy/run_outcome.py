@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from components.deploy.kserve.report import RolloutResult
+from components.deploy.served_model import ServedModel
 from components.shared.errors import DeployError
 
 DEPLOYED, ROLLED_BACK, REFUSED = "deployed", "rolled_back", "refused"
@@ -58,17 +59,18 @@ def deployment_of(name: str, result: RolloutResult) -> Deployment:
     )
 
 
-def refusal(name: str, reasons: str) -> Deployment:
+def refusal(name: str, reasons: str, served: ServedModel = ServedModel()) -> Deployment:  # noqa: B008 immutable
     """Describe a model that the gate rejected.
 
     Args:
         name: Name of the model.
         reasons: Reasons of the gate.
+        served: Model that users reach.
     """
     reason = " ".join(reasons.split()) or "The gate gave no reason."
     sentence = f"{name}: the gate rejected the new model, and the endpoint was not changed. {reason}"
     report = f"# Not deployed\n\nThe gate rejected the model. {reason}\n\nThe endpoint was not changed.\n"
-    return Deployment(REFUSED, sentence, 0, "", "", NO_TRIAL, report)
+    return Deployment(REFUSED, sentence, served.version, served.model_id, served.address, NO_TRIAL, report)
 
 
 @dataclass(frozen=True)

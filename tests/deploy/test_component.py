@@ -112,6 +112,40 @@ def test_deploy_leaves_the_endpoint_of_a_rejected_model_and_succeeds(tmp_path: P
     assert not (tmp_path / "models").exists()
 
 
+def rejected(tmp_path: Path, target: str) -> tuple[int, str, str]:
+    """Run the step deploy for a model that the gate rejected; return version, model id and address."""
+    metrics, report = outputs(tmp_path)
+    version, model_id, address, *_ = deploy_component.python_func(
+        served=dsl.Model(uri=str(tmp_path / "nothing")),
+        slices=dsl.Dataset(uri=str(tmp_path / "slices")),
+        name="foraminifera",
+        target=target,
+        canary={},
+        metrics=metrics,
+        report=report,
+        **{**PASSED, "gate_passed": False, "reasons": "Accuracy 0.50 is below 0.95."},
+    )
+    return version, model_id, address
+
+
+def test_a_rejected_run_names_the_model_that_is_served(
+    make_artifact: Callable[..., Path], tmp_path: Path, cluster: Any, deploy: Any
+) -> None:
+    cluster.model_ids = {"pvc://runs/a": "1" * 64}
+    before = rejected(tmp_path, "kserve://lab/forams")
+    result = deploy(make_artifact("a", model_id="1" * 64), "pvc://runs/a")
+    writes = len(cluster.written())
+    assert before == (0, "", "")
+    assert rejected(tmp_path, "kserve://lab/forams") == (1, "1" * 64, result.address)
+    assert len(cluster.written()) == writes
+
+
+@pytest.mark.usefixtures("unreachable_cluster")
+@pytest.mark.parametrize("target", ["kserve://lab/forams", "", "nonsense"])
+def test_a_rejected_run_ends_where_the_cluster_does_not_answer(tmp_path: Path, target: str) -> None:
+    assert rejected(tmp_path, target) == (0, "", "")
+
+
 def test_the_outcome_shows_gate_canary_version_address_and_model_id(tmp_path: Path) -> None:
     metrics, summary = dsl.Metrics(uri=str(tmp_path / "metrics")), dsl.Markdown(uri=str(tmp_path / "outcome.md"))
     outcome.python_func(
