@@ -10,6 +10,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+_CERTIFICATE_SIGNING = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 def server_context(folder: Path) -> ssl.SSLContext:
     """Return the TLS context of a server at 127.0.0.1; `ca.pem` in the folder is the certificate of its authority."""
@@ -18,11 +30,14 @@ def server_context(folder: Path) -> ssl.SSLContext:
     root = (
         _certificate(authority, authority, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_CERTIFICATE_SIGNING, critical=True)  # required from Python 3.13, as are the identifiers
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, SHA256())
     )
     leaf = (
         _certificate(name, authority, key)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, SHA256())
     )
     (folder / "ca.pem").write_bytes(root.public_bytes(Encoding.PEM))
