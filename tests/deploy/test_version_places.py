@@ -40,7 +40,7 @@ def test_a_place_that_kserve_cannot_read_is_refused(uri: str, namespace: str, re
     [
         ("mlpipeline/v2/artifacts/taxonflow-training/run/evaluate/served", "mlpipeline"),
         ("mlpipeline/private-artifacts/ana/v2/artifacts/run/served", "mlpipeline/private-artifacts/ana"),
-        ("bucket/own/root/run/served", "bucket"),
+        ("bucket/own/folder/of/runs/served", "bucket"),
         ("bucket/rev2/artifacts/run/served", "bucket"),
     ],
 )

@@ -137,7 +137,7 @@ class KnativeMode(Mode):
 
 
 def _transformer(service: Service, *models: ModelVersion | None) -> dict[str, Any]:
-    """Return the part of a patch that tells the transformer which models may answer, first the stable one."""
+    """Return the part of a patch with the models that may answer, the stable one first; {} without a transformer."""
     present = [model for model in models if model is not None]
     return {"transformer": transformer_patch(*present)} if present and "transformer" in service["spec"] else {}
 
