@@ -20,7 +20,7 @@ def add_placement_options(parser: argparse.ArgumentParser) -> None:
         "--resources",
         choices=RESOURCES,
         default=RESOURCES[0],
-        help="resources of the tasks: those of the preset, or the same without GPUs (default: %(default)s)",
+        help="resources of the tasks: those of the preset, or small ones without GPUs (default: %(default)s)",
     )
     parser.add_argument(
         "--monitored-models",

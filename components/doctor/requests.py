@@ -136,15 +136,15 @@ def fits(amounts: Amounts, space: Amounts) -> bool:
 def pods_without_node(pods: Sequence[PodRequest], nodes: Sequence[Node]) -> list[PodRequest]:
     """Return the pods that find no node when all are placed at the same time, the largest first."""
     spaces = {node.name: dict(node.free) for node in nodes}
-    homeless = []
+    without_node = []
     for pod in sorted(pods, key=lambda item: item.amounts.get("cpu", Decimal(0)), reverse=True):
         node = next((node for node in nodes if node.accepts(pod) and fits(pod.amounts, spaces[node.name])), None)
         if node is None:
-            homeless.append(pod)
+            without_node.append(pod)
             continue
         space = spaces[node.name]
         spaces[node.name] = {key: value - pod.amounts.get(key, Decimal(0)) for key, value in space.items()}
-    return homeless
+    return without_node
 
 
 def describe(amounts: Mapping[str, Decimal]) -> str:

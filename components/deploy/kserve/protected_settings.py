@@ -35,6 +35,7 @@ _RESERVED_OPTIONS = {
         "image_size",
         "model_name",
         "model_version",
+        "model_versions",
         "no-segmented",
         "predictor_host",
         "segmented",

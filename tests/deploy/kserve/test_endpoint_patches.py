@@ -96,6 +96,7 @@ PROTECTED = {
     "mount": operation("add", "/spec/predictor/model/volumeMounts/-", {"name": "t", "mountPath": "/mnt/models/1/x"}),
     "parent mount": operation("add", "/spec/predictor/model/volumeMounts/-", {"name": "t", "mountPath": "/mnt/"}),
     "percent": operation("add", "/spec/predictor/canaryTrafficPercent", 50),
+    "versions option": operation("add", "/spec/transformer/containers/0/args/-", "--model_versions={}"),
 }
 
 
