@@ -45,10 +45,10 @@ def deploy(
     from pathlib import Path
 
     from components.deploy.canary.settings import CanaryTrial, read_settings
-    from components.deploy.default_target import resolve_target
     from components.deploy.records import DeployRecords
     from components.deploy.run_outcome import deployment_of, refusal
     from components.deploy.served_model import served_model
+    from components.deploy.target_address import resolve_target
     from components.deploy.targets import deploy_model
     from components.shared.errors import exit_on_error
     from components.shared.progress import log

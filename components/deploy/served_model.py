@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.deploy.default_target import inference_service_of, resolve_target
+from components.deploy.target_address import inference_service_of, resolve_target
 from components.deploy.targets import parse_target
 from components.shared.errors import TaxonflowError
 from components.shared.progress import log

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from components.doctor.cluster import AbsentNamespaceError, NotAllowedError
 from components.doctor.examination import Examination, create_namespace
 from components.doctor.findings import Finding, State, not_allowed, not_met
-from components.doctor.registry import CHECKS, Check
+from components.doctor.requirements import CHECKS, Check
 
 _THREADS = 8
 _WIDTH = 118

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.deploy.canary.settings import read_settings
-from components.deploy.default_target import inference_service_of
 from components.deploy.model_registry import registry_address
+from components.deploy.target_address import inference_service_of
 from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
 from components.ingest.config import IngestConfig

@@ -10,7 +10,7 @@ from kfp import dsl
 
 from components.deploy.component import deploy as deploy_component
 from components.deploy.component import outcome, require_served
-from components.deploy.default_target import resolve_target
+from components.deploy.target_address import resolve_target
 from components.shared.contracts import ModelCard
 from components.shared.errors import BadConfigError
 from tests.deploy.slices import write_slices

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from components.doctor.registry import CHECKS, meaning
+from components.doctor.requirements import CHECKS, meaning
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "doctor.md").read_text()
 

@@ -7,7 +7,7 @@ import pytest
 
 from components.deploy.kserve.inference_service import inference_service
 from components.doctor.checks.pod_security import violations
-from components.doctor.requests import (
+from components.doctor.resource_amounts import (
     PodRequest,
     amounts_of,
     pod_amounts,

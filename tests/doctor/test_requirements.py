@@ -10,7 +10,7 @@ from components.doctor.diagnosis import diagnose
 from components.doctor.examination import Examination, Server
 from components.doctor.findings import Finding, State
 from components.doctor.needs import RunNeeds
-from components.doctor.registry import CHECKS
+from components.doctor.requirements import CHECKS
 from tests.doctor.api_server import ApiServer
 from tests.doctor.healthy_cluster import (
     APPS,

@@ -4,7 +4,6 @@ from functools import partial
 from urllib.parse import SplitResult
 
 from components.deploy.canary.settings import CanaryTrial
-from components.deploy.default_target import inference_service_of
 from components.deploy.kserve.canary_rollout import Rollout
 from components.deploy.kserve.client import Cluster, retry_conflicts
 from components.deploy.kserve.endpoint_patches import PATCH_SELECTOR, patches_of
@@ -15,6 +14,7 @@ from components.deploy.kserve.version_registry import RegistryEntry, register, r
 from components.deploy.model_registry import Outcome, ServedVersion, record_version, registry_address
 from components.deploy.monitored_models import hand_over
 from components.deploy.records import DeployRecords
+from components.deploy.target_address import inference_service_of
 from components.deploy.verified_model import VerifiedModel
 from components.deploy.version_copies import copy_version, storage_uri
 

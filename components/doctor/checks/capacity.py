@@ -7,7 +7,7 @@ from components.doctor.checks.endpoint import endpoint_document
 from components.doctor.cluster import Document, NotAllowedError
 from components.doctor.examination import Examination
 from components.doctor.findings import Answer, met, not_allowed, not_met
-from components.doctor.requests import (
+from components.doctor.resource_amounts import (
     Node,
     PodRequest,
     describe,

@@ -7,7 +7,7 @@ from components.doctor.checks.capacity import endpoint_requests
 from components.doctor.cluster import Document, NotAllowedError
 from components.doctor.examination import Examination
 from components.doctor.findings import Answer, met, not_allowed, not_met
-from components.doctor.requests import Amounts, PodRequest, amounts_of, describe, task_request, total
+from components.doctor.resource_amounts import Amounts, PodRequest, amounts_of, describe, task_request, total
 
 _REQUESTS = "requests."
 _PLAIN = ("cpu", "memory")
