@@ -1,20 +1,16 @@
 """Cross-validation: the models of all folds, each tested on the specimens of its fold (Stone 1974; Kohavi 1995).
 
-The artifact of a trained backbone has `folds/<k>.npz` for each fold k, written by `components.train.folds`: the logits
-of a model that was trained without the specimens of the fold, for these specimens (`test_ids`, `test_logits`) and for
-those that its training was selected on (`validation_ids`, `validation_logits`). Rule and temperature are selected for
-each fold on its validation logits, so nothing is selected with a slice that it is measured on.
+The artifact of a trained backbone has `folds/<k>.npz` for each fold k (`components.shared.contracts.fold_logits`): the
+logits of a model that was trained without the specimens of the fold, for these specimens and for those that its
+training was selected on. Rule and temperature are selected for each fold on its validation logits, so nothing is
+selected with a slice that it is measured on.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from components.evaluate.answers import Fold, HeldOut, MeasuredAnswers
@@ -22,15 +18,12 @@ from components.evaluate.ensemble.rules import Logits
 from components.evaluate.ensemble.selection import Ensemble, calibrate_selected, compare_rules
 from components.evaluate.model_selection import EvaluationSource
 from components.evaluate.predictions import SplitSlices
+from components.shared.contracts.fold_logits import FoldLogits, fold_file
 from components.shared.errors import ContractError
 from components.shared.slices import NO_FOLD, UNSEEN_LABEL, index_columns, read_index
 
-FOLDS_FOLDER = "folds"
 KNOWN_SPLITS = ("train", "validation")
 _REMEDY = "Train the backbone again on these slices."
-_SPARE_BYTES = 2**20
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""Errors of reading a damaged archive; NotImplementedError and an encrypted archive are a RuntimeError."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +44,6 @@ class KnownSlices:
         """Return the row of each id; -1 for an id that the data set does not have."""
         row_of = {id_: row for row, id_ in enumerate(self.slices.ids.tolist())}
         return np.array([row_of.get(id_, -1) for id_ in ids.tolist()], np.int64)
-
-
-@dataclass(frozen=True)
-class SplitLogits:
-    """Logits of the model of a fold for some slices.
-
-    Attributes:
-        ids: Id of each slice, [n].
-        logits: Logits of each slice, float32 [n, K].
-    """
-
-    ids: NDArray[np.str_]
-    logits: Logits
 
 
 @dataclass(frozen=True)
@@ -101,12 +81,16 @@ def cross_validate(source: EvaluationSource, held_out: HeldOut, served: Ensemble
     folds = []
     for number in range(known.folds):
         predictions = dict(_read_fold(source, known, number))
-        ensemble = select_for_fold(known, predictions)
         rows = next(iter(predictions.values())).test_rows
+        if not len(rows):
+            continue
+        ensemble = select_for_fold(known, predictions)
         scores[rows] = ensemble.scores({name: prediction.test_logits for name, prediction in predictions.items()})
         for name, prediction in predictions.items():
             joined[name][rows] = prediction.test_logits
         folds.append(Fold(number, ensemble, np.searchsorted(tested, rows)))
+    if not folds:
+        raise ContractError("no specimen is tested in a fold", "species with specimens in two folds", "Add specimens.")
     slices = known.slices
     return MeasuredAnswers(
         slices=SplitSlices(slices.ids[tested], slices.labels[tested], slices.specimens[tested]),
@@ -157,7 +141,17 @@ def read_known_slices(source: EvaluationSource) -> KnownSlices:
     )
     known = KnownSlices(slices, rows["fold"].astype(np.int64), folds)
     _check_folds(known)
-    return known
+    return replace(known, fold=_without_species_of_one_fold(known))
+
+
+def _without_species_of_one_fold(known: KnownSlices) -> NDArray[np.int64]:
+    """Return the fold of each slice, NO_FOLD for a species of one fold: a model cannot know it without this fold."""
+    fold = known.fold.copy()
+    for label in np.unique(known.slices.labels):
+        own = known.slices.labels == label
+        if len(np.unique(fold[own])) == 1:
+            fold[own] = NO_FOLD
+    return fold
 
 
 def _check_folds(known: KnownSlices) -> None:
@@ -182,7 +176,7 @@ def _read_fold(source: EvaluationSource, known: KnownSlices, number: int) -> Ite
         if member.card.folds != known.folds:
             problem = f"{name} was trained with {member.card.folds} folds"
             raise ContractError(problem, f"{known.folds} folds, as the data set has", _REMEDY)
-        yield name, read_fold(member.folder / FOLDS_FOLDER / f"{number}.npz", known, number, len(source.info.classes))
+        yield name, read_fold(fold_file(member.folder, number), known, number, len(source.info.classes))
 
 
 def read_fold(file: Path, known: KnownSlices, number: int, classes: int) -> FoldPrediction:
@@ -195,93 +189,37 @@ def read_fold(file: Path, known: KnownSlices, number: int, classes: int) -> Fold
         classes: Number of species.
 
     Raises:
-        ContractError: The file is missing, damaged or too large, a value is not finite, the test slices are not exactly
-            those of the fold, or a validation slice is unknown or of the fold.
+        ContractError: As in `FoldLogits.read`, or the test slices are not exactly those of the fold, or a validation
+            slice is unknown or of the fold.
     """
-    arrays = _read_arrays(file, known, classes)
-    validation, test = (_split_logits(file, arrays, split, classes) for split in ("validation", "test"))
-    own = np.flatnonzero(known.fold == number)
-    _check_ids(file, "test", test.ids, known.slices.ids[own], f"the slices of fold {number}")
-    if missing := sorted(set(known.slices.ids[own].tolist()) - set(test.ids.tolist())):
-        problem = f"{file}: test_ids lacks {_first_of(missing)}"
-        raise ContractError(problem, f"the slices of fold {number}, each once", _REMEDY)
-    others = known.slices.ids[known.fold != number]
-    _check_ids(file, "validation", validation.ids, others, f"slices that are not of fold {number}")
-    if not len(validation.ids):
+    logits, ids = FoldLogits.read(file, classes), known.slices.ids
+    own = ids[known.fold == number]
+    _check_ids(file, "test", logits.test_ids, own, f"the slices of fold {number}")
+    if missing := sorted(set(own.tolist()) - set(logits.test_ids.tolist())):
+        problem = f"{file} lacks the test id {_first_of(missing)}"
+        raise ContractError(problem, f"the slices of fold {number}", _REMEDY)
+    others = ids[known.fold != number]
+    _check_ids(file, "validation", logits.validation_ids, others, f"slices that are not of fold {number}")
+    if len(own) and not len(logits.validation_ids):
         raise ContractError(f"{file} has no validation slices", "validation slices in every fold", "Add specimens.")
-    return FoldPrediction(*_ordered(known, validation), *_ordered(known, test))
+    validation = _ordered(known, logits.validation_ids, logits.validation_logits)
+    return FoldPrediction(*validation, *_ordered(known, logits.test_ids, logits.test_logits))
 
 
-def _ordered(known: KnownSlices, split: SplitLogits) -> tuple[NDArray[np.int64], Logits]:
+def _ordered(known: KnownSlices, ids: NDArray[np.str_], logits: Logits) -> tuple[NDArray[np.int64], Logits]:
     """Return the rows of slices among the known slices, ascending, and their logits in this order."""
-    rows = known.rows_of(split.ids)
+    rows = known.rows_of(ids)
     order = np.argsort(rows)
-    return rows[order], split.logits[order]
+    return rows[order], logits[order]
 
 
 def _check_ids(file: Path, split: str, ids: NDArray[np.str_], allowed: NDArray[np.str_], expectation: str) -> None:
-    """Raise ContractError if an id occurs twice or is not among those allowed."""
-    names, counts = np.unique(ids, return_counts=True)
-    if repeated := names[counts > 1].tolist():
-        raise ContractError(
-            f"{file}: {split}_ids has {_first_of(repeated)} twice", f"{expectation}, each once", _REMEDY
-        )
+    """Raise ContractError if an id is not among those allowed."""
     if wrong := sorted(set(ids.tolist()) - set(allowed.tolist())):
-        raise ContractError(f"{file}: {split}_ids has {_first_of(wrong)}", f"{expectation}, each once", _REMEDY)
+        raise ContractError(f"{file} has the {split} id {_first_of(wrong)}", expectation, _REMEDY)
 
 
 def _first_of(names: list[str]) -> str:
     """Return the first name, at most 80 characters of it, and the number of further ones."""
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{names[0][:80]!r}{others}"
-
-
-def _split_logits(file: Path, arrays: Mapping[str, NDArray[Any]], split: str, classes: int) -> SplitLogits:
-    ids, logits = arrays[f"{split}_ids"], arrays[f"{split}_logits"]
-    if ids.dtype.kind != "U" or ids.ndim != 1:
-        problem = f"{file}: {split}_ids is {ids.dtype} {list(ids.shape)}"
-        raise ContractError(problem, "a list of ids as text", _REMEDY)
-    if logits.dtype != np.float32 or logits.shape != (len(ids), classes):
-        problem = f"{file}: {split}_logits is {logits.dtype} {list(logits.shape)}"
-        raise ContractError(problem, f"float32 [{len(ids)}, {classes}]", _REMEDY)
-    if not np.isfinite(logits).all():
-        raise ContractError(f"{file}: {split}_logits has NaN or infinity", "finite numbers", _REMEDY)
-    return SplitLogits(ids, logits)
-
-
-def _read_arrays(file: Path, known: KnownSlices, classes: int) -> dict[str, NDArray[Any]]:
-    """Read the four arrays of a fold, none of them larger than twice what all known slices need."""
-    if not file.is_file():
-        raise ContractError(f"{file} does not exist", "the logits of every fold", _REMEDY)
-    largest = 2 * len(known.fold) * max(4 * classes, known.slices.ids.dtype.itemsize) + _SPARE_BYTES
-    names = [f"{split}_{kind}" for split in ("validation", "test") for kind in ("ids", "logits")]
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return {name: _read_array(archive, name, largest) for name in names}
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ContractError(f"{file} cannot be read ({reason})", f"the arrays {', '.join(names)}", _REMEDY) from error
-
-
-def _read_array(archive: zipfile.ZipFile, name: str, largest: int) -> NDArray[Any]:
-    """Read an array without pickle; its header has to announce as many bytes as the archive, at most `largest`."""
-    entry = archive.getinfo(f"{name}.npy")
-    if entry.file_size > largest:
-        raise ValueError(f"{name} has {entry.file_size} bytes, more than {largest}")
-    with archive.open(entry) as stream:
-        shape, dtype = _read_header(stream)
-        header = stream.tell()
-        if dtype.hasobject or int(np.prod(shape, dtype=object)) * dtype.itemsize != entry.file_size - header:
-            raise ValueError(f"{name} announces {dtype} {list(shape)} in {entry.file_size} bytes")
-        stream.seek(0)
-        return np.asarray(npy_format.read_array(stream, allow_pickle=False))
-
-
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and type that the header of an array announces."""
-    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-    version = npy_format.read_magic(stream)
-    if version not in readers:
-        raise ValueError(f"an array of format {version}")
-    shape, _, dtype = readers[version](stream)
-    return shape, dtype

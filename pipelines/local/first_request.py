@@ -61,7 +61,7 @@ def send_first_request(models: Path, events: Path, name: str, version: int, raw:
     """
     card = read_card(version_folder(models, name, version))
     examples = {example.id: example for example in card.examples}
-    identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, card.held_out_split) if id_ in examples)
+    identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in examples)
     with _server(models, events, log) as (url, process), Client(url, timeout_s=30) as client:
         client.wait_until_ready(name, READY_TIMEOUT_S, version, partial(check_running, {log: process}))
         (prediction,) = client.predict(name, [png], specimen=f"first-request-{identifier}")

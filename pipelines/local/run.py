@@ -18,7 +18,6 @@ from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
 from components.shared.files.locks import exclusive_lock
 from components.shared.model_repository import artifact_folder, read_card, version_folder
-from components.shared.slices import NO_FOLD, read_index
 from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import RunLog
 from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline, scratch_folder
@@ -200,20 +199,11 @@ def _dataset(artifacts: Artifacts) -> dict[str, Any] | None:
         "by_class": {
             species: sum(count.slices for count in info.counts if count.species == species) for species in info.classes
         },
-        "test_specimens": _test_specimens(folder, info),
+        "test_specimens": {count.species: count.specimens for count in info.counts if count.split == "test"},
         "passed_over": info.passed_over,
         "rare_species": info.rare_species,
         "refused": [refusal.model_dump() for refusal in info.refused],
     }
-
-
-def _test_specimens(folder: Path, info: SlicesInfo) -> dict[str, int]:
-    """Return the number of specimens of each species on which a model is tested: in the test split or in a fold."""
-    if not info.folds:
-        return {count.species: count.specimens for count in info.counts if count.split == "test"}
-    rows = read_index(folder, columns=("species", "specimen", "fold"))
-    specimens = rows[rows["fold"] != NO_FOLD].groupby("species")["specimen"].nunique()
-    return {str(species): int(count) for species, count in specimens.items()}
 
 
 def _new_folder(out: Path) -> Path:

@@ -30,12 +30,12 @@ class Summary(Document):
         message: One sentence about the outcome.
         gate: Verdict of the gate: passed, accuracy, threshold, reasons.
         backbones: Metrics on the test slices by backbone.
-        ensemble: Rule and metrics of the ensemble on the test slices; `folds` has count, accuracy, macro_f1 and interval
-            of cross-validation, None if the served model itself was tested.
+        ensemble: Rule and metrics of the ensemble on the test slices; `folds` has count, accuracy, macro_f1 and
+            interval of cross-validation, None if the served model itself was tested.
         model: Deployed version: name, version, path.
         report: Path of the evaluation's report, an HTML page that opens offline.
         dataset: Counts: slices, specimens, classes, refused files; `by_class` counts slices by species, `unseen_slices`
-            those of species outside the model, `test_specimens` the tested specimens by species.
+            those of species outside the model, `test_specimens` the test split's specimens by species.
         answer: First request to the deployed model, and the difference between its scores and the evaluation's.
         seconds: Wall time by step.
         synthetic: True if the figures are of synthetic specimens.
