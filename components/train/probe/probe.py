@@ -117,7 +117,7 @@ class Probe:
             "backbone": self.network.name,
             "input": list(stem.input_shape[1:]),
             "features": self._shapes,
-            "cut": [tensor.name for tensor in stem.output.values()],
+            "unfreeze": self.unfreeze,
             "weights": weights.hexdigest(),
             "views": self.recipe.probe_views,
             "augmentation": {key: recipe[key] for key in AUGMENTATION},
