@@ -154,7 +154,8 @@ def train_backbone(
         slices: Folder of a data set of segmented slices.
         backbone: Key of `components.train.backbones.registry.BACKBONES`.
         recipe: Settings of the training.
-        seed: Seed of initial weights, order and augmentation, 0 to LARGEST_SEED.
+        seed: Seed of initial weights, order and augmentation, 0 to LARGEST_SEED. The views of cached features are
+            drawn with the data set's seed instead.
         folder: Folder of the artifact.
         checkpoints: Folder for checkpoints of unfinished trainings, each in a subfolder; beside `folder` by default.
         features: Folder in which cached features are kept for further trainings, for example on other splits of the

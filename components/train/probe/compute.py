@@ -32,7 +32,7 @@ class Source:
         labels: Slices of the splits `train` and `validation`.
         spec: Shape of the network's input and output.
         recipe: Number of views and strengths of augmentation.
-        seed: Seed of the augmentation.
+        seed: Seed of the augmentation, the data set's, so that trainings with other seeds share the features.
     """
 
     folder: Path

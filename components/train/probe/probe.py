@@ -17,6 +17,7 @@ import tensorflow as tf
 from components import __version__
 from components.shared.files.locks import exclusive_lock
 from components.shared.progress import log
+from components.shared.slices import read_info
 from components.train.backbones.registry import InputSpec
 from components.train.optimization import Phase
 from components.train.probe.cache import FeatureCache
@@ -41,7 +42,7 @@ class Probe:
         slices: Folder of the data set.
         spec: Shape of the network's input and output.
         recipe: Settings of the training.
-        seed: Seed of views and order.
+        seed: Seed of the order of slices and views.
         folder: Folder of caches, each in a subfolder for the inputs on which its features depend.
     """
 
@@ -63,7 +64,7 @@ class Probe:
     def source(self) -> Source:
         """Slices of both splits."""
         labels = {split: read_labels(self.slices, split, self.spec.classes) for split in ("train", "validation")}
-        return Source(self.slices, labels, self.spec, self.recipe, self.seed)
+        return Source(self.slices, labels, self.spec, self.recipe, read_info(self.slices).seed)
 
     @cached_property
     def cache(self) -> FeatureCache:
@@ -122,7 +123,7 @@ class Probe:
             "views": self.recipe.probe_views,
             "augmentation": {key: recipe[key] for key in AUGMENTATION},
             "precision": self.recipe.precision,
-            "seed": self.seed,
+            "seed": self.source.seed,
             "versions": [__version__, keras.__version__, tf.__version__],
         }
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The views of slices of which features are computed; each is a function of the slice, its id, the recipe and the seed.
+"""The views of slices of which features are computed; each is a function of the slice, its id, the recipe and a seed.
 
 View 0 is the slice unchanged. Views 1, 2, ... are augmented with random numbers from the slice's id, so that data sets
 that share a slice share its views.
