@@ -13,6 +13,7 @@ from typing import Any
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset_pages import dataset_page
+from components.ingest.folds import Assignment, assign_specimens
 from components.ingest.merge import MergeState, merge_shards
 from components.ingest.near_copies.groups import (
     check_near_copies,
@@ -26,7 +27,7 @@ from components.ingest.shards import cut_shard
 from components.ingest.slice_files import interleave
 from components.ingest.sources.manifest import Scan
 from components.ingest.sources.spacing import SPACING_COLUMNS
-from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, model_scans
+from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, model_scans
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
 from components.shared.files import atomic_folder
 from components.shared.pages import Thumbnails
@@ -103,9 +104,10 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     recut_folder.mkdir(parents=True)
     state = merge_shards(plan, shards, recut_folder)
     manifest_scans, near_copies = _join_near_copies(state)
-    splits = assign_splits(state.scans, plan.config.seed, plan.config.rare_species, _contradictory(near_copies))
-    _write_split(folder / SPLIT_FILE, manifest_scans, [splits[scan.specimen] for scan in state.scans], near_copies)
-    info, thumbnails = _write_slices(state, splits, near_copies, folder)
+    assignment = assign_specimens(state.scans, plan.config, _contradictory(near_copies))
+    splits = [assignment.splits[scan.specimen] for scan in state.scans]
+    _write_split(folder / SPLIT_FILE, manifest_scans, splits, near_copies)
+    info, thumbnails = _write_slices(state, assignment, near_copies, folder)
     html = dataset_page(plan.kind, info, thumbnails, state.complete_results(), state.sections())
     shutil.rmtree(folder / SHARDS_FOLDER)
     return IngestResult(info, html)
@@ -144,7 +146,7 @@ def _find_near_copies(state: MergeState) -> tuple[NearCopies, ...]:
 
 
 def _write_slices(
-    state: MergeState, splits: Mapping[str, str], near_copies: tuple[NearCopies, ...], folder: Path
+    state: MergeState, assignment: Assignment, near_copies: tuple[NearCopies, ...], folder: Path
 ) -> tuple[SlicesInfo, Thumbnails]:
     classes = tuple(sorted({scan.species for scan in model_scans(state.scans)}))
     numbers, thumbnails = _scan_numbers(state.scans), Thumbnails()
@@ -154,17 +156,21 @@ def _write_slices(
         for file, number, row in interleave(scan_of):
             scan = scan_of[file]
             slice_id = f"{scan.specimen}-{numbers[scan.path]:02d}-{number:05d}"
-            new_slice = _to_slice(slice_id, scan, splits[scan.specimen], row)
+            new_slice = _to_slice(slice_id, scan, assignment, row)
             writer.add(new_slice)
             progress.advance()
             thumbnails.add(new_slice.species, new_slice.split, new_slice.specimen, new_slice.png)
-        info = _slices_info(state, classes, writer.counts(), near_copies)
+        info = _slices_info(state, classes, writer.counts(), near_copies, assignment.folds)
         writer.finish(info)
     return info, thumbnails
 
 
 def _slices_info(
-    state: MergeState, classes: tuple[str, ...], counts: tuple[SplitCount, ...], near_copies: tuple[NearCopies, ...]
+    state: MergeState,
+    classes: tuple[str, ...],
+    counts: tuple[SplitCount, ...],
+    near_copies: tuple[NearCopies, ...],
+    folds: int,
 ) -> SlicesInfo:
     plan = state.plan
     return SlicesInfo(
@@ -173,7 +179,7 @@ def _slices_info(
         channels=plan.source_kind.channels,
         counts=counts,
         seed=plan.config.seed,
-        preprocessing={"ingest": _parameters(plan)},
+        preprocessing={"ingest": _parameters(plan, folds)},
         sources_hash=_sources_hash(state),
         refused=state.refusals(),
         near_copies=near_copies,
@@ -181,20 +187,22 @@ def _slices_info(
         passed_over=plan.passed_over,
         rare_species=state.rare_counts(),
         doubtful_masks=state.doubtful_masks(),
+        folds=folds,
     )
 
 
-def _to_slice(slice_id: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice:
+def _to_slice(slice_id: str, scan: Scan, assignment: Assignment, row: Mapping[str, Any]) -> Slice:
     return Slice(
         id=slice_id,
         species=scan.species,
         specimen=scan.specimen,
-        split=split,
+        split=assignment.splits[scan.specimen],
         plane=row["plane"],
         foreground_ratio=row["foreground_ratio"],
         spacing_mm=row["spacing_mm"],
         descriptors={},
         png=row["png"],
+        fold=assignment.fold_of.get(scan.specimen),
     )
 
 
@@ -212,9 +220,9 @@ def _shuffle(scans: Sequence[Scan], seed: int) -> Iterator[Scan]:
     yield from sorted(scans, key=lambda scan: hashlib.sha256(f"order\0{seed}\0{scan.path}".encode()).digest())
 
 
-def _parameters(plan: IngestPlan) -> dict[str, object]:
-    kind_parameters = plan.source_kind.parameters(plan.config)
-    return {"kind": plan.kind, **kind_parameters, "test_share": TEST_SHARE, "validation_share": VALIDATION_SHARE}
+def _parameters(plan: IngestPlan, folds: int) -> dict[str, object]:
+    shares = {"test_share": 0.0 if folds else TEST_SHARE, "validation_share": VALIDATION_SHARE}
+    return {"kind": plan.kind, **plan.source_kind.parameters(plan.config), **shares}
 
 
 def _sources_hash(state: MergeState) -> str:

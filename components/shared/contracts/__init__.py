@@ -69,6 +69,8 @@ class SlicesInfo(Document):
         passed_over: Number of files in the source folder that were not read, by their endings.
         rare_species: Number of specimens of each species with fewer than three; unseen if it is not in `classes`.
         doubtful_masks: Volumes with a doubtful mask, in the order of the manifest, also those refused because of it.
+        folds: Number of folds of the cross-validation, in which every specimen is tested once; 0 for a test split. With
+            folds the split `test` is empty, and `index.parquet` has the column `fold`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -86,6 +88,7 @@ class SlicesInfo(Document):
     passed_over: dict[str, int] = Field(default_factory=dict)
     rare_species: dict[str, int] = Field(default_factory=dict)
     doubtful_masks: tuple[DoubtfulMask, ...] = ()
+    folds: int = 0
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""
@@ -112,6 +115,7 @@ class BackboneCard(Document):
         seconds: Wall time of the training.
         frozen_epochs: Number of first epochs in which only the head was trained.
         weights_sha256: SHA-256 of the file of initial weights; empty without such a file.
+        folds: Number of models that were trained beside this one, one for each fold of the data set.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.backbone/1"
@@ -128,6 +132,7 @@ class BackboneCard(Document):
     seconds: float
     frozen_epochs: int = 0
     weights_sha256: str = ""
+    folds: int = 0
 
 
 class GateVerdict(Frozen):
