@@ -145,7 +145,7 @@ class GateVerdict(Frozen):
 
 
 class Example(Frozen):
-    """A test slice in the version folder with the scores of the evaluation, with which served scores are compared.
+    """A held-out slice in the version folder with the evaluation's scores, with which served scores are compared.
 
     Attributes:
         id: Id of the slice in the data set.
@@ -186,8 +186,8 @@ class ModelCard(Document):
         image_size: Edge of the training slices in pixels, to which photographs are scaled; 0 if unknown.
         members: Backbones of the ensemble.
         rule: Description of the ensemble rule.
-        metrics: Scores of the ensemble on the test set.
-        backbones: Scores of each trained backbone on the test set, by its name.
+        metrics: Scores of the ensemble on the test slices.
+        backbones: Scores of each trained backbone on the test slices, by its name.
         thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
         gate: Verdict of the quality gate.
         data_hash: `SlicesInfo.sources_hash` of the data set.
@@ -195,9 +195,11 @@ class ModelCard(Document):
         reference: Path of the reference profile, relative to the version folder.
         signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
         versions: Versions of the libraries that produced the model.
-        examples: Test slices with the scores of the evaluation.
+        examples: Held-out slices with the scores of the evaluation.
         model_id: Id of the model, the output `model` of its graph; empty for a model of version 0.1.0, which has no
             such output.
+        held_out_split: Split of the examples, of the comparison with the champion and of known species in open-set
+            scores: "test", or "validation" for a model that was tested by folds.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
@@ -221,6 +223,7 @@ class ModelCard(Document):
     versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     model_id: str = ""
+    held_out_split: str = "test"
 
 
 class FileDigests(Document):
