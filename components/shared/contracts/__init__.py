@@ -36,11 +36,13 @@ class NearCopies(Frozen):
         specimens: Names in the order of the manifest. Those of one species count as one specimen, under the first name.
         species: Labels of the specimens; more than one is a contradiction that a person must resolve.
         distance: Distance of the least similar pair that joins them, 0..2.
+        obstacle: Reason why the specimens are only reported and do not share a split; empty if they share one.
     """
 
     specimens: tuple[str, ...]
     species: tuple[str, ...]
     distance: float
+    obstacle: str = ""
 
 
 class SplitCount(Frozen):
