@@ -59,7 +59,8 @@ def write_version(
         ContractError: The index of the slices has no descriptors.
     """
     info = source.info
-    graph = ServedGraph(source.members, selection.ensemble, selection.open_set, info.classes, info.channels)
+    ensemble, open_set, specimens = selection.ensemble, selection.open_set, selection.specimen_open_set
+    graph = ServedGraph(source.members, ensemble, open_set, info.classes, info.channels, specimens.threshold)
     export_served_model(graph, version)
     examples = _write_examples(version, source, measurement)
     slices = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
@@ -100,6 +101,7 @@ def _model_card(
         versions=library_versions(),
         examples=examples,
         model_id=graph.model_id,
+        specimen_open_set=selection.specimen_open_set.threshold,
     )
 
 

@@ -17,6 +17,7 @@ from components.shared.contracts.document import Document
 from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
 from components.shared.contracts.source_notes import Note
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.errors import ContractError
 
 DIGESTS_FILE = "digests.json"
@@ -193,6 +194,8 @@ class ModelCard(Document):
         examples: Test slices with the scores of the evaluation.
         model_id: Id of the model, the output `model` of its graph; empty for a model of version 0.1.0, which has no
             such output.
+        specimen_open_set: Aggregation and thresholds by which a specimen is flagged as unknown; None for a model
+            without them, whose specimens are flagged if more than half of their slices are.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
@@ -216,6 +219,7 @@ class ModelCard(Document):
     versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     model_id: str = ""
+    specimen_open_set: SpecimenThreshold | None = None
 
 
 class FileDigests(Document):
@@ -245,6 +249,8 @@ class DriftEvent(Document):
         descriptors: `components.shared.images.descriptors.describe` of the segmented slice.
         embedding: Embedding of the model, float [D], or empty.
         model_id: Id of the model that classified the slice; empty for a model without an id.
+        specimen_unknown: Whether the request's slices of this specimen together are flagged as a species outside the
+            classes; None for a slice without a specimen.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.drift-event/2"
@@ -260,6 +266,7 @@ class DriftEvent(Document):
     descriptors: dict[str, float]
     embedding: tuple[float, ...] = ()
     model_id: str = ""
+    specimen_unknown: bool | None = None
 
     def to_line(self) -> str:
         """Return the event as one line of JSON without a line end; its last key is the CRC-32 of all bytes before."""

@@ -72,6 +72,11 @@ class ModelScore(BackboneScore):
         unknown_flagged_known: Share of the test slices of known species that are flagged as unknown.
         unknown_flagged_unseen: Share of the slices of unseen species that are flagged; None without unseen species.
         unknown_score: Names of the open-set scores in use, joined by " + ".
+        unknown_specimen_auroc: Area under the ROC curve of specimens of known against those of unseen species; None
+            without unseen species.
+        unknown_specimens: Number of specimens of unseen species.
+        unknown_specimens_flagged_known: Share of the test specimens of known species that are flagged as unknown.
+        unknown_specimens_flagged_unseen: Share of the specimens of unseen species that are flagged; None without them.
     """
 
     accuracy_interval: tuple[float, float]
@@ -95,6 +100,10 @@ class ModelScore(BackboneScore):
     unknown_flagged_known: float
     unknown_flagged_unseen: float | None
     unknown_score: str
+    unknown_specimen_auroc: float | None = None
+    unknown_specimens: int = 0
+    unknown_specimens_flagged_known: float | None = None
+    unknown_specimens_flagged_unseen: float | None = None
 
 
 def upgrade_card_of_0_1_0(card: dict[str, Any]) -> dict[str, Any]:
