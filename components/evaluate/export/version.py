@@ -62,7 +62,8 @@ def write_version(
         ContractError: The index of the slices has no descriptors.
     """
     info = source.info
-    graph = ServedGraph(source.members, selection.ensemble, selection.open_set, info.classes, info.channels)
+    ensemble, open_set, specimens = selection.ensemble, selection.open_set, selection.specimen_open_set
+    graph = ServedGraph(source.members, ensemble, open_set, info.classes, info.channels, specimens.threshold)
     export_served_model(graph, version)
     examples = _write_examples(version, source, held_out)
     slices = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
@@ -105,6 +106,7 @@ def _model_card(
         examples=examples,
         model_id=graph.model_id,
         held_out_split=held_out.split,
+        specimen_open_set=selection.specimen_open_set.threshold,
     )
 
 

@@ -114,6 +114,11 @@ class ModelScore(BackboneScore):
         unknown_flagged_unseen: Share of the slices of unseen species that are flagged; None without unseen species.
         unknown_score: Names of the open-set scores in use, joined by " + ".
         folds: Scores of cross-validation; None if the served model itself was tested on a test split.
+        unknown_specimen_auroc: Area under the ROC curve of specimens of known against those of unseen species; None
+            without unseen species.
+        unknown_specimens: Number of specimens of unseen species.
+        unknown_specimens_flagged_known: Share of the test specimens of known species that are flagged as unknown.
+        unknown_specimens_flagged_unseen: Share of the specimens of unseen species that are flagged; None without them.
     """
 
     accuracy_interval: tuple[float, float]
@@ -138,6 +143,10 @@ class ModelScore(BackboneScore):
     unknown_flagged_unseen: float | None
     unknown_score: str
     folds: FoldsScore | None = None
+    unknown_specimen_auroc: float | None = None
+    unknown_specimens: int = 0
+    unknown_specimens_flagged_known: float | None = None
+    unknown_specimens_flagged_unseen: float | None = None
 
     def numbers(self) -> dict[str, float]:
         """Return the metrics that are fractions, and the ends of their intervals, by name."""
