@@ -19,11 +19,12 @@ from components.evaluate.folds import cross_validate, read_known_slices
 from components.evaluate.measurement import ModelMeasurement, OpenSetResult, measure
 from components.evaluate.model_selection import EvaluationSource, PredictedSplit
 from components.evaluate.predictions import FileMatrix, Member, MemberPrediction, read_split
-from components.shared.contracts import BackboneCard, SlicesInfo
+from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.images.decoding import encode_png
 from components.shared.slices import NO_FOLD, UNSEEN, Slice, SlicesWriter, iterate_split, read_info
 
+OLD_CARD = next((Path(__file__).parents[1] / "fixtures" / "served-model-0.1.0").rglob("model.json"))
 CLASSES = ("a", "b", "c")
 FOLDS, SPECIMENS, SLICES = 3, 6, 2
 BACKBONES = ("x", "y")
@@ -327,3 +328,9 @@ def test_a_species_of_one_fold_is_not_tested(slices: Path, tmp_path: Path) -> No
     index = read_known_slices(EvaluationSource(folder, read_info(folder), {}, tmp_path))
     assert (index.fold[index.slices.labels == CLASSES.index("c")] == NO_FOLD).all()
     assert (index.fold[index.slices.labels == CLASSES.index("b")] != NO_FOLD).all()
+
+
+def test_a_card_without_folds_is_read_as_that_of_a_test_split() -> None:
+    card = ModelCard.read(OLD_CARD)
+    assert (card.held_out_split, card.metrics.folds) == ("test", None)
+    assert {score.accuracy_interval for score in card.backbones.values()} == {None}
