@@ -13,7 +13,7 @@ import pytest
 
 from components.evaluate.measurement import ModelMeasurement, OpenSetResult, measure
 from components.evaluate.model_selection import PredictedSplit
-from components.evaluate.predictions import FileMatrix, MemberPrediction, SplitSlices
+from components.evaluate.predictions import MemberPrediction, SplitSlices
 from components.evaluate.report import tables, text
 from components.evaluate.report.findings import (
     Findings,
@@ -28,6 +28,7 @@ from components.evaluate.report.writer import write_report
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
 from components.shared.contracts.model_score import ModelScore
+from components.shared.files.matrix import FileMatrix
 from components.shared.images.decoding import encode_png
 
 CLASSES = ("Alveolina", "Fallotia", "Minoxia <b>")
