@@ -36,7 +36,7 @@ def test_each_fold_tests_its_specimens_and_uses_all_others(folded_slices: Path, 
 def test_a_fold_that_the_data_set_does_not_have_is_refused(
     folded_slices: Path, segmented_slices: Path, tmp_path: Path
 ) -> None:
-    for slices, fold in ((folded_slices, 2), (segmented_slices, 0)):
+    for slices, fold in ((folded_slices, 3), (segmented_slices, 0)):
         with pytest.raises(ContractError, match=f"no fold {fold}"):
             write_fold(slices, fold, tmp_path / "fold")
 
