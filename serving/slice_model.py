@@ -8,6 +8,7 @@ Serving over HTTP (`serving.predictors.tensorflow_serving`).
 import asyncio
 import time
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from serving.outputs import Outputs
 from serving.predictors.base import Predictor, PredictorVersion
 from serving.preparation import PreparedSlice, prepare_slices
 from serving.protocol import PredictRequest, SignatureInput, predict_answer
-from serving.votes import specimen_votes
+from serving.votes import SpecimenVote, specimen_votes
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,16 @@ class SliceTransformer(kserve.Model):
         """
         prepared_request, outputs = predicted_request.prepared_request, predicted_request.outputs
         SLICES.labels(self.name, str(predicted_request.version)).inc(len(outputs.species))
-        if self.recorder:
-            self._record(predicted_request, self.recorder)
         specimens = [instance.specimen for instance in prepared_request.request.instances]
-        votes = specimen_votes(specimens, outputs, prepared_request.version.classes)
+        votes = specimen_votes(specimens, outputs, prepared_request.version.description)
+        if self.recorder:
+            self._record(predicted_request, votes, self.recorder)
         documents = {specimen: vote.document() for specimen, vote in votes.items()}
         return predict_answer(outputs, prepared_request.request.columns, documents)
 
-    def _record(self, predicted_request: PredictedRequest, recorder: EventRecorder) -> None:
+    def _record(
+        self, predicted_request: PredictedRequest, votes: Mapping[str, SpecimenVote], recorder: EventRecorder
+    ) -> None:
         now, request_id, outputs = time.time(), f"request-{uuid.uuid4().hex}", predicted_request.outputs
         prepared_request = predicted_request.prepared_request
         pairs = zip(prepared_request.request.instances, prepared_request.slices, strict=True)
@@ -126,5 +129,6 @@ class SliceTransformer(kserve.Model):
                 descriptors={},
                 embedding=tuple(outputs.embedding[row].tolist()),
                 model_id=outputs.model_id,
+                specimen_unknown=votes[instance.specimen].unknown if instance.specimen else None,
             )
             recorder.record(PendingEvent(event, prepared_slice.pixels))

@@ -19,6 +19,7 @@ from components.evaluate.predictions import (
     predict_swapped,
     read_split,
 )
+from components.evaluate.specimen_open_set import SlicesOfSpecimens, SpecimenSelection, fit_specimen_threshold
 from components.shared.contracts import SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.slices import spread_rows
@@ -92,6 +93,7 @@ class Selection:
     Attributes:
         ensemble: Selected rule with its temperature.
         open_set: Selected open-set score with its threshold.
+        specimen_open_set: Selected aggregation of the slices' scores with the thresholds for specimens.
         candidates: Rules that were compared, the simplest first.
         validation: Validation slices with the predictions of every member.
         seconds: Time that the networks took for the feature bank and the swapped slices.
@@ -99,6 +101,7 @@ class Selection:
 
     ensemble: Ensemble
     open_set: OpenSetScore
+    specimen_open_set: SpecimenSelection
     candidates: Sequence[Candidate]
     validation: PredictedSplit
     seconds: float
@@ -128,9 +131,15 @@ def select_on_validation(source: EvaluationSource) -> Selection:
     open_set = fit_open_set_score(
         ensemble, bank, training.labels[rows], validation.predictions, swapped_halves, grey_views
     )
+    known_views = [validation.predictions, *([grey_views.validation] if grey_views else [])]
+    specimen_open_set = fit_specimen_threshold(
+        [SlicesOfSpecimens(open_set.score_split(ensemble, view), specimens) for view in known_views],
+        SlicesOfSpecimens(open_set.score_split(ensemble, swapped_halves), specimens[swapped_rows]),
+        open_set.threshold,
+    )
     samples = (bank, swapped_halves, *((grey_views.training, grey_views.validation) if grey_views else ()))
     seconds = sum(prediction.seconds for sample in samples for prediction in sample.values())
-    return Selection(ensemble, open_set, candidates, validation, seconds)
+    return Selection(ensemble, open_set, specimen_open_set, candidates, validation, seconds)
 
 
 def _predict_grey_views(

@@ -32,7 +32,7 @@ from serving.client.volumes import (
 )
 from serving.command import bounded_number
 from serving.protocol import CROPS
-from serving.votes import classes_of
+from serving.votes import describe_model
 
 if TYPE_CHECKING:
     from components.shared.volumes.plane_schedules import Schedule
@@ -276,7 +276,7 @@ def main(arguments: list[str]) -> int:
     except TaxonflowError as error:
         sys.stderr.write(f"{error}\n")
         return exit_code_of(error)
-    sys.stdout.write(render(results, options.format, classes_of(metadata)))
+    sys.stdout.write(render(results, options.format, describe_model(metadata)))
     return EXIT_BAD_INPUT if any(result.error for result in results) else 0
 
 

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from serving.client.endpoint import SlicePrediction
 from serving.outputs import REQUIRED_OUTPUTS, Outputs
-from serving.votes import SpecimenVote, specimen_votes
+from serving.votes import ModelDescription, SpecimenVote, specimen_votes
 
 _COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error", "model")
 _WIDEST, _REMARK_CHARACTERS = 10_000, 20
@@ -45,8 +45,8 @@ class SliceResult:
     plane: str = ""
 
 
-def votes_of(results: Sequence[SliceResult], classes: Sequence[str]) -> list[tuple[str, SpecimenVote]]:
-    """Return each named specimen with the vote on its predictions; `classes` as in `specimen_votes`.
+def votes_of(results: Sequence[SliceResult], description: ModelDescription) -> list[tuple[str, SpecimenVote]]:
+    """Return each named specimen with the vote on its predictions; `description` as in `specimen_votes`.
 
     A specimen has a vote for each model that predicted slices of it: in a rollout, these may be two.
     """
@@ -54,23 +54,24 @@ def votes_of(results: Sequence[SliceResult], classes: Sequence[str]) -> list[tup
     for row in results:
         if row.specimen and row.prediction:
             pairs_of.setdefault(row.prediction.model, []).append((row.specimen, row.prediction))
-    votes = [vote for pairs in pairs_of.values() for vote in _votes_by_model(pairs, classes)]
+    votes = [vote for pairs in pairs_of.values() for vote in _votes_by_model(pairs, description)]
     order = {specimen: number for number, specimen in enumerate(dict.fromkeys(row.specimen for row in results))}
     return sorted(votes, key=lambda vote: order[vote[0]])
 
 
 def _votes_by_model(
-    pairs: Sequence[tuple[str, SlicePrediction]], classes: Sequence[str]
+    pairs: Sequence[tuple[str, SlicePrediction]], description: ModelDescription
 ) -> list[tuple[str, SpecimenVote]]:
     """Return each specimen with its vote, from predictions of one model."""
-    names = (*REQUIRED_OUTPUTS, "model")
+    has_scores = any(prediction.unknown_score is not None for _, prediction in pairs)
+    names = (*REQUIRED_OUTPUTS, "model", *(("unknown_score",) if has_scores else ()))
     outputs = Outputs.from_values({name: [getattr(prediction, name) for _, prediction in pairs] for name in names})
-    return list(specimen_votes([specimen for specimen, _ in pairs], outputs, classes).items())
+    return list(specimen_votes([specimen for specimen, _ in pairs], outputs, description).items())
 
 
-def render(results: Sequence[SliceResult], report_format: str, classes: Sequence[str]) -> str:
+def render(results: Sequence[SliceResult], report_format: str, description: ModelDescription) -> str:
     """Return the report in one of FORMATS, with a newline at its end."""
-    return _RENDERERS[report_format](results, votes_of(results, classes))
+    return _RENDERERS[report_format](results, votes_of(results, description))
 
 
 def _as_table(results: Sequence[SliceResult], votes: Votes) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from serving.outputs import Outputs
 from serving.protocol import SignatureInput
+from serving.votes import ModelDescription
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class PredictorVersion(Protocol):
         """Preprocessing that the version expects."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the scores, or () if unknown."""
+    def description(self) -> ModelDescription:
+        """Species and specimens' thresholds of the models that may have answered, as far as they are known."""
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
         """Return the outputs and the number of the version that computed them; raises RequestError."""

@@ -24,6 +24,7 @@ from serving.metrics import FAILED_LOADS, VERSION
 from serving.outputs import REQUIRED_OUTPUTS, Outputs
 from serving.predictors.base import Expectation
 from serving.protocol import SIGNATURE, RequestError, SignatureInput, status_answer
+from serving.votes import ModelDescription, describe_model
 
 RETAINED_VERSIONS = 2
 _LOADING = "is being loaded"
@@ -196,12 +197,15 @@ class LoadedVersion:
         verify_folder(source.folder, public_key)  # a SavedModel is a program: verify before anything is parsed
         card = source.card()
         self.source, self.version, self.workers = source, source.version, workers
-        self.expectation, self.classes = Expectation(card.channels, card.segmented, card.image_size), card.classes
+        self.expectation = Expectation(card.channels, card.segmented, card.image_size)
+        threshold = card.specimen_open_set and card.specimen_open_set.of_model(card.model_id)
+        self.description = ModelDescription(card.classes, {card.model_id: threshold} if threshold else {})
         with folder_without_wildcards(source.folder) as folder:
             self._graph = tf.saved_model.load(str(folder))
         self._signatures = dict(self._graph.signatures)
         self.signature_def = _signature_def(source.folder)
         self._check_model_id(card, self._warm_up())
+        self._check_specimen_thresholds()
         self._check_known_answers(card)
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
@@ -245,6 +249,12 @@ class LoadedVersion:
             names = [f"the model {value}" if value else "no model" for value in (model_id, card.model_id)]
             problem = f"a graph that names {names[0]} and a card that names {names[1]}"
             raise ContractError(problem, "the same model", "Export the model again; a graph fits only its own card.")
+
+    def _check_specimen_thresholds(self) -> None:
+        signatures = describe_model({"metadata": {"signature_def": {"signature_def": self.signature_def}}})
+        if signatures.thresholds != self.description.thresholds:
+            problem = "a graph and a card with different thresholds for specimens"
+            raise ContractError(problem, "the same ones", "Export the model again; a graph fits only its own card.")
 
     def _warm_up(self) -> str:
         """Run the graph as requests do and return the id of the model that it names."""

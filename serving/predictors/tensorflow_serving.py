@@ -9,7 +9,8 @@ import base64
 import json
 import random
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -22,11 +23,12 @@ from serving.predictors.answering_models import AnsweringModels
 from serving.predictors.base import Expectation
 from serving.predictors.connection_pool import Answer, ConnectionPool
 from serving.protocol import INPUT, RequestError, SignatureInput
-from serving.votes import classes_of
+from serving.votes import ModelDescription, describe_model
 
 STATUS_LIFETIME_S = 2.0
 MAX_CANARY_TIMEOUT_S = 30.0
 _READY_TIMEOUT_S = 3.0
+_MOST_MODELS = 8
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class RemoteVersion:
         return self.predictor.expectation
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the newest version's scores, or () if its metadata do not name them."""
-        return self.predictor.classes
+    def description(self) -> ModelDescription:
+        """Species of the newest version, and the thresholds of the models that answered lately."""
+        return self.predictor.description
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
         """Return the outputs and the number of the version that answered; raises RequestError."""
@@ -59,6 +61,7 @@ class RemoteVersion:
         path = self.predictor.path(self.version if self.is_pinned else None) + ":predict"
         answer = await self.predictor.request("POST", path, orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY))
         outputs = _outputs_of(answer, len(inputs))
+        await self.predictor.look_up_thresholds(outputs.model_id, self.version if self.is_pinned else None)
         return outputs, self.predictor.models.version_of(outputs.model_id, self.version)
 
 
@@ -87,9 +90,9 @@ class RemotePredictor:
         self.model, self.url, self.expectation, self.version = model, url, expectation, version
         self.models = models or AnsweringModels(model, {}, report)
         self._connections = ConnectionPool(url, timeout_s)
-        self.classes: tuple[str, ...] = ()
+        self.description = ModelDescription()
         self._newest = 0
-        self._newest_at = -STATUS_LIFETIME_S
+        self._newest_at = self._looked_up_at = -STATUS_LIFETIME_S
 
     def names(self) -> list[str]:
         """Return the name of the one model."""
@@ -114,9 +117,32 @@ class RemotePredictor:
             return RemoteVersion(self, version, is_pinned=True)
         if time.monotonic() - self._newest_at >= STATUS_LIFETIME_S:
             self._newest = _newest_available(await self.status(model, None))
-            self.classes = classes_of(await self.metadata(model, None))
+            newest = describe_model(await self.metadata(model, None))
+            self._add_thresholds(newest)
+            self.description = replace(self.description, classes=newest.classes)
             self._newest_at = time.monotonic()
         return RemoteVersion(self, self.version or self._newest, is_pinned=False)
+
+    async def look_up_thresholds(self, model_id: str, version: int | None) -> None:
+        """Ask for the specimens' thresholds of a model that has answered, unless they are known.
+
+        At most one request in STATUS_LIFETIME_S; without an answer, specimens are flagged by most of their slices.
+
+        Args:
+            model_id: Id of the model in the answer, "" if it has none.
+            version: Version that was requested, None for the newest one.
+        """
+        is_recent = time.monotonic() - self._looked_up_at < STATUS_LIFETIME_S
+        if not model_id or model_id in self.description.thresholds or is_recent:
+            return
+        self._looked_up_at = time.monotonic()
+        with suppress(RequestError):
+            path = self.path(version) + "/metadata"
+            self._add_thresholds(describe_model(await self.request("GET", path, timeout_s=_READY_TIMEOUT_S)))
+
+    def _add_thresholds(self, description: ModelDescription) -> None:
+        latest = [*self.description.thresholds.items(), *description.thresholds.items()][-_MOST_MODELS:]
+        self.description = replace(self.description, thresholds=dict(latest))
 
     async def status(self, model: str, version: int | None) -> dict[str, Any]:
         """Forward a status request; raises RequestError."""
@@ -171,6 +197,12 @@ class CanaryVersion(RemoteVersion):
     """
 
     canary: RemotePredictor
+
+    @property
+    def description(self) -> ModelDescription:
+        """Species of the stable model, and the thresholds of both models."""
+        stable, canary = self.predictor.description, self.canary.description
+        return replace(stable, thresholds={**canary.thresholds, **stable.thresholds})
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
         """Return the outputs and the number of the version that answered; raises the stable model's RequestError."""

@@ -54,7 +54,7 @@ def test_the_saved_model_predicts_every_test_slice_as_the_evaluation(
     assert species == [evaluation.card.classes[label] for label in scores.argmax(axis=1)]
     np.testing.assert_allclose(answers["confidence"], scores.max(axis=1), atol=1e-5)
     assert answers["embedding"].shape[0] == len(scores)
-    flags = evaluation.measurement.open_set.test_scores > evaluation.card.thresholds["unknown_above"]
+    flags = evaluation.measurement.open_set.known_scores > evaluation.card.thresholds["unknown_above"]
     assert answers["unknown"].numpy().tolist() == flags.tolist()
 
 

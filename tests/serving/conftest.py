@@ -39,7 +39,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     """Write a small model that fulfils the contract; a factor of NaN gives scores of NaN."""
     import tensorflow as tf
 
-    from components.evaluate.export.saved_model import name_scores
+    from components.evaluate.export.saved_model import name_dimensions
     from components.shared.images.crops import decode_and_crop
 
     shape = [IMAGE_SIZE, IMAGE_SIZE, channels]
@@ -84,7 +84,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     classifier = Classifier()
     signatures = {"serving_default": classifier.serve, "crops": classifier.serve_crops}
     tf.saved_model.save(classifier, str(folder), signatures=signatures)
-    name_scores(folder, CLASSES)
+    name_dimensions(folder, CLASSES)
 
 
 def card_of(name: str, **changes: Any) -> ModelCard:

@@ -1,7 +1,7 @@
 """The id of a served model: a SHA-256 over everything that decides its answers.
 
 It is computed before the export, so that the graph itself can answer with it, and it does not depend on files: the same
-weights, species, rule, temperature and open-set score have the same id in every export.
+weights, species, rule, temperature, open-set score and thresholds have the same id in every export.
 """
 
 import hashlib
@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from components.evaluate.ensemble.selection import Ensemble
 from components.evaluate.open_set import OpenSetScore
 from components.evaluate.predictions import Member
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 
 _FORMAT = "taxonflow model id 1"
 
 
 def model_id(
-    members: Mapping[str, Member], ensemble: Ensemble, open_set: OpenSetScore, classes: Sequence[str], channels: int
+    members: Mapping[str, Member],
+    ensemble: Ensemble,
+    open_set: OpenSetScore,
+    classes: Sequence[str],
+    channels: int,
+    specimen_open_set: SpecimenThreshold | None = None,
 ) -> str:
     """Return the id of a served model, 64 hexadecimal digits.
 
@@ -31,12 +37,15 @@ def model_id(
         open_set: Open-set score, its threshold and its feature banks.
         classes: Species in the order of the scores.
         channels: Number of channels of a slice, 1 or 3.
+        specimen_open_set: Aggregation and thresholds that flag specimens; its own `model_id` is ignored.
     """
     digest = hashlib.sha256(_line(_FORMAT))
     digest.update(_line({"classes": list(classes), "channels": channels}))
     digest.update(_line({"rule": type(ensemble.rule).__name__, **_ordered(asdict(ensemble.rule))}))
     digest.update(_line({"temperature": ensemble.temperature, "members": list(ensemble.members)}))
     digest.update(_line({"terms": [asdict(term) for term in open_set.terms], "threshold": open_set.threshold}))
+    if specimen_open_set:
+        digest.update(_line({"specimen_open_set": specimen_open_set.model_dump(mode="json", exclude={"model_id"})}))
     for name, array in _arrays(members, ensemble, open_set):
         values = np.ascontiguousarray(array)
         digest.update(_line({"array": name, "shape": list(values.shape), "dtype": values.dtype.name}))

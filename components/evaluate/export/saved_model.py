@@ -11,7 +11,9 @@ Besides the prediction, each row has the id of the model (`components.evaluate.e
 model that gave it, whatever route it took. Later versions of the contract only add outputs.
 
 The signatures also contain the species, since TensorFlow Serving's metadata describe nothing but signatures: the name
-of the second dimension of `scores`, which no computation uses, is the list of species as JSON for `serving.votes`.
+of the second dimension of `scores`, which no computation uses, is the list of species as JSON for `serving.votes`,
+and the name of the only dimension of `unknown_score` is the specimens' aggregation and thresholds
+(`SpecimenThreshold`) as JSON with the id of the model.
 """
 
 import json
@@ -28,6 +30,7 @@ from components.evaluate.export.model_id import model_id
 from components.evaluate.export.tf_rules import ServedOpenSetScore, combined_probabilities
 from components.evaluate.open_set import OpenSetScore
 from components.evaluate.predictions import Member
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.images.crops import decode_and_crop
 from components.shared.model_repository import GRAPH_FILE
 
@@ -45,9 +48,11 @@ class ServedGraph(tf.Module):
         open_set: Open-set score and its threshold.
         classes: Species in the order of the scores.
         channels: Number of channels of a slice, 1 or 3.
+        specimen_open_set: Aggregation and thresholds that flag specimens as unknown; None for a model without them.
 
     Attributes:
         model_id: Id of the model, which is the output `model` of every slice.
+        specimen_open_set: Aggregation and thresholds for specimens, with the id of the model.
     """
 
     def __init__(
@@ -57,9 +62,11 @@ class ServedGraph(tf.Module):
         open_set: OpenSetScore,
         classes: Sequence[str],
         channels: int,
+        specimen_open_set: SpecimenThreshold | None = None,
     ) -> None:
         super().__init__(name="taxonflow")
-        self.model_id = model_id(members, ensemble, open_set, classes, channels)
+        self.model_id = model_id(members, ensemble, open_set, classes, channels, specimen_open_set)
+        self.specimen_open_set = specimen_open_set and specimen_open_set.of_model(self.model_id)
         self.networks = [members[name].network for name in ensemble.members]
         self._sizes = [members[name].card.image_size for name in ensemble.members]
         self._ensemble, self.open_set = ensemble, ServedOpenSetScore(open_set)
@@ -137,16 +144,24 @@ def export_served_model(graph: ServedGraph, folder: Path) -> None:
     """Write a served model as TensorFlow Serving loads it."""
     signatures = {IMAGE_SIGNATURE: graph.serving_default, CROP_SIGNATURE: graph.crops}
     tf.saved_model.save(graph, str(folder), signatures=signatures)
-    name_scores(folder, graph.classes)
+    name_dimensions(folder, graph.classes, graph.specimen_open_set)
 
 
-def name_scores(folder: Path, classes: Sequence[str]) -> None:
-    """Write the species, in the order of the scores, into the signatures of a SavedModel."""
+def name_dimensions(folder: Path, classes: Sequence[str], specimen_open_set: SpecimenThreshold | None = None) -> None:
+    """Write what server and client need of a model besides its outputs into the signatures of a SavedModel.
+
+    Args:
+        folder: Version folder.
+        classes: Species in the order of the scores, the name of the second dimension of `scores`.
+        specimen_open_set: Aggregation and thresholds for specimens, the name of the dimension of `unknown_score`.
+    """
     file = folder / GRAPH_FILE
     document = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     for signature in document.meta_graphs[0].signature_def.values():
         if "scores" in signature.outputs:
             signature.outputs["scores"].tensor_shape.dim[1].name = json.dumps(list(classes))
+        if specimen_open_set and "unknown_score" in signature.outputs:
+            signature.outputs["unknown_score"].tensor_shape.dim[0].name = specimen_open_set.to_name()
     file.write_bytes(document.SerializeToString(deterministic=True))
 
 

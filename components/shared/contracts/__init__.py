@@ -17,6 +17,7 @@ from components.shared.contracts.document import Document
 from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.model_score import BackboneScore, ModelScore, upgrade_card_of_0_1_0
 from components.shared.contracts.source_notes import Note
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.errors import ContractError
 
 DIGESTS_FILE = "digests.json"
@@ -36,11 +37,13 @@ class NearCopies(Frozen):
         specimens: Names in the order of the manifest. Those of one species count as one specimen, under the first name.
         species: Labels of the specimens; more than one is a contradiction that a person must resolve.
         distance: Distance of the least similar pair that joins them, 0..2.
+        obstacle: Reason why the specimens are only reported and do not share a split; empty if they share one.
     """
 
     specimens: tuple[str, ...]
     species: tuple[str, ...]
     distance: float
+    obstacle: str = ""
 
 
 class SplitCount(Frozen):
@@ -145,7 +148,7 @@ class GateVerdict(Frozen):
 
 
 class Example(Frozen):
-    """A test slice in the version folder with the scores of the evaluation, with which served scores are compared.
+    """A held-out slice in the version folder with the evaluation's scores, with which served scores are compared.
 
     Attributes:
         id: Id of the slice in the data set.
@@ -186,8 +189,8 @@ class ModelCard(Document):
         image_size: Edge of the training slices in pixels, to which photographs are scaled; 0 if unknown.
         members: Backbones of the ensemble.
         rule: Description of the ensemble rule.
-        metrics: Scores of the ensemble on the test set.
-        backbones: Scores of each trained backbone on the test set, by its name.
+        metrics: Scores of the ensemble on the test slices.
+        backbones: Scores of each trained backbone on the test slices, by its name.
         thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
         gate: Verdict of the quality gate.
         data_hash: `SlicesInfo.sources_hash` of the data set.
@@ -195,9 +198,13 @@ class ModelCard(Document):
         reference: Path of the reference profile, relative to the version folder.
         signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
         versions: Versions of the libraries that produced the model.
-        examples: Test slices with the scores of the evaluation.
+        examples: Held-out slices with the scores of the evaluation.
         model_id: Id of the model, the output `model` of its graph; empty for a model of version 0.1.0, which has no
             such output.
+        held_out_split: Split of the examples, of the comparison with the champion and of known species in open-set
+            scores: "test", or "validation" for a model that was tested by folds.
+        specimen_open_set: Aggregation and thresholds by which a specimen is flagged as unknown; None for a model
+            without them, whose specimens are flagged if more than half of their slices are.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.served-model/2"
@@ -221,6 +228,8 @@ class ModelCard(Document):
     versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     model_id: str = ""
+    held_out_split: str = "test"
+    specimen_open_set: SpecimenThreshold | None = None
 
 
 class FileDigests(Document):
@@ -250,6 +259,8 @@ class DriftEvent(Document):
         descriptors: `components.shared.images.descriptors.describe` of the segmented slice.
         embedding: Embedding of the model, float [D], or empty.
         model_id: Id of the model that classified the slice; empty for a model without an id.
+        specimen_unknown: Whether the request's slices of this specimen together are flagged as a species outside the
+            classes; None for a slice without a specimen.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.drift-event/2"
@@ -265,6 +276,7 @@ class DriftEvent(Document):
     descriptors: dict[str, float]
     embedding: tuple[float, ...] = ()
     model_id: str = ""
+    specimen_unknown: bool | None = None
 
     def to_line(self) -> str:
         """Return the event as one line of JSON without a line end; its last key is the CRC-32 of all bytes before."""

@@ -4,9 +4,10 @@ import io
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from components.shared.errors import ContractError
@@ -14,6 +15,8 @@ from components.shared.files import write_atomically
 
 FOLDS_FOLDER = "folds"
 MAX_FOLD_BYTES = 4 * 2**30
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
+"""Errors of reading a damaged archive, or one that is encrypted (RuntimeError)."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,51 @@ class FoldLogits:
         if path.stat().st_size > MAX_FOLD_BYTES:
             raise _contract_error(f"{path} has {path.stat().st_size} bytes")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                logits = cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise _contract_error(f"{path} cannot be read ({error})") from error
+            with zipfile.ZipFile(path) as archive:
+                logits = cls(**{field.name: _read_array(archive, field.name) for field in fields(cls)})
+        except _DAMAGE as error:
+            reason = " ".join(str(error).split())[:200]
+            raise _contract_error(f"{path} cannot be read ({reason})") from error
         for split, ids, values in (
             ("validation", logits.validation_ids, logits.validation_logits),
             ("test", logits.test_ids, logits.test_logits),
         ):
-            if ids.ndim != 1 or ids.dtype.kind != "U" or len(set(ids.tolist())) < len(ids):
-                raise _contract_error(f"{path} has {split} ids that are not different texts")
+            if ids.ndim != 1 or ids.dtype.kind != "U":
+                raise _contract_error(f"{path} has {split} ids of {ids.dtype} {ids.shape}")
+            names, counts = np.unique(ids, return_counts=True)
+            if repeated := names[counts > 1].tolist():
+                raise _contract_error(f"{path} has the {split} id {repeated[0][:80]!r} twice")
             if values.dtype != np.float32 or values.shape != (len(ids), classes) or not np.isfinite(values).all():
-                raise _contract_error(f"{path} has {split} logits of {values.dtype} {values.shape}")
+                problem = "that are not finite" if np.shape(values) == (len(ids), classes) else f"{values.shape}"
+                raise _contract_error(f"{path} has {split} logits {values.dtype} {problem}")
         return logits
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Read an array without pickle; it is not compressed, and its header announces the bytes that follow.
+
+    Raises:
+        ValueError: The array is compressed, of another size than its header announces, or has objects.
+    """
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(entry) as stream:
+        shape, dtype = _read_header(stream)
+        if dtype.hasobject or int(np.prod(shape, dtype=object)) * dtype.itemsize != entry.file_size - stream.tell():
+            raise ValueError(f"{name} announces {dtype} {shape} in {entry.file_size} bytes")
+        stream.seek(0)
+        return np.asarray(npy_format.read_array(stream, allow_pickle=False))
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and the type that the header of an array announces."""
+    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+    version = npy_format.read_magic(stream)
+    if version not in readers:
+        raise ValueError(f"an array of format {version}")
+    shape, _, dtype = readers[version](stream)
+    return shape, dtype
 
 
 def fold_file(folder: Path, fold: int) -> Path:

@@ -18,11 +18,23 @@ from components.evaluate.model_selection import EvaluationSource, select_on_vali
 from components.evaluate.open_set import FeatureBank, OpenSetScore, ScaledScore
 from components.evaluate.predictions import Member, load_member
 from components.shared.contracts import BackboneCard
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.slices import read_info
 from components.train.recipe import Recipe
 from components.train.training import train_backbone
 
 CLASSES, EDGE, WIDTH = ("alveolina", "fallotia", "lockhartia"), 8, 4
+SPECIMEN_THRESHOLD = SpecimenThreshold(
+    aggregation="mean",
+    level=0.9,
+    scale=0.5,
+    lowest=-1.0,
+    highest=3.0,
+    slices=(1, 2),
+    thresholds=(0.9, 0.8),
+    specimens=20,
+    flagged_known=0.05,
+)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -62,6 +74,7 @@ def served_model() -> dict[str, Any]:
         "open_set": OpenSetScore(terms, 0.9, (bank(1), bank(2)), {}),
         "classes": CLASSES,
         "channels": 1,
+        "specimen_open_set": SPECIMEN_THRESHOLD,
     }
 
 
@@ -83,6 +96,10 @@ def with_open_set(model: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return model | {"open_set": replace(model["open_set"], **changes)}
 
 
+def with_specimens(model: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return model | {"specimen_open_set": SPECIMEN_THRESHOLD.model_copy(update=changes)}
+
+
 def with_rule(model: dict[str, Any], rule: Any, temperature: float = 1.5) -> dict[str, Any]:
     return model | {"ensemble": Ensemble(rule, temperature)}
 
@@ -101,6 +118,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "terms": lambda model: with_open_set(model, terms=model["open_set"].terms[:1]),
     "scale of a term": lambda model: with_open_set(model, terms=(ScaledScore("knn", 0.1, 0.6),)),
     "banks": lambda model: with_open_set(model, banks=(bank(1), bank(3))),
+    "aggregation for specimens": lambda model: with_specimens(model, aggregation="median"),
+    "threshold for specimens": lambda model: with_specimens(model, thresholds=(0.9, float(np.nextafter(0.8, 1)))),
+    "no thresholds for specimens": lambda model: model | {"specimen_open_set": None},
 }
 
 
