@@ -60,11 +60,10 @@ def check_parameters(
     from components.shared.errors import exit_on_error
 
     parameters = {
-        "backbones": backbones, "recipe": recipe, "seed": seed, "threshold": threshold, "gate": gate,
-        "image_size": image_size, "slices_per_species": slices_per_species, "planes": planes,
-        "doubtful_masks": doubtful_masks, "confined": confined, "rare_species": rare_species,
-        "folds": folds,
-        "name": name, "target": target, "registry": registry, "canary": canary,
+        "backbones": backbones, "recipe": recipe, "seed": seed, "threshold": threshold, "gate": gate, "name": name,
+        "image_size": image_size, "slices_per_species": slices_per_species, "planes": planes, "confined": confined,
+        "doubtful_masks": doubtful_masks, "rare_species": rare_species, "folds": folds,
+        "target": target, "registry": registry, "canary": canary,
     }  # fmt: skip
     if large_backbones is not None:
         parameters["large_backbones"] = large_backbones

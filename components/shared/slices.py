@@ -177,8 +177,8 @@ def count_tested(folder: Path) -> dict[str, int]:
     if not info.folds:
         return {count.species: count.specimens for count in info.counts if count.split == "test"}
     index = read_index(folder, columns=("species", "specimen", "fold"))
-    tested = index[index["fold"] != NO_FOLD].drop_duplicates("specimen")
-    return {str(species): int(count) for species, count in tested.groupby("species").size().items()}
+    specimens = index[index["fold"] != NO_FOLD].drop_duplicates("specimen")
+    return {str(species): int(count) for species, count in specimens.groupby("species").size().items()}
 
 
 def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
