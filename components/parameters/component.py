@@ -63,10 +63,8 @@ def check_parameters(
         "backbones": backbones, "recipe": recipe, "seed": seed, "threshold": threshold, "gate": gate, "name": name,
         "image_size": image_size, "slices_per_species": slices_per_species, "planes": planes, "confined": confined,
         "doubtful_masks": doubtful_masks, "rare_species": rare_species, "folds": folds,
-        "target": target, "registry": registry, "canary": canary,
+        "target": target, "registry": registry, "canary": canary, "large_backbones": large_backbones,
     }  # fmt: skip
-    if large_backbones is not None:
-        parameters["large_backbones"] = large_backbones
     with exit_on_error("check_parameters"):
         check_training(parameters)
         return listing_digest(volumes, confined) if volumes else ""
