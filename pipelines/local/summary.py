@@ -35,7 +35,8 @@ class Summary(Document):
         model: Deployed version: name, version, path.
         report: Path of the evaluation's report, an HTML page that opens offline.
         dataset: Counts: slices, specimens, classes, refused files; `by_class` counts slices by species, `unseen_slices`
-            those of species outside the model, `test_specimens` the test split's specimens by species.
+            those of species outside the model, `test_specimens` the specimens by species that are tested, `folds` the
+            number of folds in which they are, 0 for a test split.
         answer: First request to the deployed model, and the difference between its scores and the evaluation's.
         seconds: Wall time by step.
         synthetic: True if the figures are of synthetic specimens.
