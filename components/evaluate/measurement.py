@@ -10,6 +10,7 @@ from sklearn.metrics import roc_curve
 
 from components.evaluate.model_selection import EvaluationSource, PredictedSplit, Selection
 from components.evaluate.predictions import SplitSlices
+from components.evaluate.specimen_open_set import SlicesOfSpecimens, SpecimenResult
 from components.evaluate.statistics import (
     Comparison,
     compare_models,
@@ -74,6 +75,7 @@ class OpenSetResult:
         test_scores: Score of each test slice, float64 [N].
         unseen_scores: Score of each slice of species outside the model, float64 [M]; empty where the data set has none.
         species: Unseen species of each of these slices, [M].
+        specimens: Open-set scores of the same slices' specimens; None if they were not measured.
     """
 
     name: str
@@ -81,6 +83,7 @@ class OpenSetResult:
     test_scores: Values
     unseen_scores: Values = field(default_factory=lambda: np.empty(0))
     species: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=str))
+    specimens: SpecimenResult | None = None
 
     def scores(self) -> dict[str, Any]:
         """Return the fields of `ModelScore` that concern unseen species."""
@@ -96,7 +99,14 @@ class OpenSetResult:
             "unknown_flagged_known": self._flagged_share(self.test_scores),
             "unknown_flagged_unseen": self._flagged_share(self.unseen_scores) if len(self.unseen_scores) else None,
             "unknown_score": self.name,
+            **(self.specimens.scores() if self.specimens else {}),
         }
+
+    def specimens_by_species(self) -> dict[str, tuple[int, float]]:
+        """Return the number of specimens of each unseen species and the share of them that is flagged, NaN for none."""
+        if self.specimens is None:
+            return dict.fromkeys(map(str, np.unique(self.species)), (0, float("nan")))
+        return self.specimens.by_species()
 
     def curve(self) -> tuple[Values, Values]:
         """Return the shares of known and of unseen slices above thresholds, ascending, at most 200 of each."""
@@ -159,12 +169,16 @@ def measure_on_test(
 
 def _measure_open_set(source: EvaluationSource, selection: Selection, test: PredictedSplit) -> OpenSetResult:
     score, ensemble = selection.open_set, selection.ensemble
-    test_scores = score.score_split(ensemble, test.predictions)
+    test_scores, specimen_score = score.score_split(ensemble, test.predictions), selection.specimen_open_set
+    known_specimens = specimen_score.score(SlicesOfSpecimens(test_scores, test.slices.specimens))
+    specimens = SpecimenResult(specimen_score.threshold, known_specimens)
     if all(count.split != UNSEEN for count in source.info.counts):
-        return OpenSetResult(score.describe(), score.threshold, test_scores)
-    unseen = score.score_split(ensemble, source.predict(UNSEEN).predictions)
+        return OpenSetResult(score.describe(), score.threshold, test_scores, specimens=specimens)
+    split = source.predict(UNSEEN)
+    unseen = score.score_split(ensemble, split.predictions)
     species = np.asarray(read_index(source.folder, UNSEEN, ("species",))["species"], dtype=str)
-    return OpenSetResult(score.describe(), score.threshold, test_scores, unseen, species)
+    specimens = specimens.with_unseen(SlicesOfSpecimens(unseen, split.slices.specimens), species)
+    return OpenSetResult(score.describe(), score.threshold, test_scores, unseen, species, specimens)
 
 
 def measure(
