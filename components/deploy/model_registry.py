@@ -165,6 +165,7 @@ def _card_properties(card: ModelCard) -> dict[str, str | int | float]:
     """Return the figures of a model card under flat names, without those that are not numbers."""
     figures = {
         **{name: value for name, value in card.metrics.model_dump().items() if isinstance(value, int | float)},
+        **card.metrics.numbers(),
         **card.thresholds,
         "gate_threshold": card.gate.threshold,
         "gate_accuracy": card.gate.accuracy,
@@ -180,7 +181,10 @@ def _card_properties(card: ModelCard) -> dict[str, str | int | float]:
 
 
 def _description(card: ModelCard) -> str:
-    return f"{', '.join(card.members)}: accuracy {card.metrics.accuracy:.4f} on {len(card.classes)} species"
+    low, high = card.metrics.accuracy_interval
+    accuracy = f"accuracy {card.metrics.accuracy:.4f} (95 % interval {low:.3f} to {high:.3f})"
+    folds = f", by {card.metrics.folds.count} folds" if card.metrics.folds else ""
+    return f"{', '.join(card.members)}: {accuracy} on {len(card.classes)} species{folds}"
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,8 @@
-"""The evaluation of trained backbones: select on validation, measure on test, apply the gate, export the model."""
+"""The evaluation of trained backbones: select on validation, measure on test, apply the gate, export the model.
+
+With folds the measured answers are those of the folds' models for every specimen; the served model is selected on the
+validation split in any case.
+"""
 
 import math
 import tempfile
@@ -7,11 +11,15 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
+from components.evaluate.answers import HeldOut, MeasuredAnswers, answers_of_test_split, predict_held_out
 from components.evaluate.champion import measure_champion
 from components.evaluate.config import EvaluationConfig
 from components.evaluate.export.version import code_digest, write_version
+from components.evaluate.folds import cross_validate
 from components.evaluate.gate import Evidence, apply_gate
-from components.evaluate.measurement import ModelMeasurement, measure_on_test
+from components.evaluate.measurement import ModelMeasurement, measure, measure_open_set
 from components.evaluate.model_selection import EvaluationSource, Selection, select_on_validation
 from components.evaluate.predictions import load_member
 from components.evaluate.report.findings import Findings, Provenance, collect_findings
@@ -30,6 +38,7 @@ class Evaluation:
     Attributes:
         card: Card of the served model, with the verdict of the gate.
         selection: Ensemble, open-set score and the rules that were compared on validation slices.
+        held_out: Slices that the served model was not trained on, with its predictions.
         measurement: Results on the test slices.
         findings: Contents of the report but for its images.
         images: Images of the report.
@@ -37,6 +46,7 @@ class Evaluation:
 
     card: ModelCard
     selection: Selection
+    held_out: HeldOut
     measurement: ModelMeasurement
     findings: Findings
     images: ReportImages
@@ -44,13 +54,13 @@ class Evaluation:
     @property
     def network_seconds(self) -> float:
         """Time that the networks took, in seconds."""
-        splits = self.selection.validation, self.measurement.test
-        predictions = chain.from_iterable(split.predictions.values() for split in splits)
+        splits = {id(split): split for split in (self.selection.validation, self.held_out.predicted)}
+        predictions = chain.from_iterable(split.predictions.values() for split in splits.values())
         return self.selection.seconds + sum(prediction.seconds for prediction in predictions)
 
     def numbers(self) -> dict[str, float]:
         """Return the numeric metrics of the ensemble, for the Kubeflow UI."""
-        return {name: value for name, value in self.card.metrics if isinstance(value, float)}
+        return self.card.metrics.numbers()
 
 
 def evaluate_models(slices: Path, models: Sequence[Path], folder: Path, config: EvaluationConfig) -> Evaluation:
@@ -78,14 +88,30 @@ def evaluate_models(slices: Path, models: Sequence[Path], folder: Path, config: 
 
 def _evaluate(source: EvaluationSource, folder: Path, config: EvaluationConfig) -> Evaluation:
     selection = select_on_validation(source)
-    measurement = measure_on_test(source, selection, config.gate.threshold, config.seed)
-    verdict = apply_gate(_evidence(source, measurement, config), config.gate)
+    held_out = predict_held_out(source, selection)
+    measurement = measure(
+        _answers(source, selection, held_out),
+        source.info.classes,
+        measure_open_set(source, selection, held_out),
+        config.gate.threshold,
+        config.seed,
+        validation_specimens=len(np.unique(selection.validation.slices.specimens)),
+    )
+    verdict = apply_gate(_evidence(source, held_out, measurement, config), config.gate)
     with atomic_folder(folder) as partial_folder:
-        card = write_version(artifact_folder(partial_folder), config.name, source, selection, measurement, verdict)
+        card = write_version(
+            artifact_folder(partial_folder), config.name, source, selection, held_out, measurement, verdict
+        )
     findings = collect_findings(card, _provenance(source, config), measurement, selection.candidates)
     leader = source.members[selection.ensemble.rule.leader]
-    images = render_images(source.folder, leader, findings.mistakes, findings.pairs)
-    return Evaluation(card, selection, measurement, findings, images)
+    images = render_images(source.folder, measurement.answers, leader, findings.mistakes, findings.pairs)
+    return Evaluation(card, selection, held_out, measurement, findings, images)
+
+
+def _answers(source: EvaluationSource, selection: Selection, held_out: HeldOut) -> MeasuredAnswers:
+    if source.info.folds:
+        return cross_validate(source, held_out, selection.ensemble)
+    return answers_of_test_split(held_out, selection.ensemble)
 
 
 def _provenance(source: EvaluationSource, config: EvaluationConfig) -> Provenance:
@@ -99,15 +125,19 @@ def _provenance(source: EvaluationSource, config: EvaluationConfig) -> Provenanc
     )
 
 
-def _evidence(source: EvaluationSource, measurement: ModelMeasurement, config: EvaluationConfig) -> Evidence:
-    classes, test, champion = source.info.classes, measurement.test.slices, config.gate.champion
-    correct, score = measurement.scores.argmax(axis=1) == test.labels, measurement.score
+def _evidence(
+    source: EvaluationSource, held_out: HeldOut, measurement: ModelMeasurement, config: EvaluationConfig
+) -> Evidence:
+    classes, champion, score = source.info.classes, config.gate.champion, measurement.score
+    low, high = score.accuracy_interval
     return Evidence(
         species=classes,
         accuracy=score.accuracy,
-        lower_bound=score.accuracy_interval[0],
+        lower_bound=low,
+        upper_bound=high,
         recall={name: math.nan if row.recall is None else row.recall for name, row in score.species.items()},
         test_specimens={name: row.specimens for name, row in score.species.items()},
         rare_species={name: count for name, count in source.info.rare_species.items() if name in classes},
-        champion=measure_champion(champion, source.folder, classes, test, correct, config.seed) if champion else None,
+        champion=measure_champion(champion, source.folder, classes, held_out, config.seed) if champion else None,
+        origin=score.folds.describe(score.specimens) if score.folds else "",
     )

@@ -1,6 +1,6 @@
-"""Measurement on the test slices, which are read only here; nothing is selected or fitted with them."""
+"""Measurement of answers for test slices; nothing is selected or fitted with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from components.evaluate.model_selection import EvaluationSource, PredictedSplit, Selection
+from components.evaluate.answers import ENSEMBLE, HeldOut, MeasuredAnswers
+from components.evaluate.model_selection import EvaluationSource, Selection
 from components.evaluate.predictions import SplitSlices
 from components.evaluate.specimen_open_set import SlicesOfSpecimens, SpecimenResult
 from components.evaluate.statistics import (
     Comparison,
+    ConfusionMatrices,
+    Interval,
     compare_models,
     confusion_by_specimen,
     metric_interval,
     vote_by_specimen,
 )
 from components.shared import metrics
-from components.shared.contracts.model_score import BackboneScore, ModelScore, SpeciesScore
+from components.shared.contracts.model_score import BackboneScore, FoldsScore, ModelScore, SpeciesScore
 from components.shared.metrics import CALIBRATION_BINS, Labels, Scores
 from components.shared.slices import UNSEEN, read_index
 
-ENSEMBLE = "ensemble"
 _CURVE_POINTS = 200
 Values = NDArray[np.float64]
 ConfusionMatrix = NDArray[np.int64]
@@ -67,12 +69,12 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class OpenSetResult:
-    """Open-set scores of test slices and of slices of unseen species.
+    """Open-set scores of slices of known and of unseen species, all of the served model.
 
     Attributes:
         name: Names of the open-set scores in use.
         threshold: Score above which a slice is flagged as unknown.
-        test_scores: Score of each test slice, float64 [N].
+        known_scores: Score of each held-out slice of known species, float64 [N].
         unseen_scores: Score of each slice of species outside the model, float64 [M]; empty where the data set has none.
         species: Unseen species of each of these slices, [M].
         specimens: Open-set scores of the same slices' specimens; None if they were not measured.
@@ -80,7 +82,7 @@ class OpenSetResult:
 
     name: str
     threshold: float
-    test_scores: Values
+    known_scores: Values
     unseen_scores: Values = field(default_factory=lambda: np.empty(0))
     species: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=str))
     specimens: SpecimenResult | None = None
@@ -89,14 +91,14 @@ class OpenSetResult:
         """Return the fields of `ModelScore` that concern unseen species."""
         by_species = {str(name): self.unseen_scores[self.species == name] for name in np.unique(self.species)}
         return {
-            "unknown_auroc": metrics.separation(self.test_scores, self.unseen_scores)
+            "unknown_auroc": metrics.separation(self.known_scores, self.unseen_scores)
             if len(self.unseen_scores)
             else None,
             "unknown_auroc_by_species": {
-                name: metrics.separation(self.test_scores, values) for name, values in by_species.items()
+                name: metrics.separation(self.known_scores, values) for name, values in by_species.items()
             },
             "unknown_flagged_by_species": {name: self._flagged_share(values) for name, values in by_species.items()},
-            "unknown_flagged_known": self._flagged_share(self.test_scores),
+            "unknown_flagged_known": self._flagged_share(self.known_scores),
             "unknown_flagged_unseen": self._flagged_share(self.unseen_scores) if len(self.unseen_scores) else None,
             "unknown_score": self.name,
             **(self.specimens.scores() if self.specimens else {}),
@@ -110,8 +112,8 @@ class OpenSetResult:
 
     def curve(self) -> tuple[Values, Values]:
         """Return the shares of known and of unseen slices above thresholds, ascending, at most 200 of each."""
-        truth = np.repeat((0, 1), (len(self.test_scores), len(self.unseen_scores)))
-        known_shares, unseen_shares, _ = roc_curve(truth, np.concatenate([self.test_scores, self.unseen_scores]))
+        truth = np.repeat((0, 1), (len(self.known_scores), len(self.unseen_scores)))
+        known_shares, unseen_shares, _ = roc_curve(truth, np.concatenate([self.known_scores, self.unseen_scores]))
         points = np.unique(np.linspace(0, len(known_shares) - 1, _CURVE_POINTS).astype(int))
         return known_shares[points], unseen_shares[points]
 
@@ -131,7 +133,7 @@ class ModelMeasurement:
         reliability: Bins of confidence with at least one slice.
         comparisons: Paired tests between every two models.
         open_set: Open-set scores of known and unseen species.
-        test: Test slices with the predictions of every member.
+        answers: Test slices with the answers that were measured.
     """
 
     scores: Scores
@@ -141,7 +143,12 @@ class ModelMeasurement:
     reliability: tuple[ReliabilityBin, ...]
     comparisons: tuple[Comparison, ...]
     open_set: OpenSetResult
-    test: PredictedSplit
+    answers: MeasuredAnswers
+
+    @property
+    def slices(self) -> SplitSlices:
+        """Ids, labels and specimens of the test slices."""
+        return self.answers.slices
 
     @property
     def backbones(self) -> dict[str, BackboneScore]:
@@ -149,112 +156,106 @@ class ModelMeasurement:
         return {model.name: model.score for model in self.models[1:]}
 
 
-def measure_on_test(
-    source: EvaluationSource, selection: Selection, target_accuracy: float, seed: int
-) -> ModelMeasurement:
-    """Measure the selected ensemble and each backbone on the test slices, and on unseen species if there are any.
+def measure_open_set(source: EvaluationSource, selection: Selection, held_out: HeldOut) -> OpenSetResult:
+    """Return the open-set scores of the served model on known species and, if the data set has any, on unseen ones.
 
     Args:
         source: Data set and members.
         selection: Ensemble and open-set score that were selected on validation slices.
-        target_accuracy: Accuracy by specimen that the lower bound is compared with.
-        seed: Seed of the permutations of the paired tests.
+        held_out: Slices of known species.
     """
-    test = source.predict("test")
-    scores = selection.ensemble.scores(test.logits)
-    open_set = _measure_open_set(source, selection, test)
-    members = selection.ensemble.members
-    return measure(test, scores, members, source.info.classes, open_set, target_accuracy, seed)
-
-
-def _measure_open_set(source: EvaluationSource, selection: Selection, test: PredictedSplit) -> OpenSetResult:
     score, ensemble = selection.open_set, selection.ensemble
-    test_scores, specimen_score = score.score_split(ensemble, test.predictions), selection.specimen_open_set
-    known_specimens = specimen_score.score(SlicesOfSpecimens(test_scores, test.slices.specimens))
-    specimens = SpecimenResult(specimen_score.threshold, known_specimens)
+    known_scores = score.score_split(ensemble, held_out.predicted.predictions)
+    specimens = _score_known_specimens(selection, held_out, known_scores)
     if all(count.split != UNSEEN for count in source.info.counts):
-        return OpenSetResult(score.describe(), score.threshold, test_scores, specimens=specimens)
+        return OpenSetResult(score.describe(), score.threshold, known_scores, specimens=specimens)
     split = source.predict(UNSEEN)
     unseen = score.score_split(ensemble, split.predictions)
     species = np.asarray(read_index(source.folder, UNSEEN, ("species",))["species"], dtype=str)
     specimens = specimens.with_unseen(SlicesOfSpecimens(unseen, split.slices.specimens), species)
-    return OpenSetResult(score.describe(), score.threshold, test_scores, unseen, species, specimens)
+    return OpenSetResult(score.describe(), score.threshold, known_scores, unseen, species, specimens)
+
+
+def _score_known_specimens(selection: Selection, held_out: HeldOut, scores: Values) -> SpecimenResult:
+    """Return the scores of the held-out specimens; none of them is scored by thresholds that were fitted on it."""
+    slices, fitted = SlicesOfSpecimens(scores, held_out.slices.specimens), selection.specimen_open_set
+    known_scores = fitted.cross_fit(slices) if held_out.split == "validation" else fitted.score(slices)
+    return SpecimenResult(fitted.threshold, known_scores)
 
 
 def measure(
-    test: PredictedSplit,
-    scores: Scores,
-    members: Sequence[str],
+    answers: MeasuredAnswers,
     classes: Sequence[str],
     open_set: OpenSetResult,
     target_accuracy: float,
     seed: int,
+    validation_specimens: int = 0,
 ) -> ModelMeasurement:
-    """Compute all results from predictions.
+    """Compute all results from answers for test slices.
 
     Args:
-        test: Test slices with the predictions of every backbone.
-        scores: Scores of the ensemble, float32 [N, K].
-        members: Backbones of the ensemble.
+        answers: Test slices with the answers of the ensemble and of every backbone.
         classes: Species in the order of the scores.
         open_set: Open-set scores of known and unseen species.
         target_accuracy: Accuracy by specimen that the lower bound is compared with.
         seed: Seed of the permutations of the paired tests.
+        validation_specimens: Number of known specimens that the served model was not trained on, if it was not tested
+            itself.
     """
-    slices, answers = test.slices, {ENSEMBLE: scores, **test.logits}
+    slices, scores = answers.slices, answers.scores
+    answers_by_model = {ENSEMBLE: scores, **answers.logits}
     matrices = confusion_by_specimen(scores, slices.labels, slices.specimens)
-    confusion = matrices.sum(axis=0)
-    score = _model_score(scores, slices, classes, matrices, open_set, target_accuracy)
-    seconds = {name: prediction.seconds for name, prediction in test.predictions.items()}
-    seconds[ENSEMBLE] = sum(seconds[name] for name in members)
-    correct = {name: values.argmax(axis=1) == slices.labels for name, values in answers.items()}
+    score = _model_score(answers, classes, matrices, open_set, target_accuracy, validation_specimens)
+    correct = {name: values.argmax(axis=1) == slices.labels for name, values in answers_by_model.items()}
     return ModelMeasurement(
         scores=scores,
-        confusion=confusion,
+        confusion=matrices.sum(axis=0),
         score=score,
         models=(
-            _model_result(ENSEMBLE, score, confusion, seconds),
-            *(_measure_backbone(name, values, slices.labels, seconds) for name, values in test.logits.items()),
+            _model_result(ENSEMBLE, score, matrices, answers),
+            *(_measure_backbone(name, answers) for name in answers.logits),
         ),
         reliability=reliability(scores, slices.labels),
         comparisons=tuple(compare_models(correct, slices.specimens, seed)),
         open_set=open_set,
-        test=test,
+        answers=answers,
     )
 
 
-def _measure_backbone(
-    name: str, logits: NDArray[np.float32], labels: Labels, seconds: Mapping[str, float]
-) -> ModelResult:
-    confusion = metrics.confusion(logits, labels)
+def _measure_backbone(name: str, answers: MeasuredAnswers) -> ModelResult:
+    logits, slices = answers.logits[name], answers.slices
+    matrices = confusion_by_specimen(logits, slices.labels, slices.specimens)
+    confusion = matrices.sum(axis=0)
     score = BackboneScore(
         accuracy=metrics.accuracy(confusion),
-        top3=metrics.top_accuracy(logits, labels),
+        top3=metrics.top_accuracy(logits, slices.labels),
         macro_f1=metrics.macro_f1(confusion),
+        accuracy_interval=metric_interval(metrics.accuracy, matrices),
     )
-    return _model_result(name, score, confusion, seconds)
+    return _model_result(name, score, matrices, answers)
 
 
 def _model_result(
-    name: str, score: BackboneScore, confusion: ConfusionMatrix, seconds: Mapping[str, float]
+    name: str, score: BackboneScore, matrices: ConfusionMatrices, answers: MeasuredAnswers
 ) -> ModelResult:
-    recall = metrics.species_table(confusion)["recall"]
-    return ModelResult(name, score, recall, 1000 * seconds[name] / int(confusion.sum()))
+    recall = metrics.species_table(matrices.sum(axis=0))["recall"]
+    return ModelResult(name, score, recall, answers.milliseconds[name])
 
 
 def _model_score(
-    scores: Scores,
-    slices: SplitSlices,
+    answers: MeasuredAnswers,
     classes: Sequence[str],
-    matrices: NDArray[np.int64],
+    matrices: ConfusionMatrices,
     open_set: OpenSetResult,
     target_accuracy: float,
+    validation_specimens: int,
 ) -> ModelScore:
-    confusion = matrices.sum(axis=0)
+    confusion, scores, slices = matrices.sum(axis=0), answers.scores, answers.slices
+    accuracy_interval = metric_interval(metrics.accuracy, matrices)
     vote = vote_by_specimen(metrics.correct_specimens(scores, slices.labels, slices.specimens), target_accuracy)
     return ModelScore(
         accuracy=metrics.accuracy(confusion),
-        accuracy_interval=metric_interval(metrics.accuracy, matrices),
+        accuracy_interval=accuracy_interval,
         top3=metrics.top_accuracy(scores, slices.labels),
         **metrics.averages(confusion),
         macro_f1_interval=metric_interval(metrics.macro_f1, matrices),
@@ -267,6 +268,24 @@ def _model_score(
         specimens_needed=vote.further_specimens,
         species=_species_scores(confusion, scores, slices, classes),
         **open_set.scores(),
+        folds=_folds_score(answers, confusion, accuracy_interval, validation_specimens),
+    )
+
+
+def _folds_score(
+    answers: MeasuredAnswers, confusion: ConfusionMatrix, interval: Interval, validation_specimens: int
+) -> FoldsScore | None:
+    """Return the scores of cross-validation; None if the served model itself answered."""
+    if not answers.folds:
+        return None
+    correct = answers.scores.argmax(axis=1) == answers.slices.labels
+    return FoldsScore(
+        count=len(answers.folds),
+        accuracy=metrics.accuracy(confusion),
+        macro_f1=metrics.macro_f1(confusion),
+        interval=interval,
+        accuracy_by_fold=tuple(float(correct[fold.rows].mean()) for fold in answers.folds),
+        validation_specimens=validation_specimens,
     )
 
 

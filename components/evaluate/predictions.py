@@ -5,7 +5,7 @@ each backbone stay in memory; embeddings are written to a file.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -37,11 +37,13 @@ class Member:
         card: Card of the backbone, its `model.json`.
         network: Network from float32 [N, S, S, C] in 0..255 to (logits [N, K], embedding [N, D]).
         digest: SHA-256 of its `model.keras`.
+        folder: Folder of its artifact.
     """
 
     card: BackboneCard
     network: keras.Model
     digest: str = ""
+    folder: Path = Path()
 
     @cached_property
     def run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
@@ -127,7 +129,7 @@ def load_member(folder: Path, info: SlicesInfo) -> Member:
         problem = f"{folder / 'model.keras'} cannot be loaded ({error})"
         raise ContractError(problem, "a Keras model", "Train the backbone again.") from error
     network = keras.Model(model.inputs, [model.output, model.get_layer("embedding").output])
-    return Member(card, network, sha256_of_file(folder / "model.keras"))
+    return Member(card, network, sha256_of_file(folder / "model.keras"), folder)
 
 
 def read_split(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
@@ -290,8 +292,13 @@ def _crop_batches(images: tf.data.Dataset, members: Mapping[str, Member]) -> tf.
 
 def iterate_rows(folder: Path, split: str, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
     """Yield (row, encoded slice) for some rows of a split, in the split's order, one at a time."""
-    row_set = frozenset(rows)
-    records = chain.from_iterable(map(read_records, shards_of(folder, split)))
-    for row, record in enumerate(islice(records, max(row_set, default=-1) + 1)):
-        if row in row_set:
-            yield row, decode_example(record)["image"]
+    return iterate_records(shards_of(folder, split), rows)
+
+
+def iterate_records(shards: Iterable[Path], numbers: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield (number, encoded slice) for some records of shards, counted over all of them, one at a time."""
+    wanted = frozenset(numbers)
+    records = chain.from_iterable(map(read_records, shards))
+    for number, record in enumerate(islice(records, max(wanted, default=-1) + 1)):
+        if number in wanted:
+            yield number, decode_example(record)["image"]

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.shared.config import Frozen, checked
 from components.shared.volumes.plane_schedules import Schedule
@@ -20,6 +20,7 @@ class IngestConfig(Frozen):
         planes: Schedule of the planes, `published` or `random`.
         seed: Seed of the planes and of the split.
         doubtful_masks: Treatment of scans whose segmentation is doubtful: `keep` (report them) or `refuse`.
+        folds: Number of folds of the cross-validation; 0 for a test split, -1 for 5 folds of up to 150 specimens.
         confined: Whether the files of a local manifest must be inside its folder. Object stores are always confined.
         rare_species: Treatment of species with fewer than three specimens: `unseen` (species that the model has to
             recognize as unknown), `train` (outside the gate's floors), or `refuse` (the run ends).
@@ -33,11 +34,19 @@ class IngestConfig(Frozen):
     planes: Schedule
     seed: int = Field(ge=0, lt=2**63)
     doubtful_masks: DoubtfulMasks = "keep"
+    folds: int = Field(default=0, ge=-1, le=100)
     confined: bool = True
     rare_species: RareSpecies = "unseen"
     workers: int = Field(default=0, ge=0, le=1024)
     downloads: int = Field(default=4, ge=1, le=64)
     scratch_bytes: int = Field(default=32 * 2**30, ge=1)
+
+    @field_validator("folds")
+    @classmethod
+    def _check_folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("1 fold has nothing to train on; set it to 2 or more, to 0 for none, or to -1")
+        return folds
 
     @classmethod
     def checked(cls, **fields: Any) -> Self:

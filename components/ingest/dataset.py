@@ -5,29 +5,34 @@ The same files and the same seed give the same bytes, with any number of workers
 
 import csv
 import hashlib
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset_pages import dataset_page
+from components.ingest.folds import Assignment, assign_specimens
 from components.ingest.merge import MergeState, merge_shards
 from components.ingest.near_copies.groups import (
     check_near_copies,
-    exclude_rare,
-    find_near_copies,
     join_near_copies,
+    joined_groups,
     log_near_copies,
+    search_near_copies,
 )
+from components.ingest.near_copies.treatment import exact_copies, mark_obstacles
 from components.ingest.plan import IngestPlan, log_refusal, make_plan
 from components.ingest.shards import cut_shard
 from components.ingest.slice_files import interleave
 from components.ingest.sources.manifest import Scan
 from components.ingest.sources.spacing import SPACING_COLUMNS
-from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, assign_splits, model_scans
+from components.ingest.split import TEST_SHARE, VALIDATION_SHARE, model_scans
 from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
+from components.shared.errors import BadManifestError
 from components.shared.files import atomic_folder
 from components.shared.pages import Thumbnails
 from components.shared.progress import Progress
@@ -103,9 +108,10 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
     recut_folder.mkdir(parents=True)
     state = merge_shards(plan, shards, recut_folder)
     manifest_scans, near_copies = _join_near_copies(state)
-    splits = assign_splits(state.scans, plan.config.seed, plan.config.rare_species, _contradictory(near_copies))
-    _write_split(folder / SPLIT_FILE, manifest_scans, [splits[scan.specimen] for scan in state.scans], near_copies)
-    info, thumbnails = _write_slices(state, splits, near_copies, folder)
+    assignment = assign_specimens(state.scans, plan.config, _contradictory(near_copies))
+    splits = [assignment.splits[scan.specimen] for scan in state.scans]
+    _write_split(folder / SPLIT_FILE, manifest_scans, splits, near_copies)
+    info, thumbnails = _write_slices(state, assignment, near_copies, folder)
     html = dataset_page(plan.kind, info, thumbnails, state.complete_results(), state.sections())
     shutil.rmtree(folder / SHARDS_FOLDER)
     return IngestResult(info, html)
@@ -113,26 +119,43 @@ def _merge(plan: IngestPlan, shards: Sequence[Path], folder: Path) -> IngestResu
 
 def _contradictory(near_copies: Sequence[NearCopies]) -> set[str]:
     """Return the specimens of near-copies with different species, which have to share a split."""
-    return {name for group in near_copies if len(group.species) > 1 for name in group.specimens}
+    return {name for group in joined_groups(near_copies) if len(group.species) > 1 for name in group.specimens}
 
 
 def _join_near_copies(state: MergeState) -> tuple[list[Scan], tuple[NearCopies, ...]]:
     """Give each individual one name; return the scans with the manifest's names, and the groups of near-copies."""
     near_copies = _find_near_copies(state)
     exclusions = state.plan.source_kind.exclude(state.scans, near_copies)
-    excluded_paths = {scan.path for scan, _ in exclusions}
-    rare_exclusions = exclude_rare(state.scans, near_copies, state.rare_species)
-    exclusions += [exclusion for exclusion in rare_exclusions if exclusion[0].path not in excluded_paths]
     for scan, reason in exclusions:
         state.refuse(scan, reason)
         log_refusal(Refusal(path=scan.path, reason=reason))
     if exclusions:
         near_copies = _find_near_copies(state)
-    log_near_copies(near_copies)
-    manifest_scans = state.scans
+    exact = exact_copies(state.scans, state.identical)
+    manifest_scans = _treat_rare_species(state, exact)
+    is_feasible = partial(_can_split, manifest_scans, state.plan.config)
+    near_copies = mark_obstacles(manifest_scans, near_copies, exact, is_feasible)
+    log_near_copies(near_copies, state.distance_of_copies)
     state.scans = join_near_copies(manifest_scans, near_copies, state.plan.config.rare_species)
-    state.treat_rare_species()
     return manifest_scans, near_copies
+
+
+def _treat_rare_species(state: MergeState, exact: Sequence[NearCopies]) -> list[Scan]:
+    """Treat rare species by their individuals after exact copies; return the scans with the manifest's names."""
+    names = [scan.specimen for scan in state.scans]
+    state.scans = join_near_copies(state.scans, exact, state.plan.config.rare_species)
+    state.treat_rare_species()
+    return [replace(scan, specimen=name) for scan, name in zip(state.scans, names, strict=True)]
+
+
+def _can_split(scans: Sequence[Scan], config: IngestConfig, near_copies: Sequence[NearCopies]) -> bool:
+    """Return whether the individuals can be split if some groups of near-copies are joined."""
+    try:
+        individuals = join_near_copies(scans, near_copies, config.rare_species)
+        assign_specimens(individuals, config, _contradictory(near_copies))
+    except BadManifestError:
+        return False
+    return True
 
 
 def _find_near_copies(state: MergeState) -> tuple[NearCopies, ...]:
@@ -140,11 +163,13 @@ def _find_near_copies(state: MergeState) -> tuple[NearCopies, ...]:
     if not scans:
         return ()
     fingerprints = [state.results[scan.path].fingerprint for scan in scans]
-    return find_near_copies(scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
+    search = search_near_copies(scans, fingerprints, state.plan.source_kind.find_pairs, state.identical)
+    state.distance_of_copies = search.distance
+    return search.groups
 
 
 def _write_slices(
-    state: MergeState, splits: Mapping[str, str], near_copies: tuple[NearCopies, ...], folder: Path
+    state: MergeState, assignment: Assignment, near_copies: tuple[NearCopies, ...], folder: Path
 ) -> tuple[SlicesInfo, Thumbnails]:
     classes = tuple(sorted({scan.species for scan in model_scans(state.scans)}))
     numbers, thumbnails = _scan_numbers(state.scans), Thumbnails()
@@ -154,17 +179,21 @@ def _write_slices(
         for file, number, row in interleave(scan_of):
             scan = scan_of[file]
             slice_id = f"{scan.specimen}-{numbers[scan.path]:02d}-{number:05d}"
-            new_slice = _to_slice(slice_id, scan, splits[scan.specimen], row)
+            new_slice = _to_slice(slice_id, scan, assignment, row)
             writer.add(new_slice)
             progress.advance()
             thumbnails.add(new_slice.species, new_slice.split, new_slice.specimen, new_slice.png)
-        info = _slices_info(state, classes, writer.counts(), near_copies)
+        info = _slices_info(state, classes, writer.counts(), near_copies, assignment.folds)
         writer.finish(info)
     return info, thumbnails
 
 
 def _slices_info(
-    state: MergeState, classes: tuple[str, ...], counts: tuple[SplitCount, ...], near_copies: tuple[NearCopies, ...]
+    state: MergeState,
+    classes: tuple[str, ...],
+    counts: tuple[SplitCount, ...],
+    near_copies: tuple[NearCopies, ...],
+    folds: int,
 ) -> SlicesInfo:
     plan = state.plan
     return SlicesInfo(
@@ -173,7 +202,7 @@ def _slices_info(
         channels=plan.source_kind.channels,
         counts=counts,
         seed=plan.config.seed,
-        preprocessing={"ingest": _parameters(plan)},
+        preprocessing={"ingest": _parameters(state, folds)},
         sources_hash=_sources_hash(state),
         refused=state.refusals(),
         near_copies=near_copies,
@@ -181,20 +210,22 @@ def _slices_info(
         passed_over=plan.passed_over,
         rare_species=state.rare_counts(),
         doubtful_masks=state.doubtful_masks(),
+        folds=folds,
     )
 
 
-def _to_slice(slice_id: str, scan: Scan, split: str, row: Mapping[str, Any]) -> Slice:
+def _to_slice(slice_id: str, scan: Scan, assignment: Assignment, row: Mapping[str, Any]) -> Slice:
     return Slice(
         id=slice_id,
         species=scan.species,
         specimen=scan.specimen,
-        split=split,
+        split=assignment.splits[scan.specimen],
         plane=row["plane"],
         foreground_ratio=row["foreground_ratio"],
         spacing_mm=row["spacing_mm"],
         descriptors={},
         png=row["png"],
+        fold=assignment.fold_of.get(scan.specimen),
     )
 
 
@@ -212,9 +243,12 @@ def _shuffle(scans: Sequence[Scan], seed: int) -> Iterator[Scan]:
     yield from sorted(scans, key=lambda scan: hashlib.sha256(f"order\0{seed}\0{scan.path}".encode()).digest())
 
 
-def _parameters(plan: IngestPlan) -> dict[str, object]:
-    kind_parameters = plan.source_kind.parameters(plan.config)
-    return {"kind": plan.kind, **kind_parameters, "test_share": TEST_SHARE, "validation_share": VALIDATION_SHARE}
+def _parameters(state: MergeState, folds: int) -> dict[str, object]:
+    plan = state.plan
+    parameters = {"kind": plan.kind, **plan.source_kind.parameters(plan.config)}
+    if math.isfinite(state.distance_of_copies):
+        parameters["largest_distance_of_copies"] = round(state.distance_of_copies, 4)
+    return {**parameters, "test_share": 0.0 if folds else TEST_SHARE, "validation_share": VALIDATION_SHARE}
 
 
 def _sources_hash(state: MergeState) -> str:

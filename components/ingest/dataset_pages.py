@@ -11,7 +11,7 @@ from components.ingest.near_copies.groups import describe_treatment
 from components.ingest.slice_files import SliceResult
 from components.ingest.sources.file_kinds import PHOTOGRAPHS, VOLUMES
 from components.ingest.sources.manifest import Scan
-from components.shared.contracts import NearCopies, Refusal, SlicesInfo, SplitCount
+from components.shared.contracts import Refusal, SlicesInfo, SplitCount
 from components.shared.contracts.doubtful_mask import DoubtfulMask
 from components.shared.contracts.source_notes import Note
 from components.shared.pages import (
@@ -66,7 +66,7 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results, se
         balance_table(info.counts),
         paragraph("To repeat this split, put split.csv of this data set beside the volumes and use it as `volumes`."),
         heading("Near-copies: one individual under several names"),
-        _near_copies_table(info.near_copies),
+        _near_copies_section(info),
         heading("Doubtful masks"),
         _doubtful_masks(info.doubtful_masks, sections),
         heading("Refused files"),
@@ -100,7 +100,7 @@ def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results
         table(["long side", "photographs"], _count_long_sides(sizes)),
         table(["width to height", "photographs"], _count_shapes(sizes)),
         heading("Near-copies and photographs of one specimen"),
-        _near_copies_table(info.near_copies),
+        _near_copies_section(info),
         heading("Refused files"),
         _refusals_table(info.refused),
         *_passed_over(info.passed_over),
@@ -176,11 +176,14 @@ def _truncate(name: str) -> str:
     return name if len(name) <= _MAX_LABEL_LENGTH else f"{name[: _MAX_LABEL_LENGTH - 1]}\u2026"
 
 
-def _near_copies_table(near_copies: Sequence[NearCopies]) -> str:
-    if not near_copies:
-        return paragraph("None.")
-    rows = [(", ".join(group.specimens), group.distance, describe_treatment(group)) for group in near_copies]
-    return table(["specimens", "distance", "treatment"], rows)
+def _near_copies_section(info: SlicesInfo) -> str:
+    """Return the distance of near-copies in the data set and the table of the groups."""
+    distance = info.preprocessing["ingest"]["largest_distance_of_copies"]
+    text = f"Near-copies of this data set have a distance of at most {distance:g}."
+    if not info.near_copies:
+        return paragraph(f"None. {text}")
+    rows = [(", ".join(group.specimens), group.distance, describe_treatment(group)) for group in info.near_copies]
+    return paragraph(text) + table(["specimens", "distance", "treatment"], rows)
 
 
 def _doubtful_masks(masks: Sequence[DoubtfulMask], sections: Mapping[str, bytes]) -> str:

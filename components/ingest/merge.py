@@ -6,6 +6,7 @@ seeds, so the result does not depend on the assignment of scans to shards.
 """
 
 import base64
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ class MergeState:
         rare_species: Species that are treated as rare.
         doubts: Reasons why the mask of a scan is doubtful, by path.
         alike: Paths of the scans whose masks do not show individuals, since they are alike in several species.
+        distance_of_copies: Distance below which scans are near-copies; infinite if the usual distance applies.
     """
 
     plan: IngestPlan
@@ -54,6 +56,7 @@ class MergeState:
     rare_species: set[str] = field(default_factory=set)
     doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     alike: frozenset[str] = frozenset()
+    distance_of_copies: float = math.inf
 
     def record(self, number: int, result: SliceResult, file: Path) -> None:
         """Record the result and slice file of a scan; its histogram and section stay on disk."""

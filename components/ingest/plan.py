@@ -15,6 +15,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from components.ingest.config import IngestConfig
+from components.ingest.folds import assign_specimens
 from components.ingest.source_kinds import SOURCE_KINDS, SourceKind
 from components.ingest.sources import open_source
 from components.ingest.sources.base import Source
@@ -22,7 +23,6 @@ from components.ingest.sources.file_kinds import VOLUMES
 from components.ingest.sources.folder_layout import describe_endings
 from components.ingest.sources.manifest import Scan, list_scans
 from components.ingest.split import (
-    assign_splits,
     log_rare_species,
     log_validation,
     model_scans,
@@ -111,7 +111,7 @@ def make_plan(address: str | Path, config: IngestConfig, shards: int = 1) -> Ing
     log_rare_species(rare, config.rare_species)
     scans = treat_rare_species(scans, config.rare_species)
     # A source that cannot be split is refused before any volume is cut.
-    log_validation(scans, assign_splits(scans, config.seed, config.rare_species))
+    log_validation(scans, assign_specimens(scans, config).splits)
     quotas = assign_quotas(kind, scans, config.slices_per_species)
     return IngestPlan(
         source=source.address,

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.ingest.config import IngestConfig
-from components.ingest.near_copies.groups import PairFinder, exclude_from_training, exclude_none
-from components.ingest.near_copies.photograph_fingerprint import LARGEST_DISTANCE, near_photographs
+from components.ingest.near_copies.groups import PairFinder
+from components.ingest.near_copies.photograph_fingerprint import LARGEST_DISTANCE as LARGEST_DISTANCE_OF_PHOTOGRAPHS
+from components.ingest.near_copies.photograph_fingerprint import near_photographs
+from components.ingest.near_copies.treatment import exclude_from_training, exclude_none
+from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE as LARGEST_DISTANCE_OF_VOLUMES
 from components.ingest.near_copies.volume_fingerprint import near_volumes
 from components.ingest.photograph_slices import photograph_memory, scale_photograph
 from components.ingest.slice_files import SliceJob, SliceResult
@@ -63,6 +66,7 @@ def _photograph_bytes(file: Path, scan: Scan) -> int:
 
 def _volume_parameters(config: IngestConfig) -> dict[str, object]:
     return {
+        "largest_distance_of_copies": LARGEST_DISTANCE_OF_VOLUMES,
         "planes": config.planes,
         "slices_per_species": config.slices_per_species,
         "smallest_coverage": SMALLEST_COVERAGE,
@@ -82,7 +86,7 @@ def _refuse_mask(file: Path, mask: Path, scan: Scan) -> int:
 
 def _photograph_parameters(config: IngestConfig) -> dict[str, object]:
     del config  # its parameters apply to volumes only
-    return {"largest_distance_of_copies": LARGEST_DISTANCE}
+    return {"largest_distance_of_copies": LARGEST_DISTANCE_OF_PHOTOGRAPHS}
 
 
 SOURCE_KINDS: dict[str, SourceKind] = {

@@ -18,6 +18,8 @@ from components.shared.slices import SPLITS, UNSEEN
 TEST_SHARE = VALIDATION_SHARE = 0.2
 MIN_SPECIMENS = len(SPLITS)
 MIN_SPECIES = 2
+FOLDED_SPLITS = ("train", "validation")
+"""Splits of a data set with folds."""
 _TAKEN_FOR_VALIDATION = ("train", "validation")
 """Split in the manifest and split in use of a training specimen that is taken for validation."""
 
@@ -29,7 +31,7 @@ def model_scans(scans: Sequence[Scan]) -> list[Scan]:
 
 def rare_species(scans: Sequence[Scan]) -> dict[str, int]:
     """Return the species of the model with too few specimens for every split, with their numbers of specimens."""
-    specimens = _specimens_by_species(model_scans(scans))
+    specimens = specimens_by_species(model_scans(scans))
     return {species: len(names) for species, names in specimens.items() if len(names) < MIN_SPECIMENS}
 
 
@@ -60,7 +62,7 @@ def check_specimen_counts(scans: Sequence[Scan], rule: RareSpecies = "refuse") -
         BadManifestError: There are fewer than two species with three specimens, a species has fewer than three
             specimens and the rule is `refuse`, or a species is unseen for some of its specimens only.
     """
-    specimens = _specimens_by_species(model_scans(scans))
+    specimens = specimens_by_species(model_scans(scans))
     _check_unseen(scans, specimens)
     if rule != "refuse":
         _check_common_species(scans, specimens)
@@ -80,7 +82,7 @@ def check_specimen_counts(scans: Sequence[Scan], rule: RareSpecies = "refuse") -
 def _check_common_species(scans: Sequence[Scan], specimens: Mapping[str, Sequence[str]]) -> None:
     common_species = [species for species, names in specimens.items() if len(names) >= MIN_SPECIMENS]
     if len(common_species) < MIN_SPECIES:
-        counts = {species: len(names) for species, names in _specimens_by_species(scans).items()}
+        counts = {species: len(names) for species, names in specimens_by_species(scans).items()}
         counts_text = ", ".join(f"{species!r} has {count}" for species, count in counts.items())
         raise BadManifestError(
             f"too few specimens: {counts_text}" if counts else "no usable volume",
@@ -90,19 +92,25 @@ def _check_common_species(scans: Sequence[Scan], specimens: Mapping[str, Sequenc
 
 
 def assign_splits(
-    scans: Sequence[Scan], seed: int, rule: RareSpecies = "refuse", kept_in_training: Collection[str] = ()
+    scans: Sequence[Scan],
+    seed: int,
+    rule: RareSpecies = "refuse",
+    kept_in_training: Collection[str] = (),
+    used_splits: Sequence[str] = SPLITS,
 ) -> dict[str, str]:
     """Assign each specimen to a split: 60 % train, 20 % validation, 20 % test of each species, at least one in each.
 
-    Splits in the manifest are kept; if it gives training and test specimens and none for validation, a share of the
-    training specimens is taken for validation. The other specimens are ranked by a hash of seed, species and name, so
-    that a new specimen moves few others.
+    Without the split test, which a data set with folds does not have, 80 % are in train. Splits in the manifest are
+    kept; if it gives specimens of the other splits and none for validation, a share of the training specimens is taken
+    for validation. The other specimens are ranked by a hash of seed, species and name, so that a new specimen moves few
+    others.
 
     Args:
         scans: Scans after `treat_rare_species`.
         seed: Seed of the split.
         rule: Treatment of rare species.
         kept_in_training: Specimens that are not taken for validation.
+        used_splits: Splits of the data set: SPLITS, or FOLDED_SPLITS with folds.
 
     Returns:
         The split of each specimen.
@@ -114,14 +122,14 @@ def assign_splits(
     check_specimen_counts(scans, rule)
     fixed_splits = _manifest_splits(scans)
     splits = {scan.specimen: UNSEEN for scan in scans if scan.split == UNSEEN}
-    for species, specimens in _specimens_by_species(model_scans(scans)).items():
-        splits.update(_assign_species(species, specimens, fixed_splits, seed))
+    for species, specimens in specimens_by_species(model_scans(scans)).items():
+        splits.update(_assign_species(species, specimens, fixed_splits, seed, used_splits))
     rare = rare_species(scans) if rule == "train" else {}
     given_splits = set(fixed_splits.values())
-    if {"train", "test"} <= given_splits and "validation" not in given_splits:
+    if given_splits >= set(used_splits) - {"validation"} and "validation" not in given_splits:
         training_only = {*kept_in_training, *(scan.specimen for scan in scans if scan.species in rare)}
         splits.update(_validation_from_training(scans, splits, training_only, seed))
-    check_split(scans, splits, rare)
+    check_split(scans, splits, rare, used_splits)
     return splits
 
 
@@ -130,7 +138,7 @@ def _validation_from_training(
 ) -> dict[str, str]:
     """Return training specimens to use for validation, of each species without any, by the ranks of `assign_splits`."""
     validation: dict[str, str] = {}
-    for species, specimens in _specimens_by_species(model_scans(scans)).items():
+    for species, specimens in specimens_by_species(model_scans(scans)).items():
         if any(splits[name] == "validation" for name in specimens):
             continue
         training = [name for name in specimens if splits[name] == "train"]
@@ -150,13 +158,19 @@ def log_validation(scans: Sequence[Scan], splits: Mapping[str, str]) -> None:
         )
 
 
-def check_split(scans: Sequence[Scan], splits: Mapping[str, str], rare: Collection[str] = ()) -> None:
-    """Check that no specimen and no file is in two splits, and that every species is in all splits.
+def check_split(
+    scans: Sequence[Scan],
+    splits: Mapping[str, str],
+    rare: Collection[str] = (),
+    used_splits: Sequence[str] = SPLITS,
+) -> None:
+    """Check that no specimen and no file is in two splits, and that every species is in all used splits.
 
     Args:
         scans: Scans of all specimens.
         splits: Split of each specimen.
         rare: Species that need not be in all splits.
+        used_splits: Splits of the data set.
 
     Raises:
         BadManifestError: One of these conditions is violated.
@@ -173,16 +187,17 @@ def check_split(scans: Sequence[Scan], splits: Mapping[str, str], rare: Collecti
     for species, present in splits_of.items():
         if species in rare:
             continue
-        missing_splits = [split for split in SPLITS if split not in present and present != {UNSEEN}]
+        missing_splits = [split for split in used_splits if split not in present and present != {UNSEEN}]
         if missing_splits:
             raise BadManifestError(
                 f"species {species!r} has no specimen for {' and '.join(missing_splits)}",
-                f"at least one specimen of each species in each of {', '.join(SPLITS)}",
-                "Change the split column or leave it empty.",
+                f"at least one specimen of each species in each of {', '.join(used_splits)}",
+                _remedy_of_missing(missing_splits),
             )
 
 
-def _specimens_by_species(scans: Sequence[Scan]) -> dict[str, list[str]]:
+def specimens_by_species(scans: Sequence[Scan]) -> dict[str, list[str]]:
+    """Return the names of the specimens of each species, both sorted."""
     specimens: defaultdict[str, set[str]] = defaultdict(set)
     for scan in scans:
         specimens[scan.species].add(scan.specimen)
@@ -213,19 +228,27 @@ def _manifest_splits(scans: Sequence[Scan]) -> dict[str, str]:
 
 
 def _assign_species(
-    species: str, specimens: Sequence[str], fixed_splits: Mapping[str, str], seed: int
+    species: str, specimens: Sequence[str], fixed_splits: Mapping[str, str], seed: int, used_splits: Sequence[str]
 ) -> dict[str, str]:
     splits = {name: fixed_splits[name] for name in specimens if name in fixed_splits}
     free = sorted((name for name in specimens if name not in fixed_splits), key=lambda name: _rank(species, name, seed))
-    for split, target in (
-        ("test", _share(len(specimens), TEST_SHARE)),
-        ("validation", _share(len(specimens), VALIDATION_SHARE)),
-        ("train", len(specimens)),
-    ):
+    targets = {
+        "test": _share(len(specimens), TEST_SHARE),
+        "validation": _share(len(specimens), VALIDATION_SHARE),
+        "train": len(specimens),
+    }
+    for split, target in targets.items():
+        if split not in used_splits:
+            continue
         count = max(0, target - list(splits.values()).count(split))
         splits.update(dict.fromkeys(free[:count], split))
         free = free[count:]
     return splits
+
+
+def _remedy_of_missing(splits: Sequence[str]) -> str:
+    remedy = "Change the split column or leave it empty"
+    return f"{remedy}, or test every specimen in one of FOLDS=5 folds." if splits == ["test"] else f"{remedy}."
 
 
 def _share(specimens: int, share: float) -> int:

@@ -11,7 +11,7 @@ from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
 from components.ingest.config import IngestConfig
 from components.shared.errors import BadConfigError
-from components.train.backbones.registry import find_backbone, find_published
+from components.train.backbones.registry import find_backbone, find_packaged, find_published
 from components.train.recipe import Recipe, check_seed
 
 _DEFAULTS_OF_INGEST = {"image_size": 224, "slices_per_species": 10000, "planes": "published", "seed": 0}
@@ -39,9 +39,16 @@ def check_training(parameters: Mapping[str, Any]) -> None:
             raise BadConfigError(f"{key} is empty", "at least one backbone", "Set BACKBONES=cnn_small, for example.")
         for backbone in parameters.get(key, ()):
             find_backbone(backbone)
-            if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "imagenet":
-                find_published(backbone)
+            _check_weights(Recipe.parse(parameters.get("recipe", {}), backbone).weights, backbone)
     _check_repeated([*parameters.get("backbones", ()), *parameters.get("large_backbones", ())])
+
+
+def _check_weights(weights: str, backbone: str) -> None:
+    """Check that a backbone has published or packaged weights if the recipe asks for them."""
+    if weights == "imagenet":
+        find_published(backbone)
+    elif weights == "packaged":
+        find_packaged(backbone)
 
 
 def _check_deployment(parameters: Mapping[str, Any]) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from components.segment.batch import METHODS, Batch, SegmentedSlice
 from components.shared.contracts import SlicesInfo
-from components.shared.errors import BadConfigError, BadInputError, ContractError
+from components.shared.errors import BadConfigError, BadInputError
 from components.shared.files import atomic_folder
 from components.shared.images import segmentation
 from components.shared.pages import Thumbnails, balance_table, figures, heading, page, table
 from components.shared.progress import Progress
-from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, index_rows, iterate_split, read_info
+from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, iterate_slices, read_info
 from components.shared.workers import map_in_order
 
 BATCH_SLICES = 64
@@ -110,20 +110,9 @@ def _check_method(method: str, info: SlicesInfo) -> None:
 
 def _batches(source: Path, channels: int) -> Iterator[Batch]:
     """Yield the slices batch by batch in the order of the index, so that memory does not grow with their number."""
-    slices = _rows_and_images(source)
+    slices = iterate_slices(source, (*SPLITS, UNSEEN))
     while batch := list(islice(slices, BATCH_SLICES)):
         yield Batch(tuple(row for row, _ in batch), tuple(png for _, png in batch), channels)
-
-
-def _rows_and_images(source: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    images = {split: iterate_split(source, split) for split in (*SPLITS, UNSEEN)}
-    for row in index_rows(source):
-        slice_id, _, png = next(images[row["split"]], ("no more records", 0, b""))
-        if slice_id != row["id"]:
-            raise ContractError(
-                f"{source}: record {slice_id!r}", f"{row['id']!r}, as in the index", "Run the step ingest again."
-            )
-        yield row, png
 
 
 def _write_slice(
@@ -144,6 +133,7 @@ def _write_slice(
             foreground_ratio=segmented_slice.descriptors["foreground_ratio"],
             descriptors=segmented_slice.descriptors,
             png=segmented_slice.png,
+            fold=row.get("fold"),
         )
     )
     result.raw_thumbnails.add(species, split, specimen, raw_png)

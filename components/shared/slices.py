@@ -1,13 +1,15 @@
 """The data set of slices: `dataset.json`, `index.parquet`, `slices-<split>-<number>.tfrecord`.
 
 A record is a `tf.train.Example` of `image` (a lossless PNG), `label` (int64) and `id`. The split `unseen` contains
-species outside the classes, labelled UNSEEN_LABEL; no model is trained, selected or gated on it. A shard contains
+species outside the classes, labelled UNSEEN_LABEL; no model is trained, selected or gated on it. A data set for
+cross-validation has no split `test`; the column `fold` of its index has the fold in which a specimen is tested, and
+NO_FOLD for specimens that are never tested: those of unseen species, and those that every fold trains on. A shard has
 SHARD_SLICES records of one split in the order in which they were added; its bytes depend only on the slices.
 """
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 UNSEEN, UNSEEN_LABEL = "unseen", -1
+NO_FOLD = -1
 SHARD_SLICES = 2048
 INFO_FILE, INDEX_FILE = "dataset.json", "index.parquet"
 ROW_GROUP_SIZE = 4096
@@ -48,6 +51,7 @@ class Slice:
         spacing_mm: Size of a pixel, 0 if unknown.
         descriptors: `components.shared.images.descriptors.describe` of a segmented slice; empty for a raw slice.
         png: Image as PNG.
+        fold: Fold in which the specimen is tested, or NO_FOLD; None in a data set without folds.
     """
 
     id: str
@@ -59,6 +63,7 @@ class Slice:
     spacing_mm: float
     descriptors: Mapping[str, float]
     png: bytes
+    fold: int | None = None
 
 
 class SlicesWriter:
@@ -161,6 +166,11 @@ def read_info(folder: Path) -> SlicesInfo:
     return SlicesInfo.read(folder / INFO_FILE)
 
 
+def held_out_split(info: SlicesInfo) -> str:
+    """Return the split that the served model was not trained on: `test`, or `validation` in a data set with folds."""
+    return "validation" if info.folds else "test"
+
+
 def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read `index.parquet`: one row per slice in the order of the records, one column per descriptor.
 
@@ -232,6 +242,23 @@ def iterate_split(folder: Path, split: str) -> Iterator[tuple[str, int, bytes]]:
             yield features["id"].decode(), features["label"], features["image"]
 
 
+def iterate_slices(folder: Path, splits: Collection[str]) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield (row of the index, PNG) of each slice of some splits, in the order of the index.
+
+    Raises:
+        ContractError: The records differ from the index.
+    """
+    images = {split: iterate_split(folder, split) for split in splits}
+    for row in index_rows(folder):
+        if row["split"] not in images:
+            continue
+        slice_id, _, png = next(images[row["split"]], ("no more records", 0, b""))
+        if slice_id != row["id"]:
+            problem = f"{folder}: record {slice_id!r}"
+            raise ContractError(problem, f"{row['id']!r}, as in the index", "Create the slices again.")
+        yield row, png
+
+
 def _to_example(item: Slice, label: int) -> bytes:
     return encode_example({"image": item.png, "label": label, "id": item.id.encode()})
 
@@ -242,6 +269,7 @@ def _to_row(item: Slice, shard: str, position: int) -> dict[str, Any]:
         "species": item.species,
         "specimen": item.specimen,
         "split": item.split,
+        **({} if item.fold is None else {"fold": np.int8(item.fold)}),
         "shard": shard,
         "position": position,
         "plane": item.plane,

@@ -79,7 +79,7 @@ def mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -
     If the recipe enables both, each batch is mixed by one of them with equal probability.
 
     Args:
-        slices: Slices, float32 [N, S, S, C].
+        slices: Slices, float32 [N, S, S, C], or for MixUp alone their features, float32 [N, ...].
         labels: Labels, float32 [N, K], rows of sum 1.
         seed: Seed, int64 [2].
         recipe: Probability of mixing, and parameters of the beta distributions.
@@ -102,7 +102,7 @@ def mix(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -
 def _mix_up(slices: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Blend each slice with its neighbour in the batch (Zhang et al. 2018, arXiv 1710.09412)."""
     share = _beta(tf.shape(slices)[0], seed, alpha)
-    slice_share, label_share = share[:, None, None, None], share[:, None]
+    slice_share, label_share = tf.reshape(share, [-1] + [1] * (slices.shape.rank - 1)), share[:, None]
     return (
         slices * slice_share + tf.roll(slices, 1, axis=0) * (1 - slice_share),
         labels * label_share + tf.roll(labels, 1, axis=0) * (1 - label_share),

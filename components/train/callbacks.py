@@ -66,7 +66,8 @@ class CheckpointCallback(keras.callbacks.Callback):
     Args:
         store: Checkpoints of this training.
         state: State at the start.
-        early_stopping: Early stopping, which also contains the best weights.
+        network: Model of which the best weights are saved; it contains the model that is fitted.
+        early_stopping: Early stopping, which determines the best epoch.
         plateau: Learning rate schedule that depends on validation, or None.
     """
 
@@ -74,11 +75,13 @@ class CheckpointCallback(keras.callbacks.Callback):
         self,
         store: CheckpointStore,
         state: TrainingState,
+        network: keras.Model,
         early_stopping: keras.callbacks.EarlyStopping,
         plateau: keras.callbacks.ReduceLROnPlateau | None,
     ) -> None:
         super().__init__()
-        self.store, self.state, self.early_stopping, self.plateau = store, state, early_stopping, plateau
+        self.store, self.state, self.network = store, state, network
+        self.early_stopping, self.plateau = early_stopping, plateau
         self.start = time.monotonic() - state.seconds
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -87,7 +90,6 @@ class CheckpointCallback(keras.callbacks.Callback):
         if self.state.best is not None:
             self.early_stopping.best, self.early_stopping.best_epoch = self.state.best, self.state.best_epoch
             self.early_stopping.wait = self.state.wait
-            self.early_stopping.best_weights = self.store.load_best(self.state)
         if self.plateau:
             self.plateau.best, self.plateau.wait = self.state.plateau_best, self.state.plateau_wait
 
@@ -99,7 +101,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         if not math.isfinite(sum(row.values())):
             return
         if self.state.best_epoch == epoch:
-            self.store.save_best(epoch, self.early_stopping.best_weights)
+            self.store.save_best(epoch, self.network.get_weights())
         self.store.save(self.state, self.model)
 
     def _next_state(self, epoch: int, row: dict[str, float]) -> TrainingState:

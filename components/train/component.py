@@ -21,7 +21,7 @@ def train(
     tensorboard: dsl.Output[dsl.Artifact],
     checkpoints: str = "",
 ) -> None:
-    """Train one backbone on the segmented slices.
+    """Train one backbone on the segmented slices, and one more for each fold if the data set has folds.
 
     Args:
         slices: Segmented slices.
@@ -29,7 +29,7 @@ def train(
         recipe: Settings of the training. Keys as in components/train/recipe.py; those under backbones override them
             for one backbone.
         seed: Seed of every random choice.
-        model: The trained backbone with model.json and history.csv.
+        model: The trained backbone with model.json and history.csv, and the logits of the folds in folds.
         metrics: Validation metrics of the best epoch, named after the network, so that runs can be compared.
         epochs: Validation metrics of every epoch, named after the network.
         curves: Learning curves.
@@ -46,13 +46,13 @@ def train(
     with exit_on_error(f"train {backbone}"):
         check_checkpoint_folder(checkpoints)
 
+    from components.train.folds.training import train_with_folds
     from components.train.pages import epoch_metrics, move_logs, write_pages
     from components.train.recipe import Recipe
-    from components.train.training import train_backbone
 
     with exit_on_error(f"train {backbone}"):
         settings, folder = Recipe.parse(recipe, backbone), Path(checkpoints) if checkpoints else None
-        card = train_backbone(Path(slices.path), backbone, settings, seed, Path(model.path), folder)
+        card = train_with_folds(Path(slices.path), backbone, settings, seed, Path(model.path), folder)
         write_pages(card, settings, Path(slices.path), seed, Path(curves.path), Path(views.path))
         move_logs(Path(model.path), Path(tensorboard.path))
         for key, value in card.metrics.items():

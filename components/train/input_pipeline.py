@@ -56,7 +56,7 @@ class EpochSize:
 
 def steps_per_epoch(slices: int, recipe: Recipe) -> int:
     """Return the number of steps in which every slice occurs; the last batch is filled with slices of the epoch."""
-    return _epoch_size(slices, recipe).steps
+    return epoch_size_of(slices, recipe).steps
 
 
 def training_batches(
@@ -81,7 +81,7 @@ def training_batches(
     Raises:
         TrainingError: A shard is damaged or contains a label outside the classes (see `reading_slices`).
     """
-    epoch_size = _epoch_size(slices, recipe)
+    epoch_size = epoch_size_of(slices, recipe)
     if slices * spec.slice_bytes <= recipe.cache_gigabytes * 2**30:
         images, labels = _read_into_memory(folder, spec, slices)
         batches = _batches_from_memory(images, labels, epoch_size, seed, first_epoch)
@@ -89,7 +89,7 @@ def training_batches(
         batches = _batches_from_shards(folder, spec, epoch_size, seed, first_epoch)
     steps = tf.data.Dataset.counter(first_epoch * epoch_size.steps)
     views = tf.data.Dataset.zip((steps, batches)).map(
-        lambda step, batch: _augment_and_mix(batch[0], batch[1], _stateless_seed(seed, step), spec.classes, recipe),
+        lambda step, batch: _augment_and_mix(batch[0], batch[1], stateless_seed(seed, step), spec.classes, recipe),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return views.prefetch(2)
@@ -141,7 +141,8 @@ def reading_slices(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _epoch_size(slices: int, recipe: Recipe) -> EpochSize:
+def epoch_size_of(slices: int, recipe: Recipe) -> EpochSize:
+    """Return the numbers of slices and steps of a training epoch."""
     return EpochSize(slices, min(recipe.batch_size, slices))
 
 
@@ -199,7 +200,7 @@ def _batches_from_memory(
 ) -> tf.data.Dataset:
     """Gather the batches of each epoch's permutation, which is computed and not stored."""
     return tf.data.Dataset.counter(first_epoch * epoch_size.steps).map(
-        lambda step: _gather_rows(images, labels, _permuted_rows(step, epoch_size, seed)),
+        lambda step: _gather_rows(images, labels, permuted_rows(step, epoch_size, seed)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
 
@@ -212,13 +213,13 @@ def _gather_rows(images: Images, labels: Labels, rows: tf.Tensor) -> tuple[tf.Te
     return tf.ensure_shape(batch, [len(rows), *images.shape[1:]]), tf.ensure_shape(batch_labels, [len(rows)])
 
 
-def _permuted_rows(step: tf.Tensor, epoch_size: EpochSize, seed: int) -> tf.Tensor:
+def permuted_rows(step: tf.Tensor, epoch_size: EpochSize, seed: int) -> tf.Tensor:
     """Return the rows of a step's batch, int64 [batch]; those that fill the last batch are drawn separately."""
     slices, batch, steps = epoch_size.slices, epoch_size.batch, epoch_size.steps
     epoch, position = step // steps, (step % steps) * batch + tf.range(batch, dtype=tf.int64)
     last = tf.constant(slices - 1, tf.int64)
     rows, filling_rows = (
-        tf.random.experimental.index_shuffle(position % slices, _stateless_seed(seed, 2 * epoch + draw), last)
+        tf.random.experimental.index_shuffle(position % slices, stateless_seed(seed, 2 * epoch + draw), last)
         for draw in (0, 1)
     )
     return tf.where(position < slices, rows, filling_rows)
@@ -230,7 +231,7 @@ def _batches_from_shards(
     """Shuffle encoded slices of several shards together, which takes a tenth of the memory of decoded ones."""
     shards = tf.constant([str(shard) for shard in shards_of(folder, "train")])
     records = tf.data.Dataset.counter(first_epoch).flat_map(
-        lambda epoch: _records_of_epoch(shards, epoch_size, _stateless_seed(seed, epoch))
+        lambda epoch: _records_of_epoch(shards, epoch_size, stateless_seed(seed, epoch))
     )
     slices = records.map(lambda record: _decode(record, spec), num_parallel_calls=tf.data.AUTOTUNE)
     return slices.batch(epoch_size.batch, drop_remainder=True)
@@ -263,5 +264,6 @@ def _decode(record: tf.Tensor, spec: InputSpec) -> tuple[tf.Tensor, tf.Tensor]:
         return decode_and_crop(example["image"], spec.image_size, spec.channels), tf.identity(label)
 
 
-def _stateless_seed(seed: int, number: tf.Tensor) -> tf.Tensor:
+def stateless_seed(seed: int, number: tf.Tensor) -> tf.Tensor:
+    """Return the seed of a step or epoch, int64 [2]."""
     return tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])

@@ -36,12 +36,13 @@ def training_phases(recipe: Recipe, backbone: str) -> tuple[Phase, ...]:
     """Return the phases of a recipe in their order."""
     phases = (
         Phase(1, recipe.frozen_epochs, recipe.frozen_learning_rate, 0),
-        Phase(2, recipe.epochs, recipe.learning_rate, _unfrozen_layers(recipe, backbone)),
+        Phase(2, recipe.epochs, recipe.learning_rate, unfrozen_layers(recipe, backbone)),
     )
     return tuple(phase for phase in phases if phase.epochs)
 
 
-def _unfrozen_layers(recipe: Recipe, backbone: str) -> int | None:
+def unfrozen_layers(recipe: Recipe, backbone: str) -> int | None:
+    """Return the number of last layers of the features that the second phase trains; None for all."""
     if isinstance(recipe.unfreeze, int):
         return recipe.unfreeze
     if recipe.unfreeze == "all" or recipe.weights == NONE:

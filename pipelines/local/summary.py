@@ -29,8 +29,9 @@ class Summary(Document):
         outcome: One of deployed, refused, bad_input and failed.
         message: One sentence about the outcome.
         gate: Verdict of the gate: passed, accuracy, threshold, reasons.
-        backbones: Metrics on the test set by backbone.
-        ensemble: Rule and metrics of the ensemble on the test set.
+        backbones: Metrics on the test slices by backbone.
+        ensemble: Rule and metrics of the ensemble on the test slices; `folds` has count, accuracy, macro_f1 and
+            interval of cross-validation, None if the served model itself was tested.
         model: Deployed version: name, version, path.
         report: Path of the evaluation's report, an HTML page that opens offline.
         dataset: Counts: slices, specimens, classes, refused files; `by_class` counts slices by species, `unseen_slices`
@@ -45,7 +46,7 @@ class Summary(Document):
     outcome: str
     message: str
     gate: dict[str, Any] | None = None
-    backbones: dict[str, dict[str, float]] = Field(default_factory=dict)
+    backbones: dict[str, dict[str, Any]] = Field(default_factory=dict)
     ensemble: dict[str, Any] | None = None
     model: dict[str, Any] | None = None
     report: str | None = None
@@ -68,8 +69,7 @@ def print_outcome(summary: Summary, path: Path, out: Path, console: Console) -> 
     console.print()
     console.print(Panel(f"[bold]{_HEADLINES[summary.outcome]}[/bold]\n{escape(summary.message)}", border_style=colour))
     if summary.ensemble:
-        kind = "synthetic specimens" if summary.synthetic else "specimens"
-        console.print(f"Results on the test split ({kind} held out from training and validation):")
+        console.print(_origin_of_results(summary, summary.ensemble))
         console.print(_model_table(summary, summary.ensemble))
         console.print(_ensemble_table(summary.ensemble), highlight=False)
     if summary.answer:
@@ -81,25 +81,36 @@ def print_outcome(summary: Summary, path: Path, out: Path, console: Console) -> 
         console.print(line, highlight=False, soft_wrap=True)
 
 
+def _origin_of_results(summary: Summary, ensemble: dict[str, Any]) -> str:
+    """Return a line on the specimens and the models of the results."""
+    kind = "synthetic specimens" if summary.synthetic else "specimens"
+    if folds := ensemble.get("folds"):
+        return f"Results of {folds['count']} models on all {kind}, each tested on those it was not trained on:"
+    return f"Results on the test split ({kind} held out from training and validation):"
+
+
 def _model_table(summary: Summary, ensemble: dict[str, Any]) -> Table:
     table = Table()
-    for column in ("model", "accuracy", "top-3", "macro F1"):
+    for column in ("model", "accuracy", "95 % interval", "top-3", "macro F1"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for name, metrics in summary.backbones.items():
-        table.add_row(name, *(f"{metrics[key]:.1%}" for key in ("accuracy", "top3", "macro_f1")))
+        table.add_row(name, *_figures(metrics))
     table.add_section()
-    table.add_row(
-        "[bold]ensemble[/bold]", *(f"[bold]{ensemble[key]:.1%}[/bold]" for key in ("accuracy", "top3", "macro_f1"))
-    )
+    table.add_row("[bold]ensemble[/bold]", *(f"[bold]{figure}[/bold]" for figure in _figures(ensemble)))
     return table
+
+
+def _figures(metrics: dict[str, Any]) -> tuple[str, ...]:
+    """Return accuracy, its interval over specimens, top-3 accuracy and macro F1 of a model as text."""
+    interval = metrics.get("accuracy_interval")
+    interval_text = f"{interval[0]:.1%} to {interval[1]:.1%}" if interval else "-"
+    return f"{metrics['accuracy']:.1%}", interval_text, f"{metrics['top3']:.1%}", f"{metrics['macro_f1']:.1%}"
 
 
 def _ensemble_table(ensemble: dict[str, Any]) -> Table:
     """Return the other metrics of the ensemble, a name and a sentence in each line."""
-    low, high = ensemble["accuracy_interval"]
     lines = Table.grid(padding=(0, 2))
     lines.add_row("ensemble", ensemble["rule"])
-    lines.add_row("accuracy", f"95 % confidence interval {low:.1%} to {high:.1%}")
     lines.add_row("specimens", f"{ensemble['specimen_accuracy']:.1%} classified correctly by the vote of their slices")
     lines.add_row("calibration", f"expected calibration error {ensemble['ece']:.3f}")
     if ensemble.get("unknown_auroc") is not None:

@@ -55,11 +55,11 @@ def test_the_saved_model_predicts_every_test_slice_as_the_evaluation(
     np.testing.assert_allclose(answers["confidence"], scores.max(axis=1), atol=1e-5)
     assert answers["embedding"].shape[0] == len(scores)
     slice_scores = answers["unknown_score"].numpy()
-    threshold, specimens = evaluation.card.specimen_open_set, evaluation.measurement.test.slices.specimens
+    threshold, specimens = evaluation.card.specimen_open_set, evaluation.measurement.slices.specimens
     assert threshold is not None
     served = [threshold.score(slice_scores[specimens == name]) for name in np.unique(specimens)]
     np.testing.assert_allclose(served, evaluation.measurement.open_set.specimens.known_scores, atol=1e-3)
-    flags = evaluation.measurement.open_set.test_scores > evaluation.card.thresholds["unknown_above"]
+    flags = evaluation.measurement.open_set.known_scores > evaluation.card.thresholds["unknown_above"]
     assert answers["unknown"].numpy().tolist() == flags.tolist()
 
 

@@ -71,9 +71,47 @@ def test_the_gate_gives_its_reason(
 
 
 def test_all_reasons_are_given_at_once() -> None:
-    bad = replace(GOOD, accuracy=0.5, recall={"a": 0.1, "b": 0.2}, test_specimens={"a": 1, "b": 1})
-    verdict = apply_gate(bad, GateConfig(fewest_test_specimens=3))
+    bad = replace(GOOD, accuracy=0.5, recall={"a": 0.1, "b": 0.2}, test_specimens={"a": 3, "b": 3})
+    verdict = apply_gate(bad, GateConfig(fewest_test_specimens=4))
     assert len(verdict.reasons) == 5
+
+
+def test_a_species_of_few_test_specimens_has_no_floor_of_recall() -> None:
+    weak = replace(GOOD, recall={"a": 0.0, "b": 1.0}, test_specimens={"a": 2, "b": 3})
+    verdict = apply_gate(weak, GateConfig(recall_by_species={"a": 0.5}))
+    note = "Recall not checked, since they have fewer than 3 test specimens: a (2)."
+    assert (verdict.passed, verdict.reasons[1:]) == (True, (note,))
+    checked = apply_gate(weak, GateConfig(specimens_for_floor=2))
+    assert (checked.passed, checked.reasons) == (False, ("The recall of a is 0.0000; 0.7000 is required.",))
+
+
+def test_species_without_a_required_recall_are_not_listed() -> None:
+    verdict = apply_gate(replace(GOOD, test_specimens={"a": 1, "b": 1}), GateConfig(smallest_recall=0.0))
+    assert len(verdict.reasons) == 1
+
+
+@pytest.mark.parametrize("field", ["rare_species", "test_specimens"])
+def test_a_reason_that_lists_thousands_of_species_is_short(field: str) -> None:
+    names = {f"{'long' * 50} {number}": 1 for number in range(5000)}
+    evidence = replace(GOOD, species=(*GOOD.species, *names), recall={**GOOD.recall, **dict.fromkeys(names, 1.0)})
+    verdict = apply_gate(
+        replace(evidence, **{field: {**GOOD.test_specimens, **names}}), GateConfig(fewest_test_specimens=0)
+    )
+    assert all(len(reason) < 1000 for reason in verdict.reasons)
+    assert any("more." in reason for reason in verdict.reasons)
+
+
+def test_the_accuracy_is_given_with_its_interval_and_origin() -> None:
+    evidence = replace(GOOD, lower_bound=0.931, upper_bound=0.98, origin="Five models.")
+    text = "The slice accuracy is 0.9600 (95 % interval over specimens 0.931 to 0.980); 0.9500 is required."
+    assert apply_gate(evidence, GateConfig()).reasons == (text, "Five models.")
+
+
+def test_the_champion_is_compared_on_the_slices_it_was_measured_on() -> None:
+    better = Champion("m", 0.97, split="validation", new_accuracy=0.98)
+    assert apply_gate(replace(GOOD, champion=better), GateConfig(champion="m")).passed
+    worse = apply_gate(replace(GOOD, champion=replace(better, new_accuracy=0.9)), GateConfig(champion="m"))
+    assert worse.reasons[0].startswith("The served model is better on this validation set: 0.9700, the new one 0.9000")
 
 
 def test_the_published_model_with_a_recall_of_60_percent_fails() -> None:

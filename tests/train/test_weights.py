@@ -79,9 +79,10 @@ def test_weights_of_another_architecture_are_rejected(name: str, weights_file: P
     ("source", "clause"),
     [
         ("nowhere/x.weights.h5", "cannot be read"),
-        ("weights.pkl", "expected none, imagenet, or a file that ends in .weights.h5"),
+        ("weights.pkl", "expected none, imagenet, packaged, or a file that ends in .weights.h5"),
         ("ftp-of-no-one://x/y.weights.h5", "cannot be read"),
         ("imagenet", "which has no published weights"),
+        ("packaged", "expected one of efficientnet_lite0, efficientnet_lite1, efficientnet_lite2"),
     ],
 )
 def test_missing_weights_are_rejected(source: str, clause: str) -> None:
@@ -102,7 +103,7 @@ def test_a_failed_download_keeps_the_weights_and_names_a_remedy(
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     model = build_backbone("mobilenet", InputSpec(32, 1, 3))
     before = first_kernel(model)
-    with pytest.raises(TrainingError, match="access to the Internet"):
+    with pytest.raises(TrainingError, match=r"access to the Internet.* efficientnet_lite0 with weights: packaged"):
         load_pretrained(model, "imagenet")
     assert np.array_equal(first_kernel(model), before)
 

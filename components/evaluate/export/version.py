@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components import __version__
+from components.evaluate.answers import HeldOut
 from components.evaluate.export.saved_model import ServedGraph, export_served_model, write_warmup_requests
 from components.evaluate.measurement import ModelMeasurement
 from components.evaluate.model_selection import EvaluationSource, PredictedSplit, Selection
@@ -38,6 +39,7 @@ def write_version(
     name: str,
     source: EvaluationSource,
     selection: Selection,
+    held_out: HeldOut,
     measurement: ModelMeasurement,
     verdict: GateVerdict,
 ) -> ModelCard:
@@ -48,6 +50,7 @@ def write_version(
         name: Name of the model.
         source: Data set and members.
         selection: Ensemble and open-set score.
+        held_out: Slices that the served model was not trained on, with its scores.
         measurement: Results on the test slices.
         verdict: Verdict of the gate.
 
@@ -62,11 +65,11 @@ def write_version(
     ensemble, open_set, specimens = selection.ensemble, selection.open_set, selection.specimen_open_set
     graph = ServedGraph(source.members, ensemble, open_set, info.classes, info.channels, specimens.threshold)
     export_served_model(graph, version)
-    examples = _write_examples(version, source, measurement)
+    examples = _write_examples(version, source, held_out)
     slices = [(version / example.file).read_bytes() for example in examples[:WARMUP_SLICES]]
     write_warmup_requests(version, name, graph, slices)
-    _write_reference_profile(version, source, selection, measurement.test)
-    card = _model_card(name, source, selection, measurement, verdict, graph, examples)
+    _write_reference_profile(version, source, selection, held_out)
+    card = _model_card(name, source, selection, held_out, measurement, verdict, graph, examples)
     card.write(version / CARD_FILE)
     sign_folder(version, key_path(SIGNING_KEY))
     return card
@@ -76,6 +79,7 @@ def _model_card(
     name: str,
     source: EvaluationSource,
     selection: Selection,
+    held_out: HeldOut,
     measurement: ModelMeasurement,
     verdict: GateVerdict,
     graph: ServedGraph,
@@ -101,35 +105,35 @@ def _model_card(
         versions=library_versions(),
         examples=examples,
         model_id=graph.model_id,
+        held_out_split=held_out.split,
         specimen_open_set=selection.specimen_open_set.threshold,
     )
 
 
-def _write_examples(version: Path, source: EvaluationSource, measurement: ModelMeasurement) -> tuple[Example, ...]:
-    """Write the first test slice of each species and return it with the scores of the ensemble."""
+def _write_examples(version: Path, source: EvaluationSource, held_out: HeldOut) -> tuple[Example, ...]:
+    """Write the first held-out slice of each species and return it with the scores of the ensemble."""
     (version / EXAMPLES_FOLDER).mkdir()
-    test = measurement.test.slices
-    labels, first = np.unique(test.labels, return_index=True)
+    slices = held_out.slices
+    labels, first = np.unique(slices.labels, return_index=True)
     label_of = dict(zip(first[:MOST_EXAMPLES].tolist(), labels.tolist(), strict=False))
     examples = {}
-    for row, image in iterate_rows(source.folder, "test", label_of):
+    for row, image in iterate_rows(source.folder, held_out.split, label_of):
         label = label_of[row]
         file = f"{EXAMPLES_FOLDER}/{label:03d}.png"
         (version / file).write_bytes(image)
-        scores = tuple(float(score) for score in measurement.scores[row])
-        examples[label] = Example(id=test.ids[row], file=file, species=source.info.classes[label], scores=scores)
+        scores = tuple(float(score) for score in held_out.scores[row])
+        examples[label] = Example(id=slices.ids[row], file=file, species=source.info.classes[label], scores=scores)
     return tuple(examples[label] for label in sorted(examples))
 
 
-def _write_reference_profile(
-    version: Path, source: EvaluationSource, selection: Selection, test: PredictedSplit
-) -> None:
+def _write_reference_profile(version: Path, source: EvaluationSource, selection: Selection, held_out: HeldOut) -> None:
     """Write descriptors and predictions of slices that training did not use, with the fields of drift events.
 
     A large data set is sampled: the same share of every specimen's slices, since the monitor's thresholds are resampled
     from specimens.
     """
-    splits, ensemble = {"validation": selection.validation, "test": test}, selection.ensemble
+    splits = {"validation": selection.validation, held_out.split: held_out.predicted}
+    ensemble = selection.ensemble
     rows = _reference_rows(splits)
     scores = np.concatenate([ensemble.scores(splits[split].logits)[numbers] for split, numbers in rows.items()])
     embedding = np.concatenate([splits[split].embedding(ensemble, numbers) for split, numbers in rows.items()])

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from components.evaluate.measurement import ReliabilityBin
-from components.evaluate.report.tables import Cell, Table, percent
+from components.evaluate.report.table import Cell, Table, percent
 from components.shared.contracts.model_score import ModelScore
 
 _SIDE, _LEFT, _BOTTOM, _TOP = 300, 46, 40, 10

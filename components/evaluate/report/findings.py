@@ -45,7 +45,7 @@ class Mistake:
     """A test slice that is identified wrongly.
 
     Attributes:
-        row: Row of the slice in the test split.
+        row: Row of the slice among the test slices.
         id: Id of the slice.
         specimen: Specimen of the slice.
         truth: True species.
@@ -144,7 +144,7 @@ def collect_findings(
         measurement: Results on the test slices.
         candidates: Rules that were compared on validation slices.
     """
-    slices, scores = measurement.test.slices, measurement.scores
+    slices, scores = measurement.slices, measurement.scores
     return Findings(
         card=card,
         provenance=provenance,
@@ -182,7 +182,7 @@ def confused_pairs(
 
 
 def _pair(classes: Sequence[str], measurement: ModelMeasurement, truth: int, answer: int) -> ConfusedPair:
-    scores, slices = measurement.scores, measurement.test.slices
+    scores, slices = measurement.scores, measurement.slices
     answers = scores.argmax(axis=1) == answer
     rows = np.flatnonzero(answers & (slices.labels == truth))
     correct = np.flatnonzero(answers & (slices.labels == answer))

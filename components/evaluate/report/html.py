@@ -7,6 +7,7 @@ from components.evaluate.config import MATERIAL
 from components.evaluate.report import charts, tables, text
 from components.evaluate.report.findings import ConfusedPair, Findings, Mistake
 from components.evaluate.report.images import ReportImages
+from components.evaluate.report.table import percent
 from components.shared.pages import heading, page, paragraph, picture
 
 LARGEST_MATRIX = 40
@@ -63,7 +64,7 @@ def _verdict(findings: Findings, _: ReportImages) -> Iterator[str]:
 
 def _main_figures(findings: Findings) -> list[tuple[str, str, str]]:
     """Return (number, name, remark) of the main figures."""
-    score, percent = findings.score, tables.percent
+    score = findings.score
     low, high = score.accuracy_interval
     specimens = f"{text.correct_specimens(findings):,} of {score.specimens:,}"
     figures = [
@@ -89,6 +90,9 @@ def _models(findings: Findings, _: ReportImages) -> Iterator[str]:
         "specimens unless stated otherwise."
     )
     yield charts.plain_table(tables.models_table(findings))
+    if findings.score.folds:
+        yield paragraph(text.folds_text(findings))
+        yield charts.plain_table(tables.folds_table(findings))
     yield from (paragraph(sentence) for sentence in text.network_comparison(findings))
     yield paragraph("All metrics of the ensemble on the test specimens:")
     yield charts.plain_table(tables.metrics_table(findings))
@@ -127,7 +131,7 @@ def _pair(pair: ConfusedPair, images: ReportImages) -> str:
         f"{pair.slices:,} slice{'s' * (pair.slices > 1)} of {pair.specimens:,} specimen{'s' * (pair.specimens > 1)}"
     )
     names = f"<b>{html.escape(pair.truth)}</b> identified as <b>{html.escape(pair.answer)}</b>"
-    share = paragraph(f"{slices}, {tables.percent(pair.share)} of the slices of {pair.truth}")
+    share = paragraph(f"{slices}, {percent(pair.share)} of the slices of {pair.truth}")
     figures = _slice_figure(images, pair.row, f"{pair.truth}, identified wrongly")
     if pair.correct_row is not None:
         figures += _slice_figure(images, pair.correct_row, f"{pair.answer}, identified correctly")
@@ -149,7 +153,7 @@ def _mistakes(findings: Findings, images: ReportImages) -> Iterator[str]:
     if not findings.mistakes:
         yield paragraph("None: all test slices were identified correctly.")
         return
-    yield paragraph(text.gallery_text(images.network, images.method))
+    yield paragraph(text.gallery_text(images.network, images.method, findings))
     yield f'<div class="cases">{"".join(_mistake(mistake, images) for mistake in findings.mistakes)}</div>'
 
 
@@ -159,7 +163,7 @@ def _mistake(mistake: Mistake, images: ReportImages) -> str:
         figures += picture(images.maps[mistake.row].answer, f"support for {mistake.answer}")
         figures += picture(images.maps[mistake.row].truth, f"support for {mistake.truth}")
     names = f"<b>{html.escape(mistake.truth)}</b> identified as <b>{html.escape(mistake.answer)}</b>"
-    confidence, truth_score = tables.percent(mistake.confidence), tables.percent(mistake.truth_score)
+    confidence, truth_score = percent(mistake.confidence), percent(mistake.truth_score)
     scores = paragraph(f"Confidence {confidence}; score of the true species {truth_score}")
     return f"<div class=case><p>{names}</p>{scores}{figures}</div>"
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluate.predictions import Member, iterate_rows
+from components.evaluate.answers import MeasuredAnswers
+from components.evaluate.predictions import Member
 from components.evaluate.report.findings import ConfusedPair, Mistake
 from components.evaluate.report.grad_cam import activation_maps
 from components.shared.images.crops import decode_and_crop
@@ -45,12 +46,13 @@ class ReportImages:
 
 
 def render_images(
-    folder: Path, member: Member, mistakes: Sequence[Mistake], pairs: Sequence[ConfusedPair]
+    folder: Path, answers: MeasuredAnswers, member: Member, mistakes: Sequence[Mistake], pairs: Sequence[ConfusedPair]
 ) -> ReportImages:
     """Read the test slices of mistakes and confused pairs, and compute the activation maps of the mistakes.
 
     Args:
         folder: Folder of the data set.
+        answers: Test slices.
         member: Backbone whose activation maps are computed.
         mistakes: Mistakes to show with their maps.
         pairs: Confused pairs to show.
@@ -58,7 +60,8 @@ def render_images(
     rows = {mistake.row for mistake in mistakes} | {pair.row for pair in pairs}
     rows |= {pair.correct_row for pair in pairs if pair.correct_row is not None}
     size, channels = member.card.image_size, member.card.channels
-    crops = {row: decode_and_crop(png, size, channels).numpy() for row, png in iterate_rows(folder, "test", rows)}
+    images = answers.iterate_images(folder, rows)
+    crops = {row: decode_and_crop(png, size, channels).numpy() for row, png in images}
     slices = {row: encode_png(_thumbnail(crop)) for row, crop in crops.items()}
     if not mistakes:
         return ReportImages(slices)

@@ -1,16 +1,16 @@
 """The tables of a report, each defined once for the HTML page, Markdown, CSV and JSON."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
+
+import numpy as np
 
 from components.evaluate.measurement import ModelResult
 from components.evaluate.report.findings import Findings, training_stages
+from components.evaluate.report.table import Cell, Table, percent
 from components.shared.slices import SPLITS, UNSEEN
 
-Cell = str | int | float
 METRICS = {
     "accuracy": "accuracy",
     "top3": "top-3 accuracy",
@@ -38,76 +38,6 @@ METRICS = {
 SIGNIFICANCE_LEVEL = 0.05
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table.
-
-    Attributes:
-        name: Name of its CSV file and its key in JSON.
-        header: Names of the columns; columns whose name ends in " %" contain shares of one.
-        rows: Raw values.
-    """
-
-    name: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-    def to_csv(self) -> str:
-        """Return the table as CSV, shares as percentages, missing values empty."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.header)
-        for row in self.rows:
-            writer.writerow([_to_percentage(name, value) for name, value in zip(self.header, row, strict=True)])
-        return text.getvalue()
-
-    def records(self) -> list[dict[str, Cell | None]]:
-        """Return the rows as JSON objects, shares as percentages, missing values as None."""
-        return [
-            {name: _none_if_nan(_to_percentage(name, value)) for name, value in zip(self.header, row, strict=True)}
-            for row in self.rows
-        ]
-
-    def to_markdown(self) -> str:
-        """Return the table as Markdown."""
-        lines = [self.header, ["---"] * len(self.header), *self.texts()]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-    def texts(self) -> list[list[str]]:
-        """Return the cells as display text."""
-        return [[cell_text(name, value) for name, value in zip(self.header, row, strict=True)] for row in self.rows]
-
-
-def cell_text(column: str, value: Cell) -> str:
-    """Return a value as display text."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return f"{value:,}"
-    return percent(value) if column.endswith("%") else f"{value:.3g}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share of one as a percentage; only one itself is 100 and only zero itself is 0."""
-    if share is None or not math.isfinite(share):
-        return "-"
-    tenths = round(1000 * share)
-    if 0 < share < 1:
-        tenths = min(max(tenths, 1), 999)
-    digits = f"{tenths / 10:.1f}" if tenths % 1000 else f"{tenths // 10}"
-    return f"{digits}\N{NO-BREAK SPACE}%"
-
-
-def _to_percentage(column: str, value: Cell) -> Cell:
-    if isinstance(value, float) and column.endswith("%"):
-        return round(100 * value, 4)
-    return value
-
-
-def _none_if_nan(value: Cell) -> Cell | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -132,13 +62,16 @@ def all_tables(findings: Findings) -> tuple[Table, ...]:
     ]
     if findings.score.unknown_auroc is not None:
         tables += [unknown_curve_table(findings), unseen_species_table(findings)]
+    if findings.score.folds:
+        tables.append(folds_table(findings))
     return tuple(tables)
 
 
 def models_table(findings: Findings) -> Table:
     """Return the metrics of the models with the best and worst species of each."""
     classes = findings.card.classes
-    header = ("model", "accuracy %", "top-3 accuracy %", "macro F1 %", "best species", "worst species", "ms per slice")
+    accuracy = ("accuracy %", "95 % interval from %", "95 % interval to %")
+    header = ("model", *accuracy, "top-3 accuracy %", "macro F1 %", "best species", "worst species", "ms per slice")
     return Table("models", header, tuple(_model_row(model, classes) for model in findings.measurement.models))
 
 
@@ -146,8 +79,8 @@ def _model_row(model: ModelResult, classes: Sequence[str]) -> tuple[Cell, ...]:
     labels = [label for label in range(len(classes)) if not math.isnan(model.recall[label])]
     order = sorted(labels, key=lambda label: (model.recall[label], classes[label]))
     worst, best = _recall_text(order[:2], classes, model), _recall_text(order[:-3:-1], classes, model)
-    score = model.score
-    return (model.name, score.accuracy, score.top3, score.macro_f1, best, worst, model.milliseconds)
+    score, interval = model.score, model.score.accuracy_interval or (math.nan, math.nan)
+    return (model.name, score.accuracy, *interval, score.top3, score.macro_f1, best, worst, model.milliseconds)
 
 
 def _recall_text(labels: Iterable[int], classes: Sequence[str], model: ModelResult) -> str:
@@ -163,6 +96,24 @@ def metrics_table(findings: Findings) -> Table:
         if score[name] is not None
     ]
     return Table("metrics", ("metric", "value", "95 % interval from", "95 % interval to"), tuple(rows))
+
+
+def folds_table(findings: Findings) -> Table:
+    """Return the results of the models of cross-validation."""
+    header = ("fold", "specimens", "slices", "accuracy %", "rule", "temperature")
+    answers, folds = findings.measurement.answers, findings.score.folds
+    rows: list[tuple[Cell, ...]] = [
+        (
+            fold.number + 1,
+            len(np.unique(answers.slices.specimens[fold.rows])),
+            len(fold.rows),
+            accuracy,
+            fold.ensemble.rule.describe(findings.card.classes),
+            fold.ensemble.temperature,
+        )
+        for fold, accuracy in zip(answers.folds, folds.accuracy_by_fold if folds else (), strict=True)
+    ]
+    return Table("folds", header, tuple(rows))
 
 
 def recall_table(findings: Findings) -> Table:
@@ -332,6 +283,7 @@ def origin_table(findings: Findings) -> Table:
         **{f"threshold {name}": f"{value:.6g}" for name, value in card.thresholds.items()},
         "open-set score": findings.score.unknown_score,
         "ensemble": card.rule,
+        "split of the known answers and of the champion": card.held_out_split,
     }
     return Table("origin", ("property", "value"), tuple(properties.items()))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from components.evaluate.measurement import ModelResult
 from components.evaluate.report.findings import MISTAKES_PER_SPECIMEN, Findings
-from components.evaluate.report.tables import percent
+from components.evaluate.report.table import percent
 from components.shared.contracts.model_score import ModelScore, SpeciesScore
 from components.shared.contracts.specimen_threshold import UNKNOWN_SHARE
 
@@ -12,6 +12,8 @@ GLOSSARY = {
     "Specimen": "one individual, scanned or photographed. All its slices are in the same part of the data.",
     "Slice": "a section through the scan of a specimen as a grey image, or a photograph. The model identifies slices.",
     "Test specimens": "individuals that were set aside: no network, weight or threshold was selected with them.",
+    "Fold": "one of several parts of the specimens. For each fold there is a model that was trained without it and is "
+    "tested on it (cross-validation), so that every specimen is tested once.",
     "Validation specimens": "individuals with which networks, rules and thresholds were selected.",
     "Accuracy": "share of the slices that are identified correctly.",
     "Recall": "share of the slices of a species that are identified as this species.",
@@ -49,9 +51,9 @@ def summary(findings: Findings) -> list[str]:
     score, species = findings.score, findings.score.species
     slices = sum(row.slices for row in species.values())
     low, high = score.accuracy_interval
+    tested = f"{slices:,} slices of {score.specimens:,} {findings.provenance.material} of {len(species)} species"
     sentences = [
-        f"The model was tested on {slices:,} slices of {score.specimens:,} {findings.provenance.material} of "
-        f"{len(species)} species. None of these specimens was used in training.",
+        f"The model was tested on {tested}. {_origin_of_figures(findings)}",
         f"The model identifies {percent(score.accuracy)} of the slices correctly (95 % interval {percent(low)} to "
         f"{percent(high)}).",
         f"By the vote of their slices, {correct_specimens(findings):,} of the {score.specimens:,} specimens are "
@@ -66,6 +68,21 @@ def summary(findings: Findings) -> list[str]:
         slices_text = "1 slice" if pair.slices == 1 else f"{pair.slices:,} slices"
         sentences.append(f"The most frequent confusion: {pair.truth} is identified as {pair.answer} in {slices_text}.")
     return [*sentences, *_rare_species(findings)]
+
+
+def _origin_of_figures(findings: Findings) -> str:
+    """Return a sentence on the specimens on which the tested models were trained."""
+    score = findings.score
+    return score.folds.describe(score.specimens) if score.folds else "None of these specimens was used in training."
+
+
+def folds_text(findings: Findings) -> str:
+    """Return the explanation of the table of folds."""
+    return (
+        "Each fold's model was trained without the specimens of the fold; its rule and temperature were selected on "
+        "the fold's own validation specimens. The served model answers the examples, the reference profile and the "
+        f"comparison with the champion on the {findings.card.held_out_split} split."
+    )
 
 
 def _rare_species(findings: Findings) -> Iterator[str]:
@@ -113,7 +130,7 @@ def network_comparison(findings: Findings) -> list[str]:
         sentence = (
             f"On the test slices the ensemble is {100 * abs(gain):.1f} percentage points "
             f"{'more' if gain > 0 else 'less'} accurate than the best single network, {best.name}. It was selected "
-            "before these slices were read."
+            f"{'without these slices' if findings.score.folds else 'before these slices were read'}."
         )
     return [sentence, *(_strengths(network, networks, findings) for network in networks if len(networks) > 1)]
 
@@ -169,11 +186,12 @@ def unknown_text(findings: Findings) -> str:
     if score.unknown_auroc is None:
         return "Not measured: the data set has no slices of species outside the training data."
     return (
-        f"The model was also tested on {unseen:,} slices of species outside its training data. It flags "
-        f"{percent(score.unknown_flagged_unseen)} of them as unknown, and {percent(score.unknown_flagged_known)} of "
-        f"the slices of known species (the dot). The dashed line is chance; the area under the curve is "
-        f"{score.unknown_auroc:.3f} (0.5 is chance, 1 is perfect). Slices of unseen species that are not flagged are "
-        "identified as one of the known species."
+        f"The {'served ' * bool(score.folds)}model was also tested on {unseen:,} slices of species outside its "
+        f"training data. It flags {percent(score.unknown_flagged_unseen)} of them as unknown, and "
+        f"{percent(score.unknown_flagged_known)} of the {'validation ' * bool(score.folds)}slices of known species "
+        f"(the dot){', on which its threshold was fitted' * bool(score.folds)}. The dashed line is chance; the area "
+        f"under the curve is {score.unknown_auroc:.3f} (0.5 is chance, 1 is perfect). Slices of unseen species that "
+        "are not flagged are identified as one of the known species."
     )
 
 
@@ -206,17 +224,22 @@ def _unseen_share(score: ModelScore) -> str:
     )
 
 
-def gallery_text(network: str, method: str) -> str:
+def gallery_text(network: str, method: str, findings: Findings) -> str:
     """Return the explanation of the gallery of mistakes.
 
     Args:
         network: Name of the network whose activation maps are shown.
         method: Method of the maps.
+        findings: Contents of the report.
     """
+    served = (
+        " The answers are those of the folds' models; the maps are those of the served model, which was trained on "
+        "most of these specimens."
+    )
     return (
         f"The wrong answers with the highest confidence, at most {MISTAKES_PER_SPECIMEN} of one specimen. Orange marks "
         f"the regions that network {network} used ({method}): in the middle for the predicted species, on the right "
         "for the true species. Marks in the rock, at the edge of the image or in a ring artefact of the scanner "
         "suggest that the network uses the wrong features; marks in the structure of the specimen suggest that the two "
-        "species look alike in this section."
+        f"species look alike in this section.{served * bool(findings.score.folds)}"
     )

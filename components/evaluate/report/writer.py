@@ -8,7 +8,7 @@ from components.evaluate.report import tables, text
 from components.evaluate.report.findings import Findings
 from components.evaluate.report.html import report_page
 from components.evaluate.report.images import ReportImages
-from components.evaluate.report.tables import Table
+from components.evaluate.report.table import Table
 from components.shared.files import atomic_folder
 
 SCHEMA = "taxonflow.evaluation/2"
@@ -37,6 +37,7 @@ def report_json(findings: Findings) -> str:
 def report_markdown(findings: Findings) -> str:
     """Return the report without images as Markdown."""
     unseen = [tables.unseen_species_table(findings)] if findings.score.unknown_auroc is not None else []
+    folds: list[str | Table] = [text.folds_text(findings), tables.folds_table(findings)] if findings.score.folds else []
     origin = (tables.origin_table, tables.networks_table, tables.data_table)
     sections: dict[str, Sequence[str | Table]] = {
         f"Evaluation of {findings.card.name}: {text.headline(findings).lower()}": [
@@ -46,6 +47,7 @@ def report_markdown(findings: Findings) -> str:
         "Comparison of the models": [
             f"Selected ensemble: {findings.card.rule}.",
             tables.models_table(findings),
+            *folds,
             " ".join(text.network_comparison(findings)),
             tables.metrics_table(findings),
             tables.recall_table(findings),

@@ -37,11 +37,13 @@ class NearCopies(Frozen):
         specimens: Names in the order of the manifest. Those of one species count as one specimen, under the first name.
         species: Labels of the specimens; more than one is a contradiction that a person must resolve.
         distance: Distance of the least similar pair that joins them, 0..2.
+        obstacle: Reason why the specimens are only reported and do not share a split; empty if they share one.
     """
 
     specimens: tuple[str, ...]
     species: tuple[str, ...]
     distance: float
+    obstacle: str = ""
 
 
 class SplitCount(Frozen):
@@ -70,6 +72,8 @@ class SlicesInfo(Document):
         passed_over: Number of files in the source folder that were not read, by their endings.
         rare_species: Number of specimens of each species with fewer than three; unseen if it is not in `classes`.
         doubtful_masks: Volumes with a doubtful mask, in the order of the manifest, also those refused because of it.
+        folds: Number of folds of the cross-validation, in which every specimen is tested once; 0 for a test split. With
+            folds the split `test` is empty, and `index.parquet` has the column `fold`.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.slices/1"
@@ -87,6 +91,7 @@ class SlicesInfo(Document):
     passed_over: dict[str, int] = Field(default_factory=dict)
     rare_species: dict[str, int] = Field(default_factory=dict)
     doubtful_masks: tuple[DoubtfulMask, ...] = ()
+    folds: int = 0
 
     def slices(self, split: str = "") -> int:
         """Return the number of slices in one split, or in all of them."""
@@ -113,6 +118,7 @@ class BackboneCard(Document):
         seconds: Wall time of the training.
         frozen_epochs: Number of first epochs in which only the head was trained.
         weights_sha256: SHA-256 of the file of initial weights; empty without such a file.
+        folds: Number of models that were trained beside this one, one for each fold of the data set.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.backbone/1"
@@ -129,6 +135,7 @@ class BackboneCard(Document):
     seconds: float
     frozen_epochs: int = 0
     weights_sha256: str = ""
+    folds: int = 0
 
 
 class GateVerdict(Frozen):
@@ -141,7 +148,7 @@ class GateVerdict(Frozen):
 
 
 class Example(Frozen):
-    """A test slice in the version folder with the scores of the evaluation, with which served scores are compared.
+    """A held-out slice in the version folder with the evaluation's scores, with which served scores are compared.
 
     Attributes:
         id: Id of the slice in the data set.
@@ -182,8 +189,8 @@ class ModelCard(Document):
         image_size: Edge of the training slices in pixels, to which photographs are scaled; 0 if unknown.
         members: Backbones of the ensemble.
         rule: Description of the ensemble rule.
-        metrics: Scores of the ensemble on the test set.
-        backbones: Scores of each trained backbone on the test set, by its name.
+        metrics: Scores of the ensemble on the test slices.
+        backbones: Scores of each trained backbone on the test slices, by its name.
         thresholds: `unknown_above`, the score above which a slice is of an unknown species, and the temperature.
         gate: Verdict of the quality gate.
         data_hash: `SlicesInfo.sources_hash` of the data set.
@@ -191,9 +198,11 @@ class ModelCard(Document):
         reference: Path of the reference profile, relative to the version folder.
         signatures: Input, dtype and shape of each signature of the SavedModel; None in a shape means any size.
         versions: Versions of the libraries that produced the model.
-        examples: Test slices with the scores of the evaluation.
+        examples: Held-out slices with the scores of the evaluation.
         model_id: Id of the model, the output `model` of its graph; empty for a model of version 0.1.0, which has no
             such output.
+        held_out_split: Split of the examples, of the comparison with the champion and of known species in open-set
+            scores: "test", or "validation" for a model that was tested by folds.
         specimen_open_set: Aggregation and thresholds by which a specimen is flagged as unknown; None for a model
             without them, whose specimens are flagged if more than half of their slices are.
     """
@@ -219,6 +228,7 @@ class ModelCard(Document):
     versions: dict[str, str] = Field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     model_id: str = ""
+    held_out_split: str = "test"
     specimen_open_set: SpecimenThreshold | None = None
 
 

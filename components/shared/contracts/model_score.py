@@ -1,4 +1,8 @@
-"""The scores of a served model on the test set, as its card and the evaluation's report contain them."""
+"""The scores of a model on its test slices, as the model card and the evaluation's report contain them.
+
+The test slices are those of the test split, which the served model answers; or, where the data set has folds, those of
+every specimen, each answered by a model that was trained without its fold (cross-validation, Stone 1974).
+"""
 
 from typing import Any
 
@@ -39,19 +43,55 @@ class BackboneScore(Frozen):
         accuracy: Share of the slices classified correctly, 0..1.
         top3: Share of the slices whose species is among the three highest scores, 0..1.
         macro_f1: Unweighted mean of the F1 of the species, 0..1.
+        accuracy_interval: 95 % interval of the accuracy over specimens; None in cards of version 0.1.0.
     """
 
     accuracy: float
     top3: float
     macro_f1: float
+    accuracy_interval: tuple[float, float] | None = None
+
+
+class FoldsScore(Frozen):
+    """Scores of cross-validation, in which the model of each fold is tested on the specimens of this fold.
+
+    Attributes:
+        count: Number of folds.
+        accuracy: Share of the slices classified correctly, over all folds, 0..1.
+        macro_f1: Unweighted mean of the F1 of the species, from the slices of all folds, 0..1.
+        interval: 95 % interval of the accuracy over specimens.
+        accuracy_by_fold: Accuracy on the slices of each fold.
+        validation_specimens: Number of known specimens on which the served model was not trained.
+    """
+
+    count: int
+    accuracy: float
+    macro_f1: float
+    interval: tuple[float, float]
+    accuracy_by_fold: tuple[float, ...]
+    validation_specimens: int
+
+    def describe(self, specimens: int) -> str:
+        """Return a sentence on the models that were tested.
+
+        Args:
+            specimens: Number of specimens that were tested.
+        """
+        return (
+            f"The figures are those of {self.count} models, each tested on specimens it was not trained on, "
+            f"{specimens:,} in all; the served model is trained on all specimens but {self.validation_specimens:,} "
+            "validation ones."
+        )
 
 
 class ModelScore(BackboneScore):
-    """Scores of a served model on the test set, all from one confusion matrix and one table of scores.
+    """Scores of a served model on the test slices, all from one confusion matrix and one table of scores.
+
+    The open-set scores are those of the served model in any case.
 
     Attributes:
-        accuracy_interval: 95 % interval of the accuracy.
-        macro_f1_interval: 95 % interval of the macro F1.
+        accuracy_interval: 95 % interval of the accuracy over specimens.
+        macro_f1_interval: 95 % interval of the macro F1 over specimens.
         macro_precision: Unweighted mean of the precision of the species.
         macro_recall: Unweighted mean of the recall of the species.
         weighted_precision: Mean of the precision of the species, weighted by their slices.
@@ -69,9 +109,11 @@ class ModelScore(BackboneScore):
         unknown_auroc: Area under the ROC curve of known against unseen species; None without unseen species.
         unknown_auroc_by_species: The same for each unseen species.
         unknown_flagged_by_species: Share of the slices of each unseen species that are flagged as unknown.
-        unknown_flagged_known: Share of the test slices of known species that are flagged as unknown.
+        unknown_flagged_known: Share of the slices of known species that are flagged as unknown, test slices or, with
+            folds, validation slices.
         unknown_flagged_unseen: Share of the slices of unseen species that are flagged; None without unseen species.
         unknown_score: Names of the open-set scores in use, joined by " + ".
+        folds: Scores of cross-validation; None if the served model itself was tested on a test split.
         unknown_specimen_auroc: Area under the ROC curve of specimens of known against those of unseen species; None
             without unseen species.
         unknown_specimens: Number of specimens of unseen species.
@@ -100,10 +142,20 @@ class ModelScore(BackboneScore):
     unknown_flagged_known: float
     unknown_flagged_unseen: float | None
     unknown_score: str
+    folds: FoldsScore | None = None
     unknown_specimen_auroc: float | None = None
     unknown_specimens: int = 0
     unknown_specimens_flagged_known: float | None = None
     unknown_specimens_flagged_unseen: float | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """Return the metrics that are fractions, and the ends of their intervals, by name."""
+        intervals = {"accuracy": self.accuracy_interval, "macro_f1": self.macro_f1_interval}
+        return {
+            **{name: value for name, value in self if isinstance(value, float)},
+            **{f"{name}_lower": low for name, (low, _) in intervals.items()},
+            **{f"{name}_upper": high for name, (_, high) in intervals.items()},
+        }
 
 
 def upgrade_card_of_0_1_0(card: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import keras
 from components.shared.errors import BadConfigError
 from components.train.backbones.applications import ApplicationsFamily
 from components.train.backbones.dinov2 import Dinov2Family
+from components.train.backbones.efficientnet_lite import EfficientNetLiteFamily
 from components.train.backbones.family import IMAGENET_DEVIATION, IMAGENET_MEAN, Family
 from components.train.backbones.registry import Backbone, InputSpec, find_backbone
 from components.train.backbones.scratch import ScratchFamily
@@ -19,10 +20,12 @@ FAMILIES: dict[str, type[Family]] = {
     "scratch": ScratchFamily,
     "applications": ApplicationsFamily,
     "dinov2": Dinov2Family,
+    "efficientnet_lite": EfficientNetLiteFamily,
 }
 _SCALES_AND_OFFSETS = {
     "0..1": (1 / 255, 0.0),
     "-1..1": (1 / 127.5, -1.0),
+    "(x-127)/128": (1 / 128, -127 / 128),
     "imagenet": (
         [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
         [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)],

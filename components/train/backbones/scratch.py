@@ -2,7 +2,6 @@
 
 import keras
 
-from components.shared.errors import BadConfigError
 from components.train.backbones.family import Family
 
 layers = keras.layers
@@ -18,18 +17,6 @@ class ScratchFamily(Family):
         """Build a network with random weights: float32 [N, S, S, C] to a feature map."""
         slices = keras.Input((image_size, image_size, channels))
         return keras.Model(slices, NETWORKS[network](slices), name="features")
-
-    def published(self, network: str, image_size: int) -> keras.Model:
-        """Reject the request: no weights of these networks are published.
-
-        Raises:
-            BadConfigError: Always.
-        """
-        raise BadConfigError(
-            f"published weights of {network} at {image_size} px",
-            "'none' or a file",
-            "Set the recipe's weights to none, or to the path or URI of a file.",
-        )
 
 
 def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:

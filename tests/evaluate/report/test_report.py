@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.evaluate.answers import ENSEMBLE, MeasuredAnswers
 from components.evaluate.measurement import ModelMeasurement, OpenSetResult, measure
-from components.evaluate.model_selection import PredictedSplit
-from components.evaluate.predictions import FileMatrix, MemberPrediction, SplitSlices
+from components.evaluate.predictions import SplitSlices
 from components.evaluate.report import tables, text
 from components.evaluate.report.findings import (
     Findings,
@@ -24,6 +24,7 @@ from components.evaluate.report.findings import (
 )
 from components.evaluate.report.html import report_page
 from components.evaluate.report.images import MistakeMaps, ReportImages
+from components.evaluate.report.table import percent
 from components.evaluate.report.writer import write_report
 from components.evaluate.specimen_open_set import SpecimenResult
 from components.shared import metrics
@@ -74,14 +75,16 @@ def measure_synthetic(
     scores: np.ndarray, slices: SplitSlices, open_set: OpenSetResult = NOTHING_UNSEEN
 ) -> ModelMeasurement:
     """Measure an ensemble of network a, beside network b that always answers correctly."""
-    nowhere = FileMatrix(Path("none"), (len(scores), 1))
     perfect = np.eye(scores.shape[1], dtype=np.float32)[slices.labels]
-    predictions = {
-        "a": MemberPrediction(np.log(scores + 1e-9), nowhere, 1.2),
-        "b": MemberPrediction(perfect, nowhere, 0.6),
-    }
-    classes = CLASSES[: scores.shape[1]]
-    return measure(PredictedSplit(slices, predictions), scores, ["a"], classes, open_set, 0.7, 0)
+    answers = MeasuredAnswers(
+        slices=slices,
+        splits=("test",),
+        records=np.arange(len(scores)),
+        scores=scores,
+        logits={"a": np.log(scores + 1e-9), "b": perfect},
+        milliseconds={"a": 100.0, "b": 50.0, ENSEMBLE: 100.0},
+    )
+    return measure(answers, CLASSES[: scores.shape[1]], open_set, 0.7, 0)
 
 
 def card(score: ModelScore, passed: bool = True) -> ModelCard:
@@ -352,4 +355,4 @@ def test_a_report_with_all_its_images_is_below_5_mb(findings: Findings) -> None:
     ("share", "text"), [(1.0, "100"), (0.0, "0"), (0.99996, "99.9"), (0.00001, "0.1"), (0.5, "50.0"), (0.9564, "95.6")]
 )
 def test_only_one_is_100_per_cent_and_only_zero_is_0_per_cent(share: float, text: str) -> None:
-    assert tables.percent(share) == f"{text}\N{NO-BREAK SPACE}%"
+    assert percent(share) == f"{text}\N{NO-BREAK SPACE}%"

@@ -79,6 +79,9 @@ def test_the_registry_holds_the_backbones_of_both_published_systems() -> None:
         ("mobilenet", 224, None),
         ("efficientnetb0", 224, 50),
         ("dinov2_small", 224, 0),
+        ("efficientnet_lite0", 224, 38),
+        ("efficientnet_lite1", 240, 47),
+        ("efficientnet_lite2", 260, 47),
     ],
 )
 def test_input_size_and_depth_are_the_published_ones(name: str, size: int, unfreeze: int | None) -> None:
@@ -108,6 +111,8 @@ def published_scaling(backbone: Backbone, slices: NDArray[np.float32]) -> NDArra
     """Scale RGB slices in 0..255 as the authors of the weights do."""
     if backbone.family == "dinov2":
         return np.asarray(keras.applications.imagenet_utils.preprocess_input(slices, mode="torch"))
+    if backbone.family == "efficientnet_lite":
+        return (slices - 127) / 128
     modules = [module for module in vars(keras.applications).values() if hasattr(module, "preprocess_input")]
     published_module = next(module for module in modules if hasattr(module, backbone.network))
     return np.asarray(published_module.preprocess_input(slices.copy()))
