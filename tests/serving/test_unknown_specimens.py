@@ -4,8 +4,6 @@ import asyncio
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 
 from components.shared.contracts import DriftEvent
+from serving.client.__main__ import main
 from serving.outputs import Outputs
 from serving.predictors.base import Expectation
 from serving.predictors.tensorflow_serving import CanaryPredictor, RemotePredictor
@@ -79,21 +78,22 @@ def test_a_transformer_flags_specimens_from_signatures_alone(
         assert indirect[name][1] == pytest.approx(vote, abs=1e-6)
 
 
-@pytest.mark.parametrize("report_format", ["json", "csv", "table"])
-def test_the_client_flags_a_specimen_of_several_requests(report_format: str, server: Any, tmp_path: Path) -> None:
+def test_the_clients_reports_flag_a_specimen_of_several_requests(
+    server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for seed in range(40):  # more than one request holds
         (tmp_path / f"{seed:02d}.png").write_bytes(raw_slice(seed))
-    arguments = [str(tmp_path), "--url", server.url, "--specimen", "drawer-1", "--format", report_format]
-    command = [sys.executable, "-m", "serving.client", *arguments]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    direct = json.loads(subprocess.run([*command[:-1], "json"], capture_output=True, check=True).stdout)
-    score = SPECIMEN_THRESHOLD.score([row["unknown_score"] for row in direct["slices"]])
-    if report_format == "table":
-        assert ("unknown species?" in text.split("specimen")[-1]) is (score > 0)
-        return
-    vote = json.loads(text)["specimens"][0] if report_format == "json" else list(csv.DictReader(io.StringIO(text)))[-1]
-    assert float(vote["unknown_score"]) == pytest.approx(score, abs=1e-5)
-    assert str(vote["unknown"]).lower() == str(score > 0).lower()
+    reports = {}
+    for report_format in ("json", "csv", "table"):
+        assert main([str(tmp_path), "--url", server.url, "--specimen", "drawer-1", "--format", report_format]) == 0
+        reports[report_format] = capsys.readouterr().out
+    document = json.loads(reports["json"])
+    score = SPECIMEN_THRESHOLD.score([row["unknown_score"] for row in document["slices"]])
+    for vote in (document["specimens"][0], list(csv.DictReader(io.StringIO(reports["csv"])))[-1]):
+        assert float(vote["unknown_score"]) == pytest.approx(score, abs=1e-5)
+        assert str(vote["unknown"]).lower() == str(score > 0).lower()
+    specimen_line = next(line for line in reports["table"].splitlines() if "drawer-1" in line)
+    assert ("unknown species?" in specimen_line) is (score > 0)
 
 
 def outputs_of(model: str, unknown_scores: list[float], flags: list[bool]) -> Outputs:

@@ -4,9 +4,12 @@ import csv
 import io
 import json
 
+import pytest
+
 from serving.client import SlicePrediction
 from serving.client.report import SliceResult, render
 from serving.votes import ModelDescription
+from tests.serving.conftest import SPECIMEN_THRESHOLD
 
 
 def test_names_in_brackets_are_shown_as_they_are() -> None:
@@ -48,3 +51,16 @@ def test_the_name_of_a_file_stays_on_one_line_of_the_table() -> None:
     assert text.count(f" {name} ") == 3
     assert "a reason of several" in text
     assert text.count("1" * 12) == 2
+
+
+def test_a_specimen_of_unknown_species_is_marked_in_every_report() -> None:
+    model = "1" * 64
+    slices = [SlicePrediction("a", 0.9, (0.9, 0.1), False, (0.0,), 0.44, model) for _ in range(4)]
+    results = [SliceResult(f"{number}.png", prediction, specimen="s") for number, prediction in enumerate(slices)]
+    description = ModelDescription(("a", "b"), {model: SPECIMEN_THRESHOLD.of_model(model)})
+    (vote,) = json.loads(render(results, "json", description))["specimens"]
+    assert (vote["unknown"], vote["unknown_score"]) == (True, pytest.approx(0.03))
+    row = list(csv.DictReader(io.StringIO(render(results, "csv", description))))[-1]
+    assert (row["unknown"], row["unknown_score"]) == ("true", "0.03")
+    assert render(results, "table", description).count("unknown species?") == 1
+    assert "unknown species?" not in render(results, "table", ModelDescription())
