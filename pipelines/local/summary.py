@@ -118,7 +118,15 @@ def _ensemble_table(ensemble: dict[str, Any]) -> Table:
         unseen, false_alarms = ensemble["unknown_flagged_unseen"], ensemble["unknown_flagged_known"]
         text = f"{unseen:.0%} of the slices of unseen species flagged, {false_alarms:.1%} of known species"
         lines.add_row("unknown", f"{text} (AUROC {ensemble['unknown_auroc']:.2f})")
+    if ensemble.get("unknown_specimen_auroc") is not None:
+        lines.add_row("", _unknown_specimens_text(ensemble))
     return lines
+
+
+def _unknown_specimens_text(ensemble: dict[str, Any]) -> str:
+    unseen, false_alarms = ensemble["unknown_specimens_flagged_unseen"], ensemble["unknown_specimens_flagged_known"]
+    text = f"{unseen:.0%} of the {ensemble['unknown_specimens']} specimens of unseen species flagged"
+    return f"{text}, {false_alarms:.1%} of known species (AUROC {ensemble['unknown_specimen_auroc']:.2f})"
 
 
 def _first_request_text(answer: dict[str, Any]) -> str:
