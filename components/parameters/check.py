@@ -12,6 +12,7 @@ from components.evaluate.gate import GateConfig
 from components.ingest.config import IngestConfig
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone, find_packaged, find_published
+from components.train.packaged_weights import read_verified
 from components.train.recipe import Recipe, check_seed
 
 _DEFAULTS_OF_INGEST = {"image_size": 224, "slices_per_species": 10000, "planes": "published", "seed": 0}
@@ -49,6 +50,22 @@ def _check_weights(weights: str, backbone: str) -> None:
         find_published(backbone)
     elif weights == "packaged":
         find_packaged(backbone)
+
+
+def check_run(parameters: Mapping[str, Any]) -> None:
+    """Check the parameters of a run on the machine that runs it, with the packages that contain weights.
+
+    Args:
+        parameters: Parameters of a pipeline, as in `check_training`.
+
+    Raises:
+        BadConfigError: A parameter is invalid, or a package is not installed, damaged or of another version.
+    """
+    check_training(parameters)
+    for key in ("backbones", "large_backbones"):
+        for backbone in parameters.get(key, ()):
+            if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "packaged":
+                read_verified(backbone)
 
 
 def _check_deployment(parameters: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ def check_parameters(
         The digest of the source's listing, empty without a source; the cached plan is used only if it is the same.
     """
     from components.ingest.sources.listing_digest import listing_digest
-    from components.parameters.check import check_training
+    from components.parameters.check import check_run
     from components.shared.errors import exit_on_error
 
     parameters = {
@@ -66,5 +66,5 @@ def check_parameters(
     if large_backbones is not None:
         parameters["large_backbones"] = large_backbones
     with exit_on_error("check_parameters"):
-        check_training(parameters)
+        check_run(parameters)
         return listing_digest(volumes, confined) if volumes else ""
