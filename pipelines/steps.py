@@ -188,7 +188,7 @@ def deployed_ensemble(
         key: deployment.outputs[key]
         for key in ("outcome", "sentence", "version", "served_model_id", "address", "canary")
     }
-    figures = {"accuracy": verdict["accuracy"], "model_id": verdict["model_id"], "threshold": threshold}
+    figures = {key: verdict[key] for key in ("accuracy", "interval", "model_id")} | {"threshold": threshold}
     summary = outcome(name=target["name"], **figures, **result)
     end = require_served(outcome=result["outcome"], sentence=result["sentence"]).after(summary)
     control = cluster.resources.control

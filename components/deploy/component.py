@@ -74,6 +74,7 @@ def outcome(
     name: str,
     model_id: str,
     accuracy: float,
+    interval: str,
     threshold: float,
     outcome: str,
     sentence: str,
@@ -90,6 +91,7 @@ def outcome(
         name: Name of the model.
         model_id: Id of the new model; empty for a model without one.
         accuracy: Slice accuracy of the new model on the test specimens.
+        interval: 95 % interval of the accuracy over specimens, as text.
         threshold: Slice accuracy that the gate requires.
         outcome: Outcome of the deployment, "deployed", "rolled_back" or "refused".
         sentence: One sentence about the outcome.
@@ -106,7 +108,7 @@ def outcome(
     from components.shared.progress import log
 
     endpoint = (version, served_model_id, address, canary)
-    result = RunOutcome(name, model_id, accuracy, threshold, outcome, sentence, *endpoint)
+    result = RunOutcome(name, model_id, accuracy, interval, threshold, outcome, sentence, *endpoint)
     for key, value in result.metrics().items():
         metrics.log_metric(key, value)
     Path(summary.path).write_text(result.markdown())

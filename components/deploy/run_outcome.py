@@ -81,6 +81,7 @@ class RunOutcome:
         name: Name of the model.
         model_id: Id of the new model; empty for a model without one.
         accuracy: Slice accuracy of the new model on the test specimens.
+        interval: 95 % interval of the accuracy over specimens, as text.
         threshold: Slice accuracy that the gate requires.
         outcome: Outcome of the deployment.
         sentence: One sentence about the outcome.
@@ -93,6 +94,7 @@ class RunOutcome:
     name: str
     model_id: str
     accuracy: float
+    interval: str
     threshold: float
     outcome: str
     sentence: str
@@ -117,6 +119,7 @@ class RunOutcome:
         served_model = f", model `{self.served_model_id}`" if self.served_model_id else ""
         rows = {
             "gate": f"{gate}, slice accuracy {self.accuracy:.1%} ({self.threshold:.1%} required)",
+            "95 % interval": f"{self.interval} (over specimens)",
             "canary": self.canary,
             "served now": f"version {self.version}{served_model}" if self.version else previous,
             "address": f"`{self.address}`" if self.address else "-",

@@ -27,22 +27,22 @@ class HeldOut:
 
     Attributes:
         split: Name of the split: "test", or "validation" for a data set with folds.
-        predicted: Slices with the predictions of every member.
+        outputs: Slices with the predictions of every member.
         scores: Scores of the served model, float32 [N, K].
     """
 
     split: str
-    predicted: PredictedSplit
+    outputs: PredictedSplit
     scores: Scores
 
     @property
     def slices(self) -> SplitSlices:
         """Ids, labels and specimens of the slices."""
-        return self.predicted.slices
+        return self.outputs.slices
 
     def milliseconds(self, ensemble: Ensemble) -> dict[str, float]:
         """Return the time of each network, and of the ensemble's, for one slice."""
-        seconds = {name: prediction.seconds for name, prediction in self.predicted.predictions.items()}
+        seconds = {name: prediction.seconds for name, prediction in self.outputs.predictions.items()}
         seconds[ENSEMBLE] = sum(seconds[name] for name in ensemble.members)
         return {name: 1000 * value / len(self.scores) for name, value in seconds.items()}
 
@@ -100,8 +100,8 @@ class MeasuredAnswers:
 def predict_held_out(source: EvaluationSource, selection: Selection) -> HeldOut:
     """Return the slices that the served model was not trained on; a test split is read here for the first time."""
     split = held_out_split(source.info)
-    predicted = selection.validation if split == "validation" else source.predict(split)
-    return HeldOut(split, predicted, selection.ensemble.scores(predicted.logits))
+    outputs = selection.validation if split == "validation" else source.predict(split)
+    return HeldOut(split, outputs, selection.ensemble.scores(outputs.logits))
 
 
 def answers_of_test_split(held_out: HeldOut, ensemble: Ensemble) -> MeasuredAnswers:
@@ -111,6 +111,6 @@ def answers_of_test_split(held_out: HeldOut, ensemble: Ensemble) -> MeasuredAnsw
         splits=(held_out.split,),
         records=np.arange(len(held_out.scores)),
         scores=held_out.scores,
-        logits=held_out.predicted.logits,
+        logits=held_out.outputs.logits,
         milliseconds=held_out.milliseconds(ensemble),
     )

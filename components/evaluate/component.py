@@ -23,7 +23,7 @@ def evaluate(
     findings: dsl.Output[dsl.Artifact],
     large_models: dsl.Input[list[dsl.Model]] = None,
 ) -> NamedTuple(  # type: ignore[valid-type]
-    "Verdict", [("passed", bool), ("reasons", str), ("accuracy", float), ("model_id", str)]
+    "Verdict", [("passed", bool), ("reasons", str), ("accuracy", float), ("interval", str), ("model_id", str)]
 ):
     """Select an ensemble on validation, measure it on test, apply the gate and export one SavedModel.
 
@@ -36,14 +36,14 @@ def evaluate(
         seed: Seed of the permutations of the paired tests.
         material: Name of the specimens in the report, such as "synthetic specimens".
         served: The served model as version 1 of a TensorFlow Serving folder.
-        metrics: Metrics of the ensemble on the test specimens.
+        metrics: Metrics of the ensemble on the test specimens, with the ends of the intervals of accuracy and macro F1.
         confusion: Confusion matrix of the ensemble on the test slices.
         report: The evaluation's report.
         findings: The report as a folder, with Markdown, JSON and a CSV file for each table.
         large_models: More trained backbones, of the second loop of large_training.
 
     Returns:
-        Whether the gate passed, its reasons, the slice accuracy and the id of the model.
+        Whether the gate passed, its reasons, the slice accuracy, its 95 % interval as text and the id of the model.
     """
     from pathlib import Path
 
@@ -63,4 +63,6 @@ def evaluate(
             metrics.log_metric(key, value)
         confusion.log_confusion_matrix(list(evaluation.card.classes), evaluation.measurement.confusion.tolist())
         verdict = evaluation.card.gate
-        return verdict.passed, " ".join(verdict.reasons), verdict.accuracy, evaluation.card.model_id
+        low, high = evaluation.card.metrics.accuracy_interval
+        interval, reasons = f"{low:.1%} to {high:.1%}", " ".join(verdict.reasons)
+        return verdict.passed, reasons, verdict.accuracy, interval, evaluation.card.model_id

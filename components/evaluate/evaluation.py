@@ -54,7 +54,7 @@ class Evaluation:
     @property
     def network_seconds(self) -> float:
         """Time that the networks took, in seconds."""
-        splits = {id(split): split for split in (self.selection.validation, self.held_out.predicted)}
+        splits = {id(split): split for split in (self.selection.validation, self.held_out.outputs)}
         predictions = chain.from_iterable(split.predictions.values() for split in splits.values())
         return self.selection.seconds + sum(prediction.seconds for prediction in predictions)
 

@@ -63,51 +63,51 @@ class FoldPrediction:
     test_logits: Logits
 
 
-def cross_validate(source: EvaluationSource, held_out: HeldOut, served: Ensemble) -> MeasuredAnswers:
+def cross_validate(source: EvaluationSource, held_out: HeldOut, served_ensemble: Ensemble) -> MeasuredAnswers:
     """Select rule and temperature for each fold, score its slices, and join the folds.
 
     Args:
         source: Data set with folds, and backbones whose artifacts have the logits of every fold.
         held_out: Slices on which the served model ran, for the time of the networks.
-        served: Rule of the served model, whose networks' time is that of the ensemble.
+        served_ensemble: Rule of the served model, whose networks' time is that of the ensemble.
 
     Raises:
         ContractError: The index has no valid folds, or the logits of a fold are missing, damaged or of other slices.
     """
-    known = read_known_slices(source)
-    tested = np.flatnonzero(known.fold != NO_FOLD)
-    joined = {name: np.empty((len(known.fold), len(source.info.classes)), np.float32) for name in source.members}
-    scores = np.empty((len(known.fold), len(source.info.classes)), np.float32)
+    index = read_known_slices(source)
+    tested_rows = np.flatnonzero(index.fold != NO_FOLD)
+    all_logits = {name: np.empty((len(index.fold), len(source.info.classes)), np.float32) for name in source.members}
+    scores = np.empty((len(index.fold), len(source.info.classes)), np.float32)
     folds = []
-    for number in range(known.folds):
-        predictions = dict(_read_fold(source, known, number))
+    for number in range(index.folds):
+        predictions = dict(_read_fold(source, index, number))
         rows = next(iter(predictions.values())).test_rows
         if not len(rows):
             continue
-        ensemble = select_for_fold(known, predictions)
+        ensemble = select_for_fold(index, predictions)
         scores[rows] = ensemble.scores({name: prediction.test_logits for name, prediction in predictions.items()})
         for name, prediction in predictions.items():
-            joined[name][rows] = prediction.test_logits
-        folds.append(Fold(number, ensemble, np.searchsorted(tested, rows)))
+            all_logits[name][rows] = prediction.test_logits
+        folds.append(Fold(number, ensemble, np.searchsorted(tested_rows, rows)))
     if not folds:
         raise ContractError("no specimen is tested in a fold", "species with specimens in two folds", "Add specimens.")
-    slices = known.slices
+    slices = index.slices
     return MeasuredAnswers(
-        slices=SplitSlices(slices.ids[tested], slices.labels[tested], slices.specimens[tested]),
+        slices=SplitSlices(slices.ids[tested_rows], slices.labels[tested_rows], slices.specimens[tested_rows]),
         splits=KNOWN_SPLITS,
-        records=tested,
-        scores=scores[tested],
-        logits={name: logits[tested] for name, logits in joined.items()},
-        milliseconds=held_out.milliseconds(served),
+        records=tested_rows,
+        scores=scores[tested_rows],
+        logits={name: logits[tested_rows] for name, logits in all_logits.items()},
+        milliseconds=held_out.milliseconds(served_ensemble),
         folds=tuple(folds),
     )
 
 
-def select_for_fold(known: KnownSlices, predictions: Mapping[str, FoldPrediction]) -> Ensemble:
+def select_for_fold(index: KnownSlices, predictions: Mapping[str, FoldPrediction]) -> Ensemble:
     """Select rule and temperature on the validation slices of a fold; its test slices are not read.
 
     Args:
-        known: Slices of all known species.
+        index: Slices of all known species.
         predictions: Logits of the models of the fold, by backbone.
 
     Raises:
@@ -119,8 +119,8 @@ def select_for_fold(known: KnownSlices, predictions: Mapping[str, FoldPrediction
             problem = f"{name} has other validation slices than {next(iter(predictions))}"
             raise ContractError(problem, "the same validation slices of a fold for all backbones", _REMEDY)
     logits = {name: prediction.validation_logits for name, prediction in predictions.items()}
-    labels = known.slices.labels[rows]
-    return calibrate_selected(compare_rules(logits, labels, known.slices.specimens[rows]), logits, labels)
+    labels = index.slices.labels[rows]
+    return calibrate_selected(compare_rules(logits, labels, index.slices.specimens[rows]), logits, labels)
 
 
 def read_known_slices(source: EvaluationSource) -> KnownSlices:
@@ -139,52 +139,52 @@ def read_known_slices(source: EvaluationSource) -> KnownSlices:
         labels=np.array([label.get(species, UNSEEN_LABEL) for species in rows["species"]], np.int64),
         specimens=rows["specimen"].astype(str),
     )
-    known = KnownSlices(slices, rows["fold"].astype(np.int64), folds)
-    _check_folds(known)
-    return replace(known, fold=_without_species_of_one_fold(known))
+    index = KnownSlices(slices, rows["fold"].astype(np.int64), folds)
+    _check_folds(index)
+    return replace(index, fold=_without_species_of_one_fold(index))
 
 
-def _without_species_of_one_fold(known: KnownSlices) -> NDArray[np.int64]:
+def _without_species_of_one_fold(index: KnownSlices) -> NDArray[np.int64]:
     """Return the fold of each slice, NO_FOLD for a species of one fold: a model cannot know it without this fold."""
-    fold = known.fold.copy()
-    for label in np.unique(known.slices.labels):
-        own = known.slices.labels == label
+    fold = index.fold.copy()
+    for label in np.unique(index.slices.labels):
+        own = index.slices.labels == label
         if len(np.unique(fold[own])) == 1:
             fold[own] = NO_FOLD
     return fold
 
 
-def _check_folds(known: KnownSlices) -> None:
-    numbers = set(np.unique(known.fold).tolist())
-    wrong = sorted(numbers - set(range(NO_FOLD, known.folds)))
-    absent = sorted(set(range(known.folds)) - numbers)
+def _check_folds(index: KnownSlices) -> None:
+    numbers = set(np.unique(index.fold).tolist())
+    wrong = sorted(numbers - set(range(NO_FOLD, index.folds)))
+    absent = sorted(set(range(index.folds)) - numbers)
     if wrong or absent:
         problem = (
             f"the index has slices of fold {wrong[0]}" if wrong else f"the index has no slices of fold {absent[0]}"
         )
-        raise ContractError(problem, f"slices in each of the folds 0 to {known.folds - 1}", "Create the slices again.")
+        raise ContractError(problem, f"slices in each of the folds 0 to {index.folds - 1}", "Create the slices again.")
     fold_of: dict[str, int] = {}
-    for specimen, fold in zip(known.slices.specimens.tolist(), known.fold.tolist(), strict=True):
+    for specimen, fold in zip(index.slices.specimens.tolist(), index.fold.tolist(), strict=True):
         if fold_of.setdefault(specimen, fold) != fold:
             problem = f"specimen {specimen} is in the folds {fold_of[specimen]} and {fold}"
             raise ContractError(problem, "each specimen in one fold", "Create the slices again.")
 
 
-def _read_fold(source: EvaluationSource, known: KnownSlices, number: int) -> Iterator[tuple[str, FoldPrediction]]:
+def _read_fold(source: EvaluationSource, index: KnownSlices, number: int) -> Iterator[tuple[str, FoldPrediction]]:
     """Yield each backbone with the logits of its model of a fold."""
     for name, member in source.members.items():
-        if member.card.folds != known.folds:
+        if member.card.folds != index.folds:
             problem = f"{name} was trained with {member.card.folds} folds"
-            raise ContractError(problem, f"{known.folds} folds, as the data set has", _REMEDY)
-        yield name, read_fold(fold_file(member.folder, number), known, number, len(source.info.classes))
+            raise ContractError(problem, f"{index.folds} folds, as the data set has", _REMEDY)
+        yield name, read_fold(fold_file(member.folder, number), index, number, len(source.info.classes))
 
 
-def read_fold(file: Path, known: KnownSlices, number: int, classes: int) -> FoldPrediction:
+def read_fold(file: Path, index: KnownSlices, number: int, classes: int) -> FoldPrediction:
     """Read the logits of the model of one fold and check that they are of the right slices.
 
     Args:
         file: File of the fold.
-        known: Slices of all known species.
+        index: Slices of all known species.
         number: Number of the fold.
         classes: Number of species.
 
@@ -192,30 +192,30 @@ def read_fold(file: Path, known: KnownSlices, number: int, classes: int) -> Fold
         ContractError: As in `FoldLogits.read`, or the test slices are not exactly those of the fold, or a validation
             slice is unknown or of the fold.
     """
-    logits, ids = FoldLogits.read(file, classes), known.slices.ids
-    own = ids[known.fold == number]
+    logits, ids = FoldLogits.read(file, classes), index.slices.ids
+    own = ids[index.fold == number]
     _check_ids(file, "test", logits.test_ids, own, f"the slices of fold {number}")
-    if missing := sorted(set(own.tolist()) - set(logits.test_ids.tolist())):
-        problem = f"{file} lacks the test id {_first_of(missing)}"
+    if absent := sorted(set(own.tolist()) - set(logits.test_ids.tolist())):
+        problem = f"{file} lacks the test id {_first_of(absent)}"
         raise ContractError(problem, f"the slices of fold {number}", _REMEDY)
-    others = ids[known.fold != number]
+    others = ids[index.fold != number]
     _check_ids(file, "validation", logits.validation_ids, others, f"slices that are not of fold {number}")
     if len(own) and not len(logits.validation_ids):
         raise ContractError(f"{file} has no validation slices", "validation slices in every fold", "Add specimens.")
-    validation = _ordered(known, logits.validation_ids, logits.validation_logits)
-    return FoldPrediction(*validation, *_ordered(known, logits.test_ids, logits.test_logits))
+    validation = _ordered(index, logits.validation_ids, logits.validation_logits)
+    return FoldPrediction(*validation, *_ordered(index, logits.test_ids, logits.test_logits))
 
 
-def _ordered(known: KnownSlices, ids: NDArray[np.str_], logits: Logits) -> tuple[NDArray[np.int64], Logits]:
+def _ordered(index: KnownSlices, ids: NDArray[np.str_], logits: Logits) -> tuple[NDArray[np.int64], Logits]:
     """Return the rows of slices among the known slices, ascending, and their logits in this order."""
-    rows = known.rows_of(ids)
+    rows = index.rows_of(ids)
     order = np.argsort(rows)
     return rows[order], logits[order]
 
 
-def _check_ids(file: Path, split: str, ids: NDArray[np.str_], allowed: NDArray[np.str_], expectation: str) -> None:
+def _check_ids(file: Path, split: str, ids: NDArray[np.str_], choices: NDArray[np.str_], expectation: str) -> None:
     """Raise ContractError if an id is not among those allowed."""
-    if wrong := sorted(set(ids.tolist()) - set(allowed.tolist())):
+    if wrong := sorted(set(ids.tolist()) - set(choices.tolist())):
         raise ContractError(f"{file} has the {split} id {_first_of(wrong)}", expectation, _REMEDY)
 
 

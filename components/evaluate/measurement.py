@@ -155,7 +155,7 @@ def measure_open_set(source: EvaluationSource, selection: Selection, held_out: H
         held_out: Slices of known species.
     """
     score, ensemble = selection.open_set, selection.ensemble
-    known_scores = score.score_split(ensemble, held_out.predicted.predictions)
+    known_scores = score.score_split(ensemble, held_out.outputs.predictions)
     if all(count.split != UNSEEN for count in source.info.counts):
         return OpenSetResult(score.describe(), score.threshold, known_scores)
     unseen = score.score_split(ensemble, source.predict(UNSEEN).predictions)

@@ -297,8 +297,8 @@ def iterate_rows(folder: Path, split: str, rows: Collection[int]) -> Iterator[tu
 
 def iterate_records(shards: Iterable[Path], numbers: Collection[int]) -> Iterator[tuple[int, bytes]]:
     """Yield (number, encoded slice) for some records of shards, counted over all of them, one at a time."""
-    wanted = frozenset(numbers)
+    number_set = frozenset(numbers)
     records = chain.from_iterable(map(read_records, shards))
-    for number, record in enumerate(islice(records, max(wanted, default=-1) + 1)):
-        if number in wanted:
+    for number, record in enumerate(islice(records, max(number_set, default=-1) + 1)):
+        if number in number_set:
             yield number, decode_example(record)["image"]

@@ -152,6 +152,7 @@ def test_the_outcome_shows_gate_canary_version_address_and_model_id(tmp_path: Pa
         name="foraminifera",
         model_id="c0ffee",
         accuracy=0.971,
+        interval="95.2% to 98.3%",
         threshold=0.95,
         outcome="deployed",
         sentence="foraminifera: version 2 is served at http://forams.",
@@ -165,6 +166,7 @@ def test_the_outcome_shows_gate_canary_version_address_and_model_id(tmp_path: Pa
     text = Path(summary.path).read_text()
     for row in (
         "| gate | passed, slice accuracy 97.1% (95.0% required) |",
+        "| 95 % interval | 95.2% to 98.3% (over specimens) |",
         "| canary | promoted after 2,000 pairs of known slices |",
         "| served now | version 2, model `c0ffee` |",
         "| address | `http://forams` |",

@@ -224,7 +224,7 @@ def test_the_component_writes_verdict_metrics_matrix_and_report(
 ) -> None:
     metrics = dsl.Metrics(uri=str(tmp_path / "metrics"))
     confusion = dsl.ClassificationMetrics(uri=str(tmp_path / "confusion"))
-    passed, reasons, accuracy, model_id = evaluate.python_func(
+    passed, reasons, accuracy, interval, model_id = evaluate.python_func(
         slices=dsl.Dataset(uri=str(segmented_slices)),
         models=[dsl.Model(uri=str(path)) for path in trained_backbones],
         name="forams",
@@ -240,6 +240,7 @@ def test_the_component_writes_verdict_metrics_matrix_and_report(
     )
     assert passed is False
     assert accuracy == metrics.metadata["accuracy"]
+    assert interval == f"{metrics.metadata['accuracy_lower']:.1%} to {metrics.metadata['accuracy_upper']:.1%}"
     assert model_id == ModelCard.read(tmp_path / "served" / "1" / "model.json").model_id
     assert "99 are required" in reasons
     assert 0 <= metrics.metadata["macro_f1"] <= 1

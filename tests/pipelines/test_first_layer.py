@@ -57,7 +57,7 @@ def test_the_last_tasks_show_the_outcome_and_require_a_served_model(pipelines: d
     assert {key for key, source in outcome.items() if source == "deploy"} == {
         *("outcome", "sentence", "version", "served_model_id", "address", "canary")
     }
-    assert {key for key, source in outcome.items() if source == "evaluate"} == {"accuracy", "model_id"}
+    assert {key for key, source in outcome.items() if source == "evaluate"} == {"accuracy", "interval", "model_id"}
     assert sources(tasks["require-served"]) == {"outcome": "deploy", "sentence": "deploy"}
 
 

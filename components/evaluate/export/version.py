@@ -132,7 +132,7 @@ def _write_reference_profile(version: Path, source: EvaluationSource, selection:
     A large data set is sampled: the same share of every specimen's slices, since the monitor's thresholds are resampled
     from specimens.
     """
-    splits = {"validation": selection.validation, held_out.split: held_out.predicted}
+    splits = {"validation": selection.validation, held_out.split: held_out.outputs}
     ensemble = selection.ensemble
     rows = _reference_rows(splits)
     scores = np.concatenate([ensemble.scores(splits[split].logits)[numbers] for split, numbers in rows.items()])

@@ -42,9 +42,9 @@ def summary(findings: Findings) -> list[str]:
     score, species = findings.score, findings.score.species
     slices = sum(row.slices for row in species.values())
     low, high = score.accuracy_interval
-    tested = f"{slices:,} slices of {score.specimens:,} {findings.provenance.material} of {len(species)} species"
+    sample = f"{slices:,} slices of {score.specimens:,} {findings.provenance.material} of {len(species)} species"
     sentences = [
-        f"The model was tested on {tested}. {_origin_of_figures(findings)}",
+        f"The model was tested on {sample}. {_origin_of_figures(findings)}",
         f"The model identifies {percent(score.accuracy)} of the slices correctly (95 % interval {percent(low)} to "
         f"{percent(high)}).",
         f"By the vote of their slices, {correct_specimens(findings):,} of the {score.specimens:,} specimens are "
@@ -194,7 +194,7 @@ def gallery_text(network: str, method: str, findings: Findings) -> str:
         method: Method of the maps.
         findings: Contents of the report.
     """
-    served = (
+    remark = (
         " The answers are those of the folds' models; the maps are those of the served model, which was trained on "
         "most of these specimens."
     )
@@ -203,5 +203,5 @@ def gallery_text(network: str, method: str, findings: Findings) -> str:
         f"the regions that network {network} used ({method}): in the middle for the predicted species, on the right "
         "for the true species. Marks in the rock, at the edge of the image or in a ring artefact of the scanner "
         "suggest that the network uses the wrong features; marks in the structure of the specimen suggest that the two "
-        f"species look alike in this section.{served * bool(findings.score.folds)}"
+        f"species look alike in this section.{remark * bool(findings.score.folds)}"
     )

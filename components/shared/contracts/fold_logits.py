@@ -75,8 +75,8 @@ class FoldLogits:
             if ids.ndim != 1 or ids.dtype.kind != "U":
                 raise _contract_error(f"{path} has {split} ids of {ids.dtype} {ids.shape}")
             names, counts = np.unique(ids, return_counts=True)
-            if repeated := names[counts > 1].tolist():
-                raise _contract_error(f"{path} has the {split} id {repeated[0][:80]!r} twice")
+            if duplicates := names[counts > 1].tolist():
+                raise _contract_error(f"{path} has the {split} id {duplicates[0][:80]!r} twice")
             if values.dtype != np.float32 or values.shape != (len(ids), classes) or not np.isfinite(values).all():
                 problem = "that are not finite" if np.shape(values) == (len(ids), classes) else f"{values.shape}"
                 raise _contract_error(f"{path} has {split} logits {values.dtype} {problem}")

@@ -43,7 +43,7 @@ class BackboneScore(Frozen):
         accuracy: Share of the slices classified correctly, 0..1.
         top3: Share of the slices whose species is among the three highest scores, 0..1.
         macro_f1: Unweighted mean of the F1 of the species, 0..1.
-        accuracy_interval: 95 % interval of the accuracy over specimens; None in cards of version 0.1.0.
+        accuracy_interval: 95 % interval of the accuracy over specimens; None in older cards.
     """
 
     accuracy: float
