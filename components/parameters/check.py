@@ -12,6 +12,7 @@ from components.evaluate.gate import GateConfig
 from components.ingest.config import IngestConfig
 from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone, find_packaged, find_published
+from components.train.packaged_weights import read_verified
 from components.train.recipe import Recipe, check_seed
 
 _DEFAULTS_OF_INGEST = {"image_size": 224, "slices_per_species": 10000, "planes": "published", "seed": 0}
@@ -21,7 +22,8 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     """Check the parameters of training and deployment at the start, before the ingest takes hours.
 
     Args:
-        parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults.
+        parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults,
+            and absent or None large backbones are none.
 
     Raises:
         BadConfigError: There is no backbone, an unknown or a repeated one, a recipe is invalid for a backbone, the seed
@@ -37,10 +39,10 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     for key in ("backbones", "large_backbones"):
         if parameters.get(key) == []:
             raise BadConfigError(f"{key} is empty", "at least one backbone", "Set BACKBONES=cnn_small, for example.")
-        for backbone in parameters.get(key, ()):
+        for backbone in parameters.get(key) or ():
             find_backbone(backbone)
             _check_weights(Recipe.parse(parameters.get("recipe", {}), backbone).weights, backbone)
-    _check_repeated([*parameters.get("backbones", ()), *parameters.get("large_backbones", ())])
+    _check_repeated([*parameters.get("backbones", ()), *(parameters.get("large_backbones") or ())])
 
 
 def _check_weights(weights: str, backbone: str) -> None:
@@ -49,6 +51,22 @@ def _check_weights(weights: str, backbone: str) -> None:
         find_published(backbone)
     elif weights == "packaged":
         find_packaged(backbone)
+
+
+def check_run(parameters: Mapping[str, Any]) -> None:
+    """Check the parameters of a run on the machine that runs it, with the packages that contain weights.
+
+    Args:
+        parameters: Parameters of a pipeline, as in `check_training`.
+
+    Raises:
+        BadConfigError: A parameter is invalid, or a package is not installed, damaged or of another version.
+    """
+    check_training(parameters)
+    for key in ("backbones", "large_backbones"):
+        for backbone in parameters.get(key, ()):
+            if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "packaged":
+                read_verified(backbone)
 
 
 def _check_deployment(parameters: Mapping[str, Any]) -> None:

@@ -22,7 +22,8 @@ _MEAN_STRIDE = 4  # rows and columns between the pixels of which the mean grey v
 def augment(slices: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> tf.Tensor:
     """Warp each slice, change contrast and brightness at random, and convert a share of the views to grey.
 
-    Background and uncovered corners are black.
+    Uncovered corners are black in grey, and in colour have the median colour of the slice's border, with which
+    photographs are padded.
 
     Args:
         slices: Slices, uint8 [N, S, S, C].
@@ -56,11 +57,22 @@ def _render(
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     parameters = zip(slices, warps, contrasts, gains, conversions_to_grey, views, strict=True)
     for image, warp, contrast, gain, is_grey, view in parameters:
-        warped_image = cv2.warpAffine(image, warp, image.shape[1::-1], flags=flags).reshape(image.shape)
+        corners = _border_colour(image)
+        warped_image = cv2.warpAffine(image, warp, image.shape[1::-1], flags=flags, borderValue=corners)
+        warped_image = warped_image.reshape(image.shape)
         if is_grey and image.shape[-1] == 3:
             warped_image = cv2.cvtColor(cv2.cvtColor(warped_image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         view[...] = cv2.LUT(warped_image, _grey_values(warped_image, contrast, gain)).reshape(image.shape)
     return views
+
+
+def _border_colour(image: Slices) -> tuple[int, ...]:
+    """Return the median of each channel over the border of a slice in colour; black for a slice in grey."""
+    if image.shape[-1] == 1:
+        return (0,)
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    middle = len(border) // 2
+    return tuple(int(value) for value in np.partition(border, middle, axis=0)[middle])
 
 
 def _grey_values(view: Slices, contrast: np.float32, gain: np.float32) -> Slices:

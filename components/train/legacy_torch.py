@@ -153,6 +153,11 @@ class _StackMachine:
         second, first = self.pop(), self.pop()
         self._stack.append((first, second))
 
+    def append_item(self) -> None:
+        """Append the last value to the list below it."""
+        value = self.pop()
+        _expect(self._stack[-1], list).append(value)
+
     def append_items(self) -> None:
         """Append the values above the last mark to the list below it."""
         values = self.pop_marked()
@@ -210,6 +215,7 @@ _OPERATIONS = {
     "TUPLE": _StackMachine.make_tuple,
     "TUPLE1": _StackMachine.make_single,
     "TUPLE2": _StackMachine.make_pair,
+    "APPEND": _StackMachine.append_item,
     "APPENDS": _StackMachine.append_items,
     "SETITEM": _StackMachine.set_item,
     "SETITEMS": _StackMachine.set_items,
@@ -264,14 +270,14 @@ def _read_storages(content: bytes, position: int, keys: Any, tensors: Mapping[st
     Raises:
         MalformedFileError: Keys, sizes or types contradict one another, or the content is truncated or too long.
     """
-    declared = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-    if any(declared[tensor.storage.key] != tensor.storage for tensor in tensors.values()):
+    storages_of_tensors = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    if any(storages_of_tensors[tensor.storage.key] != tensor.storage for tensor in tensors.values()):
         raise MalformedFileError("a storage that is declared with two sizes or types")
-    if sorted(_expect(key, str) for key in _expect(keys, list)) != sorted(declared):
+    if sorted(_expect(key, str) for key in _expect(keys, list)) != sorted(storages_of_tensors):
         raise MalformedFileError("storages that are not those of the tensors")
     storages = {}
     for key in keys:
-        storage, start = declared[key], position + _COUNT_BYTES
+        storage, start = storages_of_tensors[key], position + _COUNT_BYTES
         elements = int.from_bytes(content[position:start], "little", signed=True)
         position = start + storage.elements * storage.dtype.itemsize
         if elements != storage.elements or position > len(content):

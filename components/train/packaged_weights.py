@@ -27,7 +27,7 @@ def read_packaged(backbone: str) -> dict[str, NDArray[Any]]:
             damaged or of another version.
     """
     file = find_packaged(backbone)
-    content = _read_verified(file, locate_packaged(backbone))
+    content = read_verified(backbone)
     try:
         return read_tensors(content)
     except MalformedFileError as error:  # only if the registry has the SHA-256 of a wrong file
@@ -36,13 +36,35 @@ def read_packaged(backbone: str) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def locate_packaged(backbone: str) -> Path:
-    """Return the path of the installed file with the weights of a backbone.
+def read_verified(backbone: str) -> bytes:
+    """Return the content of the installed file of a backbone, which has the size and the SHA-256 of the registry.
+
+    Args:
+        backbone: Key of `components.train.backbones.registry.BACKBONES`.
 
     Raises:
-        BadConfigError: No package contains weights of the backbone, or the package or its file is not installed.
+        BadConfigError: No package contains weights of the backbone, the package is not installed, or its file is
+            damaged or of another version.
     """
     file = find_packaged(backbone)
+    path = _locate(backbone, file)
+    with path.open("rb") as stream:
+        content = stream.read(file.size + 1)
+    if len(content) != file.size:
+        size = f"more than {file.size}" if len(content) > file.size else str(len(content))
+        raise BadConfigError(f"{path} of {size} bytes", f"{file.size} bytes", _reinstall(file))
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != file.sha256:
+        raise BadConfigError(f"{path} with SHA-256 {sha256}", file.sha256, _reinstall(file))
+    return content
+
+
+def _locate(backbone: str, file: PackagedFile) -> Path:
+    """Return the path of the file in the installed package.
+
+    Raises:
+        BadConfigError: The package or its file is not installed.
+    """
     try:
         path = Path(str(distribution(file.distribution).locate_file(file.path)))
     except PackageNotFoundError as error:
@@ -58,27 +80,10 @@ def locate_packaged(backbone: str) -> Path:
     return path
 
 
-def _read_verified(file: PackagedFile, path: Path) -> bytes:
-    """Return the content of a file that has the size and the SHA-256 of the registry.
-
-    Raises:
-        BadConfigError: The size or the SHA-256 is another one.
-    """
-    with path.open("rb") as stream:
-        content = stream.read(file.size + 1)
-    if len(content) != file.size:
-        size = f"more than {file.size}" if len(content) > file.size else str(len(content))
-        raise BadConfigError(f"{path} of {size} bytes", f"{file.size} bytes", _reinstall(file))
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != file.sha256:
-        raise BadConfigError(f"{path} with SHA-256 {sha256}", file.sha256, _reinstall(file))
-    return content
-
-
 def _install(file: PackagedFile) -> str:
-    extra = f", for example with the extra {file.extra!r} of this project" if file.extra else ""
-    return f"Install {file.distribution}{extra}: `pip install {file.distribution}`."
+    place = f"the extra {file.extra!r}" if file.extra else "a dependency"
+    return f"Install it, {place} of this project: `pip install {file.distribution}=={file.version}`."
 
 
 def _reinstall(file: PackagedFile) -> str:
-    return f"Install the package again: `pip install --force-reinstall {file.distribution}==0.1.0`."
+    return f"Install the package again: `pip install --force-reinstall {file.distribution}=={file.version}`."

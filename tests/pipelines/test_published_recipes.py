@@ -76,6 +76,8 @@ def test_fish_has_the_published_views_and_callbacks(backbone: str) -> None:
         ({"backbones": []}, "backbones is empty: expected at least one"),
         ({"backbones": ["mobilenet"], "large_backbones": ["big"]}, "backbone 'big': expected one of"),
         ({"backbones": ["cnn"], "recipe": {"weights": "imagenet"}}, "imagenet' of cnn"),
+        ({"backbones": ["efficientnet_lite0"], "recipe": {"weights": "imagenet"}}, "efficientnet_lite0 to packaged"),
+        ({"backbones": ["mobilenet"], "recipe": {"weights": "packaged"}}, "packaged' of mobilenet"),
         ({"backbones": ["cnn"], "recipe": {"epochs": "ten"}}, "recipe key 'epochs' with value 'ten'"),
         ({"backbones": ["cnn"], "recipe": {"backbones": {"cnn": {"epochs": 0}}}}, "both 0"),
         ({"gate": {"smallest_recal": 0.9}}, "gate key 'smallest_recal': expected one of smallest_recall"),

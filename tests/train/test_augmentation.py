@@ -114,6 +114,13 @@ def test_uncovered_corners_are_black_and_grey_values_stay_in_range(rotation: flo
     assert view[:, 16, 16].min() >= 200
 
 
+def test_corners_of_photographs_have_the_colour_of_their_border() -> None:
+    photographs = np.full((4, 32, 32, 3), (20, 180, 60), dtype=np.uint8)
+    photographs[:, 12:20, 12:20] = 250
+    views = augment(tf.constant(photographs), tf.constant([1, 2], tf.int64), Recipe(brightness=0, zoom=0)).numpy()
+    np.testing.assert_array_equal(views[:, 0], np.full((4, 32, 3), (20, 180, 60)))
+
+
 def batch_of_two_species(edge: int = 24) -> tuple[tf.Tensor, tf.Tensor]:
     """Return slices of which every second one is white and of the second species."""
     second = tf.range(16) % 2

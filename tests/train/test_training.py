@@ -10,7 +10,7 @@ import pytest
 
 from components.shared.contracts import BackboneCard
 from components.shared.slices import read_info
-from components.train.backbones.registry import InputSpec
+from components.train.backbones.registry import InputSpec, find_packaged
 from components.train.recipe import Recipe
 from components.train.training import Training, train_backbone
 
@@ -64,3 +64,12 @@ def test_balanced_class_weights_give_each_species_the_same_sum(segmented_slices:
     sums = [weight * count for weight, count in zip(weights.values(), training.counts, strict=True)]
     assert sums == pytest.approx([sum(training.counts) / 3] * 3)
     assert replace(training, recipe=Recipe()).class_weights is None
+
+
+@pytest.mark.slow
+def test_packaged_features_are_probed_and_fine_tuned(segmented_slices: Path, tmp_path: Path) -> None:
+    fields = {"weights": "packaged", "frozen_epochs": 1, "epochs": 1, "unfreeze": 11, "learning_rate": 1e-4}
+    card = train_backbone(segmented_slices, "efficientnet_lite0", Recipe.parse(fields), 0, tmp_path / "model")
+    assert card.weights_sha256 == find_packaged("efficientnet_lite0").sha256
+    assert [epoch["phase"] for epoch in card.history] == [1, 2]
+    assert np.isfinite(card.metrics["loss"])

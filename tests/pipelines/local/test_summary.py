@@ -59,3 +59,20 @@ def test_the_figures_of_folds_are_named_as_such() -> None:
     text = printed(folds={"count": 5, "accuracy": 0.9, "macro_f1": 0.9, "interval": [0.8, 0.95]})
     assert "Results of 5 models on all specimens, each tested on those it was not trained on:" in text
     assert "test split" not in text
+
+
+def test_flagged_specimens_of_unseen_species_are_printed_with_their_number(tmp_path: Path) -> None:
+    score = model_score(
+        0.9,
+        unknown_auroc=0.95,
+        unknown_flagged_unseen=0.6,
+        unknown_specimen_auroc=0.996,
+        unknown_specimens=28,
+        unknown_specimens_flagged_unseen=0.964,
+        unknown_specimens_flagged_known=0.021,
+    )
+    output, ensemble = io.StringIO(), {"rule": "the only member", **score.model_dump(mode="json")}
+    summary = Summary(outcome="refused", message="", synthetic=False, ensemble=ensemble)
+    print_outcome(summary, tmp_path / "summary.json", tmp_path, Console(file=output, width=200))
+    text = "96% of the 28 specimens of unseen species flagged, 2.1% of known species (AUROC 1.00)"
+    assert text in output.getvalue()

@@ -125,3 +125,32 @@ def test_the_graph_takes_png_and_jpeg_only(kind: str) -> None:
     with contextlib.suppress(tf.errors.InvalidArgumentError):
         answer = decode_and_crop(buffer.getvalue(), 16, 3)
     assert answer is None
+
+
+def photograph(height: int = 30, width: int = 60, edge: int = 60) -> np.ndarray:
+    """Return a photograph of a dark object on a green ground in the black frame of a slice."""
+    frame = np.zeros((edge, edge, 3), np.uint8)
+    top, start = (edge - height) // 2, (edge - width) // 2
+    frame[top : top + height, start : start + width] = (20, 180, 60)
+    frame[top + 8 : top + height - 8, start + 8 : start + width - 8] = 40
+    return frame
+
+
+@pytest.mark.parametrize(("height", "width"), [(30, 60), (60, 24), (60, 60)])
+def test_photographs_are_padded_with_the_colour_of_their_border(height: int, width: int) -> None:
+    crop = decode_and_crop(encode_png(photograph(height, width)), 48, 3).numpy()
+    for border in (crop[0], crop[-1], crop[:, 0], crop[:, -1]):
+        np.testing.assert_array_equal(border, np.full((48, 3), (20, 180, 60)))
+
+
+def test_a_photograph_is_the_same_with_and_without_its_black_frame() -> None:
+    framed = photograph()
+    crops = [decode_and_crop(encode_png(image), 48, 3).numpy() for image in (framed, framed[15:45])]
+    np.testing.assert_array_equal(*crops)
+
+
+def test_silhouettes_in_colour_and_slices_in_grey_keep_black() -> None:
+    colour = np.repeat(blob()[..., None], 3, axis=2)
+    for image, channels in ((colour, 3), (blob(), 1)):
+        crop = decode_and_crop(encode_png(image), 48, channels).numpy()
+        assert not crop[:10].any()

@@ -14,7 +14,16 @@ from components.train.optimization import freeze, training_phases
 from components.train.recipe import Recipe
 
 CLASSES = 5
-SLOW = {"efficientnetv2_s", "efficientnetv2_l", "resnet101v2", "nasnet_large", "convnext_base", "convnext_large"}
+SLOW = {
+    "efficientnetv2_s",
+    "efficientnetv2_l",
+    "resnet101v2",
+    "nasnet_large",
+    "convnext_base",
+    "convnext_large",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+}
 EVERY = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in BACKBONES]
 BOTH_PHASES = Recipe(weights="imagenet", frozen_epochs=1, epochs=1)
 
