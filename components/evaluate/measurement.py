@@ -178,9 +178,9 @@ def measure_open_set(source: EvaluationSource, selection: Selection, held_out: H
 
 def _score_known_specimens(selection: Selection, held_out: HeldOut, scores: Values) -> SpecimenResult:
     """Return the scores of the held-out specimens; none of them is scored by thresholds that were fitted on it."""
-    slices, fitted = SlicesOfSpecimens(scores, held_out.slices.specimens), selection.specimen_open_set
-    known_scores = fitted.cross_fit(slices) if held_out.split == "validation" else fitted.score(slices)
-    return SpecimenResult(fitted.threshold, known_scores)
+    slices, specimen_score = SlicesOfSpecimens(scores, held_out.slices.specimens), selection.specimen_open_set
+    known_scores = specimen_score.cross_fit(slices) if held_out.split == "validation" else specimen_score.score(slices)
+    return SpecimenResult(specimen_score.threshold, known_scores)
 
 
 def measure(

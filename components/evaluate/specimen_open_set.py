@@ -135,36 +135,36 @@ class SpecimenResult:
 
 
 def fit_specimen_threshold(
-    known: Sequence[SlicesOfSpecimens], unknown: SlicesOfSpecimens, slice_threshold: float
+    known_views: Sequence[SlicesOfSpecimens], unknown: SlicesOfSpecimens, slice_threshold: float
 ) -> SpecimenSelection:
     """Select the aggregation and fit its thresholds.
 
     Args:
-        known: Validation slices, and other views of the same slices that are known, too.
+        known_views: Validation slices, and other views of the same slices that are known, too.
         unknown: Synthetic unknown slices of the validation specimens.
         slice_threshold: Score above which a slice is flagged as unknown.
     """
-    scores = np.concatenate([slices.scores for slices in known])
+    scores = np.concatenate([slices.scores for slices in known_views])
     settings = _settings(scores, unknown.scores, slice_threshold)
-    known_groups, unknown_groups = [slices.groups() for slices in known], unknown.groups()
+    known_groups, unknown_groups = [slices.groups() for slices in known_views], unknown.groups()
     counts = _slice_counts(known_groups[0])
     candidates = {name: SpecimenThreshold(aggregation=name, **settings) for name in AGGREGATIONS}
     separation = {
         name: _separation(candidate, known_groups[0], unknown_groups, counts) for name, candidate in candidates.items()
     }
     best = max(separation.values())
-    selected = next(candidates[name] for name, area in separation.items() if area >= best - TIE)
-    return SpecimenSelection(_fit_thresholds(selected, known_groups), separation)
+    choice = next(candidates[name] for name, area in separation.items() if area >= best - TIE)
+    return SpecimenSelection(_fit_thresholds(choice, known_groups), separation)
 
 
-def _settings(known: Values, unknown: Values, slice_threshold: float) -> dict[str, object]:
+def _settings(known_scores: Values, unknown_scores: Values, slice_threshold: float) -> dict[str, object]:
     """Return the fields of a SpecimenThreshold that do not depend on the aggregation, with an open threshold."""
-    scale = slice_threshold - float(np.median(known))
+    scale = slice_threshold - float(np.median(known_scores))
     return {
         "level": slice_threshold,
         "scale": scale if scale > 0 else 1.0,
-        "lowest": float(known.min()),
-        "highest": float(max(known.max(), unknown.max(), slice_threshold)),
+        "lowest": float(known_scores.min()),
+        "highest": float(max(known_scores.max(), unknown_scores.max(), slice_threshold)),
         "slices": (1,),
         "thresholds": (0.0,),
         "specimens": 1,
@@ -173,7 +173,7 @@ def _settings(known: Values, unknown: Values, slice_threshold: float) -> dict[st
 
 
 def _slice_counts(groups: Sequence[Values]) -> list[int]:
-    """Return 1, 2, 4, 8, ... as far as half of the specimens, and at least 19 or all, have so many slices."""
+    """Return 1, 2, 4, 8, ... as far as half of the specimens, and at least 19 or all, have that number of slices."""
     sizes = np.array([len(group) for group in groups])
     fewest = max(len(groups) / 2, min(len(groups), _fewest_specimens()))
     powers = (2**exponent for exponent in range(int(sizes.max()).bit_length()))
@@ -186,7 +186,7 @@ def _fewest_specimens() -> int:
 
 
 def _draw(candidate: SpecimenThreshold, groups: Sequence[Values], count: int) -> Values:
-    """Return the aggregates of random subsets of `count` slices, float64 [specimens with so many slices, DRAWS]."""
+    """Return the aggregates of random subsets of `count` slices, float64 [large enough specimens, DRAWS]."""
     generator = np.random.default_rng((_SEED, count))
     subsets = [
         group[np.argsort(generator.random((DRAWS, len(group))), axis=1)[:, :count]]
@@ -197,23 +197,28 @@ def _draw(candidate: SpecimenThreshold, groups: Sequence[Values], count: int) ->
 
 
 def _separation(
-    candidate: SpecimenThreshold, known: Sequence[Values], unknown: Sequence[Values], counts: Sequence[int]
+    candidate: SpecimenThreshold,
+    known_groups: Sequence[Values],
+    unknown_groups: Sequence[Values],
+    counts: Sequence[int],
 ) -> float:
     """Return the mean separation over the numbers of slices that some synthetic unknown specimen has."""
-    most = max(len(group) for group in unknown)
+    most = max(len(group) for group in unknown_groups)
     areas = [
-        metrics.separation(_draw(candidate, known, count).ravel(), _draw(candidate, unknown, count).ravel())
+        metrics.separation(
+            _draw(candidate, known_groups, count).ravel(), _draw(candidate, unknown_groups, count).ravel()
+        )
         for count in counts
         if count <= most
     ]
     return float(np.mean(areas))
 
 
-def _fit_thresholds(selected: SpecimenThreshold, known: Sequence[Sequence[Values]]) -> SpecimenThreshold:
-    """Return the aggregation with a threshold for each number of slices; `known` has the groups of each view."""
-    counts = _slice_counts(known[0])
-    draws = [np.concatenate([_draw(selected, view, count) for view in known], axis=1) for count in counts]
-    single = max(float(selected.aggregate([selected.level])), conformal_quantile(draws[0]))
+def _fit_thresholds(aggregation: SpecimenThreshold, views: Sequence[Sequence[Values]]) -> SpecimenThreshold:
+    """Return the aggregation with a threshold for each number of slices; `views` has the specimens of each view."""
+    counts = _slice_counts(views[0])
+    draws = [np.concatenate([_draw(aggregation, view, count) for view in views], axis=1) for count in counts]
+    single = max(float(aggregation.aggregate([aggregation.level])), conformal_quantile(draws[0]))
     thresholds = [single, *(tolerance_limit(values) for values in draws[1:])]
     specimens = min(len(values) for values in draws)
     update = {
@@ -222,7 +227,7 @@ def _fit_thresholds(selected: SpecimenThreshold, known: Sequence[Sequence[Values
         "specimens": specimens,
         "flagged_known": max(UNKNOWN_SHARE, 1 / (specimens + 1)),
     }
-    return SpecimenThreshold.model_validate(selected.model_dump() | update)
+    return SpecimenThreshold.model_validate(aggregation.model_dump() | update)
 
 
 def conformal_quantile(values: Values) -> float:

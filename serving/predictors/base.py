@@ -32,7 +32,7 @@ class PredictorVersion(Protocol):
 
     @property
     def description(self) -> ModelDescription:
-        """Species and specimens' thresholds of the models that may have answered, as far as they are known."""
+        """Model description: the species, and the specimens' thresholds of the models that may have answered."""
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
         """Return the outputs and the number of the version that computed them; raises RequestError."""

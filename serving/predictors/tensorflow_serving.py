@@ -52,7 +52,7 @@ class RemoteVersion:
 
     @property
     def description(self) -> ModelDescription:
-        """Species of the newest version, and the thresholds of the models that answered lately."""
+        """Model description: the species of the newest version, and the thresholds of the latest models."""
         return self.predictor.description
 
     async def predict(self, inputs: SignatureInput, signature_name: str) -> tuple[Outputs, int]:
@@ -200,7 +200,7 @@ class CanaryVersion(RemoteVersion):
 
     @property
     def description(self) -> ModelDescription:
-        """Species of the stable model, and the thresholds of both models."""
+        """Model description: the species of the stable model, and the thresholds of both models."""
         stable, canary = self.predictor.description, self.canary.description
         return replace(stable, thresholds={**canary.thresholds, **stable.thresholds})
 

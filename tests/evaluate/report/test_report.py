@@ -233,20 +233,6 @@ def test_each_unseen_species_has_its_own_row(findings: Findings, images: ReportI
     assert "<td>Uvula" in report_page(with_uvula, images)
 
 
-@pytest.mark.parametrize(("specimens", "promise"), [(48, "at most 5.0"), (9, "9 validation specimens are too few")])
-def test_the_report_states_flags_and_thresholds_of_specimens(
-    findings: Findings, images: ReportImages, specimens: int, promise: str
-) -> None:
-    threshold = THRESHOLD.model_copy(update={"specimens": specimens, "flagged_known": max(0.05, 1 / (specimens + 1))})
-    with_threshold = replace(findings, card=card(findings.score).model_copy(update={"specimen_open_set": threshold}))
-    page = report_page(with_threshold, images).replace("\N{NO-BREAK SPACE}", " ")
-    assert promise in page
-    assert "flagged as unknown by the mean score of its slices, with thresholds for 1 to 8 slices" in page
-    assert "Flagged: 0 % of the known specimens and 50.0 % of the 2 specimens of unseen species" in page
-    assert "the area under the ROC curve is 1.000" in page
-    assert not list(text.unknown_specimens_text(findings))
-
-
 def test_the_most_confused_pair_comes_first_with_a_slice_of_each(findings: Findings) -> None:
     first, second = confused_pairs(CLASSES, findings.measurement)
     assert (first.truth, first.answer) == ("Minoxia <b>", "Alveolina")
