@@ -14,7 +14,7 @@ import numpy as np
 from tests.benchmarks.measurement import Measurement, peak_resident_bytes, run_in_subprocess
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "real_organisms" / "phytoplankton"
-BACKBONE, EPOCHS, VIEWS, SEEDS = "efficientnet_lite0", 80, 8, (0, 1)
+BACKBONE, EPOCHS, VIEWS, SEEDS = "efficientnet_lite0", 100, 8, (0, 1)
 PHOTOGRAPH_EDGE, PHANTOM_EDGE, PHANTOM_SLICES, TEST_SHARE = 224, 64, 60, 5
 RECIPE: dict[str, Any] = {
     "weights": "packaged",

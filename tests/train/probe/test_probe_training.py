@@ -94,6 +94,7 @@ def test_a_probed_model_is_an_ordinary_network(uninterrupted: Path, recipe: Reci
     assert min(changed) >= len(layers[0]) - 9
 
 
+@pytest.mark.slow
 def test_a_probe_interrupted_anywhere_ends_with_the_same_bits(
     segmented_slices: Path, recipe: Recipe, uninterrupted: Path, tmp_path: Path
 ) -> None:
