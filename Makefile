@@ -29,7 +29,7 @@ define AS_TYPED
 override $(1) := $$(subst $$(DOLLAR)$$(DOLLAR),$$(DOLLAR),$$(value $(1)))
 export $(1)
 endef
-$(foreach name,OUT VOLUMES PHOTOS IMAGES PRESET BACKBONES THRESHOLD DOUBTFUL_MASKS RARE_SPECIES SEED MODEL SPECIMENS PORT URL CA REGISTRY TAG HOST NAMESPACE ACCOUNT TOKEN_FILE RESOURCES MONITORED_MODELS PIPELINE EVERY,$(eval $(call AS_TYPED,$(name))))
+$(foreach name,OUT VOLUMES PHOTOS IMAGES PRESET BACKBONES THRESHOLD DOUBTFUL_MASKS RARE_SPECIES FOLDS SEED MODEL SPECIMENS PORT URL CA REGISTRY TAG HOST NAMESPACE ACCOUNT TOKEN_FILE RESOURCES MONITORED_MODELS PIPELINE EVERY,$(eval $(call AS_TYPED,$(name))))
 # Options of a command of the cluster that a variable sets; without the variable there is no option.
 OPTION = $(if $($(2)),--$(1)="$$$(2)")
 COMPILED_IMAGES := TAXONFLOW_REGISTRY="$$REGISTRY" TAXONFLOW_TAG="$$TAG"
@@ -52,8 +52,8 @@ $(READY): requirements.lock pyproject.toml $(STALE)
 .PHONY: stale
 stale: # a prerequisite of an environment that was moved, is broken or runs another Python than PYTHON
 
-run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=name] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [DOUBTFUL_MASKS=refuse] [RARE_SPECIES=train] [SEED=0] [OUT=runs]
-	@$(BIN)/python -m pipelines.run --preset="$$PRESET" --volumes="$$VOLUMES" --photos="$$PHOTOS" --backbones="$$BACKBONES" --threshold="$$THRESHOLD" --doubtful-masks="$$DOUBTFUL_MASKS" --rare-species="$$RARE_SPECIES" --seed="$$SEED" --out="$$OUT"
+run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=name] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [DOUBTFUL_MASKS=refuse] [RARE_SPECIES=train] [FOLDS=5] [SEED=0] [OUT=runs]
+	@$(BIN)/python -m pipelines.run --preset="$$PRESET" --volumes="$$VOLUMES" --photos="$$PHOTOS" --backbones="$$BACKBONES" --threshold="$$THRESHOLD" --doubtful-masks="$$DOUBTFUL_MASKS" --rare-species="$$RARE_SPECIES" --folds="$$FOLDS" --seed="$$SEED" --out="$$OUT"
 
 serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
 	@$(BIN)/python -m serving --repository="$$OUT/models" --events="$$OUT/events" --port="$$PORT"

@@ -57,6 +57,7 @@ def build_drift(training: BaseComponent, cluster: Cluster | None) -> BaseCompone
         doubtful_masks: str = "keep",
         confined: bool = True,
         rare_species: str = "unseen",
+        folds: int = -1,
         material: str = "specimens",
     ) -> None:
         """Check the latest windows of the stored traffic; after sustained drift, collect slices and propose a training.
@@ -90,6 +91,7 @@ def build_drift(training: BaseComponent, cluster: Cluster | None) -> BaseCompone
             doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
             confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
             rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
+            folds: Folds in which every specimen is tested once, instead of a test split; 0 for none, -1 for 5 folds of up to 150 specimens.
             material: Name of the specimens in the report.
         """
         check = check_drift(
@@ -129,6 +131,7 @@ def build_drift(training: BaseComponent, cluster: Cluster | None) -> BaseCompone
                     doubtful_masks=doubtful_masks,
                     confined=confined,
                     rare_species=rare_species,
+                    folds=folds,
                     material=material,
                 )
         if cluster:

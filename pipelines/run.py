@@ -60,6 +60,11 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
         default="",
         help="species with fewer than three specimens: unseen, train or refuse (default: unseen)",
     )
+    parser.add_argument(
+        "--folds",
+        default="",
+        help="folds in which every specimen is tested once, 0 for none, -1 by the number of specimens (default: -1)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder for runs, models and events (default: %(default)s)"
@@ -69,6 +74,10 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
         threshold = float(values.threshold) if values.threshold else None
     except ValueError:
         parser.error(f"--threshold {values.threshold!r}: expected a number from 0 to 1")
+    try:
+        folds = int(values.folds) if values.folds else None
+    except ValueError:
+        parser.error(f"--folds {values.folds!r}: expected a whole number, 0 for none")
     return RunOptions(
         preset=values.preset or default_preset(values.volumes, values.photos),
         volumes=values.volumes or None,
@@ -77,6 +86,7 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
         threshold=threshold,
         doubtful_masks=values.doubtful_masks or None,
         rare_species=values.rare_species or None,
+        folds=folds,
         seed=values.seed,
         out=values.out.resolve(),
     )

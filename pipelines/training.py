@@ -75,6 +75,7 @@ def build_training(cluster: Cluster | None) -> BaseComponent:
         doubtful_masks: str = "keep",
         confined: bool = True,
         rare_species: str = "unseen",
+        folds: int = -1,
         material: str = "specimens",
     ) -> None:
         """Cut and segment slices, train each backbone, evaluate the ensemble, and deploy it if the gate passes.
@@ -101,6 +102,7 @@ def build_training(cluster: Cluster | None) -> BaseComponent:
             doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
             confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
             rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
+            folds: Folds in which every specimen is tested once, instead of a test split; 0 for none, -1 for 5 folds of up to 150 specimens.
             material: Name of the specimens in the report.
         """
         source = {
@@ -111,6 +113,7 @@ def build_training(cluster: Cluster | None) -> BaseComponent:
             "doubtful_masks": doubtful_masks,
             "confined": confined,
             "rare_species": rare_species,
+            "folds": folds,
         }
         training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
         checks = check_run(
@@ -152,6 +155,7 @@ def build_phantom_training(cluster: Cluster | None) -> BaseComponent:
         doubtful_masks: str = "keep",
         confined: bool = True,
         rare_species: str = "unseen",
+        folds: int = -1,
     ) -> None:
         """Generate synthetic specimens of twelve forms and run the training pipeline on them.
 
@@ -177,6 +181,7 @@ def build_phantom_training(cluster: Cluster | None) -> BaseComponent:
             doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
             confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
             rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
+            folds: Folds in which every specimen is tested once, instead of a test split; 0 for none, -1 for 5 folds of up to 150 specimens.
         """
         source = {
             "image_size": image_size,
@@ -186,6 +191,7 @@ def build_phantom_training(cluster: Cluster | None) -> BaseComponent:
             "doubtful_masks": doubtful_masks,
             "confined": confined,
             "rare_species": rare_species,
+            "folds": folds,
         }
         training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
         checks = check_run(cluster, name, target=target, registry=registry, canary=canary, **source, **training)
@@ -235,6 +241,7 @@ def build_large_training(cluster: Cluster | None) -> BaseComponent:
         doubtful_masks: str = "keep",
         confined: bool = True,
         rare_species: str = "unseen",
+        folds: int = -1,
         material: str = "specimens",
     ) -> None:
         """Run the training pipeline on backbones of two sizes, each with its own GPUs; neither list may be empty.
@@ -259,6 +266,7 @@ def build_large_training(cluster: Cluster | None) -> BaseComponent:
             doubtful_masks: Treatment of scans whose segmentation is doubtful, keep (reports them) or refuse.
             confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
             rare_species: Treatment of species with fewer than three specimens, unseen (the model has to recognize them as unknown), train (outside the gate's floors) or refuse.
+            folds: Folds in which every specimen is tested once, instead of a test split; 0 for none, -1 for 5 folds of up to 150 specimens.
             material: Name of the specimens in the report.
         """
         source = {
@@ -269,6 +277,7 @@ def build_large_training(cluster: Cluster | None) -> BaseComponent:
             "doubtful_masks": doubtful_masks,
             "confined": confined,
             "rare_species": rare_species,
+            "folds": folds,
         }
         training = {"backbones": backbones, "recipe": recipe, "threshold": threshold, "gate": gate}
         checks = check_run(

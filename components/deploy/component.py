@@ -27,7 +27,7 @@ def deploy(
 
     Args:
         served: Served model, the parent of its version folder.
-        slices: Data set of the evaluation; its test slices are sent to both models.
+        slices: Data set of the evaluation; its held-out slices are sent to both models.
         gate_passed: Whether the model passed the gate; otherwise nothing is deployed.
         reasons: Reasons of the gate.
         name: Name of the model in the endpoint's URL.

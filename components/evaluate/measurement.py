@@ -11,6 +11,7 @@ from sklearn.metrics import roc_curve
 from components.evaluate.answers import ENSEMBLE, HeldOut, MeasuredAnswers
 from components.evaluate.model_selection import EvaluationSource, Selection
 from components.evaluate.predictions import SplitSlices
+from components.evaluate.specimen_open_set import SlicesOfSpecimens, SpecimenResult
 from components.evaluate.statistics import (
     Comparison,
     ConfusionMatrices,
@@ -76,6 +77,7 @@ class OpenSetResult:
         known_scores: Score of each held-out slice of known species, float64 [N].
         unseen_scores: Score of each slice of species outside the model, float64 [M]; empty where the data set has none.
         species: Unseen species of each of these slices, [M].
+        specimens: Open-set scores of the same slices' specimens; None if they were not measured.
     """
 
     name: str
@@ -83,6 +85,7 @@ class OpenSetResult:
     known_scores: Values
     unseen_scores: Values = field(default_factory=lambda: np.empty(0))
     species: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=str))
+    specimens: SpecimenResult | None = None
 
     def scores(self) -> dict[str, Any]:
         """Return the fields of `ModelScore` that concern unseen species."""
@@ -98,7 +101,14 @@ class OpenSetResult:
             "unknown_flagged_known": self._flagged_share(self.known_scores),
             "unknown_flagged_unseen": self._flagged_share(self.unseen_scores) if len(self.unseen_scores) else None,
             "unknown_score": self.name,
+            **(self.specimens.scores() if self.specimens else {}),
         }
+
+    def specimens_by_species(self) -> dict[str, tuple[int, float]]:
+        """Return the number of specimens of each unseen species and the share of them that is flagged, NaN for none."""
+        if self.specimens is None:
+            return dict.fromkeys(map(str, np.unique(self.species)), (0, float("nan")))
+        return self.specimens.by_species()
 
     def curve(self) -> tuple[Values, Values]:
         """Return the shares of known and of unseen slices above thresholds, ascending, at most 200 of each."""
@@ -156,11 +166,21 @@ def measure_open_set(source: EvaluationSource, selection: Selection, held_out: H
     """
     score, ensemble = selection.open_set, selection.ensemble
     known_scores = score.score_split(ensemble, held_out.outputs.predictions)
+    specimens = _score_known_specimens(selection, held_out, known_scores)
     if all(count.split != UNSEEN for count in source.info.counts):
-        return OpenSetResult(score.describe(), score.threshold, known_scores)
-    unseen = score.score_split(ensemble, source.predict(UNSEEN).predictions)
+        return OpenSetResult(score.describe(), score.threshold, known_scores, specimens=specimens)
+    split = source.predict(UNSEEN)
+    unseen = score.score_split(ensemble, split.predictions)
     species = np.asarray(read_index(source.folder, UNSEEN, ("species",))["species"], dtype=str)
-    return OpenSetResult(score.describe(), score.threshold, known_scores, unseen, species)
+    specimens = specimens.with_unseen(SlicesOfSpecimens(unseen, split.slices.specimens), species)
+    return OpenSetResult(score.describe(), score.threshold, known_scores, unseen, species, specimens)
+
+
+def _score_known_specimens(selection: Selection, held_out: HeldOut, scores: Values) -> SpecimenResult:
+    """Return the scores of the held-out specimens; none of them is scored by thresholds that were fitted on it."""
+    slices, fitted = SlicesOfSpecimens(scores, held_out.slices.specimens), selection.specimen_open_set
+    known_scores = fitted.cross_fit(slices) if held_out.split == "validation" else fitted.score(slices)
+    return SpecimenResult(fitted.threshold, known_scores)
 
 
 def measure(

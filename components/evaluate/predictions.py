@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.files import sha256_of_file
+from components.shared.files.matrix import FileMatrix
 from components.shared.images.crops import decode_and_crop
 from components.shared.progress import Progress
 from components.shared.slices import UNSEEN_LABEL, parse_example, read_index, shards_of
@@ -64,35 +65,6 @@ class SplitSlices:
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
     specimens: NDArray[np.str_]
-
-
-class FileMatrix:
-    """A matrix float32 [N, D] in a file, of which only the requested rows are read into memory.
-
-    It is not a memory map, since the system counts every page that was read as memory of the process.
-
-    Args:
-        path: Path of the file, which contains the rows one after the other.
-        shape: Number of rows and columns.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
-        self.path, self.shape = path, shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        numbers = np.arange(len(self))[rows]
-        matrix = np.empty((len(numbers), self.shape[1]), np.float32)
-        with self.path.open("rb", buffering=0) as file:
-            for row, number in enumerate(numbers.tolist()):
-                file.seek(number * matrix.itemsize * self.shape[1])
-                file.readinto(matrix[row])
-        return matrix
-
-    def __array__(self, dtype: type | None = None, copy: bool | None = None) -> NDArray[np.float32]:
-        return np.asarray(self[:], dtype=dtype)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ least the slice's own threshold, so that a specimen of one slice is flagged only
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from components.shared import metrics
 from components.shared.contracts.specimen_threshold import AGGREGATIONS, UNKNOWN_SHARE, SpecimenThreshold
 from components.shared.metrics import Specimens
-
-__all__ = ["SlicesOfSpecimens", "SpecimenSelection", "SpecimenThreshold", "fit_specimen_threshold"]
 
 DRAWS, RESAMPLES = 32, 200
 """Number of random subsets of each specimen's slices for each number of slices, and of bootstrap samples."""
@@ -32,6 +30,9 @@ CONFIDENCE = 0.9
 
 TIE = 0.001
 """Largest difference of the separation from the best for which a simpler aggregation is selected."""
+
+PARTS = 10
+"""Number of parts in which the validation specimens are scored by thresholds that were fitted on the others."""
 
 _SEED = 0
 Values = NDArray[np.float64]
@@ -73,6 +74,65 @@ class SpecimenSelection:
         """Return the open-set score of each specimen in the order of their names, float64 [specimens]."""
         return np.array([self.threshold.score(group) for group in slices.groups()])
 
+    def cross_fit(self, validation: SlicesOfSpecimens) -> Values:
+        """Return the open-set scores of the validation specimens by thresholds that were fitted without them.
+
+        Args:
+            validation: Validation slices, on which the thresholds were fitted.
+
+        Returns:
+            Score of each specimen in the order of their names, float64 [specimens]; a single specimen has the score of
+            `score`.
+        """
+        groups = validation.groups()
+        if len(groups) < 2:
+            return self.score(validation)
+        scores = np.empty(len(groups))
+        for part in np.array_split(np.random.default_rng(_SEED).permutation(len(groups)), min(PARTS, len(groups))):
+            others = [group for number, group in enumerate(groups) if number not in set(part.tolist())]
+            threshold = _fit_thresholds(self.threshold, [others])
+            scores[part] = [threshold.score(groups[number]) for number in part]
+        return scores
+
+
+@dataclass(frozen=True)
+class SpecimenResult:
+    """Open-set scores of specimens, above 0 for a specimen that is flagged as unknown.
+
+    Attributes:
+        threshold: Aggregation and thresholds.
+        known_scores: Score of each specimen of a known species, float64 [specimens].
+        unseen_scores: Score of each specimen of a species outside the model, float64 [U]; empty without such species.
+        species: Unseen species of each of these specimens, [U].
+    """
+
+    threshold: SpecimenThreshold
+    known_scores: Values
+    unseen_scores: Values = field(default_factory=lambda: np.empty(0))
+    species: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=str))
+
+    def with_unseen(self, slices: SlicesOfSpecimens, species: NDArray[np.str_]) -> "SpecimenResult":
+        """Return the result with unseen species, given their slices with the species of each slice, [N]."""
+        _, first = np.unique(slices.specimens, return_index=True)
+        scores = SpecimenSelection(self.threshold, {}).score(slices)
+        return replace(self, unseen_scores=scores, species=species[first])
+
+    def by_species(self) -> dict[str, tuple[int, float]]:
+        """Return the number of specimens of each unseen species and the share of them that is flagged."""
+        groups = {str(name): self.unseen_scores[self.species == name] for name in np.unique(self.species)}
+        return {name: (len(scores), float((scores > 0).mean())) for name, scores in groups.items()}
+
+    def scores(self) -> dict[str, float | int | None]:
+        """Return the fields of `ModelScore` that concern unseen specimens."""
+        has_unseen = len(self.unseen_scores) > 0
+        area = metrics.separation(self.known_scores, self.unseen_scores) if has_unseen else None
+        return {
+            "unknown_specimen_auroc": area,
+            "unknown_specimens": len(self.unseen_scores),
+            "unknown_specimens_flagged_known": float((self.known_scores > 0).mean()),
+            "unknown_specimens_flagged_unseen": float((self.unseen_scores > 0).mean()) if has_unseen else None,
+        }
+
 
 def fit_specimen_threshold(
     known: Sequence[SlicesOfSpecimens], unknown: SlicesOfSpecimens, slice_threshold: float
@@ -94,7 +154,7 @@ def fit_specimen_threshold(
     }
     best = max(separation.values())
     selected = next(candidates[name] for name, area in separation.items() if area >= best - TIE)
-    return SpecimenSelection(_fit_thresholds(selected, known_groups, counts, slice_threshold), separation)
+    return SpecimenSelection(_fit_thresholds(selected, known_groups), separation)
 
 
 def _settings(known: Values, unknown: Values, slice_threshold: float) -> dict[str, object]:
@@ -149,12 +209,11 @@ def _separation(
     return float(np.mean(areas))
 
 
-def _fit_thresholds(
-    selected: SpecimenThreshold, known: Sequence[Sequence[Values]], counts: Sequence[int], slice_threshold: float
-) -> SpecimenThreshold:
+def _fit_thresholds(selected: SpecimenThreshold, known: Sequence[Sequence[Values]]) -> SpecimenThreshold:
     """Return the aggregation with a threshold for each number of slices; `known` has the groups of each view."""
+    counts = _slice_counts(known[0])
     draws = [np.concatenate([_draw(selected, view, count) for view in known], axis=1) for count in counts]
-    single = max(float(selected.aggregate([slice_threshold])), conformal_quantile(draws[0]))
+    single = max(float(selected.aggregate([selected.level])), conformal_quantile(draws[0]))
     thresholds = [single, *(tolerance_limit(values) for values in draws[1:])]
     specimens = min(len(values) for values in draws)
     update = {

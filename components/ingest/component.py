@@ -17,6 +17,7 @@ def ingest_plan(
     doubtful_masks: str = "keep",
     confined: bool = True,
     rare_species: str = "unseen",
+    folds: int = 0,
     listing: str = "",  # noqa: ARG001 Kubeflow's cache compares it
     specimens: dsl.Input[dsl.Dataset] = None,
 ) -> list[int]:
@@ -35,6 +36,8 @@ def ingest_plan(
         doubtful_masks: Treatment of scans whose segmentation is doubtful: keep or refuse.
         confined: Whether the files of a manifest must be inside its folder. Object stores are always confined.
         rare_species: Treatment of species with fewer than three specimens: unseen, train or refuse.
+        folds: Number of folds in which every specimen is tested once, instead of a test split; 0 for none, -1 for 5
+            folds of up to 150 specimens.
         listing: Digest of the source's listing, so that Kubeflow takes a plan from its cache only for the same files.
         specimens: Synthetic specimens of this run, which replace the volumes.
 
@@ -56,6 +59,7 @@ def ingest_plan(
             doubtful_masks=doubtful_masks,
             confined=confined,
             rare_species=rare_species,
+            folds=folds,
         )
         dataset_plan = make_plan(specimens.path if specimens else volumes, config, shards)
         write_plan(Path(plan.path), dataset_plan)

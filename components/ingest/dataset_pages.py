@@ -58,13 +58,13 @@ def _volumes_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results, se
     parts = [
         paragraph(
             f"{info.slices():,} slices of {info.image_size} x {info.image_size} pixels, cut from "
-            f"{info.specimens():,} specimens of {len(info.classes):,} species. The split is by specimen. "
+            f"{info.specimens():,} specimens of {len(info.classes):,} species. {_split_text(info)} "
             f"Seed {info.seed}."
         ),
         heading("Specimens and slices in each split"),
         _balance_chart(info.counts),
         balance_table(info.counts),
-        paragraph("To repeat this split, put split.csv of this data set beside the volumes and use it as `volumes`."),
+        paragraph(_repeat_text(info, "volumes")),
         heading("Near-copies: one individual under several names"),
         _near_copies_section(info),
         heading("Doubtful masks"),
@@ -86,15 +86,13 @@ def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results
     parts = [
         paragraph(
             f"{info.slices():,} photographs of {info.specimens():,} specimens of {len(info.classes):,} species, scaled "
-            f"to {info.image_size} x {info.image_size} pixels. The split is by specimen. Seed {info.seed}."
+            f"to {info.image_size} x {info.image_size} pixels. {_split_text(info)} Seed {info.seed}."
         ),
         heading("Photographs of each species"),
         paragraph(_imbalance_text(info)),
         _balance_chart(info.counts),
         balance_table(info.counts),
-        paragraph(
-            "To repeat this split, put split.csv of this data set beside the photographs and use it as the source."
-        ),
+        paragraph(_repeat_text(info, "photographs")),
         heading("Sizes of the originals"),
         paragraph(_size_range_text(sizes)),
         table(["long side", "photographs"], _count_long_sides(sizes)),
@@ -108,6 +106,20 @@ def _photographs_page(info: SlicesInfo, thumbnails: Thumbnails, results: Results
     for name in species_of(info.counts):
         parts += [heading(name), figures(thumbnails.by_species.get(name, []))]
     return page("Photographs", parts)
+
+
+def _split_text(info: SlicesInfo) -> str:
+    if not info.folds:
+        return "The split is by specimen."
+    return (
+        f"The figures rest on {info.folds} folds: each specimen is tested once, by a model that was trained without "
+        "its fold. The split of the served model is by specimen, too."
+    )
+
+
+def _repeat_text(info: SlicesInfo, kind: str) -> str:
+    option = f" and FOLDS={info.folds}" if info.folds else ""
+    return f"To repeat this split, put split.csv of this data set beside the {kind}, and use it as the source{option}."
 
 
 def grey_counts(results: Results) -> dict[str, NDArray[np.int64]]:

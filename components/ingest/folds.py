@@ -56,44 +56,46 @@ def assign_specimens(scans: Sequence[Scan], config: IngestConfig, contradictory:
     seed, rule = config.seed, config.rare_species
     check_specimen_counts(scans, rule)
     rare = rare_species(scans) if rule == "train" else {}
-    untested = {*contradictory, *(scan.specimen for scan in scans if scan.species in rare)}
-    folds = count_folds(scans, config.folds, untested)
+    excluded_specimens = {*contradictory, *(scan.specimen for scan in scans if scan.species in rare)}
+    folds = count_folds(scans, config.folds, excluded_specimens)
     used_splits = FOLDED_SPLITS if folds else SPLITS
     splits = assign_splits(scans, seed, rule, contradictory, used_splits)
-    return Assignment(splits, folds, assign_folds(scans, folds, seed, untested) if folds else {})
+    return Assignment(splits, folds, assign_folds(scans, folds, seed, excluded_specimens) if folds else {})
 
 
-def count_folds(scans: Sequence[Scan], folds: int, untested: Collection[str] = ()) -> int:
+def count_folds(scans: Sequence[Scan], folds: int, excluded_specimens: Collection[str] = ()) -> int:
     """Return the number of folds of a data set.
 
     Args:
         scans: Scans of all specimens.
         folds: Number of folds, or AUTOMATIC_FOLDS for DEFAULT_FOLDS up to MOST_SPECIMENS specimens of the model's
             species and else none. A manifest with test specimens has none.
-        untested: Specimens that are in no fold.
+        excluded_specimens: Specimens that are in no fold.
 
     Raises:
         BadManifestError: The manifest has test specimens, or there are fewer specimens than folds.
     """
     specimens = {scan.specimen for scan in model_scans(scans)}
     test_scans = [scan for scan in scans if scan.split == "test"]
-    tested = len(specimens - set(untested))
+    count = len(specimens - set(excluded_specimens))
     if folds == AUTOMATIC_FOLDS:
-        is_small = len(specimens) <= MOST_SPECIMENS and tested > 1
-        return min(DEFAULT_FOLDS, tested) if is_small and not test_scans else 0
+        is_small = len(specimens) <= MOST_SPECIMENS and count > 1
+        return min(DEFAULT_FOLDS, count) if is_small and not test_scans else 0
     if folds and test_scans:
         raise BadManifestError(
             f"folds = {folds}, and {test_scans[0].path} is in the test split",
             "folds, in which every specimen is tested, or a test split",
             "Set FOLDS=0 to test on the test split, or empty the split column.",
         )
-    if folds > tested:
-        problem = f"folds = {folds} for {tested} specimens"
-        raise BadManifestError(problem, "at least one specimen for each fold", f"Set FOLDS to at most {tested}.")
+    if folds > count:
+        problem = f"folds = {folds} for {count} specimens"
+        raise BadManifestError(problem, "at least one specimen for each fold", f"Set FOLDS to at most {count}.")
     return folds
 
 
-def assign_folds(scans: Sequence[Scan], folds: int, seed: int, untested: Collection[str] = ()) -> dict[str, int]:
+def assign_folds(
+    scans: Sequence[Scan], folds: int, seed: int, excluded_specimens: Collection[str] = ()
+) -> dict[str, int]:
     """Assign each specimen to a fold.
 
     The specimens of each species are ranked by a hash of seed, species and name, and dealt to the folds in turn, the
@@ -104,7 +106,7 @@ def assign_folds(scans: Sequence[Scan], folds: int, seed: int, untested: Collect
         scans: Scans of all specimens.
         folds: Number of folds.
         seed: Seed of the folds.
-        untested: Specimens that are in no fold.
+        excluded_specimens: Specimens that are in no fold.
 
     Returns:
         The fold of each specimen, NO_FOLD for those of unseen species and those that are not tested.
@@ -112,7 +114,7 @@ def assign_folds(scans: Sequence[Scan], folds: int, seed: int, untested: Collect
     fold_of = {scan.specimen: NO_FOLD for scan in scans}
     turn = 0
     for species, names in specimens_by_species(model_scans(scans)).items():
-        for name in sorted(set(names) - set(untested), key=lambda name: _rank(species, name, seed)):
+        for name in sorted(set(names) - set(excluded_specimens), key=lambda name: _rank(species, name, seed)):
             fold_of[name] = turn % folds
             turn += 1
     return fold_of

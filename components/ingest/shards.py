@@ -33,7 +33,7 @@ class ShardInfo(Document):
         scans: Number of results and of slice files.
     """
 
-    SCHEMA: ClassVar[str] = "taxonflow.ingest-shard/2"
+    SCHEMA: ClassVar[str] = "taxonflow.ingest-shard/3"
 
     plan: str
     shard: int

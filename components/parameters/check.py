@@ -22,7 +22,8 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     """Check the parameters of training and deployment at the start, before the ingest takes hours.
 
     Args:
-        parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults.
+        parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults,
+            and absent or None large backbones are none.
 
     Raises:
         BadConfigError: There is no backbone, an unknown or a repeated one, a recipe is invalid for a backbone, the seed
@@ -38,10 +39,10 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     for key in ("backbones", "large_backbones"):
         if parameters.get(key) == []:
             raise BadConfigError(f"{key} is empty", "at least one backbone", "Set BACKBONES=cnn_small, for example.")
-        for backbone in parameters.get(key, ()):
+        for backbone in parameters.get(key) or ():
             find_backbone(backbone)
             _check_weights(Recipe.parse(parameters.get("recipe", {}), backbone).weights, backbone)
-    _check_repeated([*parameters.get("backbones", ()), *parameters.get("large_backbones", ())])
+    _check_repeated([*parameters.get("backbones", ()), *(parameters.get("large_backbones") or ())])
 
 
 def _check_weights(weights: str, backbone: str) -> None:

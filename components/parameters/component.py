@@ -24,6 +24,7 @@ def check_parameters(
     doubtful_masks: str,
     confined: bool,
     rare_species: str,
+    folds: int,
     volumes: str = "",
     large_backbones: list[str] = None,  # type: ignore[assignment]  # noqa: RUF013 as kfp reads it
 ) -> str:
@@ -47,6 +48,7 @@ def check_parameters(
         doubtful_masks: Treatment of scans whose segmentation is doubtful.
         confined: Whether the files of a manifest must be inside its folder.
         rare_species: Treatment of species with fewer than three specimens.
+        folds: Number of folds in which every specimen is tested once; 0 for none, -1 by the number of specimens.
         volumes: Address of the volumes or photographs; empty for synthetic ones.
         large_backbones: Networks to train that need a large GPU.
 
@@ -58,13 +60,11 @@ def check_parameters(
     from components.shared.errors import exit_on_error
 
     parameters = {
-        "backbones": backbones, "recipe": recipe, "seed": seed, "threshold": threshold, "gate": gate,
-        "image_size": image_size, "slices_per_species": slices_per_species, "planes": planes,
-        "doubtful_masks": doubtful_masks, "confined": confined, "rare_species": rare_species,
-        "name": name, "target": target, "registry": registry, "canary": canary,
+        "backbones": backbones, "recipe": recipe, "seed": seed, "threshold": threshold, "gate": gate, "name": name,
+        "image_size": image_size, "slices_per_species": slices_per_species, "planes": planes, "confined": confined,
+        "doubtful_masks": doubtful_masks, "rare_species": rare_species, "folds": folds,
+        "target": target, "registry": registry, "canary": canary, "large_backbones": large_backbones,
     }  # fmt: skip
-    if large_backbones is not None:
-        parameters["large_backbones"] = large_backbones
     with exit_on_error("check_parameters"):
         check_run(parameters)
         return listing_digest(volumes, confined) if volumes else ""

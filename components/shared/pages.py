@@ -133,7 +133,8 @@ def figures(pictures: Iterable[tuple[str, bytes]]) -> str:
 
 def splits_of(counts: Sequence[SplitCount]) -> list[str]:
     """Return the splits of a data set, those of the classifier first."""
-    return [*SPLITS, *sorted({count.split for count in counts} - set(SPLITS))]
+    splits = {count.split for count in counts}
+    return [*(split for split in SPLITS if split in splits), *sorted(splits - set(SPLITS))]
 
 
 def species_of(counts: Sequence[SplitCount]) -> list[str]:

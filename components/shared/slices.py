@@ -171,6 +171,16 @@ def held_out_split(info: SlicesInfo) -> str:
     return "validation" if info.folds else "test"
 
 
+def count_tested(folder: Path) -> dict[str, int]:
+    """Return the number of specimens of each species on which figures rest: of the test split, or of all folds."""
+    info = read_info(folder)
+    if not info.folds:
+        return {count.species: count.specimens for count in info.counts if count.split == "test"}
+    index = read_index(folder, columns=("species", "specimen", "fold"))
+    specimens = index[index["fold"] != NO_FOLD].drop_duplicates("specimen")
+    return {str(species): int(count) for species, count in specimens.groupby("species").size().items()}
+
+
 def read_index(folder: Path, split: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read `index.parquet`: one row per slice in the order of the records, one column per descriptor.
 

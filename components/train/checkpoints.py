@@ -41,7 +41,7 @@ class TrainingState(Document):
         plateau_best: Best monitored metric that the learning rate's schedule has recorded in this phase.
         plateau_wait: Epochs since that metric.
         is_stopped: True if early stopping has ended the phase.
-        seconds: Time spent on all epochs.
+        seconds: Time spent on all epochs, and on cached features.
     """
 
     SCHEMA = "taxonflow.checkpoint/2"

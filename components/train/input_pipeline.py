@@ -59,6 +59,22 @@ def steps_per_epoch(slices: int, recipe: Recipe) -> int:
     return epoch_size_of(slices, recipe).steps
 
 
+def validation_batch_size(slices: int, recipe: Recipe, devices: int) -> int:
+    """Return the size of validation batches, at most four training batches.
+
+    Keras requires that the first batch can be divided evenly between the devices, and some layers that no device gets
+    an empty part of the last one.
+
+    Args:
+        slices: Number of validation slices.
+        recipe: Size of training batches.
+        devices: Number of devices, at most the number of slices.
+    """
+    largest = min(4 * recipe.batch_size, slices)
+    sizes = range(largest - largest % devices, 0, -devices)
+    return next((size for size in sizes if slices % size == 0 or slices % size >= devices), sizes[0])
+
+
 def training_batches(
     folder: Path, spec: InputSpec, slices: int, recipe: Recipe, seed: int, first_epoch: int = 0
 ) -> tf.data.Dataset:

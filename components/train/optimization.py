@@ -124,6 +124,18 @@ def strategy_for(devices: Sequence[str]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(list(devices)) if len(devices) > 1 else tf.distribute.get_strategy()
 
 
+def dividing_devices(devices: Sequence[str], batch: int, validation: int) -> list[str]:
+    """Return the most devices that divide a training batch evenly and all get validation slices, as Keras requires.
+
+    Args:
+        devices: Names of logical devices.
+        batch: Number of slices in a training batch.
+        validation: Number of validation slices.
+    """
+    counts = range(min(len(devices), validation), 1, -1)
+    return list(devices[: next((count for count in counts if batch % count == 0), 1)])
+
+
 def list_gpus() -> list[str]:
     """Return the names of the GPUs that are visible to this process."""
     return [device.name for device in tf.config.list_logical_devices("GPU")]

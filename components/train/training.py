@@ -20,15 +20,18 @@ from components.train.backbones.registry import InputSpec, find_backbone
 from components.train.callbacks import CheckpointCallback, EpochProgress, EpochSeed, ResumableAverage
 from components.train.checkpoints import LOGS, CheckpointStore, TrainingState, checkpoint_key
 from components.train.input_pipeline import (
+    epoch_size_of,
     held_out_batches,
     reading_slices,
     steps_per_epoch,
     training_batches,
+    validation_batch_size,
 )
 from components.train.optimization import (
     Phase,
     build_loss,
     build_optimizer,
+    dividing_devices,
     dtype_policy,
     freeze,
     list_gpus,
@@ -81,10 +84,9 @@ class Training:
         """Return batches of augmented training slices."""
         return training_batches(self.slices, self.spec, sum(self.counts), self.recipe, self.seed, first_epoch)
 
-    def validation_batches(self) -> tf.data.Dataset:
+    def validation_batches(self, batch_size: int) -> tf.data.Dataset:
         """Return batches of validation slices."""
-        recipe = self.recipe
-        return held_out_batches(self.slices, "validation", self.spec, recipe.batch_size * 4, recipe.cache_gigabytes)
+        return held_out_batches(self.slices, "validation", self.spec, batch_size, self.recipe.cache_gigabytes)
 
     def key(self, weights_sha256: str) -> str:
         """Return the key of the training's checkpoints, a hash of all inputs.
@@ -131,10 +133,11 @@ class Fit:
 
     def batches(self, phase: Phase, first_epoch: int) -> tuple[tf.data.Dataset, tf.data.Dataset]:
         """Return the batches of a phase for training and validation."""
+        training, devices = self.training, self.network.distribute_strategy.num_replicas_in_sync
+        size = validation_batch_size(training.info.slices("validation"), training.recipe, devices)
         if self.probe and phase.number in self.probe.division.tails:
-            return self.probe.batches(phase, first_epoch), self.probe.validation(phase)
-        training = self.training
-        return training.batches(first_epoch), training.validation_batches()
+            return self.probe.batches(phase, first_epoch, size)
+        return training.batches(first_epoch), training.validation_batches(size)
 
 
 def train_backbone(
@@ -171,7 +174,8 @@ def train_backbone(
     """
     training = _prepare(slices, backbone, recipe, seed)
     keras.utils.set_random_seed(seed)
-    with strategy_for(list_gpus()).scope():
+    batch = epoch_size_of(sum(training.counts), recipe).batch
+    with strategy_for(dividing_devices(list_gpus(), batch, training.info.slices("validation"))).scope():
         model = _build(training, recipe.precision)
         weights_sha256 = load_pretrained(model, recipe.weights)
     store = CheckpointStore(
@@ -251,6 +255,7 @@ def _fit_phase(fit: Fit, phase: Phase, state: TrainingState) -> TrainingState:
     training, store, model = fit.training, fit.store, fit.model(phase)
     recipe, steps = training.recipe, steps_per_epoch(sum(training.counts), training.recipe)
     is_resumed = state.epoch > state.phase_start
+    checkpoint = _build_checkpoint(fit, state)  # its time includes that of cached features
     batches, validation = fit.batches(phase, state.epoch)
     best_weights = store.load_best(state)
     if best_weights is not None:
@@ -261,7 +266,6 @@ def _fit_phase(fit: Fit, phase: Phase, state: TrainingState) -> TrainingState:
         model.compile(optimizer, build_loss(recipe), metrics=["accuracy"], jit_compile=recipe.xla)
         if is_resumed:
             store.restore(state, model)
-    checkpoint = _build_checkpoint(fit, state)
     with reading_slices(training.slices):
         model.fit(
             batches,

@@ -114,4 +114,5 @@ def _result(window: Window, profile: ReferenceProfile, features: tuple[FeatureDr
         reference_confidence=float(profile.slices["confidence"].mean()),
         reference_unknown_ratio=float(profile.slices["unknown"].mean()),
         species_ratios={name: float(species.get(name, 0.0)) for name in profile.card.classes},
+        unknown_specimen_ratio=window.unknown_specimen_ratio(),
     )

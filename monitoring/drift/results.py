@@ -51,6 +51,8 @@ class WindowResult(Document):
         reference_confidence: Mean confidence of the predictions in the reference.
         reference_unknown_ratio: Share of the reference's slices predicted as unknown.
         species_ratios: Share of slices by predicted species, for the classes of the model.
+        unknown_specimen_ratio: Share of the specimens that requests name and of which most slices were in requests
+            whose specimen was flagged as unknown; None if no request named a specimen.
     """
 
     SCHEMA: ClassVar[str] = "taxonflow.drift-window/2"
@@ -68,6 +70,7 @@ class WindowResult(Document):
     reference_confidence: float
     reference_unknown_ratio: float
     species_ratios: dict[str, float]
+    unknown_specimen_ratio: float | None = None
 
     @property
     def name(self) -> str:

@@ -44,6 +44,15 @@ class Window:
         """Number of specimens."""
         return len({event.specimen for event in self.events})
 
+    def unknown_specimen_ratio(self) -> float | None:
+        """Return the share of the named specimens that are flagged as unknown by most of their slices' requests."""
+        flags: dict[str, list[bool]] = {}
+        for event in self.events:
+            if event.specimen_unknown is not None:
+                flags.setdefault(event.specimen, []).append(event.specimen_unknown)
+        unknown = [sum(of_specimen) > len(of_specimen) / 2 for of_specimen in flags.values()]
+        return sum(unknown) / len(unknown) if unknown else None
+
 
 @dataclass
 class PendingWindow:

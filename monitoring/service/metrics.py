@@ -41,8 +41,11 @@ class MonitorMetric:
     values: Callable[[MonitorStatus, MonitorConfig], Iterable[Sample]]
 
 
-def _window_value(value: Callable[[WindowResult], float]) -> Callable[[ModelStatus], Iterable[Sample]]:
-    return lambda status: [((), value(status.result))] if status.result else []
+def _window_value(value: Callable[[WindowResult], float | None]) -> Callable[[ModelStatus], Iterable[Sample]]:
+    """Return a function that reads a value of the latest window; a value of None has no sample."""
+    return lambda status: [
+        ((), number) for result in (status.result,) if result and (number := value(result)) is not None
+    ]
 
 
 MODEL_METRICS = (
@@ -129,6 +132,12 @@ MODEL_METRICS = (
         "Share of slices predicted as unknown in the latest complete window.",
         (),
         _window_value(lambda result: result.unknown_ratio),
+    ),
+    ModelMetric(
+        "window_unknown_specimen_ratio",
+        "Share of named specimens flagged as unknown in the latest complete window; absent if requests name none.",
+        (),
+        _window_value(lambda result: result.unknown_specimen_ratio),
     ),
     ModelMetric(
         "reference_confidence",

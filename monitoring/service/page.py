@@ -105,11 +105,14 @@ def _charts(windows: list[WindowResult]) -> str:
         "window": [each.unknown_ratio for each in points],
         "reference": [each.reference_unknown_ratio for each in points],
     }
+    specimens = [each.unknown_specimen_ratio for each in points if each.unknown_specimen_ratio is not None]
+    if len(specimens) == len(points):
+        unknown["specimens of the window"] = specimens
     return (
         heading("Windows over time")
         + line_chart("Largest score relative to threshold", {"score": largest_ratios, "threshold": [1.0] * len(points)})
         + line_chart("Mean confidence", confidence)
-        + line_chart("Share of slices predicted as unknown", unknown)
+        + line_chart("Share of slices, and of named specimens, predicted as unknown", unknown)
     )
 
 

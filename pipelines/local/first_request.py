@@ -18,7 +18,7 @@ from typing import Any
 from components.shared.contracts import Example
 from components.shared.errors import EXIT_FAILED, DeployError, exit_on_error
 from components.shared.model_repository import read_card, version_folder
-from components.shared.slices import iterate_split
+from components.shared.slices import held_out_split, iterate_split, read_info
 from components.shared.subprocesses import HOST, background_process, free_port
 from pipelines.local.process import check_running
 from serving.client import Client, SlicePrediction
@@ -61,7 +61,8 @@ def send_first_request(models: Path, events: Path, name: str, version: int, raw:
     """
     card = read_card(version_folder(models, name, version))
     examples = {example.id: example for example in card.examples}
-    identifier, png = next((id_, png) for id_, _, png in iterate_split(raw, "test") if id_ in examples)
+    known_slices = iterate_split(raw, held_out_split(read_info(raw)))
+    identifier, png = next((id_, png) for id_, _, png in known_slices if id_ in examples)
     with _server(models, events, log) as (url, process), Client(url, timeout_s=30) as client:
         client.wait_until_ready(name, READY_TIMEOUT_S, version, partial(check_running, {log: process}))
         (prediction,) = client.predict(name, [png], specimen=f"first-request-{identifier}")

@@ -18,6 +18,7 @@ from components.shared.contracts import SlicesInfo
 from components.shared.errors import BadConfigError, BadInputError, DeployError, TaxonflowError
 from components.shared.files.locks import exclusive_lock
 from components.shared.model_repository import artifact_folder, read_card, version_folder
+from components.shared.slices import count_tested
 from components.shared.subprocesses import terminated_at_exit
 from pipelines.local.console import RunLog
 from pipelines.local.process import LOG_FILE, Artifacts, run_pipeline, scratch_folder
@@ -41,6 +42,7 @@ class RunOptions(Frozen):
         threshold: Slice accuracy that the gate requires; None for that of the preset.
         doubtful_masks: Treatment of scans whose segmentation is doubtful; None for that of the preset.
         rare_species: Treatment of species with fewer than three specimens; None for that of the preset.
+        folds: Number of folds in which every specimen is tested once; None for that of the preset.
         seed: Seed of every random choice.
         out: Folder for runs, models and events.
     """
@@ -52,6 +54,7 @@ class RunOptions(Frozen):
     threshold: float | None
     doubtful_masks: str | None = None
     rare_species: str | None = None
+    folds: int | None = None
     seed: int
     out: Path
 
@@ -114,7 +117,7 @@ def pipeline_call(options: RunOptions) -> tuple[str, dict[str, Any]]:
         if not 0 <= options.threshold <= 1:
             raise BadConfigError(f"THRESHOLD={options.threshold:g}", "a number from 0 to 1", "Set THRESHOLD=0.95.")
         arguments["threshold"] = options.threshold
-    choices = {"doubtful_masks": options.doubtful_masks, "rare_species": options.rare_species}
+    choices = {name: getattr(options, name) for name in ("doubtful_masks", "rare_species", "folds")}
     arguments.update({name: value for name, value in choices.items() if value is not None})
     if options.photos is not None:
         arguments.update(PHOTOGRAPHS)
@@ -199,7 +202,8 @@ def _dataset(artifacts: Artifacts) -> dict[str, Any] | None:
         "by_class": {
             species: sum(count.slices for count in info.counts if count.species == species) for species in info.classes
         },
-        "test_specimens": {count.species: count.specimens for count in info.counts if count.split == "test"},
+        "folds": info.folds,
+        "test_specimens": count_tested(folder),
         "passed_over": info.passed_over,
         "rare_species": info.rare_species,
         "refused": [refusal.model_dump() for refusal in info.refused],

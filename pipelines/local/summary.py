@@ -35,7 +35,8 @@ class Summary(Document):
         model: Deployed version: name, version, path.
         report: Path of the evaluation's report, an HTML page that opens offline.
         dataset: Counts: slices, specimens, classes, refused files; `by_class` counts slices by species, `unseen_slices`
-            those of species outside the model, `test_specimens` the test split's specimens by species.
+            those of species outside the model, `test_specimens` the specimens by species that are tested, `folds` the
+            number of folds in which they are, 0 for a test split.
         answer: First request to the deployed model, and the difference between its scores and the evaluation's.
         seconds: Wall time by step.
         synthetic: True if the figures are of synthetic specimens.
@@ -117,7 +118,15 @@ def _ensemble_table(ensemble: dict[str, Any]) -> Table:
         unseen, false_alarms = ensemble["unknown_flagged_unseen"], ensemble["unknown_flagged_known"]
         text = f"{unseen:.0%} of the slices of unseen species flagged, {false_alarms:.1%} of known species"
         lines.add_row("unknown", f"{text} (AUROC {ensemble['unknown_auroc']:.2f})")
+    if ensemble.get("unknown_specimen_auroc") is not None:
+        lines.add_row("", _unknown_specimens_text(ensemble))
     return lines
+
+
+def _unknown_specimens_text(ensemble: dict[str, Any]) -> str:
+    unseen, false_alarms = ensemble["unknown_specimens_flagged_unseen"], ensemble["unknown_specimens_flagged_known"]
+    text = f"{unseen:.0%} of the {ensemble['unknown_specimens']} specimens of unseen species flagged"
+    return f"{text}, {false_alarms:.1%} of known species (AUROC {ensemble['unknown_specimen_auroc']:.2f})"
 
 
 def _first_request_text(answer: dict[str, Any]) -> str:

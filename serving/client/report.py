@@ -15,11 +15,12 @@ from serving.client.endpoint import SlicePrediction
 from serving.outputs import REQUIRED_OUTPUTS, Outputs
 from serving.votes import ModelDescription, SpecimenVote, specimen_votes
 
-_COLUMNS = ("specimen", "file", "plane", "slices", "species", "confidence", "unknown", "error", "model")
+_ANSWER_COLUMNS = ("species", "confidence", "unknown")
+_COLUMNS = ("specimen", "file", "plane", "slices", *_ANSWER_COLUMNS, "error", "model", "unknown_score")
 _WIDEST, _REMARK_CHARACTERS = 10_000, 20
 MODEL_CHARACTERS = 12
 """Characters of a model's id in a report."""
-_UNKNOWN = "perhaps a species that the model was not trained on"
+_UNKNOWN = "unknown species? (one that the model was not trained on)"
 
 
 Votes = Sequence[tuple[str, SpecimenVote]]
@@ -137,9 +138,9 @@ def _as_csv(results: Sequence[SliceResult], votes: Votes) -> str:
     for row in results:
         location = (row.specimen, row.file, row.plane, int(row.prediction is not None))
         model = row.prediction.model if row.prediction else ""
-        writer.writerow((*location, *_cells(row.prediction), row.error, model))
+        writer.writerow((*location, *_cells(row.prediction), row.error, model, _unknown_score(row.prediction)))
     for specimen, vote in votes:
-        writer.writerow((specimen, "", "", vote.slices, *_cells(vote), "", vote.model))
+        writer.writerow((specimen, "", "", vote.slices, *_cells(vote), "", vote.model, _unknown_score(vote)))
     return text.getvalue()
 
 
@@ -149,6 +150,10 @@ def _shortened(model: str) -> str:
 
 def _cells(row: SlicePrediction | SpecimenVote | None) -> tuple[str, str, str]:
     return (row.species, f"{row.confidence:.6f}", str(row.unknown).lower()) if row else ("", "", "")
+
+
+def _unknown_score(row: SlicePrediction | SpecimenVote | None) -> str:
+    return f"{row.unknown_score:.6g}" if row and row.unknown_score is not None else ""
 
 
 _RENDERERS: dict[str, Callable[[Sequence[SliceResult], Votes], str]] = {

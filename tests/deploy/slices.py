@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from components.shared.contracts import SlicesInfo
-from components.shared.slices import Slice, SlicesWriter
+from components.shared.slices import Slice, SlicesWriter, held_out_split
 
 
-def write_slices(folder: Path, count: int) -> Path:
+def write_slices(folder: Path, count: int, folds: int = 0) -> Path:
     folder.mkdir()
     info = SlicesInfo(
         classes=("Alveolina", "Orbitoides"),
@@ -16,9 +16,11 @@ def write_slices(folder: Path, count: int) -> Path:
         seed=0,
         preprocessing={},
         sources_hash="",
+        folds=folds,
     )
+    split = held_out_split(info)
     with SlicesWriter(folder, info.classes) as writer:
         for number in range(count):
-            writer.add(Slice(f"x/{number}", "Alveolina", "x", "test", "axial", 0.5, 1.0, {}, b"png %d" % number))
+            writer.add(Slice(f"x/{number}", "Alveolina", "x", split, "axial", 0.5, 1.0, {}, b"png %d" % number))
         writer.finish(info)
     return folder

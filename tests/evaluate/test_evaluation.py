@@ -54,6 +54,11 @@ def test_the_saved_model_predicts_every_test_slice_as_the_evaluation(
     assert species == [evaluation.card.classes[label] for label in scores.argmax(axis=1)]
     np.testing.assert_allclose(answers["confidence"], scores.max(axis=1), atol=1e-5)
     assert answers["embedding"].shape[0] == len(scores)
+    slice_scores = answers["unknown_score"].numpy()
+    threshold, specimens = evaluation.card.specimen_open_set, evaluation.measurement.slices.specimens
+    assert threshold is not None
+    served = [threshold.score(slice_scores[specimens == name]) for name in np.unique(specimens)]
+    np.testing.assert_allclose(served, evaluation.measurement.open_set.specimens.known_scores, atol=1e-3)
     flags = evaluation.measurement.open_set.known_scores > evaluation.card.thresholds["unknown_above"]
     assert answers["unknown"].numpy().tolist() == flags.tolist()
 
@@ -195,6 +200,11 @@ def test_unseen_species_change_only_their_own_metrics(
     assert score.unknown_flagged_by_species == {"Noise": score.unknown_flagged_unseen}
     assert score.unknown_flagged_unseen is not None
     assert score.unknown_flagged_unseen > score.unknown_flagged_known
+    assert (score.unknown_specimens, without.unknown_specimens) == (1, 0)
+    assert (score.unknown_specimen_auroc, score.unknown_specimens_flagged_unseen) == (1.0, 1.0)
+    assert (without.unknown_specimen_auroc, without.unknown_specimens_flagged_unseen) == (None, None)
+    assert score.unknown_specimens_flagged_known == without.unknown_specimens_flagged_known
+    assert evaluation.numbers()["unknown_specimen_auroc"] == 1.0
     assert (without.unknown_auroc, without.unknown_flagged_unseen) == (None, None)
     assert as_bytes(evaluation.selection) == as_bytes(model_export[0].selection)
     assert {key: value for key, value in score if not key.startswith("unknown")} == {

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from components.evaluate.predictions import (
-    FileMatrix,
     iterate_rows,
     load_member,
     predict_split,
     read_split,
 )
 from components.shared.errors import ContractError
+from components.shared.files.matrix import FileMatrix
 from components.shared.slices import iterate_split, read_info, spread_rows
 
 

@@ -106,8 +106,8 @@ def test_contradictory_and_rare_specimens_are_trained_in_every_fold() -> None:
     scans = [replace(scan, split="train") if scan.species == "c" else scan for scan in _scans({"a": 9, "b": 9, "c": 2})]
     config = CONFIG.model_copy(update={"rare_species": "train"})
     assignment = assign_specimens(scans, config, contradictory={"a1", "b1"})
-    untested = {specimen for specimen, fold in assignment.fold_of.items() if fold == NO_FOLD}
-    assert untested == {"a1", "b1", "c0", "c1"}
+    excluded_specimens = {specimen for specimen, fold in assignment.fold_of.items() if fold == NO_FOLD}
+    assert excluded_specimens == {"a1", "b1", "c0", "c1"}
 
 
 def test_one_fold_is_refused() -> None:

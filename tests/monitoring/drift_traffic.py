@@ -30,6 +30,7 @@ def events_of(predictions: pd.DataFrame, version: int = 1, start: float = 1.8e9)
             version=version,
             descriptors={name: row[name] for name in (*DESCRIPTORS, *COLOUR_DESCRIPTORS) if name in row},
             embedding=tuple(map(float, row["embedding"])),
+            specimen_unknown=bool(row["unknown"]),
             **{name: row[name] for name in ("specimen", "species", "confidence", "unknown")},
         )
         for number, row in enumerate(predictions.to_dict("records"))

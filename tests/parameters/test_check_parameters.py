@@ -24,6 +24,7 @@ VALID: dict[str, Any] = {
     "doubtful_masks": "keep",
     "confined": True,
     "rare_species": "unseen",
+    "folds": -1,
 }
 
 
@@ -56,6 +57,8 @@ def check(**changes: Any) -> str:
         {"registry": "ftp://registry"},
         {"planes": "sometimes"},
         {"seed": -1},
+        {"folds": 1},
+        {"folds": -2},
     ],
 )
 def test_a_wrong_parameter_ends_the_task_as_bad_input(

@@ -103,7 +103,7 @@ def test_phantom_training_passes_the_inputs_of_training_to_each_step(specificati
 
 def test_the_choices_of_ingest_are_parameters_of_training(specifications: dict[str, Node]) -> None:
     definitions = parameters(specifications["training"])
-    defaults = {"doubtful_masks": "keep", "confined": True, "rare_species": "unseen"}
+    defaults = {"doubtful_masks": "keep", "confined": True, "rare_species": "unseen", "folds": -1}
     assert {name: definitions.get(name, {}).get("defaultValue") for name in defaults} == defaults
     inputs = inputs_of_steps(specifications["training"])
     assert {name for step, name, _ in inputs if step == "comp-ingest-plan"} >= defaults.keys()

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from components.shared.contracts import GateVerdict, ModelCard
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.images.decoding import encode_png
 from components.shared.images.segmentation import segment_slice
 from components.shared.model_repository import CARD_FILE
@@ -28,6 +29,18 @@ from tests.waiting import wait_until
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
 START_TIMEOUT_S = 60
+SPECIMEN_THRESHOLD = SpecimenThreshold(
+    aggregation="mean",
+    level=0.6,
+    scale=0.1,
+    lowest=0.0,
+    highest=1.0,
+    slices=(1, 4),
+    thresholds=(0.45, 0.41),
+    specimens=20,
+    flagged_known=0.05,
+)
+"""Thresholds of the models of `write_saved_model`, whose score of a slice is one minus its confidence."""
 
 
 def id_of_model(seed: int) -> str:
@@ -84,7 +97,7 @@ def write_saved_model(folder: Path, seed: int, channels: int = 1, factor: float 
     classifier = Classifier()
     signatures = {"serving_default": classifier.serve, "crops": classifier.serve_crops}
     tf.saved_model.save(classifier, str(folder), signatures=signatures)
-    name_dimensions(folder, CLASSES)
+    name_dimensions(folder, CLASSES, SPECIMEN_THRESHOLD.of_model(id_of_model(seed)))
 
 
 def card_of(name: str, **changes: Any) -> ModelCard:
@@ -100,6 +113,7 @@ def card_of(name: str, **changes: Any) -> ModelCard:
         "gate": GateVerdict(passed=True, accuracy=1.0, threshold=0.5, reasons=()),
         "data_hash": "0" * 64,
         "code_version": "0.1.0",
+        "specimen_open_set": SPECIMEN_THRESHOLD,
     }
     return ModelCard(**{**fields, **changes})
 

@@ -1,6 +1,7 @@
 """The data set of slices is read as it was written, and its bytes depend on the slices alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from components.shared.errors import ContractError
 from components.shared.images.decoding import encode_png
 from components.shared.images.descriptors import DESCRIPTORS, describe
 from components.shared.slices import (
+    NO_FOLD,
     SPLITS,
     Slice,
     SlicesWriter,
+    count_tested,
+    held_out_split,
     index_columns,
     index_rows,
     iterate_split,
@@ -135,3 +139,17 @@ def test_an_incomplete_folder_has_no_document(tmp_path: Path) -> None:
         writer.add(_slice(0))
     with pytest.raises(ContractError, match="does not exist"):
         read_info(tmp_path / "slices")
+
+
+def test_the_tested_specimens_are_those_of_the_test_split_or_of_the_folds(tmp_path: Path) -> None:
+    assert count_tested(_write(tmp_path / "split")) == {"Alba": 1, "N\u00f6gra \u6709": 1}
+    info = read_info(tmp_path / "split")
+    (tmp_path / "folds").mkdir()
+    with SlicesWriter(tmp_path / "folds", CLASSES) as writer:
+        for number in range(12):
+            split = ("train", "validation")[number % 6 // 3]
+            writer.add(replace(_slice(number), split=split, fold=NO_FOLD if number % 6 == 0 else number % 2))
+        writer.finish(info.model_copy(update={"folds": 2, "counts": writer.counts()}))
+    assert read_index(tmp_path / "folds")["fold"].tolist()[:3] == [-1, 1, 0]
+    assert count_tested(tmp_path / "folds") == {"Alba": 2, "N\u00f6gra \u6709": 3}
+    assert [held_out_split(read_info(tmp_path / name)) for name in ("split", "folds")] == ["test", "validation"]

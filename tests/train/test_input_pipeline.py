@@ -14,7 +14,13 @@ from components.shared.errors import TrainingError
 from components.shared.images.crops import decode_and_crop
 from components.shared.slices import iterate_split, read_info, shards_of
 from components.train.backbones.registry import InputSpec
-from components.train.input_pipeline import held_out_batches, reading_slices, steps_per_epoch, training_batches
+from components.train.input_pipeline import (
+    held_out_batches,
+    reading_slices,
+    steps_per_epoch,
+    training_batches,
+    validation_batch_size,
+)
 from components.train.recipe import Recipe
 
 STILL = Recipe(rotation=0, zoom=0, brightness=0, flips="none", batch_size=16)
@@ -145,3 +151,11 @@ def test_cached_held_out_slices_are_the_same_the_second_time(segmented_slices: P
         for (images, labels), (expected_images, expected_labels) in zip(cached_batches, batches, strict=True):
             assert np.array_equal(images, expected_images)
             assert np.array_equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize(("slices", "devices"), [(17, 1), (17, 2), (129, 2), (131, 4), (500, 3), (2, 2)])
+def test_no_device_gets_an_empty_part_of_a_validation_batch(slices: int, devices: int) -> None:
+    size = validation_batch_size(slices, Recipe(batch_size=32), devices)
+    assert 0 < size <= 128
+    assert size % devices == 0
+    assert slices % size == 0 or slices % size >= devices

@@ -124,7 +124,7 @@ def test_a_file_of_another_content_is_rejected(content: bytes, clause: str) -> N
 @pytest.mark.parametrize(
     "pickle_bytes",
     [
-        b"\x80\x02Nr\xff\xff\xff\x7f.",  # an entry of the memo that Python's unpickler allocates 16 GiB for
+        b"\x80\x02Nr\xff\xff\xff\x7f.",  # an entry of the memo that Python's unpickler allocates several GiB for
         b"\x80\x02X\xff\xff\xff\x7f.",
         b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",
         b"\x80\x02)" + b"q\x00h\x00h\x00\x86" * 10_000 + b"}" + b"h\x00Ns.",  # a key with 2 to the 10,000 parts

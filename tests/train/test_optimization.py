@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.train.optimization import build_loss, strategy_for, training_phases
+from components.train.optimization import build_loss, dividing_devices, strategy_for, training_phases
 from components.train.recipe import Recipe
 
 TRAIN_ON_ONE_AND_TWO_DEVICES = """
@@ -67,6 +67,12 @@ def test_focal_loss_is_cross_entropy_scaled_by_the_missing_probability() -> None
 def test_one_device_has_the_default_strategy_and_several_mirror() -> None:
     assert strategy_for([]) is strategy_for(["/GPU:0"]) is tf.distribute.get_strategy()
     assert isinstance(strategy_for(["/CPU:0", "/CPU:1"]), tf.distribute.MirroredStrategy)
+
+
+@pytest.mark.parametrize(("batch", "validation", "count"), [(32, 9, 4), (33, 9, 3), (31, 9, 1), (32, 3, 2), (32, 1, 1)])
+def test_devices_divide_a_batch_evenly(batch: int, validation: int, count: int) -> None:
+    gpus = ["/GPU:0", "/GPU:1", "/GPU:2", "/GPU:3"]
+    assert dividing_devices(gpus, batch, validation) == gpus[:count]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from components.deploy.canary.settings import CanarySettings, CanaryTrial
 from components.deploy.verified_model import VerifiedModel
 from components.shared.errors import DeployError
 from components.shared.progress import Progress
-from components.shared.slices import iterate_split, read_info
+from components.shared.slices import held_out_split, iterate_split, read_info
 
 _TIMEOUT_S = 10.0
 _REPEAT_PAUSE_S = 0.2
@@ -37,12 +37,12 @@ class KnownSlice:
 
 
 def probe_slices(model: VerifiedModel, trial: CanaryTrial) -> Sequence[KnownSlice]:
-    """Return test slices of the trial's data set, or the model's own examples if the trial has no data set.
+    """Return held-out slices of the trial's data set, or the model's own examples if the trial has no data set.
 
     Raises:
-        ContractError: The data set is damaged or has no test slices.
+        ContractError: The data set is damaged or has no held-out slices.
     """
-    return _examples(model) if trial.data is None else sample_test_slices(trial.data, trial.settings.pairs)
+    return _examples(model) if trial.data is None else sample_known_slices(trial.data, trial.settings.pairs)
 
 
 def _examples(model: VerifiedModel) -> list[KnownSlice]:
@@ -53,8 +53,8 @@ def _examples(model: VerifiedModel) -> list[KnownSlice]:
     ]
 
 
-def sample_test_slices(folder: Path, count: int, seed: int = 0) -> list[KnownSlice]:
-    """Sample slices of the test specimens at random, in constant memory (Vitter 1985, algorithm R).
+def sample_known_slices(folder: Path, count: int, seed: int = 0) -> list[KnownSlice]:
+    """Sample slices of the held-out specimens at random, in constant memory (Vitter 1985, algorithm R).
 
     Args:
         folder: Folder of the data set that the model was evaluated on.
@@ -62,15 +62,15 @@ def sample_test_slices(folder: Path, count: int, seed: int = 0) -> list[KnownSli
         seed: Seed of the sample and its order.
 
     Raises:
-        ContractError: The data set is damaged or has no test slices.
+        ContractError: The data set is damaged or has no held-out slices.
     """
-    classes = read_info(folder).classes
+    info = read_info(folder)
     generator = random.Random(seed)
     sample: list[KnownSlice] = []
-    for number, (identifier, label, image) in enumerate(iterate_split(folder, "test")):
+    for number, (identifier, label, image) in enumerate(iterate_split(folder, held_out_split(info))):
         index = number if number < count else generator.randrange(number + 1)
         if index < count:
-            sample[index : index + 1] = [KnownSlice(identifier, image, classes[label])]
+            sample[index : index + 1] = [KnownSlice(identifier, image, info.classes[label])]
     generator.shuffle(sample)
     return sample
 

@@ -94,7 +94,7 @@ class CanaryTrial:
 
     Attributes:
         settings: Pipeline parameter `canary`.
-        data: Folder of the data set whose test slices the probe sends; None for the examples in the served model.
+        data: Folder of the data set whose held-out slices the probe sends; None for the examples in the served model.
         retries: Waiting times of the rollout.
     """
 

@@ -77,6 +77,9 @@ def _main_figures(findings: Findings) -> list[tuple[str, str, str]]:
     if score.unknown_auroc is not None:
         area = f"area under the ROC curve {score.unknown_auroc:.3f}"
         figures.append((percent(score.unknown_flagged_unseen), "of the unseen slices flagged", area))
+    if score.unknown_specimen_auroc is not None:
+        known = f"and {percent(score.unknown_specimens_flagged_known)} of the known ones"
+        figures.append((percent(score.unknown_specimens_flagged_unseen), "of the unseen specimens flagged", known))
     return figures
 
 
@@ -172,6 +175,7 @@ def _unseen_species(findings: Findings, _: ReportImages) -> Iterator[str]:
         known_shares, unseen_shares = findings.measurement.open_set.curve()
         yield charts.unknown_chart(zip(known_shares.tolist(), unseen_shares.tolist(), strict=True), findings.score)
         yield charts.plain_table(tables.unseen_species_table(findings))
+    yield from (paragraph(sentence) for sentence in text.unknown_specimens_text(findings))
 
 
 def _origin(findings: Findings, _: ReportImages) -> Iterator[str]:

@@ -29,6 +29,9 @@ METRICS = {
     "unknown_auroc": "area under the ROC curve, known against unseen species",
     "unknown_flagged_known": "share of known slices flagged as unknown",
     "unknown_flagged_unseen": "share of unseen slices flagged as unknown",
+    "unknown_specimen_auroc": "area under the ROC curve, specimens of known against those of unseen species",
+    "unknown_specimens_flagged_known": "share of known specimens flagged as unknown",
+    "unknown_specimens_flagged_unseen": "share of unseen specimens flagged as unknown",
 }
 """Names of the ensemble's metrics in the report."""
 
@@ -220,8 +223,9 @@ def unknown_curve_table(findings: Findings) -> Table:
 def unseen_species_table(findings: Findings) -> Table:
     """Return the metrics of each species outside the training data."""
     areas, shares = findings.score.unknown_auroc_by_species, findings.score.unknown_flagged_by_species
-    rows: list[tuple[Cell, ...]] = [(species, areas[species], shares[species]) for species in areas]
-    header = ("unseen species", "area under the ROC curve", "flagged as unknown %")
+    specimens = findings.measurement.open_set.specimens_by_species()
+    rows: list[tuple[Cell, ...]] = [(name, areas[name], shares[name], *specimens[name]) for name in areas]
+    header = ("unseen species", "area under the ROC curve", "flagged as unknown %", "specimens", "specimens flagged %")
     return Table("unseen_species", header, tuple(rows))
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from components.evaluate.measurement import ModelResult
 from components.evaluate.report.findings import MISTAKES_PER_SPECIMEN, Findings
 from components.evaluate.report.table import percent
-from components.shared.contracts.model_score import SpeciesScore
+from components.shared.contracts.model_score import ModelScore, SpeciesScore
+from components.shared.contracts.specimen_threshold import UNKNOWN_SHARE
 
 GLOSSARY = {
     "Specimen": "one individual, scanned or photographed. All its slices are in the same part of the data.",
@@ -29,6 +30,14 @@ STAGES = (
     "Training of the networks by stage, measured on validation slices. The epochs to keep were selected on these "
     "slices, so these accuracies are optimistic; those on the test slices above are not."
 )
+AGGREGATION_TEXTS = {
+    "mean": "the mean score of its slices",
+    "median": "the median score of its slices",
+    "squashed_mean": "the mean of a logistic function of its slices' scores",
+    "share_above": "the share of its slices that are flagged",
+    "upper_quarter": "the mean of the highest quarter of its slices' scores",
+    "lower_quarter": "the mean of the lowest quarter of its slices' scores",
+}
 _WEAKEST = 3
 
 
@@ -183,6 +192,35 @@ def unknown_text(findings: Findings) -> str:
         f"(the dot){', on which its threshold was fitted' * bool(score.folds)}. The dashed line is chance; the area "
         f"under the curve is {score.unknown_auroc:.3f} (0.5 is chance, 1 is perfect). Slices of unseen species that "
         "are not flagged are identified as one of the known species."
+    )
+
+
+def unknown_specimens_text(findings: Findings) -> Iterator[str]:
+    """Yield sentences on specimens of unknown species: thresholds and results."""
+    score, threshold = findings.score, findings.card.specimen_open_set
+    if threshold is None:
+        return
+    aggregation = AGGREGATION_TEXTS[threshold.aggregation]
+    yield (
+        f"A specimen is flagged as unknown by {aggregation}, with thresholds for 1 to {threshold.slices[-1]:,} slices "
+        f"that were fitted on {threshold.specimens:,} known validation specimens so that at most "
+        f"{percent(threshold.flagged_known)} of known specimens are expected to be flagged."
+    )
+    if threshold.flagged_known > UNKNOWN_SHARE:
+        yield (
+            f"{threshold.specimens:,} validation specimens are too few for {percent(UNKNOWN_SHARE)}; add specimens of "
+            "the known species."
+        )
+    if score.unknown_specimens_flagged_known is not None:
+        yield f"Flagged: {percent(score.unknown_specimens_flagged_known)} of the known specimens{_unseen_share(score)}."
+
+
+def _unseen_share(score: ModelScore) -> str:
+    if score.unknown_specimen_auroc is None:
+        return ""
+    return (
+        f" and {percent(score.unknown_specimens_flagged_unseen)} of the {score.unknown_specimens:,} specimens of "
+        f"unseen species; the area under the ROC curve is {score.unknown_specimen_auroc:.3f}"
     )
 
 

@@ -62,7 +62,11 @@ def report_markdown(findings: Findings) -> str:
         "Confused species": [tables.pairs_table(findings)],
         "Calibration of the confidence": [text.reliability_text(findings), tables.reliability_table(findings)],
         "Mistakes with the highest confidence": [tables.mistakes_table(findings)],
-        "Unseen species": [text.unknown_text(findings), *unseen],
+        "Unseen species": [
+            text.unknown_text(findings),
+            *unseen,
+            *([" ".join(sentences)] if (sentences := list(text.unknown_specimens_text(findings))) else []),
+        ],
         "Data, networks and code": [table(findings) for table in origin],
         "Glossary": ["\n".join(f"- **{name}**: {entry}" for name, entry in text.GLOSSARY.items())],
     }

@@ -17,8 +17,8 @@ class ConnectedSpecimens:
             return
         first, second = sorted((self._root(one), self._root(other)))
         self._parents[second] = first
-        known = (self._distances.pop(second, 0.0), self._distances.get(first, 0.0))
-        self._distances[first] = max(distance, *known)
+        largest = max(self._distances.pop(second, 0.0), self._distances.get(first, 0.0))
+        self._distances[first] = max(distance, largest)
 
     def groups(self) -> list[tuple[list[int], float]]:
         """Return (ascending specimens, largest distance of a pair) of each set of two or more, by their first ones."""

@@ -108,8 +108,8 @@ def join_near_copies(
     """
     name_of: dict[str, str] = {}
     split_of: dict[str, str] = {}
-    joined = joined_groups(near_copies)
-    for group, members in zip(joined, scans_of_groups(scans, joined), strict=True):
+    groups = joined_groups(near_copies)
+    for group, members in zip(groups, scans_of_groups(scans, groups), strict=True):
         split = _common_split(group, members)
         for species in group.species:
             names = [scan.specimen for scan in members if scan.species == species]

@@ -86,9 +86,9 @@ def mark_obstacles(
     for group in _infeasible_groups(free, exact, is_feasible):
         names = " or ".join(group.species)
         obstacles[group.specimens] = f"otherwise {names} would lack individuals for one of the splits"
-    marked = [group.model_copy(update={"obstacle": obstacles.get(group.specimens, "")}) for group in near_copies]
-    reported = {name for group in marked if group.obstacle for name in group.specimens}
-    return (*marked, *(group for group in exact if group.specimens[0] in reported))
+    groups = [group.model_copy(update={"obstacle": obstacles.get(group.specimens, "")}) for group in near_copies]
+    reported_names = {name for group in groups if group.obstacle for name in group.specimens}
+    return (*groups, *(group for group in exact if group.specimens[0] in reported_names))
 
 
 def _keeps_species(before: Sequence[Scan], after: Sequence[Scan], species: set[str]) -> bool:
@@ -124,8 +124,8 @@ def _add_obstacles_of_counts(
     counts = Counter(species_of.values())
     for group in sorted(near_copies, key=lambda group: group.distance):
         members = Counter(species_of[name] for name in {individual.get(name, name) for name in group.specimens})
-        lost = {species: count - 1 for species, count in members.items() if count > 1}
-        scarce = sorted(species for species, count in lost.items() if counts[species] - count < MIN_SPECIMENS)
+        losses = {species: count - 1 for species, count in members.items() if count > 1}
+        scarce = sorted(species for species, count in losses.items() if counts[species] - count < MIN_SPECIMENS)
         if group.specimens in obstacles:
             continue
         if scarce:
@@ -133,21 +133,21 @@ def _add_obstacles_of_counts(
                 f"otherwise {' and '.join(scarce)} would have fewer than {MIN_SPECIMENS} specimens"
             )
         else:
-            counts.subtract(lost)
+            counts.subtract(losses)
 
 
 def _infeasible_groups(
     groups: Sequence[NearCopies], exact: Sequence[NearCopies], is_feasible: IsFeasible
 ) -> list[NearCopies]:
     """Return the groups without which the data set can be split, by bisection; earlier groups take precedence."""
-    joined: list[NearCopies] = []
+    feasible: list[NearCopies] = []
     infeasible: list[NearCopies] = []
     # A data set that cannot be split without near-copies is refused for another reason.
     batches = [list(groups)] if groups and is_feasible(exact) else []
     while batches:
         batch = batches.pop()
-        if is_feasible(_with_exact([*joined, *batch], exact)):
-            joined += batch
+        if is_feasible(_with_exact([*feasible, *batch], exact)):
+            feasible += batch
         elif len(batch) > 1:
             batches += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
         else:
@@ -157,5 +157,5 @@ def _infeasible_groups(
 
 def _with_exact(groups: Sequence[NearCopies], exact: Sequence[NearCopies]) -> list[NearCopies]:
     """Return groups and the exact copies that are not part of them."""
-    covered = {name for group in groups for name in group.specimens}
-    return [*groups, *(group for group in exact if group.specimens[0] not in covered)]
+    names = {name for group in groups for name in group.specimens}
+    return [*groups, *(group for group in exact if group.specimens[0] not in names)]

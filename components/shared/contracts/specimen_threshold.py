@@ -71,7 +71,7 @@ class SpecimenThreshold(Document):
 
     Attributes:
         aggregation: Name of the aggregation in AGGREGATIONS.
-        level: Slice score that the aggregations `share_above` and `squashed_mean` compare with.
+        level: Score above which a slice is flagged, with which `share_above` and `squashed_mean` compare.
         scale: Width of the logistic function of `squashed_mean`.
         lowest: Slice scores below this value count as this value.
         highest: Slice scores above this value, and scores that are not numbers, count as this value, so that no single

@@ -46,8 +46,8 @@ def write_fold(slices: Path, fold: int, folder: Path) -> SlicesInfo:
             descriptors = {name: value for name, value in row.items() if name not in (*_FIELDS, *_OTHER_COLUMNS)}
             fields = {name: row[name] for name in _FIELDS}
             writer.add(Slice(**fields, split=splits[row["specimen"]], descriptors=descriptors, png=png))
-        preprocessing = {**info.preprocessing, "fold": {"number": fold, "folds": info.folds}}
-        update = {"folds": 0, "counts": writer.counts(), "preprocessing": preprocessing}
+        steps = {**info.preprocessing, "fold": {"number": fold, "folds": info.folds}}
+        update = {"folds": 0, "counts": writer.counts(), "preprocessing": steps}
         fold_info = info.model_copy(update=update)
         writer.finish(fold_info)
     return fold_info

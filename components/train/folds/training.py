@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from components import __version__
 from components.shared.contracts import BackboneCard
-from components.shared.contracts.fold_logits import FoldLogits, fold_file
+from components.shared.contracts.fold_logits import FOLDS_FOLDER, FoldLogits, fold_file
 from components.shared.errors import ContractError, TrainingError
 from components.shared.files import atomic_folder, copy_folder
 from components.shared.progress import Progress
@@ -29,9 +29,9 @@ from components.train.checkpoints import checkpoint_key
 from components.train.folds.dataset import write_fold
 from components.train.input_pipeline import held_out_batches, reading_slices
 from components.train.recipe import LARGEST_SEED, Recipe
-from components.train.training import CARD_FILE, MODEL_FILE, train_backbone
+from components.train.training import CARD_FILE, FEATURES, MODEL_FILE, train_backbone
 
-SERVED, PREDICTED = "served", 64
+SERVED, BATCH = "served", 64
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,17 @@ class FoldsTraining:
         return self.checkpoints / f"folds-{checkpoint_key({**inputs, 'seed': self.seed, 'versions': versions})}"
 
     def train(self, slices: Path, seed: int, folder: Path) -> BackboneCard:
-        """Train one model; an interrupted training is resumed."""
-        return train_backbone(slices, self.backbone, self.recipe, seed, folder, self.checkpoints)
+        """Train one model, resuming an interrupted training; all of them share their cached features."""
+        features = self.store / FEATURES
+        return train_backbone(slices, self.backbone, self.recipe, seed, folder, self.checkpoints, features)
+
+    def is_finished(self, fold: int, classes: int) -> bool:
+        """Return whether the logits of a fold are stored."""
+        try:
+            FoldLogits.read(fold_file(self.store, fold), classes)
+        except ContractError:
+            return False
+        return True
 
 
 def train_with_folds(
@@ -94,18 +103,11 @@ def train_with_folds(
     root = checkpoints or folder.with_name(f"{folder.name}.checkpoints")
     training = FoldsTraining(slices, backbone, recipe, seed, root)
     card = _train_served(training).model_copy(update={"folds": folds})
-    progress, start = Progress(f"train {backbone} folds", folds, "folds"), time.monotonic()
-    for fold in range(folds):
-        _train_fold(training, fold, card)
-        remaining_s = (time.monotonic() - start) / (fold + 1) * (folds - fold - 1)
-        progress.advance(remark=f"{remaining_s:.0f} s left" if remaining_s else "")
+    _train_folds(training, card)
     with atomic_folder(folder) as new_folder:
         new_folder.rmdir()
         copy_folder(training.store / SERVED, new_folder)
-        for fold in range(folds):
-            target = fold_file(new_folder, fold)
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(fold_file(training.store, fold), target)
+        copy_folder(training.store / FOLDS_FOLDER, new_folder / FOLDS_FOLDER)
         card.write(new_folder / CARD_FILE)
     shutil.rmtree(training.store, ignore_errors=True)
     with suppress(OSError):  # the folder contains checkpoints of other trainings
@@ -125,16 +127,25 @@ def _train_served(training: FoldsTraining) -> BackboneCard:
     return training.train(training.slices, training.seed, training.store / SERVED)
 
 
-def _train_fold(training: FoldsTraining, fold: int, served: BackboneCard) -> None:
-    """Train and store the model of a fold unless it is stored already.
+def _train_folds(training: FoldsTraining, card: BackboneCard) -> None:
+    """Train the models of all folds that are not finished."""
+    missing_folds = [fold for fold in range(card.folds) if not training.is_finished(fold, len(card.classes))]
+    progress = Progress(f"train {training.backbone} folds", card.folds, "folds")
+    progress.done = card.folds - len(missing_folds)
+    start = time.monotonic()
+    for number, fold in enumerate(missing_folds, start=1):
+        _train_fold(training, fold, card)
+        remaining_s = (time.monotonic() - start) / number * (len(missing_folds) - number)
+        progress.advance(remark=f"{remaining_s:.0f} s left" if remaining_s else "")
+
+
+def _train_fold(training: FoldsTraining, fold: int, served_card: BackboneCard) -> None:
+    """Train the model of a fold and store its logits.
 
     Raises:
         TrainingError: As in `train_backbone`, or the initial weights are not those of the served model.
     """
     file = fold_file(training.store, fold)
-    with suppress(ContractError):  # it is not trained yet
-        FoldLogits.read(file, len(served.classes))
-        return
     with tempfile.TemporaryDirectory() as scratch:
         slices, model = Path(scratch) / "slices", Path(scratch) / "model"
         info = write_fold(training.slices, fold, slices)
@@ -142,7 +153,7 @@ def _train_fold(training: FoldsTraining, fold: int, served: BackboneCard) -> Non
             FoldLogits.empty(len(info.classes)).write(file)
             return
         card = training.train(slices, fold_seed(training.seed, fold), model)
-        if card.weights_sha256 != served.weights_sha256:
+        if card.weights_sha256 != served_card.weights_sha256:
             raise TrainingError(
                 f"the initial weights of {training.backbone} have changed since the training began",
                 "the same weights for all folds",
@@ -158,7 +169,7 @@ def _predict(slices: Path, model: Path, card: BackboneCard) -> FoldLogits:
     logits: dict[str, NDArray[np.float32]] = {}
     for split in ("validation", "test"):
         with reading_slices(slices):
-            batches = held_out_batches(slices, split, spec, PREDICTED)
+            batches = held_out_batches(slices, split, spec, BATCH)
             logits[split] = np.concatenate([network(images, training=False).numpy() for images, _ in batches])
         if not np.isfinite(logits[split]).all():
             raise TrainingError(f"{card.backbone} returns NaN or infinity", remedy="Lower the recipe's learning_rate.")

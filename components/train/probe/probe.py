@@ -77,13 +77,19 @@ class Probe:
             compute_missing(self.division.stem, self.source, cache, step)
         return cache
 
-    def batches(self, phase: Phase, first_epoch: int) -> tf.data.Dataset:
-        """Return the training batches of a phase that has a tail."""
-        return training_features(self._tables(phase)["train"], self.spec.classes, self.recipe, self.seed, first_epoch)
+    def batches(self, phase: Phase, first_epoch: int, batch_size: int) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+        """Return the batches of a phase that has a tail, for training and validation.
 
-    def validation(self, phase: Phase) -> tf.data.Dataset:
-        """Return the validation batches of a phase that has a tail."""
-        return held_out_features(self._tables(phase)["validation"], self.spec.classes, self.recipe.batch_size * 4)
+        Args:
+            phase: Phase of the training.
+            first_epoch: Number of the first epoch, counted from 0 over all phases.
+            batch_size: Size of validation batches.
+        """
+        tables, classes = self._tables(phase), self.spec.classes
+        return (
+            training_features(tables["train"], classes, self.recipe, self.seed, first_epoch),
+            held_out_features(tables["validation"], classes, batch_size),
+        )
 
     @property
     def _shapes(self) -> dict[str, tuple[int, ...]]:

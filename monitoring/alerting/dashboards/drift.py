@@ -53,10 +53,11 @@ def _threshold_chart(feature: str) -> Chart:
     )
 
 
-def _reference_chart(title: str, text: str, window: str, reference: str) -> Chart:
+def _reference_chart(title: str, text: str, window: str, reference: str, *others: Query) -> Chart:
     queries = (
         Query(f"{window}{{{MODEL}}}", "{{model}} latest window"),
         Query(f"{reference}{{{MODEL}}}", "{{model}} reference"),
+        *others,
     )
     return Chart(title, text, queries, lines, unit="percentunit")
 
@@ -140,9 +141,10 @@ PREDICTIONS = Dashboard(
             ),
             _reference_chart(
                 "Unknown",
-                "Share of slices predicted as unknown species.",
+                "Share of slices, and of specimens named in requests, predicted as unknown species.",
                 "taxonflow_drift_window_unknown_ratio",
                 "taxonflow_drift_reference_unknown_ratio",
+                Query(f"taxonflow_drift_window_unknown_specimen_ratio{{{MODEL}}}", "{{model}} specimens"),
             ),
             Chart(
                 "Species",

@@ -10,7 +10,7 @@ import pytest
 
 from components.deploy.canary import connections
 from components.deploy.canary.connections import ShortLivedClient
-from components.deploy.canary.probe import KnownSlice, ProbedModel, probe_models, sample_test_slices
+from components.deploy.canary.probe import KnownSlice, ProbedModel, probe_models, sample_known_slices
 from components.deploy.canary.sequential_test import SequentialTest
 from components.deploy.canary.settings import CanarySettings
 from components.shared.errors import DeployError
@@ -23,13 +23,14 @@ SETTINGS = CanarySettings(pairs=20, slower=1000)
 STABLE_ID, CANARY_ID = "1" * 64, "2" * 64
 
 
-def test_known_slices_are_sampled_at_random_without_replacement(tmp_path: Path) -> None:
-    data = write_slices(tmp_path / "slices", 50)
-    identifiers = [known_slice.id for known_slice in sample_test_slices(data, 20)]
+@pytest.mark.parametrize("folds", [0, 5])
+def test_known_slices_are_sampled_at_random_without_replacement(folds: int, tmp_path: Path) -> None:
+    data = write_slices(tmp_path / "slices", 50, folds)
+    identifiers = [known_slice.id for known_slice in sample_known_slices(data, 20)]
     assert len(set(identifiers)) == 20
     assert identifiers != [f"x/{number}" for number in range(20)]
-    assert len(sample_test_slices(data, 100)) == 50
-    assert [known_slice.id for known_slice in sample_test_slices(data, 20)] == identifiers
+    assert len(sample_known_slices(data, 100)) == 50
+    assert [known_slice.id for known_slice in sample_known_slices(data, 20)] == identifiers
 
 
 def probe(answers: dict[str, Iterator[str]], ids: tuple[str, str], patience_s: float = 5.0) -> SequentialTest:

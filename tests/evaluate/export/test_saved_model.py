@@ -19,6 +19,7 @@ from components.evaluate.export.saved_model import WARMUP_FILE
 from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member, predict_split
 from components.shared.contracts import ModelCard
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.images.crops import decode_and_crop
 from components.shared.images.decoding import decode_image
 from components.shared.images.descriptors import DESCRIPTORS
@@ -107,6 +108,18 @@ def test_lossless_encodings_of_a_slice_get_the_same_scores(
     both = tf.constant([encode(image, "png8"), encode(image, form)])
     answers = saved_model.signatures["serving_default"](image_bytes=both)["scores"].numpy()
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-5, rtol=0)
+
+
+def test_the_signatures_name_the_cards_thresholds_for_specimens(model_export: tuple[Evaluation, Path]) -> None:
+    card = ModelCard.read(model_export[1] / "model.json")
+    document = saved_model_pb2.SavedModel.FromString((model_export[1] / "saved_model.pb").read_bytes())
+    signatures = document.meta_graphs[0].signature_def
+    for name in ("serving_default", "crops"):
+        dimension = signatures[name].outputs["unknown_score"].tensor_shape.dim[0]
+        threshold = SpecimenThreshold.from_name(dimension.name)
+        assert threshold is not None
+        assert (threshold.model_id, threshold.of_model("")) == (card.model_id, card.specimen_open_set)
+        assert dimension.size == -1
 
 
 def test_both_signatures_give_the_same_answers(

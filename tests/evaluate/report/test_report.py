@@ -26,9 +26,11 @@ from components.evaluate.report.html import report_page
 from components.evaluate.report.images import MistakeMaps, ReportImages
 from components.evaluate.report.table import percent
 from components.evaluate.report.writer import write_report
+from components.evaluate.specimen_open_set import SpecimenResult
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
 from components.shared.contracts.model_score import ModelScore
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.images.decoding import encode_png
 
 CLASSES = ("Alveolina", "Fallotia", "Minoxia <b>")
@@ -36,7 +38,25 @@ SMALLEST_PNG = encode_png(np.zeros((4, 4), np.uint8))
 
 
 NOTHING_UNSEEN = OpenSetResult("knn", 0.5, np.array([0.1]))
-UNSEEN = OpenSetResult("knn", 0.5, np.array([0.1, 0.2, 0.3]), np.array([0.25, 0.8, 0.9, 0.95]), np.array(["Uvula"] * 4))
+THRESHOLD = SpecimenThreshold(
+    aggregation="mean",
+    level=0.5,
+    scale=1.0,
+    lowest=0.0,
+    highest=1.0,
+    slices=(1, 8),
+    thresholds=(0.5, 0.4),
+    specimens=48,
+    flagged_known=0.05,
+)
+UNSEEN = OpenSetResult(
+    "knn",
+    0.5,
+    np.array([0.1, 0.2, 0.3]),
+    np.array([0.25, 0.8, 0.9, 0.95]),
+    np.array(["Uvula"] * 4),
+    SpecimenResult(THRESHOLD, np.array([-0.4, -0.3]), np.array([-0.2, 0.4]), np.array(["Uvula"] * 2)),
+)
 
 
 def scores_of(truths: Sequence[int], answers: Sequence[int], confidence: float = 0.9) -> np.ndarray:
@@ -208,8 +228,23 @@ def test_networks_are_compared_by_initial_weights_and_stage(findings: Findings, 
 def test_each_unseen_species_has_its_own_row(findings: Findings, images: ReportImages) -> None:
     changes = {"unknown_auroc_by_species": {"Uvula": 0.934}, "unknown_flagged_by_species": {"Uvula": 0.476}}
     with_uvula = replace(findings, card=card(findings.score.model_copy(update=changes)))
-    assert tables.unseen_species_table(with_uvula).texts() == [["Uvula", "0.934", "47.6\N{NO-BREAK SPACE}%"]]
+    rows = tables.unseen_species_table(with_uvula).texts()
+    assert rows == [["Uvula", "0.934", "47.6\N{NO-BREAK SPACE}%", "2", "50.0\N{NO-BREAK SPACE}%"]]
     assert "<td>Uvula" in report_page(with_uvula, images)
+
+
+@pytest.mark.parametrize(("specimens", "promise"), [(48, "at most 5.0"), (9, "9 validation specimens are too few")])
+def test_the_report_states_flags_and_thresholds_of_specimens(
+    findings: Findings, images: ReportImages, specimens: int, promise: str
+) -> None:
+    threshold = THRESHOLD.model_copy(update={"specimens": specimens, "flagged_known": max(0.05, 1 / (specimens + 1))})
+    with_threshold = replace(findings, card=card(findings.score).model_copy(update={"specimen_open_set": threshold}))
+    page = report_page(with_threshold, images).replace("\N{NO-BREAK SPACE}", " ")
+    assert promise in page
+    assert "flagged as unknown by the mean score of its slices, with thresholds for 1 to 8 slices" in page
+    assert "Flagged: 0 % of the known specimens and 50.0 % of the 2 specimens of unseen species" in page
+    assert "the area under the ROC curve is 1.000" in page
+    assert not list(text.unknown_specimens_text(findings))
 
 
 def test_the_most_confused_pair_comes_first_with_a_slice_of_each(findings: Findings) -> None:

@@ -33,6 +33,17 @@ def test_a_window_is_complete_with_enough_slices_of_enough_specimens(
     assert [window.number for window in windows] == list(range(1, len(windows) + 1))
 
 
+def test_the_share_of_unknown_specimens_rests_on_named_ones(events: list[DriftEvent]) -> None:
+    flags = {"a": (True, True, False), "b": (False, False), "c": (True,), "request-1": (None, None)}
+    flagged_events = [
+        events[0].model_copy(update={"specimen": name, "specimen_unknown": flag})
+        for name, of_specimen in flags.items()
+        for flag in of_specimen
+    ]
+    assert Window(Stream("forams", 1), 1, tuple(flagged_events)).unknown_specimen_ratio() == pytest.approx(2 / 3)
+    assert Window(Stream("forams", 1), 1, tuple(flagged_events[-2:])).unknown_specimen_ratio() is None
+
+
 def test_many_slices_of_few_specimens_complete_no_window(events: list[DriftEvent], config: MonitorConfig) -> None:
     one_specimen = [event.model_copy(update={"specimen": "one"}) for event in events]
     window = PendingWindow(Stream("forams", 1))

@@ -74,6 +74,7 @@ def test_gauges_have_the_values_of_the_latest_window(
     assert samples["drifted_features", of_model()] == len(result.drifted) > 0
     assert samples["window_slices", of_model()] == result.slices
     assert samples["window_specimens", of_model()] == result.specimens
+    assert samples["window_unknown_specimen_ratio", of_model()] == result.unknown_specimen_ratio
     assert samples["window_end_timestamp_seconds", of_model()] == result.end
     assert samples["pending_slices", of_model()] == 70 - result.slices
     assert samples["events_total", frozenset()] == 70

@@ -145,6 +145,7 @@ def test_a_bad_volume_is_listed_and_the_others_are_used(volumes: Path, tmp_path:
         ({"preset": "fossil"}, "VOLUMES"),
         ({"threshold": "2"}, "THRESHOLD=2"),
         ({"rare-species": "some"}, "'rare_species' with value 'some'"),
+        ({"folds": "1"}, "'folds': 1 fold has nothing to train on"),
         ({"doubtful-masks": "some"}, "'doubtful_masks' with value 'some'"),
         ({"volumes": "/nowhere"}, "/nowhere"),
         ({"volumes": "ftp://lab/set"}, "ftp://"),

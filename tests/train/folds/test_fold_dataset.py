@@ -13,13 +13,13 @@ from components.train.folds.dataset import fold_splits, write_fold
 def test_each_fold_tests_its_specimens_and_uses_all_others(folded_slices: Path, tmp_path: Path) -> None:
     index = read_index(folded_slices)
     images = {row["id"]: png for row, png in iterate_slices(folded_slices, SPLITS)}
-    tested: list[str] = []
+    tested_ids: list[str] = []
     for fold in range(2):
         info = write_fold(folded_slices, fold, tmp_path / "fold")
         assert info == read_info(tmp_path / "fold")
         assert info.folds == 0
         fold_index = read_index(tmp_path / "fold")
-        tested += fold_index.loc[fold_index["split"] == "test", "id"].tolist()
+        tested_ids += fold_index.loc[fold_index["split"] == "test", "id"].tolist()
         assert sorted(fold_index["id"]) == sorted(index["id"])
         assert set(fold_index.loc[fold_index["split"] == "test", "id"]) == set(index.loc[index["fold"] == fold, "id"])
         assert fold_index.groupby("specimen")["split"].nunique().eq(1).all()
@@ -30,13 +30,13 @@ def test_each_fold_tests_its_specimens_and_uses_all_others(folded_slices: Path, 
         descriptors = [name for name in index.columns if name not in ("split", "fold", "shard", "position")]
         one, two = (table.set_index("id").sort_index()[descriptors[1:]] for table in (index, fold_index))
         assert one.equals(two)
-    assert sorted(tested) == sorted(index["id"])
+    assert sorted(tested_ids) == sorted(index["id"])
 
 
 def test_a_fold_that_the_data_set_does_not_have_is_refused(
     folded_slices: Path, segmented_slices: Path, tmp_path: Path
 ) -> None:
-    for slices, fold in ((folded_slices, 2), (segmented_slices, 0)):
+    for slices, fold in ((folded_slices, 3), (segmented_slices, 0)):
         with pytest.raises(ContractError, match=f"no fold {fold}"):
             write_fold(slices, fold, tmp_path / "fold")
 
@@ -70,8 +70,8 @@ def test_the_species_of_tested_specimens_do_not_change_the_other_splits() -> Non
         species: {f"{species}{number}": number % 5 for number in range(count)}
         for species, count in {"a": 9, "b": 7}.items()
     }
-    swapped = {
+    other_specimens = {
         "a": {**specimens["a"], "b0": 0},
         "b": {name: fold for name, fold in specimens["b"].items() if name != "b0"},
     }
-    assert fold_splits(specimens, 0, seed=0) == fold_splits(swapped, 0, seed=0)
+    assert fold_splits(specimens, 0, seed=0) == fold_splits(other_specimens, 0, seed=0)

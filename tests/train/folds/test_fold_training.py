@@ -1,6 +1,5 @@
 """Training with folds: the logits of each fold, nothing of its test specimens in training, and resumption."""
 
-import shutil
 from pathlib import Path
 
 import keras
@@ -11,7 +10,6 @@ from components.shared.contracts import BackboneCard
 from components.shared.contracts.fold_logits import FoldLogits, fold_file
 from components.shared.errors import ContractError
 from components.shared.slices import (
-    INDEX_FILE,
     SPLITS,
     Slice,
     SlicesWriter,
@@ -31,7 +29,7 @@ class PowerCutError(Exception):
 
 
 @pytest.fixture(scope="module")
-def trained(folded_slices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_model(folded_slices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     train_with_folds(folded_slices, "cnn_small", RECIPE, 0, folder / "model")
     assert [path.name for path in folder.iterdir()] == ["model"]
@@ -39,7 +37,7 @@ def trained(folded_slices: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def read_folds(model: Path) -> list[FoldLogits]:
-    return [FoldLogits.read(fold_file(model, fold), classes=3) for fold in range(2)]
+    return [FoldLogits.read(fold_file(model, fold), classes=3) for fold in range(3)]
 
 
 def assert_same_logits(one: FoldLogits, two: FoldLogits, names: tuple[str, ...] = ("validation", "test")) -> None:
@@ -48,28 +46,33 @@ def assert_same_logits(one: FoldLogits, two: FoldLogits, names: tuple[str, ...] 
         assert getattr(one, f"{name}_logits") == pytest.approx(getattr(two, f"{name}_logits"), abs=1e-4)
 
 
-def test_every_slice_is_tested_in_its_fold(folded_slices: Path, trained: Path) -> None:
+def test_every_slice_is_tested_in_its_fold(folded_slices: Path, trained_model: Path) -> None:
     index = read_index(folded_slices)
-    assert BackboneCard.read(trained / "model.json").folds == 2
-    for fold, logits in enumerate(read_folds(trained)):
+    assert BackboneCard.read(trained_model / "model.json").folds == 3
+    for fold, logits in enumerate(read_folds(trained_model)):
         assert set(logits.test_ids) == set(index.loc[index["fold"] == fold, "id"])
         assert not set(logits.test_ids) & set(logits.validation_ids)
-    assert sum(len(logits.test_ids) for logits in read_folds(trained)) == len(index)
+    assert [len(logits.test_ids) for logits in read_folds(trained_model)] == [27, 27, 0]
+    assert len(read_folds(trained_model)[2].validation_ids) == 0  # no model is trained if there is nothing to test
 
 
 @pytest.mark.slow
-def test_the_served_model_is_trained_as_without_folds(folded_slices: Path, trained: Path, tmp_path: Path) -> None:
+def test_the_served_model_is_trained_as_without_folds(folded_slices: Path, trained_model: Path, tmp_path: Path) -> None:
     train_backbone(folded_slices, "cnn_small", RECIPE, 0, tmp_path / "model")
-    one, two = (keras.saving.load_model(path / "model.keras", compile=False) for path in (trained, tmp_path / "model"))
+    one, two = (
+        keras.saving.load_model(path / "model.keras", compile=False) for path in (trained_model, tmp_path / "model")
+    )
     for weights, others in zip(one.get_weights(), two.get_weights(), strict=True):
         assert weights == pytest.approx(others, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_the_tested_specimens_change_nothing_in_their_fold(folded_slices: Path, trained: Path, tmp_path: Path) -> None:
-    changed = change_a_fold(folded_slices, 1, tmp_path / "changed")
-    train_with_folds(changed, "cnn_small", RECIPE, 0, tmp_path / "model")
-    before, after = (read_folds(model) for model in (trained, tmp_path / "model"))
+def test_the_tested_specimens_change_nothing_in_their_fold(
+    folded_slices: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    slices = change_a_fold(folded_slices, 1, tmp_path / "slices")
+    train_with_folds(slices, "cnn_small", RECIPE, 0, tmp_path / "model")
+    before, after = (read_folds(model) for model in (trained_model, tmp_path / "model"))
     assert_same_logits(before[1], after[1], ("validation",))
     assert np.abs(before[1].test_logits - after[1].test_logits).max() > 1e-2
     assert np.abs(before[0].validation_logits - after[0].validation_logits).max() > 1e-2
@@ -79,11 +82,11 @@ def change_a_fold(slices: Path, fold: int, folder: Path) -> Path:
     """Write the data set with other images and species of the slices that are tested in a fold."""
     info, folder_classes = read_info(slices), read_info(slices).classes
     folder.mkdir()
-    known = ("id", "species", "specimen", "split", "plane", "foreground_ratio", "spacing_mm", "fold")
+    columns = ("id", "species", "specimen", "split", "plane", "foreground_ratio", "spacing_mm", "fold")
     pngs = [png for row, png in iterate_slices(slices, SPLITS) if row["fold"] != fold]
     with SlicesWriter(folder, info.classes) as writer:
         for row, png in iterate_slices(slices, SPLITS):
-            fields = {name: row[name] for name in known}
+            fields = {name: row[name] for name in columns}
             if row["fold"] == fold:
                 label = folder_classes.index(row["species"])
                 fields["species"], png = folder_classes[(label + 1) % len(folder_classes)], pngs.pop()
@@ -94,7 +97,7 @@ def change_a_fold(slices: Path, fold: int, folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_finished_models_are_not_trained_again(
-    folded_slices: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folded_slices: Path, trained_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     original_write = FoldLogits.write
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -105,7 +108,7 @@ def test_finished_models_are_not_trained_again(
     capsys.readouterr()
     train_with_folds(folded_slices, "cnn_small", RECIPE, 0, tmp_path / "model", tmp_path / "checkpoints")
     assert capsys.readouterr().out.count(" 2/2 epochs") == 1  # of the last fold
-    for one, two in zip(read_folds(trained), read_folds(tmp_path / "model"), strict=True):
+    for one, two in zip(read_folds(trained_model), read_folds(tmp_path / "model"), strict=True):
         assert_same_logits(one, two)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -116,16 +119,6 @@ def cut_power(write: object, logits: FoldLogits, path: Path) -> None:
         raise PowerCutError
     assert callable(write)
     write(logits, path)
-
-
-@pytest.mark.slow
-def test_a_fold_without_slices_to_test_has_no_logits(folded_slices: Path, tmp_path: Path) -> None:
-    slices = Path(shutil.copytree(folded_slices, tmp_path / "slices"))
-    index = read_index(slices)
-    index["fold"] = index["fold"].where(index["fold"] != 1, -1).astype("int8")
-    index.to_parquet(slices / INDEX_FILE)
-    train_with_folds(slices, "cnn_small", RECIPE.model_copy(update={"epochs": 1}), 0, tmp_path / "model")
-    assert [len(logits.test_ids) for logits in read_folds(tmp_path / "model")] == [27, 0]
 
 
 def test_the_seeds_of_the_folds_differ() -> None:
