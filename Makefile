@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?=
 OUT ?= runs
-PRESET ?= sample
+PRESET ?=
 SEED ?= 0
 SPECIMENS ?= 20
 PORT ?= 8080
@@ -52,7 +52,7 @@ $(READY): requirements.lock pyproject.toml $(STALE)
 .PHONY: stale
 stale: # a prerequisite of an environment that was moved, is broken or runs another Python than PYTHON
 
-run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=sample] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [DOUBTFUL_MASKS=refuse] [RARE_SPECIES=train] [FOLDS=5] [SEED=0] [OUT=runs]
+run: $(READY) ## train, evaluate, deploy and send a first request: [PRESET=name] [VOLUMES=dir-or-manifest.csv] [PHOTOS=dir-or-manifest.csv] [BACKBONES=a,b] [THRESHOLD=0.95] [DOUBTFUL_MASKS=refuse] [RARE_SPECIES=train] [FOLDS=5] [SEED=0] [OUT=runs]
 	@$(BIN)/python -m pipelines.run --preset="$$PRESET" --volumes="$$VOLUMES" --photos="$$PHOTOS" --backbones="$$BACKBONES" --threshold="$$THRESHOLD" --doubtful-masks="$$DOUBTFUL_MASKS" --rare-species="$$RARE_SPECIES" --folds="$$FOLDS" --seed="$$SEED" --out="$$OUT"
 
 serve: $(READY) ## serve the deployed models: [PORT=8080] [OUT=runs]
@@ -65,7 +65,7 @@ monitor: $(READY) ## monitor the predictions for drift, with web pages: [OUT=run
 	@$(BIN)/python -m monitoring.local_stack --repository="$$OUT/models" --events="$$OUT/events" --out="$$OUT/monitoring" --server-port="$$PORT"
 
 demo: $(READY) ## demonstrate the monitor with clean traffic, an artefact and an unseen species: [OUT=runs] [PRESET=sample] [SEED=0]
-	@$(BIN)/python -m pipelines.local.demo --out="$$OUT" --preset="$$PRESET" --seed="$$SEED"
+	@$(BIN)/python -m pipelines.local.demo --out="$$OUT" --preset="$${PRESET:-sample}" --seed="$$SEED"
 
 dashboards: $(READY) ## generate Grafana dashboards, alert rules and the table of metrics
 	@$(BIN)/python -m monitoring.alerting.generate
@@ -80,13 +80,13 @@ phantoms: $(READY) ## generate synthetic specimens and their contact sheet: [SPE
 	@$(BIN)/python -m components.phantoms --out="$$OUT/phantoms" --specimens="$$SPECIMENS" --seed="$$SEED"
 
 compile: $(READY) ## compile the pipelines to YAML, with the resources of a preset: [PRESET=fossil] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0] [OUT=runs]
-	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.compile --preset="$$PRESET" $(PLACED) --out="$$OUT/compiled"
+	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.compile --preset="$${PRESET:-sample}" $(PLACED) --out="$$OUT/compiled"
 
 doctor: $(READY) ## check what a run needs of the cluster: [HOST=https://...] [NAMESPACE=profile] [PRESET=sample] [ACCOUNT=default-editor] [TOKEN_FILE=file] [CA=file] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0]
-	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.doctor --preset="$$PRESET" $(call OPTION,host,HOST) $(ACCESS) $(PLACED)
+	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.doctor --preset="$${PRESET:-sample}" $(call OPTION,host,HOST) $(ACCESS) $(PLACED)
 
 submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://... [PRESET=fossil] [SET="volumes=s3://bucket/scans seed=1"] [PIPELINE=drift] [EVERY="0 0 4 * * *"] [NAMESPACE=profile] [ACCOUNT=default-editor] [TOKEN_FILE=file] [CA=file] [RESOURCES=cpu] [MONITORED_MODELS=claim-or-URL] [REGISTRY=registry.example.org] [TAG=0.1.0]
-	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.submit --host="$$HOST" --preset="$$PRESET" $(call OPTION,pipeline,PIPELINE) $(call OPTION,every,EVERY) $(ACCESS) $(PLACED) $(foreach setting,$(SET),--set "$(setting)")
+	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.submit --host="$$HOST" --preset="$${PRESET:-sample}" $(call OPTION,pipeline,PIPELINE) $(call OPTION,every,EVERY) $(ACCESS) $(PLACED) $(foreach setting,$(SET),--set "$(setting)")
 
 test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)

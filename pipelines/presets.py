@@ -11,6 +11,7 @@ from components.shared.errors import BadConfigError
 from pipelines.resources import TrainingResources
 
 FOLDER = resources.files("pipelines") / "presets"
+FOR_PHANTOMS, FOR_PHOTOGRAPHS, FOR_SCANS = "sample", "photographs", "scans"
 
 
 class PhantomParameters(Frozen):
@@ -48,6 +49,18 @@ class Preset(Frozen):
 def preset_names() -> list[str]:
     """Return the names of all presets, sorted."""
     return sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir() if file.name.endswith(".yaml"))
+
+
+def default_preset(volumes: str | None, photographs: str | None) -> str:
+    """Return the name of the preset of a run that names none.
+
+    Args:
+        volumes: Address of the volumes; None or empty for none.
+        photographs: Address of the photographs; None or empty for none.
+    """
+    if photographs:
+        return FOR_PHOTOGRAPHS
+    return FOR_SCANS if volumes else FOR_PHANTOMS
 
 
 def load_preset(name: str) -> Preset:

@@ -12,7 +12,7 @@ from components.shared.errors import TaxonflowError, exit_code_of
 from pipelines.local.process import interrupt
 from pipelines.local.run import SUMMARY_FILE, RunOptions, run
 from pipelines.local.summary import EXIT_CODES, print_outcome
-from pipelines.presets import preset_names
+from pipelines.presets import FOR_PHANTOMS, FOR_PHOTOGRAPHS, FOR_SCANS, default_preset, preset_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse_options(arguments: Sequence[str] | None) -> RunOptions:
     """Parse the command line; an empty value counts as absent, because make passes empty values."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
-    parser.add_argument("--preset", default="sample", help=f"one of {', '.join(preset_names())} (default: %(default)s)")
+    parser.add_argument(
+        "--preset",
+        default="",
+        help=f"one of {', '.join(preset_names())} (default: {FOR_PHOTOGRAPHS} with photographs, {FOR_SCANS} with "
+        f"volumes, otherwise {FOR_PHANTOMS})",
+    )
     parser.add_argument(
         "--volumes",
         default="",
@@ -74,7 +79,7 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
     except ValueError:
         parser.error(f"--folds {values.folds!r}: expected a whole number, 0 for none")
     return RunOptions(
-        preset=values.preset,
+        preset=values.preset or default_preset(values.volumes, values.photos),
         volumes=values.volumes or None,
         photos=values.photos or None,
         backbones=tuple(name.strip() for name in values.backbones.split(",") if name.strip()),

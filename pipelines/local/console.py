@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipelines.local.time_left import TimeLeft
+
 _PROGRESS = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<done>\d+)/(?P<total>\d+) (?P<text>.*)$")
 _MESSAGE = re.compile(r"^\s*\[(?P<step>[\w ]+)\] (?P<text>.*)$")
 _TASK_START = re.compile(r"Executing task .*?'(?P<step>\w+)[\w-]*'")
@@ -38,11 +40,13 @@ class ProgressConsole:
     Args:
         console: Console to print to.
         log_file: File that every line of the log is appended to.
+        time_left: Estimate of the time to the end of the run, shown with the progress.
     """
 
-    def __init__(self, console: Console, log_file: Path) -> None:
+    def __init__(self, console: Console, log_file: Path, time_left: TimeLeft | None = None) -> None:
         self.console = console
         self.log_file = log_file
+        self.time_left = time_left or TimeLeft(backbones=1)
         self.log = RunLog()
         self._step, self._step_start, self._last_line = "", 0.0, ""
         self._bars: dict[str, TaskID] = {}
@@ -85,8 +89,12 @@ class ProgressConsole:
         if self._step:
             self.log.seconds[self._step] = round(now - self._step_start, 2)
         self._step, self._step_start = step, now
+        self.time_left.start(step)
 
     def _advance(self, step: str, count: int, total: int, text: str) -> None:
+        self.time_left.advance(step, count, total)
+        if remaining := self.time_left.describe():
+            text = f"{text} ({remaining})"
         if self.console.is_terminal:
             if step not in self._bars:
                 self._bars[step] = self._progress.add_task(step, total=total, text=text)

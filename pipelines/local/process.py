@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType
@@ -17,9 +18,12 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from components.shared.errors import BadConfigError, DeployError
+from components.shared.contracts import SlicesInfo
+from components.shared.errors import BadConfigError, ContractError, DeployError
 from components.shared.progress import PROGRESS_VARIABLE
+from components.shared.slices import INFO_FILE
 from pipelines.local.console import ProgressConsole, RunLog
+from pipelines.local.time_left import TimeLeft
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 LOG_FILE, ROOT_FOLDER = "run.log", "pipeline"
@@ -73,9 +77,19 @@ def run_pipeline(
         assert process.stdout is not None  # a pipe
         process.stdin.write(call + "\n")
         process.stdin.flush()
-        log = ProgressConsole(console, folder / LOG_FILE).follow(process.stdout)
+        time_left = TimeLeft(backbones, partial(_count_folds, Artifacts(root)))
+        log = ProgressConsole(console, folder / LOG_FILE, time_left).follow(process.stdout)
         success = process.wait() == 0
     return success, log, Artifacts(root)
+
+
+def _count_folds(artifacts: Artifacts) -> int:
+    """Return the number of folds of the data set that is trained on; 0 if it cannot be read."""
+    slices = artifacts.of("segment", "segmented")
+    try:
+        return SlicesInfo.read(slices / INFO_FILE).folds if slices else 0
+    except ContractError:
+        return 0
 
 
 def _environment(backbones: int) -> dict[str, str]:
