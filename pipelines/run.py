@@ -32,6 +32,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse_options(arguments: Sequence[str] | None) -> RunOptions:
     """Parse the command line; an empty value counts as absent, because make passes empty values."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
+    _add_options(parser)
+    values = parser.parse_args(arguments)
+    try:
+        threshold = float(values.threshold) if values.threshold else None
+    except ValueError:
+        parser.error(f"--threshold {values.threshold!r}: expected a number from 0 to 1")
+    try:
+        folds = int(values.folds) if values.folds else None
+    except ValueError:
+        parser.error(f"--folds {values.folds!r}: expected a whole number, 0 for none")
+    return RunOptions(
+        preset=values.preset or default_preset(values.volumes, values.photos),
+        volumes=values.volumes or None,
+        photos=values.photos or None,
+        backbones=tuple(name.strip() for name in values.backbones.split(",") if name.strip()),
+        threshold=threshold,
+        doubtful_masks=values.doubtful_masks or None,
+        rare_species=values.rare_species or None,
+        folds=folds,
+        seed=values.seed,
+        out=values.out.resolve(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options, each with an empty default, which stands for the preset's value."""
     parser.add_argument(
         "--preset",
         default="",
@@ -69,28 +99,3 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder for runs, models and events (default: %(default)s)"
     )
-    values = parser.parse_args(arguments)
-    try:
-        threshold = float(values.threshold) if values.threshold else None
-    except ValueError:
-        parser.error(f"--threshold {values.threshold!r}: expected a number from 0 to 1")
-    try:
-        folds = int(values.folds) if values.folds else None
-    except ValueError:
-        parser.error(f"--folds {values.folds!r}: expected a whole number, 0 for none")
-    return RunOptions(
-        preset=values.preset or default_preset(values.volumes, values.photos),
-        volumes=values.volumes or None,
-        photos=values.photos or None,
-        backbones=tuple(name.strip() for name in values.backbones.split(",") if name.strip()),
-        threshold=threshold,
-        doubtful_masks=values.doubtful_masks or None,
-        rare_species=values.rare_species or None,
-        folds=folds,
-        seed=values.seed,
-        out=values.out.resolve(),
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

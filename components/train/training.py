@@ -118,7 +118,7 @@ class Fit:
 
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
-        """Phases of the recipe."""
+        """Return the phases of the recipe."""
         return training_phases(self.training.recipe, self.training.backbone)
 
     @property

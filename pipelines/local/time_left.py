@@ -33,19 +33,19 @@ class TimeLeft:
         self._step, self._start, self._progress = step, self._clock(), {}
         self._trainings = 1 + self._folds() if step == "train" else 1
 
-    def advance(self, task: str, done: int, total: int) -> None:
+    def advance(self, task: str, units: int, total: int) -> None:
         """Note the progress of a task of the current step.
 
         Args:
             task: Name in a line of progress, for example `ingest` or `train cnn_small`.
-            done: Number of units that are done.
+            units: Number of units that are done.
             total: Number of units; the epochs of a network begin again for each fold.
         """
         if task.endswith(_FOLDS) or not total:
             return
         trainings, share = self._progress.get(task, (0, 0.0))
-        is_next_training = self._step == "train" and done / total < share
-        self._progress[task] = (trainings + is_next_training, done / total)
+        is_next_training = self._step == "train" and units / total < share
+        self._progress[task] = (trainings + is_next_training, units / total)
 
     def seconds(self) -> float | None:
         """Return the seconds to the end of the run; None while the current step has shown too little progress."""
@@ -70,5 +70,5 @@ class TimeLeft:
         """Return the share of the current step that is done, 0..1."""
         if self._step != "train":
             return max((share for _, share in self._progress.values()), default=0.0)
-        done = sum(min(trainings + share, self._trainings) for trainings, share in self._progress.values())
-        return done / (self._trainings * self._backbones)
+        trainings_done = sum(min(trainings + share, self._trainings) for trainings, share in self._progress.values())
+        return trainings_done / (self._trainings * self._backbones)
