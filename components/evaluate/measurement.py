@@ -178,9 +178,11 @@ def measure_open_set(source: EvaluationSource, selection: Selection, held_out: H
 
 def _score_known_specimens(selection: Selection, held_out: HeldOut, scores: Values) -> SpecimenResult:
     """Return the scores of the held-out specimens; none of them is scored by thresholds that were fitted on it."""
-    slices, fitted = SlicesOfSpecimens(scores, held_out.slices.specimens), selection.specimen_open_set
-    known_scores = fitted.cross_fit(slices) if held_out.split == "validation" else fitted.score(slices)
-    return SpecimenResult(fitted.threshold, known_scores)
+    slices, specimen_open_set = SlicesOfSpecimens(scores, held_out.slices.specimens), selection.specimen_open_set
+    known_scores = (
+        specimen_open_set.cross_fit(slices) if held_out.split == "validation" else specimen_open_set.score(slices)
+    )
+    return SpecimenResult(specimen_open_set.threshold, known_scores)
 
 
 def measure(
