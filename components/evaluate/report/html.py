@@ -78,10 +78,8 @@ def _main_figures(findings: Findings) -> list[tuple[str, str, str]]:
         area = f"area under the ROC curve {score.unknown_auroc:.3f}"
         figures.append((percent(score.unknown_flagged_unseen), "of the unseen slices flagged", area))
     if score.unknown_specimen_auroc is not None:
-        false_flags = f"and {percent(score.unknown_specimens_flagged_known)} of the known ones"
-        figures.append(
-            (percent(score.unknown_specimens_flagged_unseen), "of the unseen specimens flagged", false_flags)
-        )
+        remark = f"and {percent(score.unknown_specimens_flagged_known)} of the known ones"
+        figures.append((percent(score.unknown_specimens_flagged_unseen), "of the unseen specimens flagged", remark))
     return figures
 
 

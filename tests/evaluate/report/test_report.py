@@ -24,7 +24,6 @@ from components.evaluate.report.findings import (
 )
 from components.evaluate.report.html import report_page
 from components.evaluate.report.images import MistakeMaps, ReportImages
-from components.evaluate.report.table import percent
 from components.evaluate.report.writer import write_report
 from components.evaluate.specimen_open_set import SpecimenResult
 from components.shared import metrics
@@ -335,10 +334,3 @@ def test_a_report_with_all_its_images_is_below_5_mb(findings: Findings) -> None:
     maps = {row: MistakeMaps(noise, noise) for row in range(12)}
     images = ReportImages(dict.fromkeys(range(12), noise), maps, "a", "Grad-CAM")
     assert len(report_page(full, images)) < 5_000_000
-
-
-@pytest.mark.parametrize(
-    ("share", "text"), [(1.0, "100"), (0.0, "0"), (0.99996, "99.9"), (0.00001, "0.1"), (0.5, "50.0"), (0.9564, "95.6")]
-)
-def test_only_one_is_100_per_cent_and_only_zero_is_0_per_cent(share: float, text: str) -> None:
-    assert percent(share) == f"{text}\N{NO-BREAK SPACE}%"
