@@ -118,7 +118,7 @@ class Fit:
 
     @cached_property
     def phases(self) -> tuple[Phase, ...]:
-        """Phases of the recipe."""
+        """Sequence of the recipe's phases."""
         return training_phases(self.training.recipe, self.training.backbone)
 
     @property

@@ -77,11 +77,13 @@ def missing_views(source: Source, cache: FeatureCache) -> list[Request]:
     requests = []
     for split, ranges in (("train", view_ranges(source.recipe.probe_views)), ("validation", view_ranges(1))):
         slices = list(zip(*(source.blocks(split, *part) for part in ranges), strict=True))
-        missing = [tuple(block for block in blocks if block not in cache) for blocks in slices]
-        for part in sorted({tuple((block.first, block.count) for block in blocks) for blocks in missing} - {()}):
-            rows = [row for row, blocks in enumerate(missing) if tuple((b.first, b.count) for b in blocks) == part]
+        absent_blocks = [tuple(block for block in blocks if block not in cache) for blocks in slices]
+        for part in sorted({tuple((block.first, block.count) for block in blocks) for blocks in absent_blocks} - {()}):
+            rows = [
+                row for row, blocks in enumerate(absent_blocks) if tuple((b.first, b.count) for b in blocks) == part
+            ]
             count = sum(length for _, length in part)
-            blocks = [list(missing[row]) for row in rows]
+            blocks = [list(absent_blocks[row]) for row in rows]
             requests.append(Request(split, part[0][0], count, np.array(rows, np.int64), blocks))
     return requests
 
@@ -155,10 +157,10 @@ def _append(cache: FeatureCache, blocks: list[Block], outputs: Mapping[str, tf.T
 
 
 def _check_space(cache: FeatureCache, views: int) -> None:
-    needed, free = views * cache.row_bytes, shutil.disk_usage(cache.folder).free
-    if needed > free:
+    size, free = views * cache.row_bytes, shutil.disk_usage(cache.folder).free
+    if size > free:
         raise TrainingError(
-            f"the features of {views} views need {needed / 2**30:.1f} GiB",
+            f"the features of {views} views need {size / 2**30:.1f} GiB",
             f"at most the {free / 2**30:.1f} GiB that are free in {cache.folder}",
             "Set the recipe's probe_views or unfreeze to a smaller number.",
         )

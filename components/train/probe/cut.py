@@ -89,9 +89,9 @@ def find_cut(features: keras.Model, trained_layers: Collection[keras.layers.Laye
     """
     if not hasattr(features, "operations"):  # a model that is not functional
         return None
-    trained, cuts = {id(layer) for layer in trained_layers}, []
+    identities, cuts = {id(layer) for layer in trained_layers}, []
     for node, live in _live_tensors(features.output):
-        if id(node.operation) in trained:
+        if id(node.operation) in identities:
             break
         if len(live) == 1 and not node.is_input:
             cuts.append(live[0])

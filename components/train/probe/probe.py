@@ -62,7 +62,7 @@ class Probe:
 
     @cached_property
     def source(self) -> Source:
-        """Slices of both splits."""
+        """Source of both splits."""
         labels = {split: read_labels(self.slices, split, self.spec.classes) for split in ("train", "validation")}
         return Source(self.slices, labels, self.spec, self.recipe, read_info(self.slices).seed)
 

@@ -91,7 +91,7 @@ def view_batches(
     is_requested[rows] = True
     records = tf.data.TFRecordDataset([str(shard) for shard in shards_of(folder, split)])
     requests = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(is_requested), records))
-    return requests.filter(lambda requested, _: requested).map(
+    return requests.filter(lambda is_needed, _: is_needed).map(
         lambda _, record: _views(record, first, count, spec, recipe, seed), num_parallel_calls=tf.data.AUTOTUNE
     )
 
