@@ -16,6 +16,7 @@ from components.evaluate.open_set import (
     fit_open_set_score,
     iterate_outputs,
 )
+from components.evaluate.open_set.selection import area_standard_error
 from components.evaluate.predictions import MemberPrediction
 from components.evaluate.synthetic_outliers import synthesize_outliers
 
@@ -50,11 +51,17 @@ def score() -> OpenSetScore:
     return fit_open_set_score(Ensemble(RULES[0], 1.0), training, labels, validation, outliers)
 
 
-def test_the_score_that_separates_outliers_best_is_selected(score: OpenSetScore) -> None:
-    assert max(score.separation, key=lambda name: score.separation[name]) == score.describe()
+def test_a_score_within_the_standard_error_of_the_best_is_selected(score: OpenSetScore) -> None:
+    best = max(score.separation.values())
+    is_close = best - score.separation["entropy + layer_knn"] <= area_standard_error(best, 200, 600)
+    assert score.describe() == "entropy + layer_knn" if is_close else score.separation[score.describe()] == best
     assert score.separation[score.describe()] > 0.95
     assert {term.name for term in score.terms} & {"knn", "mahalanobis", "layer_knn"}  # only embeddings are shifted
     assert min(score.separation["max_softmax"], score.separation["entropy"]) < 0.9
+
+
+def test_an_area_of_a_half_has_the_standard_error_of_the_rank_sum() -> None:
+    assert area_standard_error(0.5, 50, 80) == pytest.approx(np.sqrt((50 + 80 + 1) / (12 * 50 * 80)), rel=1e-9)
 
 
 def test_a_twentieth_of_known_and_most_unseen_slices_are_flagged(score: OpenSetScore) -> None:

@@ -2,7 +2,8 @@
 
 The scores are compared on validation slices and on synthetic outliers of them
 (`components.evaluate.synthetic_outliers`), since no unseen species is used. The score that separates the two best is
-selected, alone or as the sum of two, since no score is best on every network (Yang et al. 2022, OpenOOD).
+selected, alone or as the sum of two, since no score is best on every network (Yang et al. 2022, OpenOOD). Differences
+within the standard error are left to PREFERRED.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,10 @@ from components.shared.metrics import Labels
 
 FLAGGED_SHARE = 0.05
 """Share of the validation slices above the threshold, which leaves room for less typical test specimens."""
+
+PREFERRED = ("entropy", "layer_knn")
+"""Score that is selected unless another separates the outliers better by more than the standard error. It separates
+species best that were held out from the training of the sample's networks."""
 
 _BLOCK = 2048
 
@@ -133,10 +138,32 @@ def fit_open_set_score(
         names: metrics.separation(_sum_of_terms(terms, validation_scores), _sum_of_terms(terms, outlier_scores))
         for names, terms in options.items()
     }
-    best = max(separation, key=lambda names: (separation[names], -len(names)))
+    counts = len(outlier_scores[PREFERRED[0]]), len(validation_scores[PREFERRED[0]])
+    best = _select(separation, *counts)
     threshold = float(np.quantile(_sum_of_terms(options[best], validation_scores), 1 - FLAGGED_SHARE))
     separation_by_name = {" + ".join(names): area for names, area in separation.items()}
     return OpenSetScore(options[best], threshold, banks, separation_by_name)
+
+
+def _select(separation: Mapping[tuple[str, ...], float], outliers: int, slices: int) -> tuple[str, ...]:
+    """Return PREFERRED if it is within one standard error of the best score (Breiman et al. 1984), else the best."""
+    best = max(separation, key=lambda names: (separation[names], -len(names)))
+    error = area_standard_error(separation[best], outliers, slices)
+    return PREFERRED if separation[best] - separation[PREFERRED] <= error else best
+
+
+def area_standard_error(area: float, positives: int, negatives: int) -> float:
+    """Return the standard error of an area under the ROC curve (Hanley and McNeil 1982, equation 2).
+
+    Args:
+        area: Area under the curve.
+        positives: Number of outliers.
+        negatives: Number of known slices.
+    """
+    two_positives, two_negatives = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (positives - 1) * (two_positives - area**2)
+    variance += (negatives - 1) * (two_negatives - area**2)
+    return float(np.sqrt(variance / (positives * negatives)))
 
 
 def _fit_bank(samples: Sequence[MemberPrediction], labels: Labels) -> FeatureBank:
