@@ -1,6 +1,6 @@
-"""Statistics of a network's last layers: what a slice looks like before it is reduced to the species' features.
+"""Statistics of the feature maps of a network's last layers, for the open-set score `layer_knn`.
 
-Features of layers before the last tell unknown inputs apart better than the last alone (Lee et al. 2018, section 2.2).
+Earlier layers separate unknown from known inputs better than the last layer alone (Lee et al. 2018, section 2.2).
 """
 
 import keras
@@ -26,11 +26,11 @@ def add_layer_statistics(network: keras.Model) -> keras.Model:
     layers = _last_layers(network)
     if not layers:
         return network
-    features, pooling = network.get_layer("features"), network.get_layer("embedding")
+    features, average = network.get_layer("features"), network.get_layer("embedding")
     taps = keras.Model(features.inputs, [*features.outputs, *(_describe(layer.output) for layer in layers)])
     slices = network.layers[network.layers.index(features) - 1].output
     feature_map, *statistics = taps([slices])
-    head = keras.Model(pooling.input, network.outputs)
+    head = keras.Model(average.input, network.outputs)
     return keras.Model(network.inputs, [*head(feature_map), *statistics])
 
 

@@ -25,9 +25,9 @@ def _synthesize(images: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     rows = tf.range(tf.shape(images)[0])[:, None, None, None]
     is_vertical = rows // 4 % 2 == 0
     first = tf.range(edge) < edge // 2
-    swapped = tf.where(is_vertical, tf.roll(images, edge // 2, 1), tf.roll(images, edge // 2, 2))
-    joined = tf.where(tf.where(is_vertical, first[None, :, None, None], first[None, None, :, None]), images, others)
-    averaged = tf.cast((tf.cast(images, tf.int32) + tf.cast(others, tf.int32)) // 2, tf.uint8)
+    exchange = tf.where(is_vertical, tf.roll(images, edge // 2, 1), tf.roll(images, edge // 2, 2))
+    graft = tf.where(tf.where(is_vertical, first[None, :, None, None], first[None, None, :, None]), images, others)
+    average = tf.cast((tf.cast(images, tf.int32) + tf.cast(others, tf.int32)) // 2, tf.uint8)
     brighter = tf.maximum(images, others)
     kinds = rows % 4
-    return tf.where(kinds == 0, swapped, tf.where(kinds == 1, joined, tf.where(kinds == 2, averaged, brighter)))
+    return tf.where(kinds == 0, exchange, tf.where(kinds == 1, graft, tf.where(kinds == 2, average, brighter)))

@@ -1,4 +1,4 @@
-"""Feature banks: what the training slices look like to a member, for the scores that measure distances from them."""
+"""Feature banks: features of the training slices, for the scores that measure distances from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ class LayerBank:
     def fit(cls, statistics: Features, labels: Labels) -> "LayerBank":
         """Return the bank of training slices with statistics float32 [B, D] and labels int64 [B]."""
         mean = statistics.mean(axis=0, dtype=np.float64)
-        centred = statistics - mean
-        matrix = _whitening_matrix(centred, labels)
-        return cls(*(array.astype(np.float32) for array in (mean, matrix, centred @ matrix)))
+        offsets = statistics - mean
+        matrix = _whitening_matrix(offsets, labels)
+        return cls(*(array.astype(np.float32) for array in (mean, matrix, offsets @ matrix)))
 
     def distances(self, statistics: Features) -> NDArray[np.float64]:
         """Return the distance of slices to their nearest training slice, as a root mean square over the D numbers."""
