@@ -10,7 +10,10 @@ from components.shared.errors import BadConfigError
 from components.train.backbones.registry import find_backbone
 
 LARGEST_SEED = 2**32 - 1
-PER_BACKBONE = "backbones"
+PER_BACKBONE, LBFGS = "backbones", "lbfgs"
+PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+"""L2 penalties of the head that the solver compares, one in each epoch, the strongest first."""
+
 MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 1024
 
 
@@ -60,6 +63,9 @@ class Recipe(Frozen):
         probe_views: Number of views of each training slice of which frozen features are computed once and cached; view
             0 is the slice unchanged, the others are augmented, and each epoch trains on one view of each slice. 0
             computes the features of new views in every epoch.
+        probe_solver: Solver of the first phase on cached features: `adamw` takes gradient steps for `frozen_epochs`;
+            `lbfgs` fits a penalized logistic regression on all views to its optimum, in each of seven epochs with
+            another penalty, and is not affected by `frozen_epochs`, `frozen_learning_rate` and the moving average.
         cache_gigabytes: Memory for decoded training slices or cached features, in GiB; they are read from disk if they
             need more.
     """
@@ -105,6 +111,7 @@ class Recipe(Frozen):
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=0.0, ge=0, le=1)
     probe_views: int = Field(default=0, ge=0, le=64)
+    probe_solver: Literal["adamw", "lbfgs"] = "adamw"
     cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
 
     @model_validator(mode="after")
@@ -115,6 +122,8 @@ class Recipe(Frozen):
             raise ValueError("frozen_epochs with weights 'none' would freeze random features")
         if self.probe_views and not self.frozen_epochs:
             raise ValueError("probe_views without frozen_epochs would cache features that no phase uses")
+        if self.probe_solver == LBFGS and not self.probe_views:
+            raise ValueError("probe_solver lbfgs needs cached features, so probe_views of at least 1")
         if self.probe_views and self.cutmix_alpha:
             raise ValueError("probe_views with cutmix_alpha: CutMix needs slices and cannot mix cached features")
         if isinstance(self.unfreeze, int) and self.unfreeze < 0:

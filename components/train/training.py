@@ -1,6 +1,5 @@
-"""Training of one backbone, and its artifact: `model.keras`, `model.json`, `history.csv`, `tensorboard/`."""
+"""Training of one backbone."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,23 +9,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components import __version__
-from components.shared.contracts import BackboneCard, SlicesInfo
+from components.shared.contracts import BackboneCard
 from components.shared.errors import TrainingError
-from components.shared.files import atomic_folder, copy_folder
-from components.shared.slices import INFO_FILE, read_info
+from components.shared.slices import read_info
+from components.train.artifact import write_artifact
 from components.train.backbones.build import build_backbone
 from components.train.backbones.registry import InputSpec, find_backbone
 from components.train.callbacks import CheckpointCallback, EpochProgress, EpochSeed, ResumableAverage
-from components.train.checkpoints import LOGS, CheckpointStore, TrainingState, checkpoint_key
+from components.train.checkpoints import CheckpointStore, TrainingState
 from components.train.input_pipeline import (
     epoch_size_of,
-    held_out_batches,
     reading_slices,
     steps_per_epoch,
-    training_batches,
     validation_batch_size,
 )
+from components.train.inputs import Training
 from components.train.optimization import (
     Phase,
     build_loss,
@@ -39,65 +36,12 @@ from components.train.optimization import (
     training_phases,
     unfrozen_layers,
 )
+from components.train.probe.head import HeadData, PenalizedHead
 from components.train.probe.probe import Probe
-from components.train.recipe import Recipe, check_seed
+from components.train.recipe import LBFGS, Recipe, check_seed
 from components.train.weights import load_pretrained
 
-MODEL_FILE, CARD_FILE, HISTORY_FILE = "model.keras", "model.json", "history.csv"
 FEATURES = "features"
-
-
-@dataclass(frozen=True)
-class Training:
-    """The inputs of one training.
-
-    Attributes:
-        slices: Folder of the data set.
-        info: Description of the data set.
-        backbone: Name of the network.
-        recipe: Settings of the training.
-        seed: Seed of initial weights, order and augmentation.
-        spec: Shape of the network's input and output.
-    """
-
-    slices: Path
-    info: SlicesInfo
-    backbone: str
-    recipe: Recipe
-    seed: int
-    spec: InputSpec
-
-    @property
-    def counts(self) -> list[int]:
-        """Number of training slices of each class, in the order of the labels."""
-        counts = {count.species: count.slices for count in self.info.counts if count.split == "train"}
-        return [counts.get(species, 0) for species in self.info.classes]
-
-    @property
-    def class_weights(self) -> dict[int, float] | None:
-        """Inverse share of each class, so that all classes have the same sum of weights; None for equal weights."""
-        if self.recipe.class_weights == "none":
-            return None
-        return {label: sum(self.counts) / (len(self.counts) * count) for label, count in enumerate(self.counts)}
-
-    def batches(self, first_epoch: int) -> tf.data.Dataset:
-        """Return batches of augmented training slices."""
-        return training_batches(self.slices, self.spec, sum(self.counts), self.recipe, self.seed, first_epoch)
-
-    def validation_batches(self, batch_size: int) -> tf.data.Dataset:
-        """Return batches of validation slices."""
-        return held_out_batches(self.slices, "validation", self.spec, batch_size, self.recipe.cache_gigabytes)
-
-    def key(self, weights_sha256: str) -> str:
-        """Return the key of the training's checkpoints, a hash of all inputs.
-
-        Args:
-            weights_sha256: SHA-256 of the file of initial weights, or empty.
-        """
-        description = hashlib.sha256((self.slices / INFO_FILE).read_bytes()).hexdigest()
-        recipe = self.recipe.model_dump()
-        inputs = {"slices": description, "backbone": self.backbone, "recipe": recipe, "seed": self.seed}
-        return checkpoint_key({**inputs, "weights": weights_sha256, "versions": [__version__, keras.__version__]})
 
 
 @dataclass(frozen=True)
@@ -138,6 +82,25 @@ class Fit:
         if self.probe and phase.number in self.probe.division.tails:
             return self.probe.batches(phase, first_epoch, size)
         return training.batches(first_epoch), training.validation_batches(size)
+
+    def recipe(self, phase: Phase) -> Recipe:
+        """Return the recipe of a phase; a head that a solver sets is not averaged."""
+        recipe = self.training.recipe
+        return recipe.model_copy(update={"ema_momentum": 0.0}) if self.solves(phase) else recipe
+
+    def solves(self, phase: Phase) -> bool:
+        """Return whether a phase sets the head to an optimum in each epoch, without gradient steps."""
+        return phase.number == 1 and self.training.recipe.probe_solver == LBFGS
+
+    def solvers(self, phase: Phase, first_epoch: int) -> list[keras.callbacks.Callback]:
+        """Return the callback that sets the head in a phase that is solved, in a list; otherwise an empty list."""
+        if self.probe is None or not self.solves(phase):
+            return []
+        training, classes = self.training, self.training.spec.classes
+        weights = training.class_weights or dict.fromkeys(range(classes), 1.0)
+        class_weights = np.array([weights[label] for label in range(classes)], np.float32)
+        table = self.probe.training_embeddings()
+        return [PenalizedHead(HeadData(table, classes, training.recipe.label_smoothing, class_weights), first_epoch)]
 
 
 def train_backbone(
@@ -184,7 +147,7 @@ def train_backbone(
     probe = _probe(model, training, features or store.folder / FEATURES) if recipe.probe_views else None
     state = _fit(Fit(model, training, store, probe))
     card = _create_card(training, state, model.count_params(), weights_sha256)
-    _write_artifact(folder, _convert_to_float32(model, training), card, store.logs)
+    write_artifact(folder, _convert_to_float32(model, training), card, store.logs)
     store.remove()
     return card
 
@@ -253,7 +216,7 @@ def _fit_phase(fit: Fit, phase: Phase, state: TrainingState) -> TrainingState:
         TrainingError: The loss is not finite, or a shard is damaged.
     """
     training, store, model = fit.training, fit.store, fit.model(phase)
-    recipe, steps = training.recipe, steps_per_epoch(sum(training.counts), training.recipe)
+    recipe, steps = fit.recipe(phase), steps_per_epoch(sum(training.counts), training.recipe)
     is_resumed = state.epoch > state.phase_start
     checkpoint = _build_checkpoint(fit, state)  # its time includes that of cached features
     batches, validation = fit.batches(phase, state.epoch)
@@ -275,7 +238,7 @@ def _fit_phase(fit: Fit, phase: Phase, state: TrainingState) -> TrainingState:
             steps_per_epoch=steps,
             shuffle=False,
             class_weight=training.class_weights,
-            callbacks=_callbacks(training, checkpoint, is_resumed),
+            callbacks=[*fit.solvers(phase, state.phase_start), *_callbacks(fit, phase, checkpoint, is_resumed)],
             verbose=0,
         )
     if not all(math.isfinite(value) for row in checkpoint.state.history for value in row.values()):
@@ -294,18 +257,20 @@ def _build_checkpoint(fit: Fit, state: TrainingState) -> CheckpointCallback:
     return CheckpointCallback(fit.store, state, fit.trained, early_stopping, plateau)
 
 
-def _callbacks(training: Training, checkpoint: CheckpointCallback, is_resumed: bool) -> list[keras.callbacks.Callback]:
+def _callbacks(
+    fit: Fit, phase: Phase, checkpoint: CheckpointCallback, is_resumed: bool
+) -> list[keras.callbacks.Callback]:
     """Return the callbacks in their order: the moving average before, the checkpoint after all decisions."""
-    epochs = sum(phase.epochs for phase in training_phases(training.recipe, training.backbone))
+    epochs = sum(phase.epochs for phase in fit.phases)
     return [
         keras.callbacks.TerminateOnNaN(),
         EpochSeed(),
-        *([ResumableAverage(starts_swapped=is_resumed)] if training.recipe.ema_momentum else []),
+        *([ResumableAverage(starts_swapped=is_resumed)] if fit.recipe(phase).ema_momentum else []),
         checkpoint.early_stopping,
         *([checkpoint.plateau] if checkpoint.plateau else []),
         keras.callbacks.TensorBoard(checkpoint.store.logs, write_graph=False),
         checkpoint,
-        EpochProgress(training.backbone, epochs, checkpoint.state.epoch),
+        EpochProgress(fit.training.backbone, epochs, checkpoint.state.epoch),
     ]
 
 
@@ -335,14 +300,3 @@ def _create_card(training: Training, state: TrainingState, parameters: int, weig
         frozen_epochs=sum(row["phase"] == 1 for row in state.history),
         weights_sha256=weights_sha256,
     )
-
-
-def _write_artifact(folder: Path, model: keras.Model, card: BackboneCard, logs: Path) -> None:
-    columns = list(card.history[0])
-    rows = np.array([[epoch[column] for column in columns] for epoch in card.history])
-    with atomic_folder(folder) as new_folder:
-        model.save(new_folder / MODEL_FILE)
-        np.savetxt(new_folder / HISTORY_FILE, rows, delimiter=",", header=",".join(columns), comments="", fmt="%.6g")
-        if logs.is_dir():
-            copy_folder(logs, new_folder / LOGS)
-        card.write(new_folder / CARD_FILE)

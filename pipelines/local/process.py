@@ -98,6 +98,7 @@ def _environment(backbones: int) -> dict[str, str]:
     settings = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_NUM_INTRAOP_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
         PROGRESS_VARIABLE: "0.2",
         "HDF5_USE_FILE_LOCKING": "FALSE",  # a file of weights has one writer, and not every file system has locks

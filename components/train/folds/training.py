@@ -24,12 +24,13 @@ from components.shared.errors import ContractError, TrainingError
 from components.shared.files import atomic_folder, copy_folder
 from components.shared.progress import Progress
 from components.shared.slices import INFO_FILE, read_index, read_info
+from components.train.artifact import CARD_FILE, MODEL_FILE
 from components.train.backbones.registry import InputSpec
 from components.train.checkpoints import checkpoint_key
 from components.train.folds.dataset import write_fold
 from components.train.input_pipeline import held_out_batches, reading_slices
 from components.train.recipe import LARGEST_SEED, Recipe
-from components.train.training import CARD_FILE, FEATURES, MODEL_FILE, train_backbone
+from components.train.training import FEATURES, train_backbone
 
 SERVED, BATCH = "served", 64
 

@@ -85,19 +85,23 @@ class Probe:
             first_epoch: Number of the first epoch, counted from 0 over all phases.
             batch_size: Size of validation batches.
         """
-        tables, classes = self._tables(phase), self.spec.classes
+        tables, classes = self._tables(phase.number), self.spec.classes
         return (
             training_features(tables["train"], classes, self.recipe, self.seed, first_epoch),
             held_out_features(tables["validation"], classes, batch_size),
         )
 
+    def training_embeddings(self) -> FeatureTable:
+        """Return the embeddings of all views of the training slices."""
+        return self._tables(1)["train"]
+
     @property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(output.shape[1:]) for name, output in self.division.stem.output.items()}
 
-    def _tables(self, phase: Phase) -> dict[str, FeatureTable]:
+    def _tables(self, phase: int) -> dict[str, FeatureTable]:
         """Return the features of a phase by split, in memory if those of both splits fit."""
-        name = self.division.tails[phase.number].feature
+        name = self.division.tails[phase].feature
         matrix = self.cache.matrix(name)
         rows = {}
         for split, views in (("train", self.recipe.probe_views), ("validation", 1)):
