@@ -43,16 +43,6 @@ class CopySearch:
     distance: float
 
 
-def find_near_copies(
-    scans: Sequence[Scan],
-    fingerprints: Sequence[str],
-    find_pairs: PairFinder = near_volumes,
-    identical: Iterable[tuple[str, str]] = (),
-) -> tuple[NearCopies, ...]:
-    """Return the groups of specimens that show one individual, see `search_near_copies`."""
-    return search_near_copies(scans, fingerprints, find_pairs, identical).groups
-
-
 def search_near_copies(
     scans: Sequence[Scan],
     fingerprints: Sequence[str],
