@@ -36,7 +36,8 @@ class CopySearch:
 
     Attributes:
         groups: Groups of specimens that show one individual, in the order of their first scans.
-        distance: Distance below which scans of this data set are near-copies; infinite if the usual distance applies.
+        distance: Distance below which two scans of this data set are near-copies; infinite if all pairs of `find_pairs`
+            are.
     """
 
     groups: tuple[NearCopies, ...]
