@@ -56,10 +56,6 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
     )
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 def _add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options, each with an empty default, which stands for the preset's value."""
     parser.add_argument(
@@ -99,3 +95,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder for runs, models and events (default: %(default)s)"
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
