@@ -18,9 +18,10 @@ from components.evaluate.ensemble.selection import Ensemble
 from components.evaluate.folds import cross_validate, read_fold_index
 from components.evaluate.measurement import ModelMeasurement, OpenSetResult, measure
 from components.evaluate.model_selection import EvaluationSource, PredictedSplit
-from components.evaluate.predictions import FileMatrix, Member, MemberPrediction, read_split
+from components.evaluate.predictions import Member, MemberPrediction, read_split
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.errors import ContractError
+from components.shared.files.matrix import FileMatrix
 from components.shared.images.decoding import encode_png
 from components.shared.slices import NO_FOLD, UNSEEN, Slice, SlicesWriter, iterate_split, read_info
 

@@ -62,7 +62,7 @@ class Probe:
 
     @cached_property
     def source(self) -> ViewSource:
-        """Slices of the splits `train` and `validation`."""
+        """Training and validation slices, whose views are computed."""
         splits = {split: read_records(self.slices, split, self.spec.classes) for split in ("train", "validation")}
         return ViewSource(self.slices, splits, self.spec, self.recipe, read_info(self.slices).seed)
 
