@@ -1,8 +1,9 @@
-"""Model scores and cards for tests that need one but not its figures."""
+"""Model scores and thresholds of model cards, for tests that need one but not its figures."""
 
 from typing import Any
 
 from components.shared.contracts.model_score import ModelScore
+from components.shared.contracts.specimen_threshold import SpecimenThreshold
 
 
 def model_score(accuracy: float = 1.0, **changes: Any) -> ModelScore:
@@ -34,3 +35,19 @@ def model_score(accuracy: float = 1.0, **changes: Any) -> ModelScore:
         "unknown_score": "max_softmax",
     }
     return ModelScore(**{**fields, **changes})
+
+
+def specimen_threshold(**changes: Any) -> SpecimenThreshold:
+    """Return thresholds for the mean score of a specimen's slices, with some fields changed."""
+    fields: dict[str, Any] = {
+        "aggregation": "mean",
+        "level": 0.5,
+        "scale": 0.5,
+        "lowest": 0.0,
+        "highest": 1.0,
+        "slices": (1, 4),
+        "thresholds": (0.5, 0.4),
+        "specimens": 48,
+        "flagged_known": 0.05,
+    }
+    return SpecimenThreshold(**{**fields, **changes})

@@ -140,13 +140,6 @@ def test_no_folder_holds_more_than_16_modules() -> None:
     assert {str(folder): number for folder, number in modules.items() if number > MAX_FOLDER_MODULES} == {}
 
 
-def test_nothing_is_defined_after_the_start_of_a_program() -> None:
-    for path in [*every_source(), *sources("scripts")]:
-        statements = ast.parse(path.read_text()).body
-        starts = [n for n, line in enumerate(statements) if ast.unparse(line).startswith("if __name__ == '__main__'")]
-        assert starts in ([], [len(statements) - 1]), f"{path} defines something after the start of its program"
-
-
 def test_no_module_is_called_utils() -> None:
     assert [path for path in every_source() if path.stem in ("utils", "util", "helpers", "common", "misc")] == []
 
@@ -175,7 +168,7 @@ def test_no_function_is_nested_but_decorated_ones() -> None:
 
 def test_a_module_that_is_run_defines_all_before_it_starts() -> None:
     late = []
-    for path in (*every_source(), *sources("tests")):
+    for path in (*every_source(), *sources("scripts"), *sources("tests")):
         body = ast.parse(path.read_text()).body
         starts = [node.lineno for node in body if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)]
         late += [f"{path.relative_to(ROOT)}:{node.lineno}" for node in body if starts and node.lineno > starts[0]]

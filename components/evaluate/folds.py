@@ -20,15 +20,14 @@ from components.evaluate.model_selection import EvaluationSource
 from components.evaluate.predictions import SplitSlices
 from components.shared.contracts.fold_logits import FoldLogits, fold_file
 from components.shared.errors import ContractError
-from components.shared.slices import NO_FOLD, UNSEEN_LABEL, index_columns, read_index
+from components.shared.slices import NO_FOLD, SPLITS_WITH_FOLDS, UNSEEN_LABEL, index_columns, read_index
 
-KNOWN_SPLITS = ("train", "validation")
 _REMEDY = "Train the backbone again on these slices."
 
 
 @dataclass(frozen=True)
-class KnownSlices:
-    """The slices of all known species with their folds, in the order of the records of KNOWN_SPLITS.
+class FoldIndex:
+    """The slices of all species of the model with their folds, in the order of the records of SPLITS_WITH_FOLDS.
 
     Attributes:
         slices: Ids, labels and specimens.
@@ -48,12 +47,12 @@ class KnownSlices:
 
 @dataclass(frozen=True)
 class FoldPrediction:
-    """Logits of one backbone's model of a fold, in the order of the known slices.
+    """Logits of one backbone's model of a fold, in the order of the fold index.
 
     Attributes:
-        validation_rows: Rows of the validation slices among the known slices, int64 [M], ascending.
+        validation_rows: Rows of the validation slices in the index, int64 [M], ascending.
         validation_logits: Their logits, float32 [M, K].
-        test_rows: Rows of the fold's slices among the known slices, int64 [N], ascending.
+        test_rows: Rows of the fold's slices in the index, int64 [N], ascending.
         test_logits: Their logits, float32 [N, K].
     """
 
@@ -74,7 +73,7 @@ def cross_validate(source: EvaluationSource, held_out: HeldOut, served_ensemble:
     Raises:
         ContractError: The index has no valid folds, or the logits of a fold are missing, damaged or of other slices.
     """
-    index = read_known_slices(source)
+    index = read_fold_index(source)
     tested_rows = np.flatnonzero(index.fold != NO_FOLD)
     all_logits = {name: np.empty((len(index.fold), len(source.info.classes)), np.float32) for name in source.members}
     scores = np.empty((len(index.fold), len(source.info.classes)), np.float32)
@@ -94,7 +93,7 @@ def cross_validate(source: EvaluationSource, held_out: HeldOut, served_ensemble:
     slices = index.slices
     return MeasuredAnswers(
         slices=SplitSlices(slices.ids[tested_rows], slices.labels[tested_rows], slices.specimens[tested_rows]),
-        splits=KNOWN_SPLITS,
+        splits=SPLITS_WITH_FOLDS,
         records=tested_rows,
         scores=scores[tested_rows],
         logits={name: logits[tested_rows] for name, logits in all_logits.items()},
@@ -103,11 +102,11 @@ def cross_validate(source: EvaluationSource, held_out: HeldOut, served_ensemble:
     )
 
 
-def select_for_fold(index: KnownSlices, predictions: Mapping[str, FoldPrediction]) -> Ensemble:
+def select_for_fold(index: FoldIndex, predictions: Mapping[str, FoldPrediction]) -> Ensemble:
     """Select rule and temperature on the validation slices of a fold; its test slices are not read.
 
     Args:
-        index: Slices of all known species.
+        index: Slices of all species of the model with their folds.
         predictions: Logits of the models of the fold, by backbone.
 
     Raises:
@@ -123,8 +122,8 @@ def select_for_fold(index: KnownSlices, predictions: Mapping[str, FoldPrediction
     return calibrate_selected(compare_rules(logits, labels, index.slices.specimens[rows]), logits, labels)
 
 
-def read_known_slices(source: EvaluationSource) -> KnownSlices:
-    """Read the slices of all known species with their folds.
+def read_fold_index(source: EvaluationSource) -> FoldIndex:
+    """Read the slices of all species of the model with their folds.
 
     Raises:
         ContractError: The index has no folds, a fold is empty or outside 0..folds-1, or a specimen is in two folds.
@@ -132,19 +131,19 @@ def read_known_slices(source: EvaluationSource) -> KnownSlices:
     folds, label = source.info.folds, {name: number for number, name in enumerate(source.info.classes)}
     if "fold" not in index_columns(source.folder):
         raise ContractError(f"{source.folder}: the index has no column fold", "folds", "Create the slices again.")
-    parts = [read_index(source.folder, split, ("id", "species", "specimen", "fold")) for split in KNOWN_SPLITS]
+    parts = [read_index(source.folder, split, ("id", "species", "specimen", "fold")) for split in SPLITS_WITH_FOLDS]
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns}
     slices = SplitSlices(
         ids=rows["id"].astype(str),
         labels=np.array([label.get(species, UNSEEN_LABEL) for species in rows["species"]], np.int64),
         specimens=rows["specimen"].astype(str),
     )
-    index = KnownSlices(slices, rows["fold"].astype(np.int64), folds)
+    index = FoldIndex(slices, rows["fold"].astype(np.int64), folds)
     _check_folds(index)
     return replace(index, fold=_without_species_of_one_fold(index))
 
 
-def _without_species_of_one_fold(index: KnownSlices) -> NDArray[np.int64]:
+def _without_species_of_one_fold(index: FoldIndex) -> NDArray[np.int64]:
     """Return the fold of each slice, NO_FOLD for a species of one fold: a model cannot know it without this fold."""
     fold = index.fold.copy()
     for label in np.unique(index.slices.labels):
@@ -154,7 +153,7 @@ def _without_species_of_one_fold(index: KnownSlices) -> NDArray[np.int64]:
     return fold
 
 
-def _check_folds(index: KnownSlices) -> None:
+def _check_folds(index: FoldIndex) -> None:
     numbers = set(np.unique(index.fold).tolist())
     wrong = sorted(numbers - set(range(NO_FOLD, index.folds)))
     absent = sorted(set(range(index.folds)) - numbers)
@@ -170,7 +169,7 @@ def _check_folds(index: KnownSlices) -> None:
             raise ContractError(problem, "each specimen in one fold", "Create the slices again.")
 
 
-def _read_fold(source: EvaluationSource, index: KnownSlices, number: int) -> Iterator[tuple[str, FoldPrediction]]:
+def _read_fold(source: EvaluationSource, index: FoldIndex, number: int) -> Iterator[tuple[str, FoldPrediction]]:
     """Yield each backbone with the logits of its model of a fold."""
     for name, member in source.members.items():
         if member.card.folds != index.folds:
@@ -179,12 +178,12 @@ def _read_fold(source: EvaluationSource, index: KnownSlices, number: int) -> Ite
         yield name, read_fold(fold_file(member.folder, number), index, number, len(source.info.classes))
 
 
-def read_fold(file: Path, index: KnownSlices, number: int, classes: int) -> FoldPrediction:
+def read_fold(file: Path, index: FoldIndex, number: int, classes: int) -> FoldPrediction:
     """Read the logits of the model of one fold and check that they are of the right slices.
 
     Args:
         file: File of the fold.
-        index: Slices of all known species.
+        index: Slices of all species of the model with their folds.
         number: Number of the fold.
         classes: Number of species.
 
@@ -206,8 +205,8 @@ def read_fold(file: Path, index: KnownSlices, number: int, classes: int) -> Fold
     return FoldPrediction(*validation, *_ordered(index, logits.test_ids, logits.test_logits))
 
 
-def _ordered(index: KnownSlices, ids: NDArray[np.str_], logits: Logits) -> tuple[NDArray[np.int64], Logits]:
-    """Return the rows of slices among the known slices, ascending, and their logits in this order."""
+def _ordered(index: FoldIndex, ids: NDArray[np.str_], logits: Logits) -> tuple[NDArray[np.int64], Logits]:
+    """Return the rows of slices in the index, ascending, and their logits in this order."""
     rows = index.rows_of(ids)
     order = np.argsort(rows)
     return rows[order], logits[order]

@@ -199,8 +199,7 @@ def measure(
         open_set: Open-set scores of known and unseen species.
         target_accuracy: Accuracy by specimen that the lower bound is compared with.
         seed: Seed of the permutations of the paired tests.
-        validation_specimens: Number of known specimens that the served model was not trained on, if it was not tested
-            itself.
+        validation_specimens: Number of validation specimens of the served model; read for cross-validation only.
     """
     slices, scores = answers.slices, answers.scores
     answers_by_model = {ENSEMBLE: scores, **answers.logits}

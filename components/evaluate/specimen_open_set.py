@@ -72,7 +72,7 @@ class SpecimenSelection:
 
     def score(self, slices: SlicesOfSpecimens) -> Values:
         """Return the open-set score of each specimen in the order of their names, float64 [specimens]."""
-        return np.array([self.threshold.score(group) for group in slices.groups()])
+        return _score_specimens(self.threshold, slices)
 
     def cross_fit(self, validation: SlicesOfSpecimens) -> Values:
         """Return the open-set scores of the validation specimens by thresholds that were fitted without them.
@@ -114,7 +114,7 @@ class SpecimenResult:
     def with_unseen(self, slices: SlicesOfSpecimens, species: NDArray[np.str_]) -> "SpecimenResult":
         """Return the result with unseen species, given their slices with the species of each slice, [N]."""
         _, first = np.unique(slices.specimens, return_index=True)
-        scores = SpecimenSelection(self.threshold, {}).score(slices)
+        scores = _score_specimens(self.threshold, slices)
         return replace(self, unseen_scores=scores, species=species[first])
 
     def by_species(self) -> dict[str, tuple[int, float]]:
@@ -134,13 +134,17 @@ class SpecimenResult:
         }
 
 
+def _score_specimens(threshold: SpecimenThreshold, slices: SlicesOfSpecimens) -> Values:
+    return np.array([threshold.score(group) for group in slices.groups()])
+
+
 def fit_specimen_threshold(
     known_views: Sequence[SlicesOfSpecimens], unknown: SlicesOfSpecimens, slice_threshold: float
 ) -> SpecimenSelection:
     """Select the aggregation and fit its thresholds.
 
     Args:
-        known_views: Validation slices, and other views of the same slices that are known, too.
+        known_views: Validation slices, and further views of the same slices, which are of known species as well.
         unknown: Synthetic unknown slices of the validation specimens.
         slice_threshold: Score above which a slice is flagged as unknown.
     """
@@ -158,7 +162,7 @@ def fit_specimen_threshold(
 
 
 def _settings(known_scores: Values, unknown_scores: Values, slice_threshold: float) -> dict[str, object]:
-    """Return the fields of a SpecimenThreshold that do not depend on the aggregation, with an open threshold."""
+    """Return the fields of a SpecimenThreshold that all aggregations share, and placeholders for the thresholds."""
     scale = slice_threshold - float(np.median(known_scores))
     return {
         "level": slice_threshold,

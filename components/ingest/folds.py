@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from components.ingest.config import IngestConfig
 from components.ingest.sources.manifest import Scan
 from components.ingest.split import (
-    FOLDED_SPLITS,
     assign_splits,
     check_specimen_counts,
     model_scans,
@@ -19,7 +18,7 @@ from components.ingest.split import (
     specimens_by_species,
 )
 from components.shared.errors import BadManifestError
-from components.shared.slices import NO_FOLD, SPLITS
+from components.shared.slices import NO_FOLD, SPLITS, SPLITS_WITH_FOLDS
 
 AUTOMATIC_FOLDS = -1
 DEFAULT_FOLDS = 5
@@ -58,7 +57,7 @@ def assign_specimens(scans: Sequence[Scan], config: IngestConfig, contradictory:
     rare = rare_species(scans) if rule == "train" else {}
     excluded_specimens = {*contradictory, *(scan.specimen for scan in scans if scan.species in rare)}
     folds = count_folds(scans, config.folds, excluded_specimens)
-    used_splits = FOLDED_SPLITS if folds else SPLITS
+    used_splits = SPLITS_WITH_FOLDS if folds else SPLITS
     splits = assign_splits(scans, seed, rule, contradictory, used_splits)
     return Assignment(splits, folds, assign_folds(scans, folds, seed, excluded_specimens) if folds else {})
 

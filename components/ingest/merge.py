@@ -42,7 +42,7 @@ class MergeState:
         rare_species: Species that are treated as rare.
         doubts: Reasons why the mask of a scan is doubtful, by path.
         alike: Paths of the scans whose masks do not show individuals, since they are alike in several species.
-        distance_of_copies: Distance below which scans are near-copies; infinite if the usual distance applies.
+        distance_of_copies: Distance below which two scans are near-copies, as in `CopySearch`.
     """
 
     plan: IngestPlan

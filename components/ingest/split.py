@@ -18,8 +18,6 @@ from components.shared.slices import SPLITS, UNSEEN
 TEST_SHARE = VALIDATION_SHARE = 0.2
 MIN_SPECIMENS = len(SPLITS)
 MIN_SPECIES = 2
-FOLDED_SPLITS = ("train", "validation")
-"""Splits of a data set with folds."""
 _TAKEN_FOR_VALIDATION = ("train", "validation")
 """Split in the manifest and split in use of a training specimen that is taken for validation."""
 
@@ -110,7 +108,7 @@ def assign_splits(
         seed: Seed of the split.
         rule: Treatment of rare species.
         kept_in_training: Specimens that are not taken for validation.
-        used_splits: Splits of the data set: SPLITS, or FOLDED_SPLITS with folds.
+        used_splits: Splits of the data set: SPLITS, or SPLITS_WITH_FOLDS with folds.
 
     Returns:
         The split of each specimen.

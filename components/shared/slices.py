@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SPLITS = ("train", "validation", "test")
+SPLITS_WITH_FOLDS = ("train", "validation")
+"""Splits of a data set with folds."""
 UNSEEN, UNSEEN_LABEL = "unseen", -1
 NO_FOLD = -1
 SHARD_SLICES = 2048
@@ -172,12 +174,16 @@ def held_out_split(info: SlicesInfo) -> str:
 
 
 def count_tested(folder: Path) -> dict[str, int]:
-    """Return the number of specimens of each species on which figures rest: of the test split, or of all folds."""
+    """Return the number of specimens of each species on which figures rest: of the test split, or of all folds.
+
+    With folds, a species whose specimens are all in one fold is not counted: no model that tests it was trained on it.
+    """
     info = read_info(folder)
     if not info.folds:
         return {count.species: count.specimens for count in info.counts if count.split == "test"}
     index = read_index(folder, columns=("species", "specimen", "fold"))
-    specimens = index[index["fold"] != NO_FOLD].drop_duplicates("specimen")
+    is_tested = (index["fold"] != NO_FOLD) & (index.groupby("species")["fold"].transform("nunique") > 1)
+    specimens = index[is_tested].drop_duplicates("specimen")
     return {str(species): int(count) for species, count in specimens.groupby("species").size().items()}
 
 

@@ -176,7 +176,7 @@ class _StackMachine:
             dictionary[_expect(key, str)] = value
 
     def discard_state(self) -> None:
-        """Remove the attributes of the object below: those of a dictionary of tensors are versions of modules."""
+        """Discard the attributes of the object below; those of a dictionary of tensors are version numbers."""
         self.pop()
 
     def call(self) -> None:
@@ -232,10 +232,10 @@ def _admit(name: str) -> _Name:
 
 
 def _expect(value: Any, kind: type) -> Any:
-    """Return the value.
+    """Return a value that has exactly the expected type.
 
     Raises:
-        MalformedFileError: The value is of another type; a Boolean is no integer.
+        MalformedFileError: The value has another type; a Boolean is no integer.
     """
     if type(value) is not kind:
         raise MalformedFileError(f"a pickle with {type(value).__name__} in the place of {kind.__name__}")

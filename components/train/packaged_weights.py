@@ -32,7 +32,7 @@ def read_packaged(backbone: str) -> dict[str, NDArray[Any]]:
         return read_tensors(content)
     except MalformedFileError as error:  # only if the registry has the SHA-256 of a wrong file
         raise BadConfigError(
-            f"the file {file.path} has {error}", "a dictionary of tensors", _reinstall(file)
+            f"the file {file.path} has {error}", "a dictionary of tensors", _remedy_of_damage(file)
         ) from error
 
 
@@ -52,10 +52,10 @@ def read_verified(backbone: str) -> bytes:
         content = stream.read(file.size + 1)
     if len(content) != file.size:
         size = f"more than {file.size}" if len(content) > file.size else str(len(content))
-        raise BadConfigError(f"{path} of {size} bytes", f"{file.size} bytes", _reinstall(file))
+        raise BadConfigError(f"{path} of {size} bytes", f"{file.size} bytes", _remedy_of_damage(file))
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != file.sha256:
-        raise BadConfigError(f"{path} with SHA-256 {sha256}", file.sha256, _reinstall(file))
+        raise BadConfigError(f"{path} with SHA-256 {sha256}", file.sha256, _remedy_of_damage(file))
     return content
 
 
@@ -71,19 +71,21 @@ def _locate(backbone: str, file: PackagedFile) -> Path:
         raise BadConfigError(
             f"weights 'packaged' of {backbone}: the package {file.distribution} is not installed",
             "an installed package",
-            _install(file),
+            _remedy_of_absence(file),
         ) from error
     if not path.is_file():
         raise BadConfigError(
-            f"weights 'packaged' of {backbone}: {path} does not exist", "the file of the package", _reinstall(file)
+            f"weights 'packaged' of {backbone}: {path} does not exist",
+            "the file of the package",
+            _remedy_of_damage(file),
         )
     return path
 
 
-def _install(file: PackagedFile) -> str:
-    place = f"the extra {file.extra!r}" if file.extra else "a dependency"
-    return f"Install it, {place} of this project: `pip install {file.distribution}=={file.version}`."
+def _remedy_of_absence(file: PackagedFile) -> str:
+    place = f"the extra {file.extra!r}" if file.extra else "the dependencies"
+    return f"Install {place} of this project: `pip install {file.distribution}=={file.version}`."
 
 
-def _reinstall(file: PackagedFile) -> str:
+def _remedy_of_damage(file: PackagedFile) -> str:
     return f"Install the package again: `pip install --force-reinstall {file.distribution}=={file.version}`."

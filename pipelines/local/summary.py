@@ -34,9 +34,10 @@ class Summary(Document):
             interval of cross-validation, None if the served model itself was tested.
         model: Deployed version: name, version, path.
         report: Path of the evaluation's report, an HTML page that opens offline.
-        dataset: Counts: slices, specimens, classes, refused files; `by_class` counts slices by species, `unseen_slices`
-            those of species outside the model, `test_specimens` the specimens by species that are tested, `folds` the
-            number of folds in which they are, 0 for a test split.
+        dataset: Counts and lists of the data set: `slices` and `specimens` of the species in `classes`, `by_class` the
+            slices of each, `unseen_slices` those of species outside the model; `folds` the number of folds, 0 for a
+            test split, and `test_specimens` the tested specimens of each species; `rare_species`, `passed_over` and
+            `refused` as in `dataset.json`.
         answer: First request to the deployed model, and the difference between its scores and the evaluation's.
         seconds: Wall time by step.
         synthetic: True if the figures are of synthetic specimens.

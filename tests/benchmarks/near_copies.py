@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-from components.ingest.near_copies.groups import find_near_copies
+from components.ingest.near_copies.groups import search_near_copies
 from components.ingest.slice_files import SliceJob
 from components.ingest.sources.manifest import Scan
 from components.ingest.volume_slices import cut_volume
@@ -60,7 +60,7 @@ def count_groups(folder: Path, size: int, workers: int = 0, seed: int = 0) -> tu
     jobs = [SliceJob(scan.path, scan.file, folder / f"{scan.specimen}.arrow", 0, "random", 32, 0) for scan in scans]
     results = map_in_order(cut_volume, jobs, workers, "components.ingest.preload")
     fingerprints = [result.fingerprint for _, result in results]
-    groups = [group.specimens for group in find_near_copies(scans, fingerprints)]
+    groups = [group.specimens for group in search_near_copies(scans, fingerprints).groups]
     correct = [group for group in groups if len(group) == 2 and group[1] == f"again-{group[0]}"]
     return len(correct), len(groups) - len(correct)
 

@@ -15,12 +15,13 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from components.evaluate.answers import HeldOut, MeasuredAnswers
 from components.evaluate.ensemble.rules import SoftVote
 from components.evaluate.ensemble.selection import Ensemble
-from components.evaluate.folds import cross_validate, read_known_slices
+from components.evaluate.folds import cross_validate, read_fold_index
 from components.evaluate.measurement import ModelMeasurement, OpenSetResult, measure
 from components.evaluate.model_selection import EvaluationSource, PredictedSplit
-from components.evaluate.predictions import FileMatrix, Member, MemberPrediction, read_split
+from components.evaluate.predictions import Member, MemberPrediction, read_split
 from components.shared.contracts import BackboneCard, ModelCard, SlicesInfo
 from components.shared.errors import ContractError
+from components.shared.files.matrix import FileMatrix
 from components.shared.images.decoding import encode_png
 from components.shared.slices import NO_FOLD, UNSEEN, Slice, SlicesWriter, iterate_split, read_info
 
@@ -325,7 +326,7 @@ def test_a_species_of_one_fold_is_not_tested(slices: Path, tmp_path: Path) -> No
     index = pd.read_parquet(folder / "index.parquet")
     index.loc[index["species"] == "c", "fold"] = np.int8(1)
     index.to_parquet(folder / "index.parquet")
-    index = read_known_slices(EvaluationSource(folder, read_info(folder), {}, tmp_path))
+    index = read_fold_index(EvaluationSource(folder, read_info(folder), {}, tmp_path))
     assert (index.fold[index.slices.labels == CLASSES.index("c")] == NO_FOLD).all()
     assert (index.fold[index.slices.labels == CLASSES.index("b")] != NO_FOLD).all()
 

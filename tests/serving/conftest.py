@@ -18,28 +18,17 @@ import numpy as np
 import pytest
 
 from components.shared.contracts import GateVerdict, ModelCard
-from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.images.decoding import encode_png
 from components.shared.images.segmentation import segment_slice
 from components.shared.model_repository import CARD_FILE
 from components.shared.signing import sign_folder
-from tests.model_cards import model_score
+from tests.model_cards import model_score, specimen_threshold
 from tests.waiting import wait_until
 
 CLASSES = ("alveolina", "fallotia", "lockhartia", "orbitoides")
 IMAGE_SIZE, EMBEDDING = 32, 8
 START_TIMEOUT_S = 60
-SPECIMEN_THRESHOLD = SpecimenThreshold(
-    aggregation="mean",
-    level=0.6,
-    scale=0.1,
-    lowest=0.0,
-    highest=1.0,
-    slices=(1, 4),
-    thresholds=(0.45, 0.41),
-    specimens=20,
-    flagged_known=0.05,
-)
+SPECIMEN_THRESHOLD = specimen_threshold(level=0.6, scale=0.1, thresholds=(0.45, 0.41), specimens=20)
 """Thresholds of the models of `write_saved_model`, whose score of a slice is one minus its confidence."""
 
 

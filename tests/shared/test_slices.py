@@ -148,8 +148,19 @@ def test_the_tested_specimens_are_those_of_the_test_split_or_of_the_folds(tmp_pa
     with SlicesWriter(tmp_path / "folds", CLASSES) as writer:
         for number in range(12):
             split = ("train", "validation")[number % 6 // 3]
-            writer.add(replace(_slice(number), split=split, fold=NO_FOLD if number % 6 == 0 else number % 2))
+            writer.add(replace(_slice(number), split=split, fold=NO_FOLD if number % 6 == 0 else number % 6 // 2 % 2))
         writer.finish(info.model_copy(update={"folds": 2, "counts": writer.counts()}))
-    assert read_index(tmp_path / "folds")["fold"].tolist()[:3] == [-1, 1, 0]
+    assert read_index(tmp_path / "folds")["fold"].tolist()[:3] == [-1, 0, 1]
     assert count_tested(tmp_path / "folds") == {"Alba": 2, "N\u00f6gra \u6709": 3}
     assert [held_out_split(read_info(tmp_path / name)) for name in ("split", "folds")] == ["test", "validation"]
+
+
+def test_a_species_of_one_fold_has_no_tested_specimens(tmp_path: Path) -> None:
+    info = read_info(_write(tmp_path / "split"))
+    (tmp_path / "folds").mkdir()
+    with SlicesWriter(tmp_path / "folds", CLASSES) as writer:
+        for number in range(12):
+            item = replace(_slice(number), split=("train", "validation")[number % 2])
+            writer.add(replace(item, fold=number % 3 if item.species == CLASSES[0] else 1))
+        writer.finish(info.model_copy(update={"folds": 3, "counts": writer.counts()}))
+    assert set(count_tested(tmp_path / "folds")) == {CLASSES[0]}

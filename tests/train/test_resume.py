@@ -1,8 +1,6 @@
 """A resumed training ends like an uninterrupted one."""
 
 import random
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,20 +16,7 @@ from components.train.backbones.registry import InputSpec
 from components.train.checkpoints import CheckpointStore
 from components.train.recipe import Recipe
 from components.train.training import Training, train_backbone
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = """
-import sys
-from pathlib import Path
-from components.train.recipe import Recipe
-from components.train.training import train_backbone
-recipe = Recipe.model_validate_json(sys.argv[2])
-train_backbone(Path(sys.argv[1]), "cnn_small", recipe, 5, Path(sys.argv[3]))
-"""
-
-
-class PowerCutError(Exception):
-    """Ends a training; no except clause of the package catches it."""
+from tests.train.interruptions import PowerCutError, kill_after_progress, run_training, training_command
 
 
 @pytest.fixture(scope="module")
@@ -127,17 +112,8 @@ def test_a_training_killed_at_three_random_moments_ends_the_same(
     segmented_slices: Path, recipe: Recipe, uninterrupted: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(time.time_ns())
-    command = [sys.executable, "-c", SCRIPT, str(segmented_slices), recipe.model_dump_json(), str(tmp_path / "model")]
+    command = training_command(segmented_slices, "cnn_small", recipe, tmp_path / "model")
     for _ in range(3):
-        kill_after_an_epoch(command, rng.uniform(0, 0.3))
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
+        kill_after_progress(command, "epochs", rng.uniform(0, 0.3))
+    run_training(command)
     assert_same_training(tmp_path / "model", uninterrupted)
-
-
-def kill_after_an_epoch(command: list[str], delay_s: float) -> None:
-    """Start a training and kill it shortly after the first epoch that it reports."""
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        assert any(line.startswith("[train") for line in process.stdout)
-        time.sleep(delay_s)
-        process.kill()

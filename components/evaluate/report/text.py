@@ -185,13 +185,15 @@ def unknown_text(findings: Findings) -> str:
     score, unseen = findings.score, len(findings.measurement.open_set.unseen_scores)
     if score.unknown_auroc is None:
         return "Not measured: the data set has no slices of species outside the training data."
+    model, known_slices, remark = "model", "slices", ""
+    if score.folds:
+        model, known_slices, remark = "served model", "validation slices", ", on which its threshold was fitted"
     return (
-        f"The {'served ' * bool(score.folds)}model was also tested on {unseen:,} slices of species outside its "
-        f"training data. It flags {percent(score.unknown_flagged_unseen)} of them as unknown, and "
-        f"{percent(score.unknown_flagged_known)} of the {'validation ' * bool(score.folds)}slices of known species "
-        f"(the dot){', on which its threshold was fitted' * bool(score.folds)}. The dashed line is chance; the area "
-        f"under the curve is {score.unknown_auroc:.3f} (0.5 is chance, 1 is perfect). Slices of unseen species that "
-        "are not flagged are identified as one of the known species."
+        f"The {model} was also tested on {unseen:,} slices of species outside its training data. It flags "
+        f"{percent(score.unknown_flagged_unseen)} of them as unknown, and {percent(score.unknown_flagged_known)} of "
+        f"the {known_slices} of known species (the dot){remark}. The dashed line is chance; the area under the curve "
+        f"is {score.unknown_auroc:.3f} (0.5 is chance, 1 is perfect). Slices of unseen species that are not flagged "
+        "are identified as one of the known species."
     )
 
 
@@ -232,14 +234,16 @@ def gallery_text(network: str, method: str, findings: Findings) -> str:
         method: Method of the maps.
         findings: Contents of the report.
     """
-    remark = (
-        " The answers are those of the folds' models; the maps are those of the served model, which was trained on "
-        "most of these specimens."
-    )
+    remark = ""
+    if findings.score.folds:
+        remark = (
+            " The answers are those of the folds' models; the maps are those of the served model, which was trained on "
+            "most of these specimens."
+        )
     return (
         f"The wrong answers with the highest confidence, at most {MISTAKES_PER_SPECIMEN} of one specimen. Orange marks "
         f"the regions that network {network} used ({method}): in the middle for the predicted species, on the right "
         "for the true species. Marks in the rock, at the edge of the image or in a ring artefact of the scanner "
         "suggest that the network uses the wrong features; marks in the structure of the specimen suggest that the two "
-        f"species look alike in this section.{remark * bool(findings.score.folds)}"
+        f"species look alike in this section.{remark}"
     )

@@ -36,21 +36,12 @@ class CopySearch:
 
     Attributes:
         groups: Groups of specimens that show one individual, in the order of their first scans.
-        distance: Distance below which scans of this data set are near-copies; infinite if the usual distance applies.
+        distance: Distance below which two scans of this data set are near-copies; infinite if all pairs of `find_pairs`
+            are.
     """
 
     groups: tuple[NearCopies, ...]
     distance: float
-
-
-def find_near_copies(
-    scans: Sequence[Scan],
-    fingerprints: Sequence[str],
-    find_pairs: PairFinder = near_volumes,
-    identical: Iterable[tuple[str, str]] = (),
-) -> tuple[NearCopies, ...]:
-    """Return the groups of specimens that show one individual, see `search_near_copies`."""
-    return search_near_copies(scans, fingerprints, find_pairs, identical).groups
 
 
 def search_near_copies(

@@ -71,8 +71,7 @@ def fingerprint_photograph(image: Pixels) -> str:
 def near_photographs(fingerprints: Sequence[str]) -> Iterator[tuple[int, int, float]]:
     """Yield (first, second, distance) of all pairs of photographs within LARGEST_DISTANCE, as ascending indices.
 
-    The time grows with the square of the number of photographs: about 10 s of processor time and
-    250 MB for 8,000.
+    The time grows with the square of the number of photographs: about 10 s of processor time and 250 MB for 8,000.
     """
     photographs = _decode(fingerprints)
     for start in range(0, len(fingerprints), _BLOCK_ROWS):
@@ -133,7 +132,7 @@ def _decode(fingerprints: Sequence[str]) -> _Photographs:
 
 
 def _block_distances(photographs: _Photographs, start: int) -> Matrix:
-    """Return the distances of a block of photographs from all later ones; infinite above LARGEST_DISTANCE."""
+    """Return the distances of a block of photographs from all later ones; infinite for pairs that are not near."""
     count = photographs.details.shape[1] - start
     distances = np.full((min(_BLOCK_ROWS, count), count), np.inf, np.float32)
     for first, second in _COMPARISONS:

@@ -20,7 +20,7 @@ FEWEST_PAIRS = 1000
 def distance_of_copies(
     fingerprints: Sequence[str], species: Sequence[str], pairs: Iterable[tuple[int, int, float]]
 ) -> float:
-    """Return the distance below which scans of a data set are near-copies, infinite if all the pairs are.
+    """Return the distance below which two scans of a data set are near-copies; infinite if it rejects no pair.
 
     Args:
         fingerprints: Fingerprints of the scans.
@@ -43,8 +43,8 @@ def nearest_of_other_species(
 ) -> NDArray[np.float64]:
     """Return the distance of each scan from the nearest of another species, infinite if no pair contains one.
 
-    Scans with the same fingerprint are exact copies. Where their species differ, one of the labels is wrong; such scans
-    are left out.
+    Scans with the same fingerprint are exact copies. If their species differ, one of the labels is wrong, and these
+    scans are ignored.
     """
     species_of: defaultdict[str, set[str]] = defaultdict(set)
     for fingerprint, name in zip(fingerprints, species, strict=True):

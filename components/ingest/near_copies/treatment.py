@@ -69,13 +69,16 @@ def exclude_from_training(scans: Sequence[Scan], near_copies: Sequence[NearCopie
 def mark_obstacles(
     scans: Sequence[Scan], near_copies: Sequence[NearCopies], exact: Sequence[NearCopies], is_feasible: IsFeasible
 ) -> tuple[NearCopies, ...]:
-    """Return the groups, those that cannot share a split with the obstacle; nearer groups take precedence.
+    """Set the obstacle of each group that can only be reported; nearer groups take precedence.
 
     Args:
         scans: Scans under the names of the manifest.
         near_copies: Groups of near-copies among the scans.
         exact: Groups of specimens that share a file, parts of the near-copies; they are joined in any case.
         is_feasible: Function that returns whether the data set can be split if some groups are joined.
+
+    Returns:
+        The groups with their obstacles, and the exact copies in groups that are only reported.
     """
     obstacles = _obstacles_of_splits(scans, near_copies)
     _add_obstacles_of_counts(obstacles, scans, near_copies, exact)

@@ -38,11 +38,6 @@ def decode_and_crop(contents: tf.Tensor, image_size: int, channels: int) -> tf.T
     return _pad_to_square(integers, image_size, colour)
 
 
-def crop_to_specimen(image: tf.Tensor) -> tf.Tensor:
-    """Crop uint8 [H, W, C] to the bounding box of its pixels above zero plus the margin; a black image stays whole."""
-    return _crop(image, _box(image))
-
-
 def _crop(image: tf.Tensor, box: Box) -> tf.Tensor:
     top, bottom, start, stop = box
     return image[top:bottom, start:stop]
@@ -56,7 +51,7 @@ def _box(image: tf.Tensor, margin: float = CROP_MARGIN) -> Box:
 
 
 def _photograph_box(image: tf.Tensor, box: Box) -> tuple[Box, tf.Tensor]:
-    """Return the box and the padding, uint8 [C], of an image in colour; another one than a photograph keeps its box."""
+    """Return the box and the padding, uint8 [C], of an image in colour; only a photograph gets another box."""
     tight_box = top, bottom, start, stop = _box(image, margin=0)
     photograph = _crop(tf.cast(image, tf.int32), tight_box)
     border = tf.concat([photograph[0], photograph[-1], photograph[:, 0], photograph[:, -1]], axis=0)

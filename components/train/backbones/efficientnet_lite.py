@@ -22,7 +22,15 @@ _CLASSIFIER, _COUNTER = "_fc.", ".num_batches_tracked"
 
 
 class Stage(NamedTuple):
-    """Inverted residual blocks with one output width."""
+    """Inverted residual blocks with one output width.
+
+    Attributes:
+        repeats: Number of blocks.
+        kernel: Edge of the depthwise kernels in pixels.
+        strides: Strides of the first block; those of the others are 1.
+        expansion: Factor by which a block widens its input.
+        filters: Number of output channels.
+    """
 
     repeats: int
     kernel: int

@@ -16,35 +16,35 @@ from components.shared.progress import Progress
 from components.train.backbones.registry import InputSpec
 from components.train.input_pipeline import reading_slices
 from components.train.probe.cache import Block, FeatureCache
-from components.train.probe.views import SplitLabels, view_batches
+from components.train.probe.views import SplitRecords, view_batches
 from components.train.recipe import Recipe
 
 BATCH = 64
-"""Largest number of views in a batch of the stem; every batch of a request has one size."""
+"""Largest number of views in a batch of the stem; all batches of a request have the same size."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """The slices of which features are computed.
+class ViewSource:
+    """The slices whose views are computed.
 
     Attributes:
         folder: Data set of slices.
-        labels: Slices of the splits `train` and `validation`.
+        splits: Records of the splits `train` and `validation`.
         spec: Shape of the network's input and output.
         recipe: Number of views and strengths of augmentation.
         seed: Seed of the augmentation, the data set's, so that trainings with other seeds share the features.
     """
 
     folder: Path
-    labels: Mapping[str, SplitLabels]
+    splits: Mapping[str, SplitRecords]
     spec: InputSpec
     recipe: Recipe
     seed: int
 
     def blocks(self, split: str, first: int, count: int) -> list[Block]:
         """Return the blocks of some views of a split, in the order of the slices."""
-        labels = self.labels[split]
-        pairs = zip(labels.ids, labels.digests, strict=True)
+        records = self.splits[split]
+        pairs = zip(records.ids, records.digests, strict=True)
         return [Block(id_, digest, first, count) for id_, digest in pairs]
 
 
@@ -72,7 +72,7 @@ def view_ranges(views: int) -> tuple[tuple[int, int], ...]:
     return ((0, 1), (1, views - 1)) if views > 1 else ((0, 1),)
 
 
-def missing_views(source: Source, cache: FeatureCache) -> list[Request]:
+def missing_views(source: ViewSource, cache: FeatureCache) -> list[Request]:
     """List the views that a cache lacks: all views of training slices, and view 0 of validation slices."""
     requests = []
     for split, ranges in (("train", view_ranges(source.recipe.probe_views)), ("validation", view_ranges(1))):
@@ -86,7 +86,7 @@ def missing_views(source: Source, cache: FeatureCache) -> list[Request]:
     return requests
 
 
-def compute_missing(stem: keras.Model, source: Source, cache: FeatureCache, step: str) -> None:
+def compute_missing(stem: keras.Model, source: ViewSource, cache: FeatureCache, step: str) -> None:
     """Compute the views that a cache lacks and append them after each batch.
 
     A batch depends only on the data set and on what the cache had before: after an interruption the remaining batches
@@ -118,7 +118,7 @@ def compute_missing(stem: keras.Model, source: Source, cache: FeatureCache, step
                 progress.advance(0, f"{seconds_left:.0f} s left" if progress.done < total else "")
 
 
-def _batches(source: Source, request: Request) -> Iterator[tuple[list[Block], tf.Tensor]]:
+def _batches(source: ViewSource, request: Request) -> Iterator[tuple[list[Block], tf.Tensor]]:
     """Yield the blocks and the views of each batch, the last batch filled with black slices."""
     slices = max(1, BATCH // request.count)
     views = view_batches(

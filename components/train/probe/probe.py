@@ -21,10 +21,10 @@ from components.shared.slices import read_info
 from components.train.backbones.registry import InputSpec
 from components.train.optimization import Phase
 from components.train.probe.cache import FeatureCache
-from components.train.probe.compute import Source, compute_missing, view_ranges
+from components.train.probe.compute import ViewSource, compute_missing, view_ranges
 from components.train.probe.cut import Division, divide
 from components.train.probe.table import FeatureTable, held_out_features, training_features
-from components.train.probe.views import read_labels
+from components.train.probe.views import read_records
 from components.train.recipe import Recipe
 
 AUGMENTATION = ("rotation", "zoom", "shift", "shear", "flips", "contrast", "brightness", "greyscale")
@@ -34,7 +34,7 @@ _LOCK_FILE, _RETRY_S = "lock", 1.0
 
 @dataclass(frozen=True)
 class Probe:
-    """The features of one training, which are computed when a phase first needs them.
+    """The features of one training, computed when a phase first needs them.
 
     Attributes:
         network: Backbone with its initial weights.
@@ -61,10 +61,10 @@ class Probe:
             return divide(self.network, self.unfreeze)
 
     @cached_property
-    def source(self) -> Source:
-        """Return the slices of both splits."""
-        labels = {split: read_labels(self.slices, split, self.spec.classes) for split in ("train", "validation")}
-        return Source(self.slices, labels, self.spec, self.recipe, read_info(self.slices).seed)
+    def source(self) -> ViewSource:
+        """Training and validation slices, whose views are computed."""
+        splits = {split: read_records(self.slices, split, self.spec.classes) for split in ("train", "validation")}
+        return ViewSource(self.slices, splits, self.spec, self.recipe, read_info(self.slices).seed)
 
     @cached_property
     def cache(self) -> FeatureCache:
@@ -110,7 +110,7 @@ class Probe:
         tables = {}
         is_small = sum(map(np.size, rows.values())) * 2 * matrix.shape[1] <= self.recipe.cache_gigabytes * 2**30
         for split, numbers in rows.items():
-            labels, shape = self.source.labels[split].labels, self._shapes[name]
+            labels, shape = self.source.splits[split].labels, self._shapes[name]
             if is_small:
                 numbers_in_memory = np.arange(numbers.size).reshape(numbers.shape)
                 tables[split] = FeatureTable(matrix[numbers.ravel()], numbers_in_memory, labels, shape)

@@ -24,8 +24,8 @@ _DIGEST_BYTES, _HASHES = 8, 2**63 - 1
 
 
 @dataclass(frozen=True)
-class SplitLabels:
-    """The slices of a split in the order of their records.
+class SplitRecords:
+    """The records of a split, in their order.
 
     Attributes:
         ids: Id of each slice.
@@ -38,8 +38,8 @@ class SplitLabels:
     labels: NDArray[np.int64]
 
 
-def read_labels(folder: Path, split: str, classes: int) -> SplitLabels:
-    """Read the labels of a split.
+def read_records(folder: Path, split: str, classes: int) -> SplitRecords:
+    """Read ids, digests and labels of the slices of a split.
 
     Raises:
         ContractError: A shard is damaged.
@@ -59,7 +59,7 @@ def read_labels(folder: Path, split: str, classes: int) -> SplitLabels:
         raise TrainingError(
             f"{folder} contains {len(ids)} {split} slices", str(count), "Run the steps that make the slices again."
         )
-    return SplitLabels(ids, digests, np.array(labels, np.int64))
+    return SplitRecords(ids, digests, np.array(labels, np.int64))
 
 
 def view_batches(

@@ -18,23 +18,13 @@ from components.evaluate.model_selection import EvaluationSource, select_on_vali
 from components.evaluate.open_set import FeatureBank, LayerBank, OpenSetScore, ScaledScore
 from components.evaluate.predictions import Member, load_member
 from components.shared.contracts import BackboneCard
-from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.slices import read_info
 from components.train.recipe import Recipe
 from components.train.training import train_backbone
+from tests.model_cards import specimen_threshold
 
 CLASSES, EDGE, WIDTH = ("alveolina", "fallotia", "lockhartia"), 8, 4
-SPECIMEN_THRESHOLD = SpecimenThreshold(
-    aggregation="mean",
-    level=0.9,
-    scale=0.5,
-    lowest=-1.0,
-    highest=3.0,
-    slices=(1, 2),
-    thresholds=(0.9, 0.8),
-    specimens=20,
-    flagged_known=0.05,
-)
+SPECIMEN_THRESHOLD = specimen_threshold(level=0.9, lowest=-1.0, highest=3.0, slices=(1, 2), thresholds=(0.9, 0.8))
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 

@@ -29,25 +29,15 @@ from components.evaluate.specimen_open_set import SpecimenResult
 from components.shared import metrics
 from components.shared.contracts import BackboneCard, GateVerdict, ModelCard, SlicesInfo, SplitCount
 from components.shared.contracts.model_score import ModelScore
-from components.shared.contracts.specimen_threshold import SpecimenThreshold
 from components.shared.images.decoding import encode_png
+from tests.model_cards import specimen_threshold
 
 CLASSES = ("Alveolina", "Fallotia", "Minoxia <b>")
 SMALLEST_PNG = encode_png(np.zeros((4, 4), np.uint8))
 
 
 NOTHING_UNSEEN = OpenSetResult("knn", 0.5, np.array([0.1]))
-THRESHOLD = SpecimenThreshold(
-    aggregation="mean",
-    level=0.5,
-    scale=1.0,
-    lowest=0.0,
-    highest=1.0,
-    slices=(1, 8),
-    thresholds=(0.5, 0.4),
-    specimens=48,
-    flagged_known=0.05,
-)
+THRESHOLD = specimen_threshold(slices=(1, 8))
 UNSEEN = OpenSetResult(
     "knn",
     0.5,

@@ -15,9 +15,9 @@ from components.ingest.dataset import make_dataset
 from components.ingest.near_copies.groups import (
     MAX_LOGGED_GROUPS,
     check_near_copies,
-    find_near_copies,
     join_near_copies,
     log_near_copies,
+    search_near_copies,
 )
 from components.ingest.near_copies.volume_fingerprint import LARGEST_DISTANCE, fingerprint_volume, near_volumes
 from components.ingest.sources.manifest import Scan
@@ -188,7 +188,7 @@ def test_near_copies_of_near_copies_are_one_individual() -> None:
         _as_text(base + levels[scan.specimen] * noise if scan.specimen in levels else rng.normal(size=4704) * 30)
         for scan in SCANS
     ]
-    (group,) = find_near_copies(SCANS, fingerprints)
+    (group,) = search_near_copies(SCANS, fingerprints).groups
     assert (group.specimens, group.species) == (("a0", "a2", "b1"), ("a", "b"))
     assert 0 < group.distance < LARGEST_DISTANCE
 
@@ -200,7 +200,7 @@ def _as_text(values: np.ndarray) -> str:
 def test_repeated_scans_of_a_specimen_are_not_near_copies(specimen: Phantom) -> None:
     text = _fingerprint(specimen.volume, specimen.zooms)
     scans = [replace(SCANS[0], path=f"{number}.nii") for number in range(3)]
-    assert find_near_copies(scans, [text] * 3) == ()
+    assert search_near_copies(scans, [text] * 3).groups == ()
 
 
 def test_groups_with_contradictory_species_are_logged_first(capsys: pytest.CaptureFixture[str]) -> None:

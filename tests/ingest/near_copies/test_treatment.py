@@ -12,7 +12,7 @@ import pytest
 
 from components.ingest.config import IngestConfig
 from components.ingest.dataset import IngestResult, make_dataset
-from components.ingest.near_copies.groups import find_near_copies
+from components.ingest.near_copies.groups import search_near_copies
 from components.ingest.near_copies.treatment import mark_obstacles
 from components.ingest.sources.manifest import Scan
 from components.phantoms.scanner import Artefacts
@@ -163,7 +163,7 @@ def test_a_chain_of_alike_specimens_does_not_become_one_individual() -> None:
     scans = _scans({"a": 10, "b": 10})
     fingerprints = [scan.specimen for scan in scans]
     chain = [(number, number + 1, 0.1) for number in range(9)]
-    groups = find_near_copies(scans, fingerprints, lambda _: iter(chain))
+    groups = search_near_copies(scans, fingerprints, lambda _: iter(chain)).groups
     (group,) = mark_obstacles(scans, groups, (), lambda _: True)
     assert len(group.specimens) == 10
     assert group.obstacle == "otherwise a would have fewer than 3 specimens"

@@ -20,12 +20,9 @@ from components.shared.slices import (
 from components.train.folds.training import fold_seed, train_with_folds
 from components.train.recipe import Recipe
 from components.train.training import train_backbone
+from tests.train.interruptions import PowerCutError
 
 RECIPE = Recipe(epochs=2, batch_size=16, image_size=16, ema_momentum=0.9)
-
-
-class PowerCutError(Exception):
-    """Ends a training; no except clause of the package catches it."""
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,18 @@ import pytest
 from components.shared.errors import TrainingError
 from components.train.backbones.registry import InputSpec
 from components.train.probe.cache import FeatureCache
-from components.train.probe.compute import Source, compute_missing, missing_views
-from components.train.probe.views import read_labels
+from components.train.probe.compute import ViewSource, compute_missing, missing_views
+from components.train.probe.views import read_records
 from components.train.recipe import Recipe
 
 SPEC, WIDTHS = InputSpec(16, 1, 3), {"embedding": 1}
 RECIPE = Recipe(weights="a file.h5", frozen_epochs=1, probe_views=3)
 
 
-def source_of(folder: Path) -> Source:
-    return Source(folder, {split: read_labels(folder, split, 3) for split in ("train", "validation")}, SPEC, RECIPE, 0)
+def source_of(folder: Path) -> ViewSource:
+    return ViewSource(
+        folder, {split: read_records(folder, split, 3) for split in ("train", "validation")}, SPEC, RECIPE, 0
+    )
 
 
 def stem(factor: float) -> keras.Model:
@@ -34,14 +36,14 @@ def test_a_slice_that_validated_before_lacks_only_its_other_views(segmented_slic
     requests = {
         (request.split, request.first, request.count, len(request.rows)) for request in missing_views(source, cache)
     }
-    assert requests == {("train", 1, 2, len(blocks)), ("validation", 0, 1, len(source.labels["validation"].ids))}
+    assert requests == {("train", 1, 2, len(blocks)), ("validation", 0, 1, len(source.splits["validation"].ids))}
 
 
 def test_every_view_is_computed_once(
     segmented_slices: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = source_of(segmented_slices)
-    count = 3 * len(source.labels["train"].ids) + len(source.labels["validation"].ids)
+    count = 3 * len(source.splits["train"].ids) + len(source.splits["validation"].ids)
     cache = FeatureCache(tmp_path, WIDTHS)
     compute_missing(stem(1.0), source, cache, "train cnn_small")
     assert f"[train cnn_small] {count}/{count} features" in capsys.readouterr().out

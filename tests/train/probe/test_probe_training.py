@@ -2,8 +2,6 @@
 
 import random
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,20 +16,7 @@ from components.train.checkpoints import CheckpointStore
 from components.train.probe.cache import FeatureCache
 from components.train.recipe import Recipe
 from components.train.training import train_backbone
-
-ROOT = Path(__file__).parents[3]
-SCRIPT = """
-import sys
-from pathlib import Path
-from components.train.recipe import Recipe
-from components.train.training import train_backbone
-recipe = Recipe.model_validate_json(sys.argv[2])
-train_backbone(Path(sys.argv[1]), "resnet_small", recipe, 5, Path(sys.argv[3]))
-"""
-
-
-class PowerCutError(Exception):
-    """Ends a training; no except clause of the package catches it."""
+from tests.train.interruptions import PowerCutError, kill_after_progress, run_training, training_command
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +121,8 @@ def test_a_probe_killed_at_random_moments_ends_with_the_same_bits(
     segmented_slices: Path, recipe: Recipe, uninterrupted: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(time.time_ns())
-    command = [sys.executable, "-c", SCRIPT, str(segmented_slices), recipe.model_dump_json(), str(tmp_path / "model")]
+    command = training_command(segmented_slices, "resnet_small", recipe, tmp_path / "model")
     for unit in ("features", "features", "epochs", "epochs"):
         kill_after_progress(command, unit, rng.uniform(0, 0.3))
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
+    run_training(command)
     assert_same_bits(tmp_path, uninterrupted)
-
-
-def kill_after_progress(command: list[str], unit: str, delay_s: float) -> None:
-    """Start a training and kill it shortly after it reports progress in a unit, or when it ends."""
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        assert any(line.startswith("[train") and unit in line for line in process.stdout)
-        time.sleep(delay_s)
-        process.kill()

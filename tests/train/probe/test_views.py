@@ -8,7 +8,7 @@ import tensorflow as tf
 from components.shared.slices import read_info
 from components.train.backbones.registry import InputSpec
 from components.train.probe.table import FeatureTable, held_out_features, training_features, views_of_epoch
-from components.train.probe.views import read_labels, view_batches
+from components.train.probe.views import read_records, view_batches
 from components.train.recipe import Recipe
 
 SPEC = InputSpec(16, 1, 3)
@@ -29,7 +29,7 @@ def test_views_are_a_function_of_the_slice_and_the_seed(segmented_slices: Path) 
 
 
 def test_labels_are_read_in_the_order_of_the_split(segmented_slices: Path) -> None:
-    labels = read_labels(segmented_slices, "validation", 3)
+    labels = read_records(segmented_slices, "validation", 3)
     assert len(labels.ids) == read_info(segmented_slices).slices("validation") == len(set(labels.ids))
     assert set(labels.labels.tolist()) == {0, 1, 2}
 
