@@ -1,0 +1,56 @@
+"""The head of a cached probe as a penalized logistic regression."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from components.shared.errors import BadConfigError
+from components.train.probe.head import HeadData, fit_head
+from components.train.probe.table import FeatureTable
+from components.train.recipe import Recipe
+
+CLASSES, SLICES, VIEWS, SIZE = 3, 40, 2, 6
+
+
+def head_data(seed: int = 0, *, balanced: bool = False) -> HeadData:
+    """Return embeddings of three overlapping species with different scales of the features."""
+    random = np.random.default_rng(seed)
+    labels = np.sort(random.integers(0, CLASSES, SLICES))
+    centres = random.normal(size=(CLASSES, SIZE))
+    embedding = centres[np.repeat(labels, VIEWS)] + random.normal(size=(SLICES * VIEWS, SIZE))
+    embedding = (embedding * np.geomspace(0.1, 30, SIZE) + 5).astype(np.float16)
+    rows = np.arange(SLICES * VIEWS).reshape(SLICES, VIEWS)
+    counts = np.bincount(labels, minlength=CLASSES)
+    weights = SLICES / (CLASSES * counts) if balanced else np.ones(CLASSES)
+    return HeadData(FeatureTable(embedding, rows, labels, (SIZE,)), CLASSES, 0.0, weights.astype(np.float32))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_head_is_the_optimum_that_scikit_learn_finds(balanced: bool) -> None:
+    data, penalty = head_data(balanced=balanced), 0.03
+    embedding = data.table.matrix[:].astype(np.float64)
+    labels = np.repeat(data.table.labels, VIEWS)
+    scaled = (embedding - embedding.mean(axis=0)) / (embedding.std(axis=0) + 1e-3)
+    weights = data.class_weights[labels].astype(np.float64)
+    reference = LogisticRegression(C=1 / (penalty * weights.sum()), tol=1e-8, max_iter=5000)
+    expectation = reference.fit(scaled, labels, sample_weight=weights).predict_proba(scaled)
+    kernel, bias = fit_head(data, penalty)
+    logits = embedding @ kernel + bias
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(probabilities / probabilities.sum(axis=1, keepdims=True), expectation, atol=2e-3)
+
+
+def test_a_stronger_penalty_gives_less_certain_heads() -> None:
+    data = head_data()
+    norms = [np.linalg.norm(fit_head(data, penalty)[0]) for penalty in (1.0, 0.1, 0.01)]
+    assert norms == sorted(norms)
+
+
+def test_the_head_is_the_same_bits_in_every_fit() -> None:
+    for one, other in zip(fit_head(head_data(), 0.1), fit_head(head_data(), 0.1), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_solver_needs_cached_features() -> None:
+    with pytest.raises(BadConfigError, match="probe_views"):
+        Recipe.parse({"weights": "packaged", "frozen_epochs": 1, "probe_solver": "lbfgs"})
