@@ -100,6 +100,7 @@ def cross_validate(source: EvaluationSource, held_out: HeldOut, served_ensemble:
         logits={name: logits[tested_rows] for name, logits in all_logits.items()},
         milliseconds=held_out.milliseconds(served_ensemble),
         folds=tuple(folds),
+        untested_specimens=len(np.unique(slices.specimens[index.fold == NO_FOLD])),
     )
 
 

@@ -137,6 +137,14 @@ def test_every_specimen_with_a_fold_is_tested_once(slices: Path, tmp_path: Path)
     assert answers.milliseconds == dict.fromkeys((*BACKBONES, "ensemble"), pytest.approx(1000 / 6))
 
 
+def test_the_verdict_counts_the_specimens_that_no_fold_tests(slices: Path, tmp_path: Path) -> None:
+    folds = measure_folds(source_of(slices, tmp_path)).score.folds
+    assert folds is not None
+    assert folds.untested_specimens == 1
+    assert "(rare species, near-copies with contradictory species): 1; the served model" in folds.describe(7)
+    assert "outside the folds" not in folds.model_copy(update={"untested_specimens": 0}).describe(7)
+
+
 def test_the_images_of_tested_slices_are_found_in_every_split(slices: Path, tmp_path: Path) -> None:
     answers = answers_of(source_of(slices, tmp_path))
     png = {id_: png for split in ("train", "validation") for id_, _, png in iterate_split(slices, split)}
