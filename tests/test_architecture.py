@@ -140,6 +140,13 @@ def test_no_folder_holds_more_than_16_modules() -> None:
     assert {str(folder): number for folder, number in modules.items() if number > MAX_FOLDER_MODULES} == {}
 
 
+def test_nothing_is_defined_after_the_start_of_a_program() -> None:
+    for path in [*every_source(), *sources("scripts")]:
+        statements = ast.parse(path.read_text()).body
+        starts = [n for n, line in enumerate(statements) if ast.unparse(line).startswith("if __name__ == '__main__'")]
+        assert starts in ([], [len(statements) - 1]), f"{path} defines something after the start of its program"
+
+
 def test_no_module_is_called_utils() -> None:
     assert [path for path in every_source() if path.stem in ("utils", "util", "helpers", "common", "misc")] == []
 
