@@ -313,7 +313,7 @@ def test_a_damaged_file_of_a_fold_is_rejected(change: object, slices: Path, tmp_
     ("change", "text"),
     [
         (lambda index: index.drop(columns="fold"), "the index has no column fold"),
-        (lambda index: index.assign(fold=index["fold"].replace(2, 1)), "the index has no slices of fold 2"),
+        (lambda index: index.assign(fold=index["fold"].replace(2, 1)), "lacks the test id"),
         (lambda index: index.assign(fold=index["fold"].replace(2, 3)), "the index has slices of fold 3"),
         (lambda index: index.assign(fold=np.arange(len(index)) % FOLDS), "is in the folds"),
     ],
@@ -326,6 +326,14 @@ def test_an_index_without_whole_specimens_in_folds_is_rejected(
     change(pd.read_parquet(folder / "index.parquet")).to_parquet(folder / "index.parquet")
     with pytest.raises(ContractError, match=text):
         answers_of(replace(source, folder=folder))
+
+
+def test_a_fold_may_be_empty_if_its_slices_were_dropped(slices: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(slices, tmp_path / "slices"))
+    index = pd.read_parquet(folder / "index.parquet")
+    index[index["fold"] != 2].to_parquet(folder / "index.parquet")
+    known_slices = read_known_slices(EvaluationSource(folder, read_info(folder), {}, tmp_path))
+    assert set(known_slices.fold.tolist()) == {NO_FOLD, 0, 1}
 
 
 def test_a_species_of_one_fold_is_not_tested(slices: Path, tmp_path: Path) -> None:
