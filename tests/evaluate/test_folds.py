@@ -140,7 +140,6 @@ def test_every_specimen_with_a_fold_is_tested_once(slices: Path, tmp_path: Path)
 def test_the_verdict_counts_the_specimens_that_no_fold_tests(slices: Path, tmp_path: Path) -> None:
     folds = measure_folds(source_of(slices, tmp_path)).score.folds
     assert folds is not None
-    assert folds.untested_specimens == 1
     assert "(rare species, near-copies with contradictory species): 1; the served model" in folds.describe(7)
     assert "outside the folds" not in folds.model_copy(update={"untested_specimens": 0}).describe(7)
 
@@ -330,8 +329,7 @@ def test_an_index_without_whole_specimens_in_folds_is_rejected(
 
 def test_a_fold_may_be_empty_if_its_slices_were_dropped(slices: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(slices, tmp_path / "slices"))
-    index = pd.read_parquet(folder / "index.parquet")
-    index[index["fold"] != 2].to_parquet(folder / "index.parquet")
+    pd.read_parquet(folder / "index.parquet").query("fold != 2").to_parquet(folder / "index.parquet")
     known_slices = read_known_slices(EvaluationSource(folder, read_info(folder), {}, tmp_path))
     assert set(known_slices.fold.tolist()) == {NO_FOLD, 0, 1}
 
