@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from components.evaluate.ensemble.selection import Ensemble
 from components.evaluate.open_set.banks import FeatureBank
 from components.evaluate.open_set.scores import PAIRS, SCORES, EnsembleOutputs, Values
-from components.evaluate.predictions import FileMatrix, MemberPrediction
+from components.evaluate.predictions import MemberPrediction
 from components.shared import metrics
+from components.shared.files.matrix import FileMatrix
 from components.shared.metrics import Labels
 
 FLAGGED_SHARE = 0.05
