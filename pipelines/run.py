@@ -37,11 +37,11 @@ def parse_options(arguments: Sequence[str] | None) -> RunOptions:
     try:
         threshold = float(values.threshold) if values.threshold else None
     except ValueError:
-        parser.error(f"--threshold {values.threshold!r}: expected a number from 0 to 1")
+        parser.error(f"--threshold {values.threshold!r}: expected a number from 0 to 1. Set THRESHOLD=0.95.")
     try:
         folds = int(values.folds) if values.folds else None
     except ValueError:
-        parser.error(f"--folds {values.folds!r}: expected a whole number, 0 for none")
+        parser.error(f"--folds {values.folds!r}: expected a whole number, 0 for none. Set FOLDS=5.")
     return RunOptions(
         preset=values.preset or default_preset(values.volumes, values.photos),
         volumes=values.volumes or None,

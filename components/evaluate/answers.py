@@ -74,6 +74,7 @@ class MeasuredAnswers:
         logits: Logits of each backbone, float32 [N, K].
         milliseconds: Time for one slice by backbone, and of the ensemble under ENSEMBLE.
         folds: Folds of cross-validation; empty if the served model itself answered.
+        untested_specimens: Number of known specimens that no fold tests.
     """
 
     slices: SplitSlices
@@ -83,6 +84,7 @@ class MeasuredAnswers:
     logits: Mapping[str, NDArray[np.float32]]
     milliseconds: Mapping[str, float]
     folds: tuple[Fold, ...] = ()
+    untested_specimens: int = 0
 
     def iterate_images(self, folder: Path, rows: Collection[int]) -> Iterator[tuple[int, bytes]]:
         """Yield (row, encoded slice) for some rows of the tested slices, in their order, one at a time.

@@ -99,6 +99,7 @@ def cross_validate(source: EvaluationSource, held_out: HeldOut, served_ensemble:
         logits={name: logits[tested_rows] for name, logits in all_logits.items()},
         milliseconds=held_out.milliseconds(served_ensemble),
         folds=tuple(folds),
+        untested_specimens=len(np.unique(slices.specimens[index.fold == NO_FOLD])),
     )
 
 
@@ -126,7 +127,7 @@ def read_fold_index(source: EvaluationSource) -> FoldIndex:
     """Read the slices of all species of the model with their folds.
 
     Raises:
-        ContractError: The index has no folds, a fold is empty or outside 0..folds-1, or a specimen is in two folds.
+        ContractError: The index has no folds, a fold is outside 0..folds-1, or a specimen is in two folds.
     """
     folds, label = source.info.folds, {name: number for number, name in enumerate(source.info.classes)}
     if "fold" not in index_columns(source.folder):
@@ -154,14 +155,10 @@ def _without_species_of_one_fold(index: FoldIndex) -> NDArray[np.int64]:
 
 
 def _check_folds(index: FoldIndex) -> None:
-    numbers = set(np.unique(index.fold).tolist())
-    wrong = sorted(numbers - set(range(NO_FOLD, index.folds)))
-    absent = sorted(set(range(index.folds)) - numbers)
-    if wrong or absent:
-        problem = (
-            f"the index has slices of fold {wrong[0]}" if wrong else f"the index has no slices of fold {absent[0]}"
-        )
-        raise ContractError(problem, f"slices in each of the folds 0 to {index.folds - 1}", "Create the slices again.")
+    """Raise ContractError for wrong folds; a fold is empty if all slices of its specimens were dropped."""
+    if wrong := sorted(set(np.unique(index.fold).tolist()) - set(range(NO_FOLD, index.folds))):
+        problem, expectation = f"the index has slices of fold {wrong[0]}", f"the folds 0 to {index.folds - 1}"
+        raise ContractError(problem, expectation, "Create the slices again.")
     fold_of: dict[str, int] = {}
     for specimen, fold in zip(index.slices.specimens.tolist(), index.fold.tolist(), strict=True):
         if fold_of.setdefault(specimen, fold) != fold:

@@ -285,6 +285,7 @@ def _folds_score(
         interval=interval,
         accuracy_by_fold=tuple(float(correct[fold.rows].mean()) for fold in answers.folds),
         validation_specimens=validation_specimens,
+        untested_specimens=answers.untested_specimens,
     )
 
 

@@ -246,7 +246,8 @@ def _assign_species(
 
 def _remedy_of_missing(splits: Sequence[str]) -> str:
     remedy = "Change the split column or leave it empty"
-    return f"{remedy}, or test every specimen in one of FOLDS=5 folds." if splits == ["test"] else f"{remedy}."
+    can_have_folds = "test" in splits and "train" not in splits
+    return f"{remedy}, or test every specimen in one of FOLDS=5 folds." if can_have_folds else f"{remedy}."
 
 
 def _share(specimens: int, share: float) -> int:

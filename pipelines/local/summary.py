@@ -87,7 +87,8 @@ def _origin_of_results(summary: Summary, ensemble: dict[str, Any]) -> str:
     """Return a line on the specimens and the models of the results."""
     kind = "synthetic specimens" if summary.synthetic else "specimens"
     if folds := ensemble.get("folds"):
-        return f"Results of {folds['count']} models on all {kind}, each tested on those it was not trained on:"
+        number = ensemble["specimens"]
+        return f"Results of {folds['count']} models on {number} {kind}, each tested on those it was not trained on:"
     return f"Results on the test split ({kind} held out from training and validation):"
 
 

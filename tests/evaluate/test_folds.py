@@ -138,6 +138,13 @@ def test_every_specimen_with_a_fold_is_tested_once(slices: Path, tmp_path: Path)
     assert answers.milliseconds == dict.fromkeys((*BACKBONES, "ensemble"), pytest.approx(1000 / 6))
 
 
+def test_the_verdict_counts_the_specimens_that_no_fold_tests(slices: Path, tmp_path: Path) -> None:
+    folds = measure_folds(source_of(slices, tmp_path)).score.folds
+    assert folds is not None
+    assert "(rare species, near-copies with contradictory species): 1; the served model" in folds.describe(7)
+    assert "outside the folds" not in folds.model_copy(update={"untested_specimens": 0}).describe(7)
+
+
 def test_the_images_of_tested_slices_are_found_in_every_split(slices: Path, tmp_path: Path) -> None:
     answers = answers_of(source_of(slices, tmp_path))
     png = {id_: png for split in ("train", "validation") for id_, _, png in iterate_split(slices, split)}
@@ -306,7 +313,7 @@ def test_a_damaged_file_of_a_fold_is_rejected(change: object, slices: Path, tmp_
     ("change", "text"),
     [
         (lambda index: index.drop(columns="fold"), "the index has no column fold"),
-        (lambda index: index.assign(fold=index["fold"].replace(2, 1)), "the index has no slices of fold 2"),
+        (lambda index: index.assign(fold=index["fold"].replace(2, 1)), "lacks the test id"),
         (lambda index: index.assign(fold=index["fold"].replace(2, 3)), "the index has slices of fold 3"),
         (lambda index: index.assign(fold=np.arange(len(index)) % FOLDS), "is in the folds"),
     ],
@@ -319,6 +326,12 @@ def test_an_index_without_whole_specimens_in_folds_is_rejected(
     change(pd.read_parquet(folder / "index.parquet")).to_parquet(folder / "index.parquet")
     with pytest.raises(ContractError, match=text):
         answers_of(replace(source, folder=folder))
+
+
+def test_a_fold_may_be_empty_if_its_slices_were_dropped(slices: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(slices, tmp_path / "slices"))
+    pd.read_parquet(folder / "index.parquet").query("fold != 2").to_parquet(folder / "index.parquet")
+    assert set(read_fold_index(EvaluationSource(folder, read_info(folder), {}, tmp_path)).fold) == {NO_FOLD, 0, 1}
 
 
 def test_a_species_of_one_fold_is_not_tested(slices: Path, tmp_path: Path) -> None:

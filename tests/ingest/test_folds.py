@@ -100,6 +100,8 @@ def test_splits_of_a_manifest_without_test_specimens_are_kept() -> None:
 def test_training_specimens_validate_if_the_manifest_gives_no_others() -> None:
     scans = [replace(scan, split="train") for scan in _scans({"a": 10, "b": 10})]
     assert Counter(assign_specimens(scans, CONFIG).splits.values()) == {"train": 16, "validation": 4}
+    with pytest.raises(BadManifestError, match="FOLDS=5"):
+        assign_specimens(scans, CONFIG.model_copy(update={"folds": 0}))
 
 
 def test_contradictory_and_rare_specimens_are_trained_in_every_fold() -> None:

@@ -11,7 +11,8 @@ from components.shared.contracts.specimen_threshold import UNKNOWN_SHARE
 GLOSSARY = {
     "Specimen": "one individual, scanned or photographed. All its slices are in the same part of the data.",
     "Slice": "a section through the scan of a specimen as a grey image, or a photograph. The model identifies slices.",
-    "Test specimens": "individuals that were set aside: no network, weight or threshold was selected with them.",
+    "Test specimens": "individuals that were set aside: no network, weight or threshold was selected with them. In "
+    "cross-validation each is set aside from the model of its fold.",
     "Fold": "one of several parts of the specimens. For each fold there is a model that was trained without it and is "
     "tested on it (cross-validation), so that every specimen is tested once.",
     "Validation specimens": "individuals with which networks, rules and thresholds were selected.",
@@ -51,7 +52,8 @@ def summary(findings: Findings) -> list[str]:
     score, species = findings.score, findings.score.species
     slices = sum(row.slices for row in species.values())
     low, high = score.accuracy_interval
-    sample = f"{slices:,} slices of {score.specimens:,} {findings.provenance.material} of {len(species)} species"
+    tested_species = sum(row.slices > 0 for row in species.values())
+    sample = f"{slices:,} slices of {score.specimens:,} {findings.provenance.material} of {tested_species} species"
     sentences = [
         f"The model was tested on {sample}. {_origin_of_figures(findings)}",
         f"The model identifies {percent(score.accuracy)} of the slices correctly (95 % interval {percent(low)} to "

@@ -7,6 +7,7 @@ taken, and at most one in SCANS_FOR_ONE_BELOW scans may have one below the thres
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,8 @@ def distance_of_copies(
         species: Species of the scans, in the same order.
         pairs: Pairs of scans within the largest distance of any data set: (first, second, distance).
     """
-    if count_pairs_between(species) < FEWEST_PAIRS:
+    sure_species = list(compress(species, _with_one_species(fingerprints, species)))
+    if count_pairs_between(sure_species) < FEWEST_PAIRS:
         return np.inf
     nearest = np.sort(nearest_of_other_species(fingerprints, species, pairs))
     return float(nearest[len(nearest) // SCANS_FOR_ONE_BELOW]) if len(nearest) else np.inf
@@ -46,13 +48,18 @@ def nearest_of_other_species(
     Scans with the same fingerprint are exact copies. If their species differ, one of the labels is wrong, and these
     scans are ignored.
     """
-    species_of: defaultdict[str, set[str]] = defaultdict(set)
-    for fingerprint, name in zip(fingerprints, species, strict=True):
-        species_of[fingerprint].add(name)
-    is_sure = [len(species_of[fingerprint]) == 1 for fingerprint in fingerprints]
+    is_sure = _with_one_species(fingerprints, species)
     nearest = [np.inf] * len(fingerprints)
     for one, other, distance in pairs:
         if species[one] != species[other] and is_sure[one] and is_sure[other]:
             nearest[one] = min(nearest[one], distance)
             nearest[other] = min(nearest[other], distance)
     return np.array(nearest)[is_sure]
+
+
+def _with_one_species(fingerprints: Sequence[str], species: Sequence[str]) -> list[bool]:
+    """Return whether all exact copies of each scan are of its species."""
+    species_of: defaultdict[str, set[str]] = defaultdict(set)
+    for fingerprint, name in zip(fingerprints, species, strict=True):
+        species_of[fingerprint].add(name)
+    return [len(species_of[fingerprint]) == 1 for fingerprint in fingerprints]

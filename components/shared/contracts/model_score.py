@@ -62,6 +62,8 @@ class FoldsScore(Frozen):
         interval: 95 % interval of the accuracy over specimens.
         accuracy_by_fold: Accuracy on the slices of each fold.
         validation_specimens: Number of known specimens on which the served model was not trained.
+        untested_specimens: Number of known specimens that no fold tests: those of rare species, and near-copies with
+            contradictory species.
     """
 
     count: int
@@ -70,6 +72,7 @@ class FoldsScore(Frozen):
     interval: tuple[float, float]
     accuracy_by_fold: tuple[float, ...]
     validation_specimens: int
+    untested_specimens: int = 0
 
     def describe(self, specimens: int) -> str:
         """Return a sentence on the models that were tested.
@@ -77,10 +80,14 @@ class FoldsScore(Frozen):
         Args:
             specimens: Number of specimens that were tested.
         """
+        untested = (
+            "outside the folds and always trained on (rare species, near-copies with contradictory species): "
+            f"{self.untested_specimens:,}; "
+        )
         return (
             f"The figures are those of {self.count} models, each tested on specimens it was not trained on, "
-            f"{specimens:,} in all; the served model is trained on all specimens but {self.validation_specimens:,} "
-            "validation ones."
+            f"{specimens:,} in all; {untested * bool(self.untested_specimens)}the served model is trained on all "
+            f"specimens but {self.validation_specimens:,} validation ones."
         )
 
 
@@ -117,7 +124,8 @@ class ModelScore(BackboneScore):
         unknown_specimen_auroc: Area under the ROC curve of specimens of known against those of unseen species; None
             without unseen species.
         unknown_specimens: Number of specimens of unseen species.
-        unknown_specimens_flagged_known: Share of the test specimens of known species that are flagged as unknown.
+        unknown_specimens_flagged_known: Share of the specimens of known species that are flagged as unknown, test
+            specimens or, with folds, validation specimens by thresholds that were fitted on the others.
         unknown_specimens_flagged_unseen: Share of the specimens of unseen species that are flagged; None without them.
     """
 

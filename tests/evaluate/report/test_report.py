@@ -151,6 +151,11 @@ def test_the_verdict_comes_first(findings: Findings, images: ReportImages) -> No
     assert "The recall of Minoxia is 0.50." in failed_page
 
 
+def test_species_without_test_slices_are_not_counted() -> None:
+    findings = findings_of(measure_synthetic(scores_of(TRUTHS[:8], ANSWERS[:8]), synthetic_slices(TRUTHS[:8])))
+    assert "8 slices of 4 synthetic specimens of 2 species" in text.summary(findings)[0]
+
+
 def test_the_page_is_closed_fetches_nothing_and_describes_its_images(findings: Findings, images: ReportImages) -> None:
     reader = Reader(report_page(findings, images))
     assert reader.urls == []

@@ -40,6 +40,12 @@ def test_exact_copies_with_contradictory_species_are_left_out() -> None:
     assert _threshold(points, ["a", "b"] * 50) == np.inf
 
 
+def test_pairs_of_contradictory_copies_do_not_count() -> None:
+    points = [0.0, 0.0, 1.0, 1.1, *(10.0 + np.arange(60))]
+    assert _threshold(points, ["a", "b"] * 32) == np.inf
+    assert _threshold([-9.0, *points[1:]], ["a", "b"] * 32) == pytest.approx(0.1)
+
+
 @settings(max_examples=10, deadline=None, database=None)
 @given(seed=st.integers(0, 10_000), count=st.sampled_from([100, 999, 1000, 1999, 2000]), spread=st.floats(10, 1e6))
 def test_at_most_a_thousandth_is_nearer_to_another_species(seed: int, count: int, spread: float) -> None:

@@ -57,7 +57,7 @@ def test_every_accuracy_is_printed_with_its_interval() -> None:
 
 def test_the_figures_of_folds_are_named_as_such() -> None:
     text = printed(folds={"count": 5, "accuracy": 0.9, "macro_f1": 0.9, "interval": [0.8, 0.95]})
-    assert "Results of 5 models on all specimens, each tested on those it was not trained on:" in text
+    assert "Results of 5 models on 10 specimens, each tested on those it was not trained on:" in text
     assert "test split" not in text
 
 
