@@ -12,6 +12,7 @@ from components.train.backbones.registry import find_backbone
 LARGEST_SEED = 2**32 - 1
 PER_BACKBONE = "backbones"
 MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 1024
+MAX_PROBE_VIEWS = 64
 
 
 class Recipe(Frozen):
@@ -104,7 +105,7 @@ class Recipe(Frozen):
     mixup_alpha: float = Field(default=0.0, ge=0, le=10)
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=0.0, ge=0, le=1)
-    probe_views: int = Field(default=0, ge=0, le=64)
+    probe_views: int = Field(default=0, ge=0, le=MAX_PROBE_VIEWS)
     cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
 
     @model_validator(mode="after")
