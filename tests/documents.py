@@ -13,7 +13,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     (r"curl .*127\.0\.0\.1:8080/.*|\.venv/bin/python -m serving\.client (?!.*--help).*", "served"),
     (r"curl .*127\.0\.0\.1:9108/.*", "monitored"),
     # Run by the slow tests, on the preset itself.
-    (r"make run|make demo|make run PRESET=fish-sample|make run PHOTOS=my-photos", "slow"),
+    (r"make run|make demo|make run PRESET=fish-sample|make run PHOTOS=(my-photos|phytoplankton)", "slow"),
     # Run, and expected to end with exit code 0.
     (r"make (compile|help)\b.*|kubectl kustomize \S+|\.venv/bin/python -m [\w.]+ .*--help|openssl .*", "run"),
     (r"\.venv/bin/python -m (pipelines\.compile|monitoring\.event_log) .*", "run"),

@@ -173,6 +173,15 @@ def test_no_function_is_nested_but_decorated_ones() -> None:
     assert nested == []
 
 
+def test_a_module_that_is_run_defines_all_before_it_starts() -> None:
+    late = []
+    for path in (*every_source(), *sources("tests")):
+        body = ast.parse(path.read_text()).body
+        starts = [node.lineno for node in body if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)]
+        late += [f"{path.relative_to(ROOT)}:{node.lineno}" for node in body if starts and node.lineno > starts[0]]
+    assert late == []
+
+
 def test_names_of_tests_are_short_sentences() -> None:
     names = {node.name for path in sources("tests") for node in functions(path) if node.name.startswith("test_")}
     assert sorted(name for name in names if len(name) > MAX_TEST_NAME) == []

@@ -14,9 +14,9 @@ from components.evaluate.predictions import (
     MemberPrediction,
     SplitSlices,
     predict_grey,
+    predict_outliers,
     predict_rows,
     predict_split,
-    predict_swapped,
     read_split,
 )
 from components.evaluate.specimen_open_set import SlicesOfSpecimens, SpecimenSelection, fit_specimen_threshold
@@ -27,8 +27,8 @@ from components.shared.slices import spread_rows
 MOST_TRAINING_SLICES = 2048
 """Largest size of the feature bank, which is a part of the served model."""
 
-MOST_SWAPPED_SLICES = 512
-"""Largest number of validation slices whose halves are swapped to select the open-set score."""
+MOST_OUTLIERS = 512
+"""Largest number of synthetic outliers of validation slices that select the open-set score."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Selection:
         specimen_open_set: Selected aggregation of the slices' scores with the thresholds for specimens.
         candidates: Rules that were compared, the simplest first.
         validation: Validation slices with the predictions of every member.
-        seconds: Time that the networks took for the feature bank and the swapped slices.
+        seconds: Time that the networks took for the feature bank and the synthetic outliers.
     """
 
     ensemble: Ensemble
@@ -125,19 +125,17 @@ def select_on_validation(source: EvaluationSource) -> Selection:
     training, voters = source.slices("train"), {name: source.members[name] for name in ensemble.members}
     rows = spread_rows(training.specimens, MOST_TRAINING_SLICES)
     bank = predict_rows(source.folder, "train", rows, voters, source.scratch)
-    swapped_rows = spread_rows(specimens, MOST_SWAPPED_SLICES)
-    swapped_halves = predict_swapped(source.folder, "validation", swapped_rows, voters, source.scratch)
+    outlier_rows = spread_rows(specimens, MOST_OUTLIERS)
+    outliers = predict_outliers(source.folder, "validation", outlier_rows, voters, source.scratch)
     grey_views = _predict_grey_views(source, voters, rows, len(labels))
-    open_set = fit_open_set_score(
-        ensemble, bank, training.labels[rows], validation.predictions, swapped_halves, grey_views
-    )
+    open_set = fit_open_set_score(ensemble, bank, training.labels[rows], validation.predictions, outliers, grey_views)
     known_views = [validation.predictions, *([grey_views.validation] if grey_views else [])]
     specimen_open_set = fit_specimen_threshold(
         [SlicesOfSpecimens(open_set.score_split(ensemble, view), specimens) for view in known_views],
-        SlicesOfSpecimens(open_set.score_split(ensemble, swapped_halves), specimens[swapped_rows]),
+        SlicesOfSpecimens(open_set.score_split(ensemble, outliers), specimens[outlier_rows]),
         open_set.threshold,
     )
-    samples = (bank, swapped_halves, *((grey_views.training, grey_views.validation) if grey_views else ()))
+    samples = (bank, outliers, *((grey_views.training, grey_views.validation) if grey_views else ()))
     seconds = sum(prediction.seconds for sample in samples for prediction in sample.values())
     return Selection(ensemble, open_set, specimen_open_set, candidates, validation, seconds)
 

@@ -5,7 +5,7 @@ each backbone stay in memory; embeddings are written to a file.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from components.evaluate.layer_statistics import add_layer_statistics
+from components.evaluate.synthetic_outliers import synthesize_outliers
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import ContractError
 from components.shared.files import sha256_of_file
@@ -47,9 +49,14 @@ class Member:
     folder: Path = Path()
 
     @cached_property
-    def run(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Network as a graph, traced once for all splits."""
-        return tf.function(self.network, reduce_retracing=True)
+    def described_network(self) -> keras.Model:
+        """Network with the same weights and the statistics of its last layers (`add_layer_statistics`)."""
+        return add_layer_statistics(self.network)
+
+    @cached_property
+    def run(self) -> Callable[..., Sequence[tf.Tensor]]:
+        """Described network as a graph, traced once for all splits."""
+        return tf.function(self.described_network, reduce_retracing=True)
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,13 @@ class MemberPrediction:
         logits: Logits of the slices, float32 [N, K].
         embedding: Embeddings of the slices, float32 [N, D] in a file; read some rows at a time.
         seconds: Time that the network took.
+        layers: Statistics of the last layers, float32 [N, 2 * C] of each in a file; empty for a network without them.
     """
 
     logits: NDArray[np.float32]
     embedding: FileMatrix
     seconds: float = 0.0
+    layers: tuple[FileMatrix, ...] = ()
 
 
 def load_member(folder: Path, info: SlicesInfo) -> Member:
@@ -119,13 +128,15 @@ def read_split(folder: Path, info: SlicesInfo, split: str) -> SplitSlices:
 
 
 class _PredictionWriter:
-    """Writer of the outputs of one member, batch by batch: logits in memory, embeddings in a file."""
+    """Writer of the outputs of one member, batch by batch: logits in memory, all other outputs in files."""
 
     def __init__(self, member: Member, slices: int, file: Path) -> None:
         self._run, self._name = member.run, member.card.backbone
         self._logits = np.empty((slices, len(member.card.classes)), np.float32)
-        self._shape = (slices, int(member.network.outputs[1].shape[1]))
-        self._path, self._file = file, file.open("wb")
+        widths = [int(output.shape[1]) for output in member.described_network.outputs[1:]]
+        paths = [file.with_suffix(f".{number}.f32") for number in range(len(widths))]
+        self._matrices = [FileMatrix(path, (slices, width)) for path, width in zip(paths, widths, strict=True)]
+        self._files = [path.open("wb") for path in paths]
         self._seconds = 0.0
 
     def add(self, begin: int, crops: tf.Tensor) -> None:
@@ -135,17 +146,20 @@ class _PredictionWriter:
             ContractError: An output is NaN or infinite; such outputs would still give a predicted species.
         """
         start = time.perf_counter()
-        logits, embedding = (output.numpy() for output in self._run(tf.cast(crops, tf.float32), training=False))
+        logits, *features = (output.numpy() for output in self._run(tf.cast(crops, tf.float32), training=False))
         self._seconds += time.perf_counter() - start
-        if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
+        if not all(np.isfinite(output).all() for output in (logits, *features)):
             raise ContractError(f"{self._name} returns NaN or infinity", "finite numbers", "Train it again.")
         self._logits[begin : begin + len(crops)] = logits
-        self._file.write(embedding.tobytes())
+        for file, output in zip(self._files, features, strict=True):
+            file.write(output.tobytes())
 
     def finish(self) -> MemberPrediction:
-        """Close the file and return the predictions for all slices."""
-        self._file.close()
-        return MemberPrediction(self._logits, FileMatrix(self._path, self._shape), self._seconds)
+        """Close the files and return the predictions for all slices."""
+        for file in self._files:
+            file.close()
+        embedding, *layers = self._matrices
+        return MemberPrediction(self._logits, embedding, self._seconds, tuple(layers))
 
 
 def predict_split(
@@ -172,39 +186,35 @@ def predict_rows(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
 ) -> dict[str, MemberPrediction]:
     """Run all members over some slices of a split, like `predict_split`; rows are int64 [N], ascending."""
-    batches = _batches_of_rows(folder, split, rows, members)
+    batches = _batches_of_rows(folder, split, [rows], members)
     return _predict_batches(f"sampled {split}", batches, members, len(rows), scratch)
 
 
-def predict_swapped(
+def predict_outliers(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
 ) -> dict[str, MemberPrediction]:
-    """Run all members over some slices of a split with their halves swapped, like `predict_rows`."""
-    batches = _batches_of_rows(folder, split, rows, members).map(swap_halves)
-    return _predict_batches(f"swapped {split}", batches, members, len(rows), scratch)
+    """Run all members over synthetic outliers, one from each of some slices of a split, like `predict_rows`.
+
+    The slice of a row is mixed with that of another row, half of the rows away.
+    """
+    half = len(rows) // 2
+    slices = _batches_of_rows(folder, split, [rows], members)
+    others = _batches_of_rows(folder, split, [rows[half:], rows[:half]], members)
+    batches = tf.data.Dataset.zip((slices, others)).map(synthesize_outliers)
+    return _predict_batches(f"outliers of {split}", batches, members, len(rows), scratch)
 
 
 def predict_grey(
     folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member], scratch: Path
 ) -> dict[str, MemberPrediction]:
     """Run all members over the grey views of some slices of a split in colour, like `predict_rows`."""
-    batches = _batches_of_rows(folder, split, rows, members).map(convert_to_grey)
+    batches = _batches_of_rows(folder, split, [rows], members).map(convert_to_grey)
     return _predict_batches(f"grey {split}", batches, members, len(rows), scratch)
 
 
 def convert_to_grey(crops: Crops) -> Crops:
     """Convert crops in colour to grey, with equal channels."""
     return {key: tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(images)) for key, images in crops.items()}
-
-
-def swap_halves(crops: Crops) -> Crops:
-    """Swap top and bottom in the first half of a batch of crops, left and right in the second half."""
-    result = {}
-    for key, images in crops.items():
-        count, edge = tf.shape(images)[0] // 2, images.shape[1]
-        vertical, horizontal = tf.roll(images[:count], edge // 2, 1), tf.roll(images[count:], edge // 2, 2)
-        result[key] = tf.concat([vertical, horizontal], axis=0)
-    return result
 
 
 def _predict_batches(
@@ -243,10 +253,11 @@ def crop_key(card: BackboneCard) -> str:
 
 
 def _batches_of_rows(
-    folder: Path, split: str, rows: NDArray[np.int64], members: Mapping[str, Member]
+    folder: Path, split: str, blocks: Sequence[NDArray[np.int64]], members: Mapping[str, Member]
 ) -> tf.data.Dataset:
+    """Return batches of Crops of the rows of some blocks, one block after the other; each is ascending."""
     images = tf.data.Dataset.from_generator(
-        lambda: (image for _, image in iterate_rows(folder, split, rows.tolist())),
+        lambda: (image for rows in blocks for _, image in iterate_rows(folder, split, rows.tolist())),
         output_signature=tf.TensorSpec([], tf.string),
     )
     return _crop_batches(images, members)

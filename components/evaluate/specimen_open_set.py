@@ -1,7 +1,7 @@
 """Open-set recognition by specimen: the slices' scores are aggregated, and a threshold of its own flags the specimen.
 
-The aggregation is selected on validation specimens and on synthetic unknown specimens, their slices with swapped
-halves; no unseen species is used. Specimens of few slices vary more than specimens of many, so there is a threshold for
+The aggregation is selected on validation specimens and on synthetic unknown specimens, outliers made of their slices;
+no unseen species is used. Specimens of few slices vary more than specimens of many, so there is a threshold for
 1, 2, 4, 8, ... slices, from random subsets of the validation specimens' slices. A threshold is a quantile of the values
 of the validation specimens with one further specimen of infinite value (split conformal prediction, Vovk et al. 2005),
 where a specimen counts with the distribution of its subsets (Dunn, Wasserman and Ramdas 2023, two-layer hierarchical

@@ -22,8 +22,8 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     """Check the parameters of training and deployment at the start, before the ingest takes hours.
 
     Args:
-        parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults,
-            and absent or None large backbones are none.
+        parameters: Parameters of a pipeline, of the right types. Absent ones have the pipeline's defaults;
+            `large_backbones` may also be None, which stands for no large backbones.
 
     Raises:
         BadConfigError: There is no backbone, an unknown or a repeated one, a recipe is invalid for a backbone, the seed
@@ -39,10 +39,19 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     for key in ("backbones", "large_backbones"):
         if parameters.get(key) == []:
             raise BadConfigError(f"{key} is empty", "at least one backbone", "Set BACKBONES=cnn_small, for example.")
-        for backbone in parameters.get(key) or ():
-            find_backbone(backbone)
-            _check_weights(Recipe.parse(parameters.get("recipe", {}), backbone).weights, backbone)
-    _check_repeated([*parameters.get("backbones", ()), *(parameters.get("large_backbones") or ())])
+    backbones = _backbones(parameters)
+    for backbone in backbones:
+        find_backbone(backbone)
+        _check_weights(_initial_weights(parameters, backbone), backbone)
+    _check_repeated(backbones)
+
+
+def _backbones(parameters: Mapping[str, Any]) -> list[str]:
+    return [*(parameters.get("backbones") or ()), *(parameters.get("large_backbones") or ())]
+
+
+def _initial_weights(parameters: Mapping[str, Any], backbone: str) -> str:
+    return Recipe.parse(parameters.get("recipe", {}), backbone).weights
 
 
 def _check_weights(weights: str, backbone: str) -> None:
@@ -63,10 +72,9 @@ def check_run(parameters: Mapping[str, Any]) -> None:
         BadConfigError: A parameter is invalid, or a package is not installed, damaged or of another version.
     """
     check_training(parameters)
-    for key in ("backbones", "large_backbones"):
-        for backbone in parameters.get(key, ()):
-            if Recipe.parse(parameters.get("recipe", {}), backbone).weights == "packaged":
-                read_verified(backbone)
+    for backbone in _backbones(parameters):
+        if _initial_weights(parameters, backbone) == "packaged":
+            read_verified(backbone)
 
 
 def _check_deployment(parameters: Mapping[str, Any]) -> None:

@@ -79,6 +79,9 @@ def _arrays(
     for number, bank in enumerate(open_set.banks):
         for field in ("bank", "whitening_matrix", "centres"):
             yield f"{field} of member {number}", getattr(bank, field)
+        for layer, layer_bank in enumerate(bank.layers):
+            for field in ("mean", "whitening_matrix", "bank"):
+                yield f"{field} of layer {layer} of member {number}", getattr(layer_bank, field)
 
 
 def _little_endian(values: NDArray[Any]) -> NDArray[Any]:

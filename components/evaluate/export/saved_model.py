@@ -67,7 +67,7 @@ class ServedGraph(tf.Module):
         super().__init__(name="taxonflow")
         self.model_id = model_id(members, ensemble, open_set, classes, channels, specimen_open_set)
         self.specimen_open_set = specimen_open_set and specimen_open_set.of_model(self.model_id)
-        self.networks = [members[name].network for name in ensemble.members]
+        self.networks = [members[name].described_network for name in ensemble.members]
         self._sizes = [members[name].card.image_size for name in ensemble.members]
         self._ensemble, self.open_set = ensemble, ServedOpenSetScore(open_set)
         self.classes, self._names, self.channels = tuple(classes), tf.constant(list(classes)), channels
@@ -100,12 +100,13 @@ class ServedGraph(tf.Module):
             network(_pad_if_empty(crops[size]), training=False)
             for network, size in zip(self.networks, self._sizes, strict=True)
         ]
-        logits, embeddings = [first[:count] for first, _ in outputs], [second[:count] for _, second in outputs]
+        logits, embeddings = ([member[number][:count] for member in outputs] for number in (0, 1))
+        layers = [[statistics[:count] for statistics in member[2:]] for member in outputs]
         logits_by_name = dict(zip(self._ensemble.members, logits, strict=True))
         probabilities = combined_probabilities(self._ensemble.rule, logits_by_name)
         logarithms = tf.math.log(tf.maximum(probabilities, SMALLEST_PROBABILITY))
         scores = tf.nn.softmax(logarithms / self._ensemble.temperature)
-        unknown_score = self.open_set.finite_score(probabilities, logits, embeddings)
+        unknown_score = self.open_set.finite_score(probabilities, logits, embeddings, layers)
         return {
             "species": tf.gather(self._names, tf.argmax(scores, axis=1)),
             "confidence": tf.reduce_max(scores, axis=1),

@@ -1,6 +1,6 @@
 """The ensemble rules and the open-set scores in TensorFlow, for the served model.
 
-Each function computes in float32 the same as its counterpart with NumPy in `ensemble.rules` and `open_set`.
+Each function computes in float32 the same as its counterpart with NumPy in `ensemble.rules` and `open_set.scores`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from components.evaluate.ensemble.rules import ConfidenceSwitch, Rule
-from components.evaluate.open_set import SMALLEST_NORM, OpenSetScore
+from components.evaluate.open_set import SMALLEST_NORM, LayerBank, OpenSetScore
 
 
 def combined_probabilities(rule: Rule, logits: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -41,13 +41,18 @@ class ServedOpenSetScore(tf.Module):
             tf.Variable(bank.whitening_matrix, trainable=False) for bank in banks if "mahalanobis" in names
         ]
         self.centres = [tf.Variable(bank.centres, trainable=False) for bank in banks if "mahalanobis" in names]
+        self.layers = [[ServedLayerBank(layer) for layer in bank.layers] for bank in banks if "layer_knn" in names]
 
     def flags(self, score: tf.Tensor) -> tf.Tensor:
         """Return which slices with these finite scores float32 [N] are flagged as unknown, bool [N]."""
         return score > self.threshold
 
     def finite_score(
-        self, probabilities: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]
+        self,
+        probabilities: tf.Tensor,
+        logits: Sequence[tf.Tensor],
+        embeddings: Sequence[tf.Tensor],
+        layers: Sequence[Sequence[tf.Tensor]],
     ) -> tf.Tensor:
         """Return the score of each slice, float32 [N]; the largest float32 for a slice with a non-finite number.
 
@@ -57,13 +62,18 @@ class ServedOpenSetScore(tf.Module):
             probabilities: Combined probabilities before the temperature, float32 [N, K].
             logits: Logits of each member, float32 [N, K].
             embeddings: Embeddings of each member, float32 [N, D].
+            layers: Statistics of the last layers of each member, float32 [N, 2 * C]; empty for a member without them.
         """
-        score = self.score(probabilities, logits, embeddings)
+        score = self.score(probabilities, logits, embeddings, layers)
         finite = [tf.reduce_all(tf.math.is_finite(values), axis=1) for values in (*logits, *embeddings)]
         return tf.where(tf.math.is_finite(score) & tf.reduce_all(finite, axis=0), score, tf.float32.max)
 
     def score(
-        self, probabilities: tf.Tensor, logits: Sequence[tf.Tensor], embeddings: Sequence[tf.Tensor]
+        self,
+        probabilities: tf.Tensor,
+        logits: Sequence[tf.Tensor],
+        embeddings: Sequence[tf.Tensor],
+        layers: Sequence[Sequence[tf.Tensor]],
     ) -> tf.Tensor:
         """Return the score of each slice, float32 [N].
 
@@ -71,6 +81,7 @@ class ServedOpenSetScore(tf.Module):
             probabilities: Combined probabilities before the temperature, float32 [N, K].
             logits: Logits of each member, float32 [N, K].
             embeddings: Embeddings of each member, float32 [N, D].
+            layers: Statistics of the last layers of each member, float32 [N, 2 * C]; empty for a member without them.
         """
         units = [
             embedding / tf.maximum(tf.norm(embedding, axis=1, keepdims=True), SMALLEST_NORM) for embedding in embeddings
@@ -81,6 +92,7 @@ class ServedOpenSetScore(tf.Module):
             "energy": lambda: -_mean([tf.reduce_logsumexp(values, axis=1) for values in logits]),
             "knn": lambda: self._knn(units),
             "mahalanobis": lambda: self._mahalanobis(units),
+            "layer_knn": lambda: self._layer_knn(embeddings, layers),
         }
         return tf.add_n([(scores[term.name]() - term.median) / term.span for term in self._terms])
 
@@ -94,6 +106,32 @@ class ServedOpenSetScore(tf.Module):
     def _mahalanobis(self, units: Sequence[tf.Tensor]) -> tf.Tensor:
         members = zip(units, self.whitenings, self.centres, strict=True)
         return _mean([_nearest_square(tf.matmul(unit, matrix), centres) for unit, matrix, centres in members])
+
+    def _layer_knn(self, embeddings: Sequence[tf.Tensor], layers: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
+        distances = [
+            bank.distances(values)
+            for embedding, statistics, banks in zip(embeddings, layers, self.layers, strict=True)
+            for values, bank in zip(statistics or [embedding], banks, strict=True)
+        ]
+        return _mean(distances)
+
+
+class ServedLayerBank(tf.Module):
+    """The bank of one layer in the served graph.
+
+    Args:
+        bank: Bank from model selection.
+    """
+
+    def __init__(self, bank: LayerBank) -> None:
+        super().__init__(name="layer")
+        arrays = (bank.mean, bank.whitening_matrix, bank.bank)
+        self.mean, self.whitening_matrix, self.bank = (tf.Variable(array, trainable=False) for array in arrays)
+
+    def distances(self, statistics: tf.Tensor) -> tf.Tensor:
+        """Return the distances to the nearest training slice of statistics float32 [N, D], float32 [N]."""
+        points = tf.matmul(statistics - self.mean, self.whitening_matrix)
+        return tf.sqrt(tf.maximum(_nearest_square(points, self.bank), 0) / self.mean.shape[0])
 
 
 def _mean(tensors: Sequence[tf.Tensor]) -> tf.Tensor:

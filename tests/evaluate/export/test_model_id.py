@@ -15,7 +15,7 @@ from components.evaluate.ensemble.selection import Ensemble
 from components.evaluate.export.model_id import model_id
 from components.evaluate.export.saved_model import ServedGraph
 from components.evaluate.model_selection import EvaluationSource, select_on_validation
-from components.evaluate.open_set import FeatureBank, OpenSetScore, ScaledScore
+from components.evaluate.open_set import FeatureBank, LayerBank, OpenSetScore, ScaledScore
 from components.evaluate.predictions import Member, load_member
 from components.shared.contracts import BackboneCard
 from components.shared.contracts.specimen_threshold import SpecimenThreshold
@@ -61,8 +61,9 @@ def member(name: str, seed: int) -> Member:
 
 def bank(seed: int) -> FeatureBank:
     random = np.random.default_rng(seed)
-    shapes = (5, WIDTH), (WIDTH, WIDTH), (len(CLASSES), WIDTH)
-    return FeatureBank(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+    shapes = (5, WIDTH), (WIDTH, WIDTH), (len(CLASSES), WIDTH), (2 * WIDTH,), (2 * WIDTH, 2 * WIDTH), (5, 2 * WIDTH)
+    arrays = [random.normal(size=shape).astype(np.float32) for shape in shapes]
+    return FeatureBank(*arrays[:3], (LayerBank(*arrays[3:]),))
 
 
 def served_model() -> dict[str, Any]:
@@ -96,6 +97,13 @@ def with_open_set(model: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return model | {"open_set": replace(model["open_set"], **changes)}
 
 
+def with_layer(model: dict[str, Any], field: str) -> dict[str, Any]:
+    first, second = model["open_set"].banks
+    (layer,) = second.layers
+    changed = replace(layer, **{field: next_number(getattr(layer, field))})
+    return with_open_set(model, banks=(first, replace(second, layers=(changed,))))
+
+
 def with_specimens(model: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return model | {"specimen_open_set": SPECIMEN_THRESHOLD.model_copy(update=changes)}
 
@@ -118,6 +126,10 @@ CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "terms": lambda model: with_open_set(model, terms=model["open_set"].terms[:1]),
     "scale of a term": lambda model: with_open_set(model, terms=(ScaledScore("knn", 0.1, 0.6),)),
     "banks": lambda model: with_open_set(model, banks=(bank(1), bank(3))),
+    **{
+        f"{field} of a layer": lambda model, field=field: with_layer(model, field)
+        for field in ("mean", "whitening_matrix", "bank")
+    },
     "aggregation for specimens": lambda model: with_specimens(model, aggregation="median"),
     "threshold for specimens": lambda model: with_specimens(model, thresholds=(0.9, float(np.nextafter(0.8, 1)))),
     "no thresholds for specimens": lambda model: model | {"specimen_open_set": None},
