@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from components.shared.config import Frozen, abbreviate, checked
 from components.shared.errors import BadConfigError
@@ -13,6 +13,7 @@ LARGEST_SEED = 2**32 - 1
 PER_BACKBONE = "backbones"
 MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 1024
 MAX_PROBE_VIEWS = 64
+WEIGHTS_SUFFIXES = (".weights.h5", ".h5", ".keras")
 
 
 class Recipe(Frozen):
@@ -107,6 +108,14 @@ class Recipe(Frozen):
     mix_probability: float = Field(default=0.0, ge=0, le=1)
     probe_views: int = Field(default=0, ge=0, le=MAX_PROBE_VIEWS)
     cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
+
+    @field_validator("weights")
+    @classmethod
+    def _check_source(cls, weights: str) -> str:
+        if weights not in ("none", "imagenet", "packaged") and not weights.endswith(WEIGHTS_SUFFIXES):
+            choices = f"none, imagenet, packaged, or a file that ends in {', '.join(WEIGHTS_SUFFIXES)}"
+            raise ValueError(f"{abbreviate(weights)}, expected {choices}")
+        return weights
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:

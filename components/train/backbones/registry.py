@@ -254,14 +254,15 @@ def find_packaged(name: str) -> PackagedFile:
     Raises:
         BadConfigError: The name is not in the registry, or no package contains weights of the backbone.
     """
-    file = find_backbone(name).package_file
-    if file is None:
+    backbone = find_backbone(name)
+    if backbone.package_file is None:
+        others = "none, imagenet or a file" if backbone.has_published_weights else "none or a file"
         raise BadConfigError(
             f"weights 'packaged' of {name}, of which no package contains weights",
             f"one of {', '.join(packaged_backbones())}",
-            f"Set the recipe's weights of {name} to none, imagenet or a file, or use one of these backbones.",
+            f"Set the recipe's weights of {name} to {others}, or use one of these backbones.",
         )
-    return file
+    return backbone.package_file
 
 
 def packaged_backbones() -> list[str]:
