@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 SHARES = {"phantoms": 0.10, "ingest": 0.08, "segment": 0.02, "train": 0.68, "evaluate": 0.10, "deploy": 0.01}
 """Usual share of each step in the time of a run; the rest is the first request."""
+_EARLY_STEPS = ("ingest", "segment")
 _SMALLEST_PROGRESS = 0.03
 _FOLDS, _FEATURES = " folds", "features"
 
@@ -14,6 +15,8 @@ class TimeLeft:
     """Estimate of the seconds to the end of a run.
 
     The remaining part of a step is extrapolated from its rate so far, and the steps after it from their usual share.
+    Before the training, this share is only known of runs on phantoms: the time to read a user's files says little of
+    that of the training, which also depends on the number of folds.
 
     Args:
         backbones: Number of networks that are trained.
@@ -27,11 +30,13 @@ class TimeLeft:
         self._backbones, self._folds, self._clock = backbones, folds, clock
         self._step, self._start, self._trainings = "", clock(), 1
         self._progress: dict[str, tuple[int, float]] = {}
+        self._has_phantoms = False
 
     def start(self, step: str) -> None:
         """Note that a step begins."""
         self._step, self._start, self._progress = step, self._clock(), {}
         self._trainings = 1 + self._folds() if step == "train" else 1
+        self._has_phantoms = self._has_phantoms or step == "phantoms"
 
     def advance(self, task: str, units: int, total: int, text: str = "") -> None:
         """Note the progress of a task of the current step.
@@ -52,9 +57,10 @@ class TimeLeft:
         self._progress[task] = (trainings + is_next_training, units / total)
 
     def seconds(self) -> float | None:
-        """Return the seconds to the end of the run; None while the current step has shown too little progress."""
+        """Return the seconds to the end of the run; None while too little is known of it."""
         progress = self._step_progress()
-        if self._step not in SHARES or progress < _SMALLEST_PROGRESS:
+        is_early = self._step in _EARLY_STEPS and not self._has_phantoms
+        if self._step not in SHARES or is_early or progress < _SMALLEST_PROGRESS:
             return None
         step_s = (self._clock() - self._start) / progress
         steps = list(SHARES)

@@ -66,6 +66,16 @@ def test_a_new_step_has_no_estimate_before_its_progress(clock: Clock) -> None:
         assert left.seconds() is None
 
 
+def test_only_the_ingest_of_phantoms_predicts_the_training(clock: Clock) -> None:
+    for steps, seconds in ((("ingest",), None), (("phantoms", "ingest"), 5 + 10 * (0.81 + 0.01) / SHARES["ingest"])):
+        left = TimeLeft(backbones=1, clock=clock)
+        for step in steps:
+            left.start(step)
+        clock.seconds += 5
+        left.advance("ingest", 5, 10, "specimens")
+        assert left.seconds() == (seconds if seconds is None else pytest.approx(seconds))
+
+
 @pytest.mark.parametrize(
     ("arguments", "preset"),
     [
