@@ -226,6 +226,21 @@ def find_backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
+def check_image_size(name: str, image_size: int) -> None:
+    """Check that an input is large enough for a backbone.
+
+    Raises:
+        BadConfigError: The name is not in the registry, or the input is too small.
+    """
+    smallest_size = find_backbone(name).smallest_size
+    if image_size < smallest_size:
+        raise BadConfigError(
+            f"{name} at {image_size} px",
+            f"at least {smallest_size} px",
+            f"Set the recipe's image_size to {smallest_size} or more, or make larger slices.",
+        )
+
+
 def find_published(name: str) -> Backbone:
     """Return the registry's entry of a backbone whose published weights can be downloaded.
 
