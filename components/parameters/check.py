@@ -11,7 +11,7 @@ from components.deploy.targets import parse_target
 from components.evaluate.gate import GateConfig
 from components.ingest.config import IngestConfig
 from components.shared.errors import BadConfigError
-from components.train.backbones.registry import find_backbone, find_packaged, find_published
+from components.train.backbones.registry import check_image_size, find_backbone, find_packaged, find_published
 from components.train.packaged_weights import read_verified
 from components.train.recipe import Recipe, check_seed
 
@@ -43,6 +43,7 @@ def check_training(parameters: Mapping[str, Any]) -> None:
     for backbone in backbones:
         find_backbone(backbone)
         _check_weights(_initial_weights(parameters, backbone), backbone)
+        _check_image_size(parameters, backbone)
     _check_repeated(backbones)
 
 
@@ -52,6 +53,14 @@ def _backbones(parameters: Mapping[str, Any]) -> list[str]:
 
 def _initial_weights(parameters: Mapping[str, Any], backbone: str) -> str:
     return Recipe.parse(parameters.get("recipe", {}), backbone).weights
+
+
+def _check_image_size(parameters: Mapping[str, Any], backbone: str) -> None:
+    """Check that the slices, as large as the recipe scales them, are large enough for a backbone."""
+    size = Recipe.parse(parameters.get("recipe", {}), backbone).image_size
+    if size != "native":
+        slices = parameters.get("image_size", _DEFAULTS_OF_INGEST["image_size"])
+        check_image_size(backbone, slices if size == "slices" else size)
 
 
 def _check_weights(weights: str, backbone: str) -> None:

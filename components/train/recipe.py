@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from components.shared.config import Frozen, abbreviate, checked
 from components.shared.errors import BadConfigError
@@ -15,6 +15,8 @@ PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """L2 penalties of the head that the solver compares, one in each epoch, the strongest first."""
 
 MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 1024
+MAX_PROBE_VIEWS = 64
+WEIGHTS_SUFFIXES = (".weights.h5", ".h5", ".keras")
 
 
 class Recipe(Frozen):
@@ -110,9 +112,17 @@ class Recipe(Frozen):
     mixup_alpha: float = Field(default=0.0, ge=0, le=10)
     cutmix_alpha: float = Field(default=0.0, ge=0, le=10)
     mix_probability: float = Field(default=0.0, ge=0, le=1)
-    probe_views: int = Field(default=0, ge=0, le=64)
+    probe_views: int = Field(default=0, ge=0, le=MAX_PROBE_VIEWS)
     probe_solver: Literal["adamw", "lbfgs"] = "adamw"
     cache_gigabytes: float = Field(default=4.0, ge=0, le=1024)
+
+    @field_validator("weights")
+    @classmethod
+    def _check_source(cls, weights: str) -> str:
+        if weights not in ("none", "imagenet", "packaged") and not weights.endswith(WEIGHTS_SUFFIXES):
+            choices = f"none, imagenet, packaged, or a file that ends in {', '.join(WEIGHTS_SUFFIXES)}"
+            raise ValueError(f"{abbreviate(weights)}, expected {choices}")
+        return weights
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:

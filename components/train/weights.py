@@ -21,9 +21,9 @@ from components.shared.object_stores import s3_options
 from components.train.backbones.build import family_of
 from components.train.backbones.registry import find_backbone, find_packaged, find_published, packaged_backbones
 from components.train.packaged_weights import read_packaged
+from components.train.recipe import WEIGHTS_SUFFIXES
 
 NONE, IMAGENET, PACKAGED = "none", "imagenet", "packaged"
-SUFFIXES = (".weights.h5", ".h5", ".keras")
 MAX_WEIGHTS_BYTES = 4 * 2**30
 _DOWNLOAD_TIMEOUT_S = 60.0
 _MAX_REASON = 200
@@ -95,11 +95,11 @@ def _local_copy(source: str) -> Iterator[Path]:
     Raises:
         BadConfigError: The file does not exist, has another suffix, or is too large.
     """
-    suffix = next((suffix for suffix in SUFFIXES if source.endswith(suffix)), None)
+    suffix = next((suffix for suffix in WEIGHTS_SUFFIXES if source.endswith(suffix)), None)
     if suffix is None:
         raise BadConfigError(
             f"weights {source!r}",
-            f"none, imagenet, packaged, or a file that ends in {', '.join(SUFFIXES)}",
+            f"none, imagenet, packaged, or a file that ends in {', '.join(WEIGHTS_SUFFIXES)}",
             "Correct the recipe's weights.",
         )
     with tempfile.TemporaryDirectory() as folder:

@@ -92,7 +92,7 @@ class ProgressConsole:
         self.time_left.start(step)
 
     def _advance(self, step: str, count: int, total: int, text: str) -> None:
-        self.time_left.advance(step, count, total)
+        self.time_left.advance(step, count, total, text)
         if remaining := self.time_left.describe():
             text = f"{text} ({remaining})"
         if self.console.is_terminal:

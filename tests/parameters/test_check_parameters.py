@@ -46,6 +46,8 @@ def check(**changes: Any) -> str:
     "changes",
     [
         {"recipe": {"epocs": 3}},
+        {"recipe": {"image_size": 12}},
+        {"recipe": {"backbones": {"efficientnet_lite0": {"image_size": 16}}}, "backbones": ["efficientnet_lite0"]},
         {"backbones": []},
         {"backbones": ["cnn_small"], "large_backbones": ["cnn_small"]},
         {"gate": {"smallest_recal": 0.5}},

@@ -58,20 +58,23 @@ def test_a_copy_of_the_package_is_read(packages: Path) -> None:
     assert read_verified("efficientnet_lite0") == (packages / LITE0.path).read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "longer", "changed", "missing"])
+@pytest.mark.parametrize("damage", ["truncated", "longer", "changed", "missing", "unreadable"])
 def test_a_damaged_package_is_rejected_with_a_remedy(damage: str, packages: Path) -> None:
     file = packages / LITE0.path
     content = bytearray(file.read_bytes())
     if damage == "changed":
         content[-1] ^= 1
     file.write_bytes({"truncated": content[:-1], "longer": content + b"\0"}.get(damage, content))
-    if damage == "missing":
+    if damage in ("missing", "unreadable"):
         file.unlink()
+    if damage == "unreadable":
+        file.symlink_to("/proc/self/mem")  # an address that is not mapped is an error of input and output
     clause = {
         "truncated": "18826031 bytes: expected 18826032 bytes",
         "longer": "more than 18826032 bytes",
         "changed": f"with SHA-256 [0-9a-f]+: expected {LITE0.sha256}",
         "missing": "does not exist",
+        "unreadable": "cannot be read .input/output error.",
     }[damage]
     with pytest.raises(BadConfigError, match=f"{clause}.*pip install --force-reinstall {LITE0.distribution}==0.1.0"):
         read_packaged("efficientnet_lite0")

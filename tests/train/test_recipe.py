@@ -26,6 +26,7 @@ def test_a_recipe_of_json_numbers_is_read() -> None:
         ({"image_size": "huge"}, "'image_size' with value 'huge': expected a valid integer or 'slices' or 'native'"),
         ({"schedule": "linear"}, "'schedule' with value 'linear': expected 'cosine', 'constant' or 'plateau'"),
         ({"weights": "x" * 5000}, "'weights' with value 'x{79}[.]{3}: expected at most 4096"),
+        ({"weights": "Packaged"}, "'weights': 'Packaged', expected none, imagenet, packaged, or a file that ends in"),
         ({"weights": None}, "'weights' with value None: expected a valid string"),
     ],
 )

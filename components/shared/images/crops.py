@@ -15,9 +15,9 @@ def decode_and_crop(contents: tf.Tensor, image_size: int, channels: int) -> tf.T
     """Decode an image, crop it to the specimen and pad it to a square.
 
     The crop is the bounding box of the pixels above zero with the published margin of 5 px at 224 px, padded with
-    black, the background of segmented slices. An image in colour whose box reaches from side to side is a photograph,
-    alone or in the black frame that it has as a slice. It is cropped without margin and padded with the median colour
-    of its border: black bars would often be the strongest contrast of the image.
+    black, the background of segmented slices. An image in colour whose box is as long as the image is a photograph,
+    alone or in the black frame that it has as a slice, whose edge is its long side. It is cropped without margin and
+    padded with the median colour of its border: black bars would often be the strongest contrast of the image.
 
     Args:
         contents: Scalar string, a PNG (8 or 16 bit) or JPEG file. The transformer converts other formats to PNG.
@@ -57,7 +57,7 @@ def _photograph_box(image: tf.Tensor, box: Box) -> tuple[Box, tf.Tensor]:
     border = tf.concat([photograph[0], photograph[-1], photograph[:, 0], photograph[:, -1]], axis=0)
     median = tf.cast(tf.sort(border, axis=0)[tf.shape(border)[0] // 2], tf.uint8)
     height, width = tf.unstack(tf.shape(image)[:2])
-    is_photograph = (bottom - top == height) | (stop - start == width)
+    is_photograph = tf.maximum(bottom - top, stop - start) == tf.maximum(height, width)
     first, last, left, right = (tf.where(is_photograph, *sides) for sides in zip(tight_box, box, strict=True))
     return (first, last, left, right), tf.where(is_photograph, median, tf.zeros_like(median))
 

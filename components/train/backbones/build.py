@@ -6,12 +6,11 @@ contains all weights that can be pretrained; it also has a layer `embedding`.
 
 import keras
 
-from components.shared.errors import BadConfigError
 from components.train.backbones.applications import ApplicationsFamily
 from components.train.backbones.dinov2 import Dinov2Family
 from components.train.backbones.efficientnet_lite import EfficientNetLiteFamily
 from components.train.backbones.family import IMAGENET_DEVIATION, IMAGENET_MEAN, Family
-from components.train.backbones.registry import Backbone, InputSpec, find_backbone
+from components.train.backbones.registry import Backbone, InputSpec, check_image_size, find_backbone
 from components.train.backbones.scratch import ScratchFamily
 
 layers = keras.layers
@@ -49,12 +48,7 @@ def build_backbone(name: str, spec: InputSpec) -> keras.Model:
         BadConfigError: The name is not in the registry, or the input is too small for the network.
     """
     backbone = find_backbone(name)
-    if spec.image_size < backbone.smallest_size:
-        raise BadConfigError(
-            f"{name} at {spec.image_size} px",
-            f"at least {backbone.smallest_size} px",
-            f"Set the recipe's image_size to {backbone.smallest_size} or more, or make larger slices.",
-        )
+    check_image_size(name, spec.image_size)
     family = family_of(backbone)
     slices = keras.Input((spec.image_size, spec.image_size, spec.channels), name="slices")
     features = family.features(backbone.network, spec.image_size, spec.channels)

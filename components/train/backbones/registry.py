@@ -226,6 +226,21 @@ def find_backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
+def check_image_size(name: str, image_size: int) -> None:
+    """Check that an input is large enough for a backbone.
+
+    Raises:
+        BadConfigError: The name is not in the registry, or the input is too small.
+    """
+    smallest_size = find_backbone(name).smallest_size
+    if image_size < smallest_size:
+        raise BadConfigError(
+            f"{name} at {image_size} px",
+            f"at least {smallest_size} px",
+            f"Set the recipe's image_size to {smallest_size} or more, or make larger slices.",
+        )
+
+
 def find_published(name: str) -> Backbone:
     """Return the registry's entry of a backbone whose published weights can be downloaded.
 
@@ -254,14 +269,15 @@ def find_packaged(name: str) -> PackagedFile:
     Raises:
         BadConfigError: The name is not in the registry, or no package contains weights of the backbone.
     """
-    file = find_backbone(name).package_file
-    if file is None:
+    backbone = find_backbone(name)
+    if backbone.package_file is None:
+        others = "none, imagenet or a file" if backbone.has_published_weights else "none or a file"
         raise BadConfigError(
             f"weights 'packaged' of {name}, of which no package contains weights",
             f"one of {', '.join(packaged_backbones())}",
-            f"Set the recipe's weights of {name} to none, imagenet or a file, or use one of these backbones.",
+            f"Set the recipe's weights of {name} to {others}, or use one of these backbones.",
         )
-    return file
+    return backbone.package_file
 
 
 def packaged_backbones() -> list[str]:

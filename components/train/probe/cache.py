@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from components.shared.errors import TrainingError
 from components.shared.files.matrix import FileMatrix
+from components.train.recipe import MAX_PROBE_VIEWS
 
 Features = Mapping[str, NDArray[np.float16]]
 """Rows of each feature by its name, float16 [rows, D]."""
@@ -117,7 +118,7 @@ class FeatureCache:
             TrainingError: A line is not one of an index.
         """
         index = self.folder / INDEX_FILE
-        text = index.read_text(encoding="utf-8") if index.exists() else ""
+        text = index.read_text(encoding="utf-8", errors="replace") if index.exists() else ""
         with ExitStack() as stack:
             files = [stack.enter_context(self._file(name).open("rb")) for name in self.widths] if text else []
             for line in text[: text.rfind("\n") + 1].splitlines():
@@ -130,8 +131,10 @@ class FeatureCache:
     def _parse(self, line: str) -> tuple[Block, int]:
         try:
             id_, digest, first, count, checksum = json.loads(line)
-            return Block(str(id_), str(digest), int(first), int(count)), int(checksum)
-        except (ValueError, TypeError) as error:
+            if any(type(number) is not int for number in (first, count, checksum)) or not 0 < count <= MAX_PROBE_VIEWS:
+                raise ValueError("a number of views that no slice has")
+            return Block(str(id_), str(digest), first, count), checksum
+        except (ValueError, TypeError, RecursionError) as error:
             problem = f"{self.folder / INDEX_FILE} has the line {line[:80]!r}"
             raise TrainingError(problem, "an index of features", f"Delete the folder {self.folder}.") from error
 

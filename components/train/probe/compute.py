@@ -158,7 +158,7 @@ def _check_space(cache: FeatureCache, views: int) -> None:
     size, free = views * cache.row_bytes, shutil.disk_usage(cache.folder).free
     if size > free:
         raise TrainingError(
-            f"the features of {views} views need {size / 2**30:.1f} GiB",
-            f"at most the {free / 2**30:.1f} GiB that are free in {cache.folder}",
-            "Set the recipe's probe_views or unfreeze to a smaller number.",
+            f"the features of {views:,} views need {size / 2**20:,.1f} MiB",
+            f"at most the {free / 2**20:,.1f} MiB that are free in {cache.folder}",
+            "Free disk space, or set the recipe's probe_views or unfreeze to a smaller number.",
         )

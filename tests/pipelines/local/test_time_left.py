@@ -39,10 +39,23 @@ def test_the_models_of_all_folds_and_backbones_count(clock: Clock) -> None:
     left.start("train")
     for done in (5, 10, 5):  # the served model, and half of that of the first fold
         left.advance("train cnn_small", done, 10)
-    left.advance("train cnn_small folds", 1, 4)
     clock.seconds = 30.0
     later = 1 - sum(SHARES[step] for step in ("phantoms", "ingest", "segment", "train"))
     assert left.seconds() == pytest.approx(200 * (0.85 + later / SHARES["train"]))
+
+
+def test_the_slowest_network_counts_and_its_features_do_not(clock: Clock) -> None:
+    left = TimeLeft(backbones=2, folds=lambda: 3, clock=clock)
+    left.start("train")
+    for network, folds in (("efficientnet_lite0", 1), ("cnn_small", 3)):
+        for fold in range(folds + 1):
+            left.advance(f"train {network}", 57, 57, "features")
+            left.advance(f"train {network}", 12, 12, "epochs, validation accuracy 1.000")
+            if fold:
+                left.advance(f"train {network} folds", fold, 3, "folds")
+    clock.seconds = 300.0
+    later = 1 - sum(SHARES[step] for step in ("phantoms", "ingest", "segment", "train"))
+    assert left.seconds() == pytest.approx(300 + 600 * later / SHARES["train"])
 
 
 def test_a_new_step_has_no_estimate_before_its_progress(clock: Clock) -> None:
@@ -51,6 +64,16 @@ def test_a_new_step_has_no_estimate_before_its_progress(clock: Clock) -> None:
         left.start(step)
         clock.seconds += 10
         assert left.seconds() is None
+
+
+def test_only_the_ingest_of_phantoms_predicts_the_training(clock: Clock) -> None:
+    for steps, seconds in ((("ingest",), None), (("phantoms", "ingest"), 5 + 10 * (0.81 + 0.01) / SHARES["ingest"])):
+        left = TimeLeft(backbones=1, clock=clock)
+        for step in steps:
+            left.start(step)
+        clock.seconds += 5
+        left.advance("ingest", 5, 10, "specimens")
+        assert left.seconds() == (seconds if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,16 @@ def test_a_photograph_is_the_same_with_and_without_its_black_frame() -> None:
     np.testing.assert_array_equal(*crops)
 
 
+@pytest.mark.parametrize("height", [30, 60])
+def test_a_photograph_with_black_sides_is_padded_alike_in_its_frame(height: int) -> None:
+    framed = photograph(height, width=20)
+    crops = [
+        decode_and_crop(encode_png(image), 48, 3).numpy() for image in (framed, framed[30 - height // 2 :][:height])
+    ]
+    assert [bool(crop[:, 0].any()) for crop in crops] == [height == 60] * 2
+    assert np.abs(np.subtract(*crops, dtype=np.int64)).mean() < 15
+
+
 def test_silhouettes_in_colour_and_slices_in_grey_keep_black() -> None:
     colour = np.repeat(blob()[..., None], 3, axis=2)
     for image, channels in ((colour, 3), (blob(), 1)):

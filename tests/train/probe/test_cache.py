@@ -61,8 +61,11 @@ def test_a_block_with_a_changed_bit_is_not_used(folder: Path) -> None:
     assert [block in cache for number in range(3) for block in blocks_and_rows(number)[0]].count(False) == 1
 
 
-def test_a_damaged_index_is_rejected_by_name(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "line", [b"[]", b'["\xff", "d", 0', b'["a", "d", 0, -1, 0]', b'["a", "d", 0, 1e999, 0]', b"[" * 9999]
+)
+def test_a_damaged_index_is_rejected_by_name(line: bytes, folder: Path) -> None:
     index = folder / INDEX_FILE
-    index.write_text("[]\n" + index.read_text())
+    index.write_bytes(line + b"\n" + index.read_bytes())
     with pytest.raises(TrainingError, match=f"{INDEX_FILE} has the line"):
         FeatureCache(folder, WIDTHS)

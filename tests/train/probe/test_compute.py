@@ -52,3 +52,9 @@ def test_every_view_is_computed_once(
     assert capsys.readouterr().out == ""
     with pytest.raises(TrainingError, match=r"a feature is .* expected at most 65504"):
         compute_missing(stem(1e4), source, FeatureCache(tmp_path / "other", WIDTHS), "train cnn_small")
+
+
+def test_features_larger_than_the_disk_are_rejected(segmented_slices: Path, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, {"embedding": 10**13})
+    with pytest.raises(TrainingError, match=r"views need [\d,]+\.0 MiB: .* MiB that are free.*Free disk space"):
+        compute_missing(stem(1.0), source_of(segmented_slices), cache, "train cnn_small")
