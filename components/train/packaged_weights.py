@@ -54,7 +54,7 @@ def read_verified(backbone: str) -> bytes:
             content = stream.read(file.size + 1)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
-        raise BadConfigError(f"{path} cannot be read ({reason})", "a readable file", _reinstall(file)) from error
+        raise BadConfigError(f"{path} cannot be read ({reason})", "a readable file", _remedy_of_damage(file)) from error
     if len(content) != file.size:
         size = f"more than {file.size}" if len(content) > file.size else str(len(content))
         raise BadConfigError(f"{path} of {size} bytes", f"{file.size} bytes", _remedy_of_damage(file))
