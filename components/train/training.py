@@ -13,7 +13,7 @@ from components.shared.contracts import BackboneCard
 from components.shared.errors import TrainingError
 from components.shared.slices import read_info
 from components.train.artifact import write_artifact
-from components.train.backbones.build import build_backbone
+from components.train.backbones.build import build_backbone, parts_of_embedding
 from components.train.backbones.registry import InputSpec, find_backbone
 from components.train.callbacks import CheckpointCallback, EpochProgress, EpochSeed, ResumableAverage
 from components.train.checkpoints import CheckpointStore, TrainingState
@@ -99,8 +99,9 @@ class Fit:
         training, classes = self.training, self.training.spec.classes
         weights = training.class_weights or dict.fromkeys(range(classes), 1.0)
         class_weights = np.array([weights[label] for label in range(classes)], np.float32)
-        table = self.probe.training_embeddings()
-        return [PenalizedHead(HeadData(table, classes, training.recipe.label_smoothing, class_weights), first_epoch)]
+        table, parts = self.probe.training_embeddings(), parts_of_embedding(self.network)
+        data = HeadData(table, classes, training.recipe.label_smoothing, class_weights, parts)
+        return [PenalizedHead(data, first_epoch)]
 
 
 def train_backbone(

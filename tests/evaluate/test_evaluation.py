@@ -135,7 +135,8 @@ def test_permuted_test_labels_do_not_change_the_selection(
 def as_bytes(selection: Selection) -> list[bytes]:
     """Return all results of model selection, to the last bit."""
     open_set = selection.open_set
-    arrays = [array for bank in open_set.banks for array in vars(bank).values()]
+    banks = [part for bank in open_set.banks for part in (bank, *bank.layers)]
+    arrays = [array for bank in banks for array in vars(bank).values() if isinstance(array, np.ndarray)]
     values = (selection.ensemble, open_set.terms, open_set.threshold, open_set.separation, selection.candidates)
     return [repr(values).encode(), *(array.tobytes() for array in arrays)]
 

@@ -71,6 +71,13 @@ def normalize(backbone: Backbone, slices: keras.KerasTensor) -> keras.KerasTenso
     return layers.Rescaling(scale, offset=offset, name="normalisation")(rgb)
 
 
+def parts_of_embedding(network: keras.Model) -> tuple[int, ...]:
+    """Return the numbers of features of the vectors that a backbone's embedding concatenates; one number if none."""
+    embedding = network.get_layer("embedding")
+    inputs = embedding.input if isinstance(embedding, layers.Concatenate) else [embedding.output]
+    return tuple(tensor.shape[-1] for tensor in inputs)
+
+
 def _call(features: keras.Model, slices: keras.KerasTensor) -> keras.KerasTensor:
     """Call a network; those of keras-hub take a dictionary."""
     return features({"images": slices}) if isinstance(features.input, dict) else features(slices)

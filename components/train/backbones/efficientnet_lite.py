@@ -1,6 +1,8 @@
 """EfficientNet-Lite (Liu 2020): EfficientNet (Tan and Le 2019) without squeeze-and-excitation and with ReLU6.
 
-Stem and head have the same size in every network; width and depth of the stages between them are scaled.
+Stem and head have the same size in every network; width and depth of the stages between them are scaled. The embedding
+also contains the last four stages: features of several depths transfer better to images unlike those of ImageNet (Evci
+et al. 2022, arXiv 2201.03529).
 Layers are named as in the published file for PyTorch, without the leading underscores.
 """
 
@@ -18,6 +20,7 @@ from components.train.backbones.family import Family
 layers = keras.layers
 
 _STEM_FILTERS, _HEAD_FILTERS = 32, 1280
+_EMBEDDED_STAGES = 4
 _CLASSIFIER, _COUNTER = "_fc.", ".num_batches_tracked"
 
 
@@ -56,18 +59,31 @@ class EfficientNetLiteFamily(Family):
     """The three smaller networks; a package contains the weights of each."""
 
     def features(self, network: str, image_size: int, channels: int) -> keras.Model:
-        """Build a network with random weights: float32 [N, S, S, 3] to a feature map [N, S/32, S/32, 1280]."""
+        """Build a network with random weights.
+
+        It takes float32 [N, S, S, 3] and returns a map [N, S/32, S/32, D], in which the channels of the last four
+        stages precede the 1280 channels of the published network.
+        """
         del channels  # the published weights take three
         width, depth = SCALES[network]
         slices = keras.Input((image_size, image_size, 3))
         x = _activate(_normalize(_convolution(slices, _STEM_FILTERS, "conv_stem", kernel=3, strides=2), "bn0"), "relu0")
-        number = 0
+        number, outputs = 0, []
         for stage in _scaled_stages(width, depth):
             for repeat in range(stage.repeats):
                 x = _block(x, stage._replace(strides=1 if repeat else stage.strides), f"blocks.{number}")
                 number += 1
+            outputs.append(x)
         x = _activate(_normalize(_convolution(x, _HEAD_FILTERS, "conv_head"), "bn1"), "relu1")
-        return keras.Model(slices, x, name="features")
+        stages = [_reduce(output, x.shape[1], f"stage{n}") for n, output in enumerate(outputs[-_EMBEDDED_STAGES:])]
+        return keras.Model(slices, layers.Concatenate(name="maps")([*stages, x]), name="features")
+
+    def embed(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """Concatenate the means of the maps of the stages and of the published network over their positions."""
+        means = layers.GlobalAveragePooling2D(name="means")(features)
+        sizes = _channels_of_maps(features.shape[-1])
+        parts = [means[:, end - size : end] for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True)]
+        return layers.Concatenate(name="embedding")(parts)
 
     def set_published(self, features: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Set the weights to those of a published file for PyTorch, whose classification layer is ignored.
@@ -83,6 +99,20 @@ class EfficientNetLiteFamily(Family):
             raise BadConfigError("the file of weights does not fit the network", "a file of the same network")
         for layer, layer_weights in weights.items():
             layer.set_weights(layer_weights)
+
+
+def _channels_of_maps(channels: int) -> list[int]:
+    """Return the numbers of channels of the embedded stages and of the published map in a map of all of them."""
+    for width, depth in SCALES.values():
+        sizes = [stage.filters for stage in _scaled_stages(width, depth)][-_EMBEDDED_STAGES:]
+        if sum(sizes) + _HEAD_FILTERS == channels:
+            return [*sizes, _HEAD_FILTERS]
+    raise ValueError(f"{channels} channels are those of no network")
+
+
+def _reduce(x: keras.KerasTensor, edge: int, name: str) -> keras.KerasTensor:
+    """Return a map of the given edge, averaged over squares of 2x2 positions if it is larger."""
+    return x if x.shape[1] == edge else layers.AveragePooling2D(2, padding="same", name=name)(x)
 
 
 def _scaled_stages(width: float, depth: float) -> list[Stage]:

@@ -1,11 +1,12 @@
 """The head of a probe as a penalized logistic regression, which is fitted to its optimum.
 
 With few specimens, many heads classify all training slices correctly. Gradient steps stop at one that depends on step
-size and number of epochs; the penalized one is unique. Features are standardized for the penalty, and the scales are
-then absorbed into the weights of the head.
+size and number of epochs; the penalized one is unique. For the penalty, features are standardized, and where an
+embedding concatenates several vectors, each of them gets the same total variance. The scales are then absorbed into the
+weights of the head.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -33,12 +34,14 @@ class HeadData:
         classes: Number of species.
         label_smoothing: Share of each label spread over all species.
         class_weights: Weight of each species, float32 [K].
+        parts: Numbers of features of the vectors that the embedding concatenates.
     """
 
     table: FeatureTable
     classes: int
     label_smoothing: float
     class_weights: Matrix
+    parts: tuple[int, ...]
 
 
 class PenalizedHead(keras.callbacks.Callback):
@@ -71,6 +74,7 @@ def fit_head(data: HeadData, penalty: float) -> tuple[Matrix, Matrix]:
         penalty: Penalty of the kernel for standardized embeddings.
     """
     mean, deviation = _moments(data.table)
+    deviation = deviation / _scales(data.parts)
     size = len(mean) * data.classes
     optimum = minimize(
         _loss_and_gradient,
@@ -110,6 +114,12 @@ def _targets(labels: NDArray[np.int64], data: HeadData) -> Matrix:
     """Return one-hot labels with smoothing, float32 [N, K]."""
     share = np.float32(data.label_smoothing)
     return np.eye(data.classes, dtype=np.float32)[labels] * (1 - share) + share / data.classes
+
+
+def _scales(parts: Sequence[int]) -> Matrix:
+    """Return the factor of each standardized feature that gives all parts the same total variance, float32 [D]."""
+    share = sum(parts) / len(parts)
+    return np.repeat([np.sqrt(share / size) for size in parts], parts).astype(np.float32)
 
 
 def _moments(table: FeatureTable) -> tuple[Matrix, Matrix]:

@@ -88,9 +88,9 @@ def test_the_registry_holds_the_backbones_of_both_published_systems() -> None:
         ("mobilenet", 224, None),
         ("efficientnetb0", 224, 50),
         ("dinov2_small", 224, 0),
-        ("efficientnet_lite0", 224, 38),
-        ("efficientnet_lite1", 240, 47),
-        ("efficientnet_lite2", 260, 47),
+        ("efficientnet_lite0", 224, 41),
+        ("efficientnet_lite1", 240, 50),
+        ("efficientnet_lite2", 260, 50),
     ],
 )
 def test_input_size_and_depth_are_the_published_ones(name: str, size: int, unfreeze: int | None) -> None:

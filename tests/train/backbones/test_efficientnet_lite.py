@@ -6,13 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from components.train.backbones.build import build_backbone
+from components.train.backbones.build import build_backbone, parts_of_embedding
 from components.train.backbones.registry import BACKBONES, InputSpec, find_packaged
 from components.train.optimization import dtype_policy
 from components.train.weights import load_pretrained
 from tests.fixtures.efficientnet_lite.published_features import CHANNEL_STEP, FOLDER, NATIVE_SIZES, seeded_images
 
 NETWORKS = ["efficientnet_lite0", *(pytest.param(f"efficientnet_lite{n}", marks=pytest.mark.slow) for n in (1, 2))]
+
+CHANNELS = 1280  # of the last map of the published networks
 
 
 def is_installed(distribution: str) -> bool:
@@ -23,13 +25,26 @@ def is_installed(distribution: str) -> bool:
 
 
 def packaged_model(backbone: str, size: int, channels: int = 3) -> keras.Model:
-    """Build a backbone with the weights of its package; return its feature map and embedding."""
+    """Build a backbone with the weights of its package; return its last feature map and embedding."""
     if not is_installed(find_packaged(backbone).distribution):
         pytest.skip(f"{backbone} needs the extra backbones")
     model = build_backbone(backbone, InputSpec(size, channels, 3))
     load_pretrained(model, "packaged")
-    features = model.get_layer("embedding").input
+    features = model.get_layer("means").input[..., -CHANNELS:]
     return keras.Model(model.input, {"map": features, "embedding": model.get_layer("embedding").output})
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_the_embedding_has_the_mean_of_each_of_the_last_stages(backbone: str) -> None:
+    model = build_backbone(backbone, InputSpec(64, 3, 3))
+    widths = {"efficientnet_lite0": (80, 112, 192, 320), "efficientnet_lite2": (88, 120, 208, 352)}[backbone]
+    assert parts_of_embedding(model) == (*widths, CHANNELS)
+    features = model.get_layer("features")
+    last_stage = next(layer.output for layer in reversed(features.layers) if layer.output.shape[-1] == widths[3])
+    probe = keras.Model(features.inputs, [last_stage, features.output])
+    stage, maps = probe(np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32))
+    begin = sum(widths[:3])
+    np.testing.assert_array_equal(np.asarray(maps)[..., begin : begin + widths[3]], np.asarray(stage))
 
 
 @pytest.mark.parametrize("backbone", NETWORKS)
@@ -39,7 +54,7 @@ def test_features_are_those_of_the_published_network(backbone: str) -> None:
     outputs = packaged_model(backbone, size)(seeded_images(size).astype(np.float32), training=False)
     feature_map = np.asarray(outputs["map"])
     with np.load(FOLDER / f"{backbone}.npz") as reference:
-        np.testing.assert_allclose(outputs["embedding"], reference["pooled"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(outputs["embedding"][:, -CHANNELS:], reference["pooled"], rtol=0, atol=1e-4)
         np.testing.assert_allclose(feature_map[..., ::CHANNEL_STEP], reference["channels"], rtol=0, atol=1e-4)
         assert feature_map.mean() == pytest.approx(reference["mean"], abs=1e-5)
         assert feature_map.max() == reference["maximum"] == 6
@@ -71,7 +86,7 @@ def test_features_in_half_precision_are_close_to_those_in_single(precision: str)
 def test_the_second_phase_trains_what_follows_the_last_reduction(backbone: str) -> None:
     layers = build_backbone(backbone, InputSpec(64, 1, 3)).get_layer("features").layers
     unfrozen = layers[-(BACKBONES[backbone].unfreeze or 0) :]
-    reductions = [layer for layer in layers if getattr(layer, "strides", (1, 1)) == (2, 2)]
+    reductions = [layer for layer in layers if layer.weights and getattr(layer, "strides", (1, 1)) == (2, 2)]
     first, before = unfrozen[0], layers[layers.index(unfrozen[0]) - 1]
     assert len(reductions) == 5
     assert layers.index(reductions[-1]) < layers.index(first)

@@ -22,7 +22,7 @@ def head_data(seed: int = 0, *, balanced: bool = False) -> HeadData:
     rows = np.arange(SLICES * VIEWS).reshape(SLICES, VIEWS)
     counts = np.bincount(labels, minlength=CLASSES)
     weights = SLICES / (CLASSES * counts) if balanced else np.ones(CLASSES)
-    return HeadData(FeatureTable(embedding, rows, labels, (SIZE,)), CLASSES, 0.0, weights.astype(np.float32))
+    return HeadData(FeatureTable(embedding, rows, labels, (SIZE,)), CLASSES, 0.0, weights.astype(np.float32), (SIZE,))
 
 
 @pytest.mark.parametrize("balanced", [False, True])
