@@ -6,8 +6,9 @@ embedding concatenates several vectors, each of them gets the same total varianc
 weights of the head.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -19,10 +20,13 @@ from components.train.probe.table import FeatureTable
 from components.train.recipe import PENALTIES
 
 LOGITS = "logits"
-_ITERATIONS = 150
+_ITERATIONS = 100
 _SMALLEST_DEVIATION = 1e-3
 _BLOCK = 4096
+_LARGEST_TABLE = 2**30  # bytes of standardized embeddings that are kept in memory
 Matrix = NDArray[np.float32]
+Block = tuple[Matrix, NDArray[np.int64]]
+Optimum = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,49 @@ class HeadData:
     class_weights: Matrix
     parts: tuple[int, ...]
 
+    @cached_property
+    def moments(self) -> tuple[Matrix, Matrix]:
+        """Return mean and divisor of each feature, float32 [D]: its standard deviation over the scale of its part."""
+        count, total, squares = 0, np.zeros(()), np.zeros(())
+        for embedding, _ in self._raw_blocks():
+            count += len(embedding)
+            total = total + embedding.sum(axis=0, dtype=np.float64)
+            squares = squares + np.square(embedding, dtype=np.float64).sum(axis=0)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0)) + _SMALLEST_DEVIATION
+        return mean.astype(np.float32), (deviation / _scales(self.parts)).astype(np.float32)
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Return the sum of the weights of all views."""
+        return float(self.class_weights[self.table.labels].sum()) * self.table.rows.shape[1]
+
+    def blocks(self) -> Iterable[Block]:
+        """Return standardized embeddings float32 [N, D] and labels of all views in blocks, kept in memory if small."""
+        size = self.table.rows.size * sum(self.parts) * np.dtype(np.float32).itemsize
+        return self._blocks_in_memory if size <= _LARGEST_TABLE else self._standardized_blocks()
+
+    @cached_property
+    def _blocks_in_memory(self) -> list[Block]:
+        return list(self._standardized_blocks())
+
+    def _standardized_blocks(self) -> Iterator[Block]:
+        mean, divisor = self.moments
+        for embedding, labels in self._raw_blocks():
+            yield (embedding - mean) / divisor, labels
+
+    def _raw_blocks(self) -> Iterator[Block]:
+        views = self.table.rows.shape[1]
+        for begin in range(0, self.table.rows.size, _BLOCK):
+            numbers = np.arange(begin, min(begin + _BLOCK, self.table.rows.size))
+            embedding, labels = self.table.batch(numbers // views, numbers % views)
+            yield embedding.astype(np.float32), labels
+
 
 class PenalizedHead(keras.callbacks.Callback):
     """Set the head at the start of each epoch to the optimum for the epoch's penalty.
+
+    Each fit starts from the optimum of the previous penalty; a resumed training repeats the fits before.
 
     Args:
         data: Training data of the head.
@@ -55,54 +99,62 @@ class PenalizedHead(keras.callbacks.Callback):
     def __init__(self, data: HeadData, first_epoch: int) -> None:
         super().__init__()
         self._data, self._first_epoch = data, first_epoch
+        self._optima: list[Optimum] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Fit the head."""
         del logs
-        weights = fit_head(self._data, PENALTIES[epoch - self._first_epoch])
-        self.model.get_layer(LOGITS).set_weights(weights)
+        number = epoch - self._first_epoch
+        while len(self._optima) <= number:
+            start = self._optima[-1] if self._optima else None
+            self._optima.append(fit_head(self._data, PENALTIES[len(self._optima)], start))
+        self.model.get_layer(LOGITS).set_weights(head_weights(self._data, self._optima[number]))
 
 
-def fit_head(data: HeadData, penalty: float) -> tuple[Matrix, Matrix]:
-    """Return kernel [D, K] and bias [K] of the least mean cross-entropy plus half the penalty times the squared kernel.
+def fit_head(data: HeadData, penalty: float, start: Optimum | None = None) -> Optimum:
+    """Return the parameters of least mean cross-entropy plus half the penalty times the squared kernel.
 
-    Every view of every slice counts; a species' slices together have its weight. L-BFGS (Liu and Nocedal 1989) starts
-    from zero for each penalty, so that the result does not depend on the penalties before.
+    Every view of every slice counts with the weight of its species. The solver is L-BFGS (Liu and Nocedal 1989).
 
     Args:
         data: Embeddings, labels and weights.
         penalty: Penalty of the kernel for standardized embeddings.
+        start: Parameters to start from; zeros if None.
+
+    Returns:
+        Kernel for standardized embeddings, row by row, and bias, float64 [D * K + K].
     """
-    mean, deviation = _moments(data.table)
-    deviation = deviation / _scales(data.parts)
-    size = len(mean) * data.classes
+    size = sum(data.parts) * data.classes + data.classes
     optimum = minimize(
         _loss_and_gradient,
-        np.zeros(size + data.classes),
-        args=(data, mean, deviation, penalty),
+        np.zeros(size) if start is None else start,
+        args=(data, penalty),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": _ITERATIONS},
     )
-    kernel = optimum.x[:size].reshape(len(mean), data.classes) / deviation[:, None]
-    bias = optimum.x[size:] - mean @ kernel
+    return np.asarray(optimum.x)
+
+
+def head_weights(data: HeadData, optimum: Optimum) -> tuple[Matrix, Matrix]:
+    """Return kernel float32 [D, K] and bias [K] of the head for embeddings as the network computes them."""
+    mean, divisor = data.moments
+    kernel = optimum[: -data.classes].reshape(len(mean), data.classes) / divisor[:, None]
+    bias = optimum[-data.classes :] - mean @ kernel
     return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 def _loss_and_gradient(
-    parameters: NDArray[np.float64], data: HeadData, mean: Matrix, deviation: Matrix, penalty: float
+    parameters: NDArray[np.float64], data: HeadData, penalty: float
 ) -> tuple[float, NDArray[np.float64]]:
-    size = len(mean) * data.classes
-    kernel = parameters[:size].reshape(len(mean), data.classes).astype(np.float32)
-    bias = parameters[size:].astype(np.float32)
-    total = float(data.class_weights[data.table.labels].sum()) * data.table.rows.shape[1]
+    kernel = parameters[: -data.classes].reshape(-1, data.classes).astype(np.float32)
+    bias = parameters[-data.classes :].astype(np.float32)
     loss = 0.5 * penalty * float(np.square(kernel).sum())
     kernel_gradient, bias_gradient = penalty * kernel, np.zeros(data.classes, np.float32)
-    for embedding, labels in _blocks(data.table):
-        rows = (embedding - mean) / deviation
+    for rows, labels in data.blocks():
         logarithms = log_softmax(rows @ kernel + bias, axis=1)
         targets = _targets(labels, data)
-        weights = data.class_weights[labels, None] / total
+        weights = data.class_weights[labels, None] / np.float32(data.total_weight)
         loss -= float((weights * targets * logarithms).sum())
         residuals = weights * (np.exp(logarithms) - targets)
         kernel_gradient += rows.T @ residuals
@@ -120,24 +172,3 @@ def _scales(parts: Sequence[int]) -> Matrix:
     """Return the factor of each standardized feature that gives all parts the same total variance, float32 [D]."""
     share = sum(parts) / len(parts)
     return np.repeat([np.sqrt(share / size) for size in parts], parts).astype(np.float32)
-
-
-def _moments(table: FeatureTable) -> tuple[Matrix, Matrix]:
-    """Return mean and standard deviation of each feature over all views of all slices, float32 [D]."""
-    count, total, squares = 0, np.zeros(()), np.zeros(())
-    for embedding, _ in _blocks(table):
-        count += len(embedding)
-        total = total + embedding.sum(axis=0, dtype=np.float64)
-        squares = squares + np.square(embedding, dtype=np.float64).sum(axis=0)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0)) + _SMALLEST_DEVIATION
-    return mean.astype(np.float32), deviation.astype(np.float32)
-
-
-def _blocks(table: FeatureTable) -> Iterator[tuple[Matrix, NDArray[np.int64]]]:
-    """Yield the embeddings float32 [N, D] and the labels of all views in blocks, from memory or a file."""
-    views = table.rows.shape[1]
-    for begin in range(0, table.rows.size, _BLOCK):
-        numbers = np.arange(begin, min(begin + _BLOCK, table.rows.size))
-        embedding, labels = table.batch(numbers // views, numbers % views)
-        yield embedding.astype(np.float32), labels
