@@ -20,7 +20,7 @@ from components.train.probe.table import FeatureTable
 from components.train.recipe import PENALTIES
 
 LOGITS = "logits"
-_ITERATIONS = 100
+_ITERATIONS, _TOLERANCE = 100, 1e-7
 _SMALLEST_DEVIATION = 1e-3
 _BLOCK = 4096
 _LARGEST_TABLE = 2**30  # bytes of standardized embeddings that are kept in memory
@@ -131,7 +131,7 @@ def fit_head(data: HeadData, penalty: float, start: Optimum | None = None) -> Op
         args=(data, penalty),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": _ITERATIONS},
+        options={"maxiter": _ITERATIONS, "ftol": _TOLERANCE},
     )
     return np.asarray(optimum.x)
 
