@@ -43,6 +43,7 @@ def assert_same_logits(one: FoldLogits, two: FoldLogits, names: tuple[str, ...] 
         assert getattr(one, f"{name}_logits") == pytest.approx(getattr(two, f"{name}_logits"), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_every_slice_is_tested_in_its_fold(folded_slices: Path, trained_model: Path) -> None:
     index = read_index(folded_slices)
     assert BackboneCard.read(trained_model / "model.json").folds == 3
