@@ -119,7 +119,7 @@ copy_version(verify_model(Path(sys.argv[1]), sys.argv[2], "foraminifera"), "lab"
 def test_a_step_that_is_killed_while_copying_is_repeated(
     service: str, store: ObjectStore, make_artifact: Callable[..., Path], tmp_path: Path
 ) -> None:
-    model = verified(make_artifact("many", examples=40))
+    model = verified(make_artifact("many", examples=200))
     process = subprocess.Popen([sys.executable, "-c", COPY_IN_A_PROCESS, str(model.folder.parent), URI, service])
     files, deadline = store.files(), time.monotonic() + 60
     while not is_there(files, f"{copy_of(service)}1/examples/0.png"):

@@ -113,6 +113,7 @@ def test_the_first_and_the_last_steps_of_a_run_work_in_python_cpu(run_steps: Run
         "model_id": "",
         "served_model_id": "",
         "accuracy": 0.9,
+        "interval": "0.85 to 0.94",
         "threshold": 0.5,
         "version": 1,
         "address": "http://a",

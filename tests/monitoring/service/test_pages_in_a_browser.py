@@ -140,7 +140,7 @@ def test_the_page_shows_the_state_its_causes_and_earlier_windows(local_stack: Lo
     expect(first.locator("td").first).to_have_class("bad")
     expect(first.locator("td").first).to_have_attribute("title", re.compile("Usual cause of drift: "))
     assert page.locator("table").first.locator("tr").count() == 19
-    assert page.locator("figure svg polyline").count() == 6
+    assert page.locator("figure svg polyline").count() == 7
     figures = page.locator("figure").all()
     assert [is_drawn(figure, f"page-{number}") for number, figure in enumerate(figures)] == [True] * 3
     assert is_drawn(first.locator(".scale"), "scale")
