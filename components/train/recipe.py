@@ -152,9 +152,16 @@ class Recipe(Frozen):
             backbone: Name of the backbone; empty for the recipe of all that are not listed under `backbones`.
 
         Raises:
-            BadConfigError: A key is unknown, a value is out of range, or values contradict one another.
+            BadConfigError: A key is unknown, a value is out of range, or values contradict one another or the backbone.
         """
-        return checked(cls, _merge_backbone(fields, backbone), "recipe key")
+        recipe = checked(cls, _merge_backbone(fields, backbone), "recipe key")
+        if recipe.probe_solver == LBFGS and backbone and find_backbone(backbone).head:
+            raise BadConfigError(
+                f"probe_solver {LBFGS} for {backbone}, whose head has hidden layers",
+                "a head of one layer",
+                f"Set probe_solver to adamw for {backbone}, or use another backbone.",
+            )
+        return recipe
 
 
 def check_seed(seed: int) -> int:

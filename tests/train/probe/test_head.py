@@ -63,3 +63,10 @@ def test_parts_of_an_embedding_have_the_same_total_variance() -> None:
 def test_the_solver_needs_cached_features() -> None:
     with pytest.raises(BadConfigError, match="probe_views"):
         Recipe.parse({"weights": "packaged", "frozen_epochs": 1, "probe_solver": "lbfgs"})
+
+
+def test_the_solver_is_refused_for_heads_with_hidden_layers() -> None:
+    keys = {"weights": "imagenet", "frozen_epochs": 1, "probe_views": 1, "probe_solver": "lbfgs"}
+    with pytest.raises(BadConfigError, match="hidden layers"):
+        Recipe.parse(keys, "efficientnetb0")
+    assert Recipe.parse(keys, "mobilenet").probe_solver == "lbfgs"
