@@ -84,8 +84,9 @@ def test_the_clients_reports_flag_a_specimen_of_several_requests(
     for seed in range(40):  # more than one request holds
         (tmp_path / f"{seed:02d}.png").write_bytes(raw_slice(seed))
     reports = {}
+    arguments = [str(tmp_path), "--url", server.url, "--model", "forams", "--specimen", "drawer-1"]
     for report_format in ("json", "csv", "table"):
-        assert main([str(tmp_path), "--url", server.url, "--specimen", "drawer-1", "--format", report_format]) == 0
+        assert main([*arguments, "--format", report_format]) == 0
         reports[report_format] = capsys.readouterr().out
     document = json.loads(reports["json"])
     score = SPECIMEN_THRESHOLD.score([row["unknown_score"] for row in document["slices"]])
