@@ -1,9 +1,11 @@
 """Fixtures shared by the tests of several packages."""
 
 import gzip
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -42,6 +44,25 @@ def _validator(kind: str, version: str) -> jsonschema.protocols.Validator:
         schemas = {item["name"]: item["schema"]["openAPIV3Schema"] for item in definition["spec"]["versions"]}
         return jsonschema.Draft202012Validator(closed(schemas[version]))
     raise LookupError(f"no CRD schema of {kind}")
+
+
+def two_callers() -> list[tuple[Any, ...]]:
+    """Return the caller and its caller as `inspect.stack` does, but only with the names of their functions."""
+    names = [sys._getframe(depth).f_code.co_name for depth in (1, 2)]
+    return [(None, None, None, name) for name in names]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_stack_of_kfp() -> Iterator[None]:
+    """Build pipelines in 0.05 s instead of 6 s.
+
+    For each setting of a task, kfp reads the name of one caller from the sources of the whole stack. For each frame of
+    pytest and xdist without a source file, Python then searches all imported modules, of which there are thousands.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "kfp.dsl.pipeline_task" in sys.modules:
+            patch.setattr("kfp.dsl.pipeline_task.inspect", SimpleNamespace(stack=two_callers))
+        yield
 
 
 @pytest.fixture(scope="session")
