@@ -28,6 +28,7 @@ from pipelines.presets import load_preset, preset_names
 KUBERNETES_FOLDER = "kubernetes"
 REPOSITORY = Path(__file__).parents[1]
 _IMAGES = {COMPONENT_IMAGE, MONITORING_IMAGE, TRAINING_IMAGE}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyaml where it is installed
 _DICT_DEFAULT = re.compile(r"(?m)^(#.*\[Default: )(\{.*\})\]$")
 
 
@@ -97,11 +98,16 @@ def compile_pipeline(pipeline: BaseComponent) -> str:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
         text = _DICT_DEFAULT.sub(_sort_keys, path.read_text(encoding="utf-8"))
-    specification = next(yaml.safe_load_all(text))
+    specification = parse_documents(text)[0]
     _check_parameters(specification)
     _check_images(specification)
     _check_paths(text)
     return text
+
+
+def parse_documents(text: str) -> list[dict[str, Any]]:
+    """Return the documents of a compiled pipeline: its specification and, if any, the settings of its platform."""
+    return list(yaml.load_all(text, _LOADER))
 
 
 def version_name(text: str) -> str:
@@ -111,7 +117,7 @@ def version_name(text: str) -> str:
 
 def pipeline_description(text: str) -> str:
     """Return the description of a compiled pipeline; empty if it has none."""
-    return str(next(yaml.safe_load_all(text))["pipelineInfo"].get("description", ""))
+    return str(parse_documents(text)[0]["pipelineInfo"].get("description", ""))
 
 
 def pipeline_resources(text: str) -> str:
@@ -120,8 +126,7 @@ def pipeline_resources(text: str) -> str:
     Args:
         text: Compiled pipeline.
     """
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all(text))
-    specification, platform = documents[0], documents[1:]
+    specification, *platform = parse_documents(text)
     name, version = specification["pipelineInfo"]["name"], version_name(text)
     pipeline = _resource("Pipeline", name, {"displayName": name, **_description(specification)})
     fields = {

@@ -12,7 +12,7 @@ import yaml
 
 from components.parameters.check import check_training
 from components.shared.errors import BadConfigError, TaxonflowError, exit_code_of
-from pipelines.compile import compile_pipeline, pipeline_description, version_name
+from pipelines.compile import compile_pipeline, parse_documents, pipeline_description, version_name
 from pipelines.kubeflow.client import TOKEN_VARIABLE, Credentials, Kubeflow, PipelineVersion, RunRequest, read_token
 from pipelines.placement import add_placement_options, placed_pipelines
 from pipelines.presets import Preset, load_preset, preset_names
@@ -79,7 +79,7 @@ def submit(options: argparse.Namespace) -> str:
     check_schedule(options.every)
     pipeline = placed_pipelines(preset, options)[name]
     text = compile_pipeline(pipeline)
-    check_parameters(parameters, next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"])
+    check_parameters(parameters, parse_documents(text)[0]["root"]["inputDefinitions"]["parameters"])
     check_training(parameters)
     if parameters.get("retrain") and not parameters.get("volumes"):
         remedy = "Add --set volumes=<folder or manifest.csv to train on>."

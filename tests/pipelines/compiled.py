@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import yaml
-
-from pipelines.compile import compile_pipeline
+from pipelines.compile import compile_pipeline, parse_documents
 from pipelines.presets import load_preset
 from pipelines.resources import TrainingResources
 from pipelines.training import build_pipelines
@@ -60,7 +58,7 @@ def compiled(resources: TrainingResources, *names: str, monitored_models: str = 
     pipelines = build_pipelines(resources, monitored_models)
     result = {}
     for name in names or PIPELINES:
-        specification, platform = yaml.safe_load_all(compile_pipeline(pipelines[name]))
+        specification, platform = parse_documents(compile_pipeline(pipelines[name]))
         executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         result[name] = Compiled(specification, executors)
     return result

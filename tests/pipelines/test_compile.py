@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kfp import dsl
 
 from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
@@ -21,6 +20,7 @@ from pipelines.compile import (
     compile_pipeline,
     compile_pipelines,
     main,
+    parse_documents,
     pipeline_resources,
     version_name,
 )
@@ -61,13 +61,13 @@ def text(request: pytest.FixtureRequest, texts: dict[str, str]) -> str:
 
 @pytest.fixture
 def specification(text: str) -> dict[str, Any]:
-    return dict(next(yaml.safe_load_all(text)))
+    return dict(parse_documents(text)[0])
 
 
 @pytest.fixture
 def pods(text: str) -> dict[str, dict[str, Any]]:
     """Return the pods' settings of kfp-kubernetes by executor."""
-    platform = list(yaml.safe_load_all(text))[1]
+    platform = parse_documents(text)[1]
     return dict(platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"])
 
 
@@ -126,7 +126,7 @@ def test_training_pods_have_a_time_out_and_tolerate_gpu_nodes(pods: dict[str, di
 
 
 def test_large_backbones_run_on_the_nodes_of_the_preset(texts: dict[str, str]) -> None:
-    _, platform = yaml.safe_load_all(texts["taxonflow-large-training"])
+    _, platform = parse_documents(texts["taxonflow-large-training"])
     large = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-2"]
     assert large["nodeSelector"] == {"labels": {"gpu": "a100"}}
     assert large["activeDeadlineSeconds"] == str(12 * 3600)
@@ -142,7 +142,7 @@ def training_tasks(specification: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_checkpoints_are_on_the_claim_if_the_preset_has_one(texts: dict[str, str]) -> None:
-    specification = next(yaml.safe_load_all(texts["taxonflow-large-training"]))
+    specification = parse_documents(texts["taxonflow-large-training"])[0]
     folders = {
         task["taskInfo"]["name"]: task["inputs"]["parameters"]["checkpoints"]["runtimeValue"]["constant"]
         for task in training_tasks(specification)
@@ -170,14 +170,12 @@ def test_no_loop_has_a_custom_name_that_the_cluster_cannot_resolve(specification
 def test_a_preset_without_gpus_requests_none(tmp_path: Path) -> None:
     without = TrainingResources(standard=TaskResources(count=0, tolerations=(), retries=0))
     paths = {path.stem: path for path in compile_pipelines(tmp_path, build_pipelines(without))}
-    specification = next(yaml.safe_load_all(paths["taxonflow-training"].read_text()))
+    specification = parse_documents(paths["taxonflow-training"].read_text())[0]
     assert "accelerator" not in tasks(specification)["train"]["container"]["resources"]
 
 
 def test_large_training_has_the_parameters_of_training_and_a_second_list(texts: dict[str, str]) -> None:
-    one, two = (
-        next(yaml.safe_load_all(texts[name]))["root"] for name in ("taxonflow-training", "taxonflow-large-training")
-    )
+    one, two = (parse_documents(texts[name])[0]["root"] for name in ("taxonflow-training", "taxonflow-large-training"))
     parameters = two["inputDefinitions"]["parameters"]
     assert parameters.keys() - {"large_backbones"} == one["inputDefinitions"]["parameters"].keys()
     kinds = [Counter(name.rstrip("-0123456789") for name in root["dag"]["tasks"]) for root in (one, two)]
@@ -201,7 +199,7 @@ def test_shards_are_cut_in_parallel_and_collected(specification: dict[str, Any])
 
 
 def test_the_signing_keys_are_mounted_as_optional_volumes(text: str) -> None:
-    _, platform = yaml.safe_load_all(text)
+    _, platform = parse_documents(text)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     (private,) = executors["exec-evaluate"]["secretAsVolume"]
     (public,) = executors["exec-deploy"]["configMapAsVolume"]
@@ -236,8 +234,8 @@ def test_compiling_in_another_process_gives_the_same_text(tmp_path: Path) -> Non
 def test_the_kubernetes_resources_are_valid_and_hold_the_pipeline(
     text: str, complaints_of_crd: Callable[[dict[str, Any]], list[str]]
 ) -> None:
-    pipeline, version = yaml.safe_load_all(pipeline_resources(text))
-    specification, platform = yaml.safe_load_all(text)
+    pipeline, version = parse_documents(pipeline_resources(text))
+    specification, platform = parse_documents(text)
     assert [pipeline["kind"], version["kind"]] == ["Pipeline", "PipelineVersion"]
     assert complaints_of_crd(pipeline) == complaints_of_crd(version) == []
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
@@ -260,7 +258,7 @@ def test_registry_and_tag_come_from_the_environment(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.compile", "--out", str(tmp_path)]
     environment = {**os.environ, "TAXONFLOW_REGISTRY": "registry.example.org/lab/", "TAXONFLOW_TAG": "7"}
     subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True)
-    specification = next(yaml.safe_load_all((tmp_path / "taxonflow-training.yaml").read_text()))
+    specification = parse_documents((tmp_path / "taxonflow-training.yaml").read_text())[0]
     images = {task["container"]["image"] for task in tasks(specification).values()}
     prefix = "registry.example.org/lab/taxonflow"
     assert images == {f"{prefix}/python-cpu:7", f"{prefix}/python-gpu:7"}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from kfp import local
 
 from components.evaluate.gate import GateConditions
@@ -19,7 +18,7 @@ from components.shared.contracts import GateVerdict, ModelCard
 from components.shared.images.decoding import encode_png
 from components.shared.images.descriptors import DESCRIPTORS
 from components.shared.reference_profile import write_reference
-from pipelines.compile import compile_pipeline
+from pipelines.compile import compile_pipeline, parse_documents
 from pipelines.drift import EVENTS_CLAIM, MODELS_CLAIM
 from pipelines.resources import TaskResources, TrainingResources
 from pipelines.training import build_pipelines
@@ -161,7 +160,7 @@ def test_too_little_traffic_has_its_own_state(tmp_path: Path, run: Callable[...,
 @cache
 def compiled_drift() -> tuple[dict[str, Any], dict[str, Any]]:
     resources = TrainingResources(standard=TaskResources(accelerator="example.org/gpu"))
-    specification, platform = yaml.safe_load_all(compile_pipeline(build_pipelines(resources)["drift"]))
+    specification, platform = parse_documents(compile_pipeline(build_pipelines(resources)["drift"]))
     return specification, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
+from pipelines.compile import parse_documents
 
 
 def test_the_steps_name_images_of_the_registry_compiled_in(tmp_path: Path) -> None:
     variables = {"TAXONFLOW_REGISTRY": "registry.example.org/lab", "TAXONFLOW_TAG": "1.2"}
     command = [sys.executable, "-m", "pipelines.compile", "--preset", "smoke", "--out", str(tmp_path)]
     subprocess.run(command, env={**os.environ, **variables}, check=True, capture_output=True)
-    documents = [next(yaml.safe_load_all(path.read_text())) for path in tmp_path.glob("*.yaml")]
+    documents = [parse_documents(path.read_text())[0] for path in tmp_path.glob("*.yaml")]
     containers = [
         executor["container"]
         for document in documents

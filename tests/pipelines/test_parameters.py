@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-from pipelines.compile import compile_pipeline
+from pipelines.compile import compile_pipeline, parse_documents
 from pipelines.resources import TrainingResources
 from pipelines.training import build_pipelines
 
@@ -26,7 +25,7 @@ Node = dict[str, Any]
 @pytest.fixture(scope="module")
 def specifications() -> dict[str, Node]:
     pipelines = build_pipelines(TrainingResources())
-    return {name: next(yaml.safe_load_all(compile_pipeline(pipeline))) for name, pipeline in pipelines.items()}
+    return {name: parse_documents(compile_pipeline(pipeline))[0] for name, pipeline in pipelines.items()}
 
 
 def parameters(specification: Node) -> dict[str, Node]:

@@ -4,16 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.shared.container_images import COMPONENT_IMAGE, TRAINING_IMAGE
-from pipelines.compile import main
+from pipelines.compile import main, parse_documents
 
 
 def compiled(folder: Path, *options: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the specification and the platform's settings of the training pipeline."""
     assert main(["--out", str(folder), *options]) == 0
-    specification, platform = yaml.safe_load_all((folder / "taxonflow-training.yaml").read_text())
+    specification, platform = parse_documents((folder / "taxonflow-training.yaml").read_text())
     return specification, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 

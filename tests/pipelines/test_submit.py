@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
+from pipelines.compile import parse_documents
 from pipelines.submit import main
 from tests.pipelines.fake_kubeflow import FakeKubeflow, running_kubeflow
 
@@ -50,7 +50,7 @@ def test_the_upload_is_the_compiled_pipeline(kubeflow: FakeKubeflow) -> None:
     submit(kubeflow, "--preset", "fossil", "--set", "volumes=s3://lab/volumes")
     for upload in kubeflow.uploads():
         content = upload.body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
-        specification, platform = yaml.safe_load_all(content)
+        specification, platform = parse_documents(content.decode())
         assert specification["pipelineInfo"]["name"] == "taxonflow-large-training"
         assert "exec-train-2" in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
