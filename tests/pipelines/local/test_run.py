@@ -138,29 +138,6 @@ def test_a_bad_volume_is_listed_and_the_others_are_used(volumes: Path, tmp_path:
     assert all(reasons.values())
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"preset": "nothing"}, "preset 'nothing'"),
-        ({"preset": "fossil"}, "VOLUMES"),
-        ({"threshold": "2"}, "THRESHOLD=2"),
-        ({"rare-species": "some"}, "'rare_species' with value 'some'"),
-        ({"folds": "1"}, "'folds': 1 fold has nothing to train on"),
-        ({"doubtful-masks": "some"}, "'doubtful_masks' with value 'some'"),
-        ({"volumes": "/nowhere"}, "/nowhere"),
-        ({"volumes": "ftp://lab/set"}, "ftp://"),
-        ({"backbones": "resnet_500"}, "resnet_500"),
-        ({"seed": "-1"}, "seed -1: expected a whole number from 0"),
-    ],
-)
-def test_an_invalid_option_is_bad_input(options: dict[str, str], words: str, volumes: Path, tmp_path: Path) -> None:
-    values = {"volumes": volumes if "backbones" in options else None, **options}
-    result = run(values.pop("volumes"), tmp_path / "runs", **values)
-    assert (result.returncode, summary_of(tmp_path / "runs")["outcome"]) == (2, "bad_input"), result.stdout
-    assert words in result.stdout.replace("\n", " ")
-    assert "Traceback" not in result.stdout + result.stderr
-
-
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_terminated_run_leaves_no_process_and_the_next_run_works(
     how: signal.Signals, volumes: Path, tmp_path: Path
