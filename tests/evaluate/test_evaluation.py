@@ -13,10 +13,8 @@ from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.evaluate.component import evaluate
-from components.evaluate.config import EvaluationConfig
 from components.evaluate.evaluation import Evaluation, evaluate_models
 from components.evaluate.export.saved_model import WARMUP_FILE
-from components.evaluate.gate import GateConfig
 from components.evaluate.model_selection import EvaluationSource, Selection, select_on_validation
 from components.evaluate.predictions import load_member
 from components.shared import metrics
@@ -26,16 +24,7 @@ from components.shared.images.decoding import decode_image, encode_png
 from components.shared.images.descriptors import DESCRIPTORS, describe
 from components.shared.reference_profile import read_reference
 from components.shared.slices import SPLITS, UNSEEN, Slice, SlicesWriter, iterate_split, read_index, read_info
-
-CONFIG = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.5))
-
-
-@pytest.fixture(scope="module")
-def model_export(
-    segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Evaluation, Path]:
-    folder = tmp_path_factory.mktemp("served") / "model"
-    return evaluate_models(segmented_slices, trained_backbones, folder, CONFIG), folder / "1"
+from tests.evaluate.conftest import CONFIG
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,8 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.evaluate.config import EvaluationConfig
-from components.evaluate.evaluation import Evaluation, evaluate_models
+from components.evaluate.evaluation import Evaluation
 from components.evaluate.export.saved_model import WARMUP_FILE
-from components.evaluate.gate import GateConfig
 from components.evaluate.predictions import load_member, predict_split
 from components.shared.contracts import ModelCard
 from components.shared.contracts.specimen_threshold import SpecimenThreshold
@@ -28,15 +26,6 @@ from serving.outputs import OUTPUTS
 
 ENCODINGS = ("png8", "png16", "rgb", "rgba", "palette", "jpeg", "grey alpha")
 SMALLEST, LARGEST = 16, 2000
-
-
-@pytest.fixture(scope="module")
-def model_export(
-    segmented_slices: Path, trained_backbones: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Evaluation, Path]:
-    folder = tmp_path_factory.mktemp("served") / "model"
-    config = EvaluationConfig(name="forams", gate=GateConfig(threshold=0.5))
-    return evaluate_models(segmented_slices, trained_backbones, folder, config), folder / "1"
 
 
 @pytest.fixture(scope="module")
