@@ -106,8 +106,9 @@ def test_bad_input_is_rejected_before_it_is_forwarded(transformer: Any, instance
 
 
 def test_its_drift_events_carry_the_predictors_version(
-    transformer: Any, raw_slices: list[bytes], instances_of: Body
+    server: Any, start_transformer: Any, raw_slices: list[bytes], instances_of: Body
 ) -> None:
+    transformer = start_transformer(urlsplit(server.url).netloc)
     post(transformer.url, instances_of(raw_slices[:2], "over-there"))
     transformer.process.send_signal(signal.SIGTERM)
     assert transformer.process.wait(30) == 0

@@ -20,6 +20,14 @@ Body = Callable[..., dict[str, Any]]
 LOAD_TIMEOUT_S = 60
 
 
+@pytest.fixture(scope="module")
+def server(start_server: Any, publish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Start a server of its own: the tests of this file change its repository, which no other file may see."""
+    repository = tmp_path_factory.mktemp("versions")
+    publish(repository, "forams", 1)
+    return start_server(repository)
+
+
 def states(server: Any, model: str) -> dict[str, str]:
     answer = httpx.get(f"{server.url}/v1/models/{model}").json()
     return {state["version"]: state["state"] for state in answer.get("model_version_status", [])}
