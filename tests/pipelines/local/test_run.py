@@ -79,9 +79,9 @@ def test_the_first_request_writes_a_drift_event(deployed_run: tuple[subprocess.C
 
 
 def test_a_model_below_the_threshold_leaves_the_old_one_served(
-    deployed_run: tuple[subprocess.CompletedProcess[str], Path], volumes: Path
+    deployed_run: tuple[subprocess.CompletedProcess[str], Path], volumes: Path, tmp_path: Path
 ) -> None:
-    _, out = deployed_run
+    out = Path(shutil.copytree(deployed_run[1], tmp_path / "runs", symlinks=True))
     slice_png = next((out / "models" / NAME / "1" / "examples").glob("*.png")).read_bytes()
     port = free_port()
     folders = (f"--repository={out / 'models'}", f"--events={out / 'events'}")
