@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from components.train.backbones.registry import find_backbone
-from components.train.recipe import LBFGS, PENALTIES, Recipe
+from components.train.recipe import HEAD_FITS, LBFGS, Recipe
 from components.train.weights import NONE
 
 _FINAL_RATE = 0.01  # of the peak, at the end of the cosine decay
@@ -42,9 +42,9 @@ def training_phases(recipe: Recipe, backbone: str) -> tuple[Phase, ...]:
 
 
 def _head_phase(recipe: Recipe) -> Phase:
-    """Return the phase of the head: gradient steps, or one epoch without steps for each penalty of the solver."""
+    """Return the phase of the head: gradient steps, or one epoch without steps for each fit of the solver."""
     if recipe.probe_solver == LBFGS:
-        return Phase(1, len(PENALTIES), 0.0, 0)
+        return Phase(1, len(HEAD_FITS), 0.0, 0)
     return Phase(1, recipe.frozen_epochs, recipe.frozen_learning_rate, 0)
 
 

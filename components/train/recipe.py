@@ -1,6 +1,7 @@
 """The recipe: the settings of a training."""
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -11,8 +12,10 @@ from components.train.backbones.registry import find_backbone
 
 LARGEST_SEED = 2**32 - 1
 PER_BACKBONE, LBFGS = "backbones", "lbfgs"
-PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-"""L2 penalties of the head that the solver compares, one in each epoch, the strongest first."""
+SHRINKAGES, PENALTIES = (1.0, 0.2), (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+HEAD_FITS = tuple(product(SHRINKAGES, PENALTIES))
+"""Shrinkage of the covariance within species and L2 penalty of the heads that the solver compares, one in each epoch.
+With a shrinkage of 1 embeddings are not whitened; the strongest penalty precedes."""
 
 MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 1024
 MAX_PROBE_VIEWS = 64
@@ -66,8 +69,8 @@ class Recipe(Frozen):
             0 is the slice unchanged, the others are augmented, and each epoch trains on one view of each slice. 0
             computes the features of new views in every epoch.
         probe_solver: Solver of the first phase on cached features: `adamw` takes gradient steps for `frozen_epochs`;
-            `lbfgs` fits a penalized logistic regression on all views to its optimum, in each of seven epochs with
-            another penalty, and is not affected by `frozen_epochs`, `frozen_learning_rate` and the moving average.
+            `lbfgs` fits a penalized logistic regression on all views to its optimum, in each of fourteen epochs with
+            another penalty or with whitened embeddings, and is not affected by `frozen_epochs`, `frozen_learning_rate` and the moving average.
         cache_gigabytes: Memory for decoded training slices or cached features, in GiB; they are read from disk if they
             need more.
     """

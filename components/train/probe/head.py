@@ -2,12 +2,12 @@
 
 With few specimens, many heads classify all training slices correctly. Gradient steps stop at one that depends on step
 size and number of epochs; the penalized one is unique. For the penalty, features are standardized, and where an
-embedding concatenates several vectors, each of them gets the same total variance. The scales are then absorbed into the
-weights of the head.
+embedding concatenates several vectors, each of them gets the same total variance. They are then whitened within species
+or left as they are, whichever validates better. All of this is absorbed into the weights of the head.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import keras
@@ -17,7 +17,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from components.train.probe.table import FeatureTable
-from components.train.recipe import PENALTIES
+from components.train.probe.whitening import whitening_matrix
+from components.train.recipe import HEAD_FITS
 
 LOGITS = "logits"
 _ITERATIONS, _TOLERANCE = 100, 1e-7
@@ -39,6 +40,7 @@ class HeadData:
         label_smoothing: Share of each label spread over all species.
         class_weights: Weight of each species, float32 [K].
         parts: Numbers of features of the vectors that the embedding concatenates.
+        shrinkage: Shrinkage of the covariance within species that whitens embeddings; 1 leaves them as they are.
     """
 
     table: FeatureTable
@@ -46,6 +48,7 @@ class HeadData:
     label_smoothing: float
     class_weights: Matrix
     parts: tuple[int, ...]
+    shrinkage: float = 1.0
 
     @cached_property
     def moments(self) -> tuple[Matrix, Matrix]:
@@ -60,18 +63,32 @@ class HeadData:
         return mean.astype(np.float32), (deviation / _scales(self.parts)).astype(np.float32)
 
     @cached_property
+    def whitening(self) -> Matrix | None:
+        """Return the matrix float32 [D, D] that whitens standardized embeddings; None if they are left as they are."""
+        if self.shrinkage == 1:
+            return None
+        return whitening_matrix(self._standardized_blocks(), self.classes, self.shrinkage)
+
+    @cached_property
     def total_weight(self) -> float:
         """Return the sum of the weights of all views."""
         return float(self.class_weights[self.table.labels].sum()) * self.table.rows.shape[1]
 
     def blocks(self) -> Iterable[Block]:
-        """Return standardized embeddings float32 [N, D] and labels of all views in blocks, kept in memory if small."""
+        """Return standardized, and if asked whitened, embeddings float32 [N, D] and labels of all views in blocks.
+
+        They are kept in memory if they are small.
+        """
         size = self.table.rows.size * sum(self.parts) * np.dtype(np.float32).itemsize
-        return self._blocks_in_memory if size <= _LARGEST_TABLE else self._standardized_blocks()
+        return self._blocks_in_memory if size <= _LARGEST_TABLE else self._whitened_blocks()
 
     @cached_property
     def _blocks_in_memory(self) -> list[Block]:
-        return list(self._standardized_blocks())
+        return list(self._whitened_blocks())
+
+    def _whitened_blocks(self) -> Iterator[Block]:
+        for embedding, labels in self._standardized_blocks():
+            yield (embedding if self.whitening is None else embedding @ self.whitening), labels
 
     def _standardized_blocks(self) -> Iterator[Block]:
         mean, divisor = self.moments
@@ -87,28 +104,32 @@ class HeadData:
 
 
 class PenalizedHead(keras.callbacks.Callback):
-    """Set the head at the start of each epoch to the optimum for the epoch's penalty.
+    """Set the head at the start of each epoch to the optimum for the epoch's shrinkage and penalty.
 
     Each fit starts from the optimum of the previous penalty; a resumed training repeats the fits before.
 
     Args:
         data: Training data of the head.
-        first_epoch: Number of the epoch with the first penalty, counted from 0 over all phases.
+        first_epoch: Number of the epoch of the first fit, counted from 0 over all phases.
     """
 
     def __init__(self, data: HeadData, first_epoch: int) -> None:
         super().__init__()
-        self._data, self._first_epoch = data, first_epoch
-        self._optima: list[Optimum] = []
+        self._data = data
+        self._optimum: Optimum | None = None
+        self._fits = iter(enumerate(HEAD_FITS, start=first_epoch))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Fit the head."""
         del logs
-        number = epoch - self._first_epoch
-        while len(self._optima) <= number:
-            start = self._optima[-1] if self._optima else None
-            self._optima.append(fit_head(self._data, PENALTIES[len(self._optima)], start))
-        self.model.get_layer(LOGITS).set_weights(head_weights(self._data, self._optima[number]))
+        for number, (shrinkage, penalty) in self._fits:
+            if shrinkage != self._data.shrinkage:
+                self._data, self._optimum = replace(self._data, shrinkage=shrinkage), None
+            self._optimum = fit_head(self._data, penalty, self._optimum)
+            if number == epoch:
+                break
+        assert self._optimum is not None  # epochs are ascending
+        self.model.get_layer(LOGITS).set_weights(head_weights(self._data, self._optimum))
 
 
 def fit_head(data: HeadData, penalty: float, start: Optimum | None = None) -> Optimum:
@@ -118,11 +139,11 @@ def fit_head(data: HeadData, penalty: float, start: Optimum | None = None) -> Op
 
     Args:
         data: Embeddings, labels and weights.
-        penalty: Penalty of the kernel for standardized embeddings.
+        penalty: Penalty of the kernel for the embeddings in the blocks of the data.
         start: Parameters to start from; zeros if None.
 
     Returns:
-        Kernel for standardized embeddings, row by row, and bias, float64 [D * K + K].
+        Kernel for the embeddings in the blocks, row by row, and bias, float64 [D * K + K].
     """
     size = sum(data.parts) * data.classes + data.classes
     optimum = minimize(
@@ -139,7 +160,8 @@ def fit_head(data: HeadData, penalty: float, start: Optimum | None = None) -> Op
 def head_weights(data: HeadData, optimum: Optimum) -> tuple[Matrix, Matrix]:
     """Return kernel float32 [D, K] and bias [K] of the head for embeddings as the network computes them."""
     mean, divisor = data.moments
-    kernel = optimum[: -data.classes].reshape(len(mean), data.classes) / divisor[:, None]
+    kernel = optimum[: -data.classes].reshape(len(mean), data.classes)
+    kernel = (kernel if data.whitening is None else data.whitening @ kernel) / divisor[:, None]
     bias = optimum[-data.classes :] - mean @ kernel
     return kernel.astype(np.float32), bias.astype(np.float32)
 
