@@ -128,7 +128,7 @@ def select_on_validation(source: EvaluationSource) -> Selection:
     outlier_rows = spread_rows(specimens, MOST_OUTLIERS)
     outliers = predict_outliers(source.folder, "validation", outlier_rows, voters, source.scratch)
     grey_views = _predict_grey_views(source, voters, rows, len(labels))
-    open_set = fit_open_set_score(ensemble, bank, training.labels[rows], validation.predictions, outliers, grey_views)
+    open_set = fit_open_set_score(ensemble, bank, training.at(rows), validation.predictions, outliers, grey_views)
     known_views = [validation.predictions, *([grey_views.validation] if grey_views else [])]
     specimen_open_set = fit_specimen_threshold(
         [SlicesOfSpecimens(open_set.score_split(ensemble, view), specimens) for view in known_views],

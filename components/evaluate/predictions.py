@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from components.evaluate.layer_statistics import add_layer_statistics
+from components.evaluate.layer_statistics import add_layer_statistics, has_concatenated_maps
 from components.evaluate.synthetic_outliers import synthesize_outliers
 from components.shared.contracts import BackboneCard, SlicesInfo
 from components.shared.errors import ContractError
@@ -73,6 +73,10 @@ class SplitSlices:
     labels: NDArray[np.int64]
     specimens: NDArray[np.str_]
 
+    def at(self, rows: NDArray[np.int64]) -> "SplitSlices":
+        """Return the slices of some rows."""
+        return SplitSlices(self.ids[rows], self.labels[rows], self.specimens[rows])
+
 
 @dataclass(frozen=True)
 class MemberPrediction:
@@ -83,12 +87,14 @@ class MemberPrediction:
         embedding: Embeddings of the slices, float32 [N, D] in a file; read some rows at a time.
         seconds: Time that the network took.
         layers: Statistics of the last layers, float32 [N, 2 * C] of each in a file; empty for a network without them.
+        needs_spacing: Whether distances in these layers are relative to the spacing of the training slices.
     """
 
     logits: NDArray[np.float32]
     embedding: FileMatrix
     seconds: float = 0.0
     layers: tuple[FileMatrix, ...] = ()
+    needs_spacing: bool = False
 
 
 def load_member(folder: Path, info: SlicesInfo) -> Member:
@@ -137,7 +143,7 @@ class _PredictionWriter:
         paths = [file.with_suffix(f".{number}.f32") for number in range(len(widths))]
         self._matrices = [FileMatrix(path, (slices, width)) for path, width in zip(paths, widths, strict=True)]
         self._files = [path.open("wb") for path in paths]
-        self._seconds = 0.0
+        self._seconds, self._needs_spacing = 0.0, has_concatenated_maps(member.network)
 
     def add(self, begin: int, crops: tf.Tensor) -> None:
         """Run the member over crops uint8 [N, S, S, C] of the slices from row `begin`.
@@ -159,7 +165,7 @@ class _PredictionWriter:
         for file in self._files:
             file.close()
         embedding, *layers = self._matrices
-        return MemberPrediction(self._logits, embedding, self._seconds, tuple(layers))
+        return MemberPrediction(self._logits, embedding, self._seconds, tuple(layers), self._needs_spacing)
 
 
 def predict_split(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.evaluate.layer_statistics import LAYERS, add_layer_statistics
+from components.evaluate.layer_statistics import LAYERS, add_layer_statistics, has_concatenated_maps
 from components.train.backbones.build import build_backbone
 from components.train.backbones.registry import InputSpec
 
@@ -26,6 +26,26 @@ def test_mean_and_deviation_of_the_last_layers_are_added(backbone: str, channels
         assert min(np.abs(values - embedding).max() for values in last) < 1e-5
 
 
+@pytest.mark.parametrize("size", [32, 128])
+def test_maps_of_an_embedding_are_described_before_they_are_reduced(size: int) -> None:
+    network, slices = (
+        network_of("efficientnet_lite0", size),
+        np.random.default_rng(0).uniform(0, 255, (2, size, size, 1)),
+    )
+    logits, embedding, *statistics = (np.asarray(output) for output in add_layer_statistics(network)(slices))
+    np.testing.assert_allclose(logits, network(slices)[0], atol=1e-5)
+    np.testing.assert_allclose(embedding, network(slices)[1], atol=1e-5)
+    assert [values.shape for values in statistics] == [(2, 160), (2, 224), (2, 384)]
+    means = np.concatenate([values[:, : values.shape[1] // 2] for values in statistics], axis=1)
+    np.testing.assert_allclose(means, embedding[:, : means.shape[1]], atol=1e-4)
+    features = network.get_layer("features")
+    block = keras.Model(features.inputs, features.get_layer("blocks.10.add").output)
+    stage = np.asarray(block(network.get_layer("normalisation")(network.get_layer("rgb")([slices] * 3))))
+    np.testing.assert_allclose(statistics[1][:, 112:], stage.std(axis=(1, 2)), rtol=1e-3, atol=1e-4)
+    assert has_concatenated_maps(network)
+
+
 def test_a_network_with_wide_last_layers_stays_as_it_is() -> None:
     network = network_of("mobilenet", 32)
     assert add_layer_statistics(network) is network
+    assert not has_concatenated_maps(network)

@@ -1,5 +1,7 @@
 """The open-set score: its selection without unseen species, and the same score in TensorFlow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,17 +9,18 @@ import tensorflow as tf
 from components.evaluate import open_set
 from components.evaluate.ensemble.rules import ConfidenceSwitch, SoftVote
 from components.evaluate.ensemble.selection import Ensemble
-from components.evaluate.export.tf_rules import ServedOpenSetScore, combined_probabilities
+from components.evaluate.export.tf_rules import ServedLayerBank, ServedOpenSetScore, combined_probabilities
 from components.evaluate.open_set import (
     FLAGGED_SHARE,
     SCORES,
+    LayerBank,
     OpenSetScore,
     ScaledScore,
     fit_open_set_score,
     iterate_outputs,
 )
 from components.evaluate.open_set.selection import area_standard_error
-from components.evaluate.predictions import MemberPrediction
+from components.evaluate.predictions import MemberPrediction, SplitSlices
 from components.evaluate.synthetic_outliers import synthesize_outliers
 
 CLASSES, WIDTH = 5, 16
@@ -40,6 +43,18 @@ def predictions_of_two(slices: int, seed: int, shift: float = 0.0) -> tuple[dict
     return predictions, labels
 
 
+def slices_of(labels: np.ndarray) -> SplitSlices:
+    """Return slices with these labels, four of each specimen."""
+    return SplitSlices(np.arange(len(labels)).astype(str), labels, (np.arange(len(labels)) // 4).astype(str))
+
+
+def plain_and_varied_slices(seed: int) -> np.ndarray:
+    """Return statistics of two species around (0, ...) and (6, ...), of which the second varies five times as much."""
+    deviations = np.repeat((0.2, 1.0), 200)[:, None]
+    centres = np.repeat((0.0, 6.0), 200)[:, None]
+    return (centres + deviations * np.random.default_rng(seed).normal(size=(400, 6))).astype(np.float32)
+
+
 def blank_rows(width: int) -> np.ndarray:
     return np.zeros((3, width), np.float32)
 
@@ -48,7 +63,7 @@ def blank_rows(width: int) -> np.ndarray:
 def score() -> OpenSetScore:
     training, labels = predictions_of_two(400, 0)
     validation, outliers = predictions_of_two(600, 1)[0], predictions_of_two(200, 2, 1.0)[0]
-    return fit_open_set_score(Ensemble(RULES[0], 1.0), training, labels, validation, outliers)
+    return fit_open_set_score(Ensemble(RULES[0], 1.0), training, slices_of(labels), validation, outliers)
 
 
 def test_a_score_within_the_standard_error_of_the_best_is_selected(score: OpenSetScore) -> None:
@@ -83,7 +98,7 @@ def test_grey_views_are_known_to_members_trained_on_them() -> None:
     ensemble = Ensemble(RULES[0], 1.0)
     shares = []
     for known in (None, views):
-        score = fit_open_set_score(ensemble, training, labels, validation, outliers, known)
+        score = fit_open_set_score(ensemble, training, slices_of(labels), validation, outliers, known)
         samples = [predictions_of_two(2000, 3, shift)[0] for shift in (0.0, 0.5, 2.0)]
         shares.append([(score.score_split(ensemble, sample) > score.threshold).mean() for sample in samples])
     assert shares[0][1] > 0.3
@@ -110,6 +125,46 @@ def test_tensorflow_scores_slices_as_numpy_does(name: str, score: OpenSetScore) 
         [[tf.constant(values) for values in outputs.layers[0]], []],
     )
     np.testing.assert_allclose(scores, single.score(outputs), rtol=2e-4, atol=2e-4)
+
+
+def test_tensorflow_divides_by_the_spacing_as_numpy_does() -> None:
+    bank = LayerBank.fit_spaced(plain_and_varied_slices(0), np.repeat((0, 1), 200), np.arange(400).astype(str))
+    statistics = plain_and_varied_slices(1)
+    np.testing.assert_allclose(
+        ServedLayerBank(bank).distances(tf.constant(statistics)), bank.distances(statistics), rtol=2e-3
+    )
+
+
+def test_plain_and_varied_species_are_equally_far_in_a_spaced_bank() -> None:
+    labels, specimens = np.repeat((0, 1), 200), np.arange(400).astype(str)
+    known = LayerBank.fit_spaced(plain_and_varied_slices(0), labels, specimens).distances(plain_and_varied_slices(1))
+    plain, varied = np.median(known[:200]), np.median(known[200:])
+    assert varied / plain == pytest.approx(1, abs=0.2)
+    unscaled = LayerBank.fit(plain_and_varied_slices(0), labels).distances(plain_and_varied_slices(1))
+    assert np.median(unscaled[200:]) / np.median(unscaled[:200]) > 3
+
+
+def test_the_spacing_ignores_slices_of_the_same_specimen() -> None:
+    statistics = np.repeat(plain_and_varied_slices(0)[::4], 4, axis=0)  # four copies of each slice
+    labels, specimens = np.repeat((0, 1), 200), (np.arange(400) // 4).astype(str)
+    spacing = LayerBank.fit_spaced(statistics, labels, specimens).spacing
+    assert spacing is not None
+    assert spacing.min() > 0.1 * np.median(spacing)
+
+
+@pytest.mark.parametrize("specimens", [np.zeros(8).astype(str), np.arange(8).astype(str)], ids=["one", "equal"])
+def test_a_bank_of_one_specimen_or_equal_slices_has_the_spacing_one(specimens: np.ndarray) -> None:
+    bank = LayerBank.fit_spaced(np.ones((8, 3), np.float32), np.zeros(8, np.int64), specimens)
+    assert bank.spacing is not None
+    assert bank.spacing.tolist() == [1.0] * 8
+
+
+def test_only_banks_of_members_that_need_it_have_a_spacing() -> None:
+    training, labels = predictions_of_two(400, 0)
+    training["a"] = replace(training["a"], needs_spacing=True)
+    validation, outliers = predictions_of_two(600, 1)[0], predictions_of_two(200, 2, 1.0)[0]
+    score = fit_open_set_score(Ensemble(RULES[0], 1.0), training, slices_of(labels), validation, outliers)
+    assert [[layer.spacing is not None for layer in bank.layers] for bank in score.banks] == [[True, True], [False]]
 
 
 @pytest.mark.parametrize("damage", ["logits", "embeddings"])

@@ -82,6 +82,8 @@ def _arrays(
         for layer, layer_bank in enumerate(bank.layers):
             for field in ("mean", "whitening_matrix", "bank"):
                 yield f"{field} of layer {layer} of member {number}", getattr(layer_bank, field)
+            if layer_bank.spacing is not None:
+                yield f"spacing of layer {layer} of member {number}", layer_bank.spacing
 
 
 def _little_endian(values: NDArray[Any]) -> NDArray[Any]:

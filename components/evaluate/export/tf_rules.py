@@ -127,18 +127,21 @@ class ServedLayerBank(tf.Module):
         super().__init__(name="layer")
         arrays = (bank.mean, bank.whitening_matrix, bank.bank)
         self.mean, self.whitening_matrix, self.bank = (tf.Variable(array, trainable=False) for array in arrays)
+        self.spacing = None if bank.spacing is None else tf.Variable(bank.spacing, trainable=False)
 
     def distances(self, statistics: tf.Tensor) -> tf.Tensor:
         """Return the distances to the nearest training slice of statistics float32 [N, D], float32 [N]."""
         points = tf.matmul(statistics - self.mean, self.whitening_matrix)
-        return tf.sqrt(tf.maximum(_nearest_square(points, self.bank), 0) / self.mean.shape[0])
+        nearest = _nearest_square(points, self.bank, self.spacing)
+        return tf.sqrt(tf.maximum(nearest, 0) / self.mean.shape[0])
 
 
 def _mean(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.add_n(list(tensors)) / len(tensors)
 
 
-def _nearest_square(points: tf.Tensor, centres: tf.Tensor) -> tf.Tensor:
-    """Return the smallest squared distance of points [N, D] to centres [K, D]."""
-    squares = tf.reduce_sum(points**2, axis=1, keepdims=True) + tf.reduce_sum(centres**2, axis=1)
-    return tf.reduce_min(squares - 2 * tf.matmul(points, centres, transpose_b=True), axis=1)
+def _nearest_square(points: tf.Tensor, centres: tf.Tensor, spacing: tf.Tensor | None = None) -> tf.Tensor:
+    """Return the smallest squared distance of points [N, D] to centres [K, D], in units of the spacing [K]."""
+    norms = tf.reduce_sum(points**2, axis=1, keepdims=True) + tf.reduce_sum(centres**2, axis=1)
+    squares = norms - 2 * tf.matmul(points, centres, transpose_b=True)
+    return tf.reduce_min(squares if spacing is None else squares / spacing**2, axis=1)

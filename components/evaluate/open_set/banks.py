@@ -6,11 +6,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import ledoit_wolf, shrunk_covariance
 
-from components.shared.metrics import Labels
+from components.shared.metrics import Labels, Specimens
 
 SMALLEST_NORM = 1e-12
+
+NEIGHBOURS = 10
+"""Number of training slices of other specimens from which the spacing of the bank around a slice is computed."""
+
+SHRINKAGE = 0.8
+"""Share of the unit matrix in the scatter of a spaced bank. Ledoit and Wolf's is too small, as it assumes that slices
+are independent."""
+
 Features = NDArray[np.float32]
 
 
@@ -22,11 +30,13 @@ class LayerBank:
         mean: Mean of the statistics, float32 [D].
         whitening_matrix: Matrix that whitens centred statistics, float32 [D, D].
         bank: Whitened statistics of the training slices, float32 [B, D].
+        spacing: Distance around each training slice that counts as one, float32 [B]; None for a distance of one.
     """
 
     mean: Features
     whitening_matrix: Features
     bank: Features
+    spacing: Features | None = None
 
     @classmethod
     def fit(cls, statistics: Features, labels: Labels) -> "LayerBank":
@@ -36,10 +46,31 @@ class LayerBank:
         matrix = _whitening_matrix(offsets, labels)
         return cls(*(array.astype(np.float32) for array in (mean, matrix, offsets @ matrix)))
 
+    @classmethod
+    def fit_spaced(cls, statistics: Features, labels: Labels, specimens: Specimens) -> "LayerBank":
+        """Return the bank of training slices with the spacing around each, as in local outlier factors.
+
+        Distances between slices of varied forms are larger than between those of plain ones, so an unknown plain form
+        is farther than usual only in relation to its neighbours (Breunig et al. 2000).
+
+        Args:
+            statistics: Statistics of the slices, float32 [B, D].
+            labels: Labels of the slices, int64 [B].
+            specimens: Specimen of each slice, [B].
+        """
+        mean = statistics.mean(axis=0, dtype=np.float64)
+        offsets = statistics - mean
+        matrix = _whitening_matrix(offsets, labels, SHRINKAGE)
+        bank = (offsets @ matrix).astype(np.float32)
+        return cls(mean.astype(np.float32), matrix.astype(np.float32), bank, _spacing(bank, specimens))
+
     def distances(self, statistics: Features) -> NDArray[np.float64]:
-        """Return the distance of slices to their nearest training slice, as a root mean square over the D numbers."""
+        """Return the distance of slices to their nearest training slice, as a root mean square over the D numbers.
+
+        In a spaced bank each distance is divided by the spacing around the training slice.
+        """
         points = (statistics.astype(np.float64) - self.mean) @ self.whitening_matrix
-        squares = nearest_square(points, self.bank.astype(np.float64))
+        squares = nearest_square(points, self.bank.astype(np.float64), self.spacing)
         return np.asarray(np.sqrt(np.maximum(squares, 0) / len(self.mean)))
 
 
@@ -60,18 +91,26 @@ class FeatureBank:
     layers: tuple[LayerBank, ...]
 
     @classmethod
-    def fit(cls, embedding: Features, labels: Labels, layers: Sequence[Features]) -> "FeatureBank":
+    def fit(
+        cls, embedding: Features, labels: Labels, layers: Sequence[Features], specimens: Specimens | None = None
+    ) -> "FeatureBank":
         """Return the bank of training slices.
 
         Args:
             embedding: Embeddings of the slices, float32 [B, D].
             labels: Labels of the slices, int64 [B].
             layers: Statistics of each of the last layers, float32 [B, 2 * C].
+            specimens: Specimen of each slice, [B], for banks of layers with a spacing; None for banks without it.
         """
         bank = unit_rows(embedding.astype(np.float64))
         matrix = _whitening_matrix(bank, labels)
         centres = _means_by_species(bank, labels)[0] @ matrix
-        layer_banks = tuple(LayerBank.fit(statistics, labels) for statistics in layers)
+        layer_banks = tuple(
+            LayerBank.fit(statistics, labels)
+            if specimens is None
+            else LayerBank.fit_spaced(statistics, labels, specimens)
+            for statistics in layers
+        )
         return cls(bank.astype(np.float32), matrix.astype(np.float32), centres.astype(np.float32), layer_banks)
 
 
@@ -80,10 +119,30 @@ def unit_rows(embedding: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), SMALLEST_NORM))
 
 
-def nearest_square(points: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
-    """Return the smallest squared distance of points [N, D] to centres [K, D]."""
-    squares = (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1)
-    return np.asarray(squares.min(axis=1))
+def nearest_square(points: NDArray[Any], centres: NDArray[Any], spacing: Features | None = None) -> NDArray[Any]:
+    """Return the smallest squared distance of points [N, D] to centres [K, D], in units of the spacing [K]."""
+    squares = _squares(points, centres)
+    return np.asarray((squares if spacing is None else squares / spacing.astype(np.float64) ** 2).min(axis=1))
+
+
+def _squares(points: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
+    """Return the squared distances of points [N, D] to centres [K, D], [N, K]."""
+    return np.asarray((points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1))
+
+
+def _spacing(bank: Features, specimens: Specimens) -> Features:
+    """Return the mean distance of each slice [B, D] to its nearest ones of other specimens, float32 [B].
+
+    It is at least a tenth of the median, and 1 for a bank of one specimen or of equal slices.
+    """
+    spacing = np.empty(len(bank))
+    for specimen in np.unique(specimens):
+        own = specimens == specimen
+        squares = np.maximum(_squares(bank[own].astype(np.float64), bank[~own].astype(np.float64)), 0)
+        nearest = np.sort(squares, axis=1)[:, :NEIGHBOURS]
+        spacing[own] = np.sqrt(nearest / bank.shape[1]).mean(axis=1) if nearest.size else 0.0
+    floor = 0.1 * float(np.median(spacing))
+    return np.maximum(spacing, floor).astype(np.float32) if floor > 0 else np.ones(len(bank), np.float32)
 
 
 def _means_by_species(features: NDArray[np.float64], labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -92,9 +151,21 @@ def _means_by_species(features: NDArray[np.float64], labels: Labels) -> tuple[ND
     return np.stack([features[owner == number].mean(axis=0) for number in range(len(species))]), owner
 
 
-def _whitening_matrix(features: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
-    """Return the matrix that makes the scatter of features [B, D] within species a unit ball, float64 [D, D]."""
+def _whitening_matrix(
+    features: NDArray[np.float64], labels: Labels, shrinkage: float | None = None
+) -> NDArray[np.float64]:
+    """Return the matrix that makes the scatter of features within species a unit ball, float64 [D, D].
+
+    Args:
+        features: Features of the slices, float64 [B, D].
+        labels: Labels of the slices, int64 [B].
+        shrinkage: Share of the unit matrix in the scatter; None for that of Ledoit and Wolf.
+    """
     means, owner = _means_by_species(features, labels)
-    scatter, _ = ledoit_wolf(features - means[owner], assume_centered=True)
+    residuals = features - means[owner]
+    if shrinkage is None:
+        scatter, _ = ledoit_wolf(residuals, assume_centered=True)
+    else:
+        scatter = shrunk_covariance(residuals.T @ residuals / len(residuals), shrinkage)
     ridge = 1e-9 * max(np.trace(scatter) / len(scatter), 1e-12)
     return np.linalg.cholesky(np.linalg.inv(scatter + ridge * np.eye(len(scatter))))

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from components.evaluate.ensemble.selection import Ensemble
 from components.evaluate.open_set.banks import FeatureBank
 from components.evaluate.open_set.scores import PAIRS, SCORES, EnsembleOutputs, Values
-from components.evaluate.predictions import MemberPrediction
+from components.evaluate.predictions import MemberPrediction, SplitSlices
 from components.shared import metrics
 from components.shared.files.matrix import FileMatrix
-from components.shared.metrics import Labels
 
 FLAGGED_SHARE = 0.05
 """Share of the validation slices above the threshold, which leaves room for less typical test specimens."""
@@ -113,7 +112,7 @@ def _layers(prediction: MemberPrediction) -> tuple[FileMatrix, ...]:
 def fit_open_set_score(
     ensemble: Ensemble,
     training: Mapping[str, MemberPrediction],
-    labels: Labels,
+    slices: SplitSlices,
     validation: Mapping[str, MemberPrediction],
     outliers: Mapping[str, MemberPrediction],
     grey_views: GreyViews | None = None,
@@ -123,14 +122,14 @@ def fit_open_set_score(
     Args:
         ensemble: Rule and temperature that are served.
         training: Predictions for a sample of the training slices, by backbone.
-        labels: Labels of these training slices, int64 [B].
+        slices: Labels and specimens of these training slices.
         validation: Predictions for the validation slices, by backbone.
         outliers: Predictions for synthetic outliers of a sample of the validation slices, by backbone.
         grey_views: Predictions for grey views, which are known then; None if the members were not trained on them.
     """
     known_training = [training, grey_views.training] if grey_views else [training]
     known_validation = [validation, grey_views.validation] if grey_views else [validation]
-    banks = tuple(_fit_bank([sample[name] for sample in known_training], labels) for name in ensemble.members)
+    banks = tuple(_fit_bank([sample[name] for sample in known_training], slices) for name in ensemble.members)
     validation_scores = _scores_of_samples(ensemble, known_validation, banks)
     outlier_scores = _all_scores(ensemble, outliers, banks)
     scales = {name: _scale(name, values) for name, values in validation_scores.items()}
@@ -167,12 +166,13 @@ def area_standard_error(area: float, positives: int, negatives: int) -> float:
     return float(np.sqrt(variance / (positives * negatives)))
 
 
-def _fit_bank(samples: Sequence[MemberPrediction], labels: Labels) -> FeatureBank:
+def _fit_bank(samples: Sequence[MemberPrediction], slices: SplitSlices) -> FeatureBank:
     """Return the feature bank of a member from its predictions for samples of the same training slices."""
     embedding = np.concatenate([np.asarray(sample.embedding) for sample in samples])
     by_layer = zip(*map(_layers, samples), strict=True)
     layers = [np.concatenate([np.asarray(statistics) for statistics in matrices]) for matrices in by_layer]
-    return FeatureBank.fit(embedding, np.tile(labels, len(samples)), layers)
+    specimens = np.tile(slices.specimens, len(samples)) if samples[0].needs_spacing else None
+    return FeatureBank.fit(embedding, np.tile(slices.labels, len(samples)), layers, specimens)
 
 
 def _scores_of_samples(

@@ -51,7 +51,15 @@ def member(name: str, seed: int) -> Member:
 
 def bank(seed: int) -> FeatureBank:
     random = np.random.default_rng(seed)
-    shapes = (5, WIDTH), (WIDTH, WIDTH), (len(CLASSES), WIDTH), (2 * WIDTH,), (2 * WIDTH, 2 * WIDTH), (5, 2 * WIDTH)
+    shapes = (
+        (5, WIDTH),
+        (WIDTH, WIDTH),
+        (len(CLASSES), WIDTH),
+        (2 * WIDTH,),
+        (2 * WIDTH, 2 * WIDTH),
+        (5, 2 * WIDTH),
+        (5,),
+    )
     arrays = [random.normal(size=shape).astype(np.float32) for shape in shapes]
     return FeatureBank(*arrays[:3], (LayerBank(*arrays[3:]),))
 
@@ -118,7 +126,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "banks": lambda model: with_open_set(model, banks=(bank(1), bank(3))),
     **{
         f"{field} of a layer": lambda model, field=field: with_layer(model, field)
-        for field in ("mean", "whitening_matrix", "bank")
+        for field in ("mean", "whitening_matrix", "bank", "spacing")
     },
     "aggregation for specimens": lambda model: with_specimens(model, aggregation="median"),
     "threshold for specimens": lambda model: with_specimens(model, thresholds=(0.9, float(np.nextafter(0.8, 1)))),
