@@ -70,7 +70,8 @@ class Recipe(Frozen):
             computes the features of new views in every epoch.
         probe_solver: Solver of the first phase on cached features: `adamw` takes gradient steps for `frozen_epochs`;
             `lbfgs` fits a penalized logistic regression on all views to its optimum, in each of fourteen epochs with
-            another penalty or with whitened embeddings, and is not affected by `frozen_epochs`, `frozen_learning_rate` and the moving average.
+            another penalty or with whitened embeddings, and is not affected by `frozen_epochs`,
+            `frozen_learning_rate` and the moving average.
         cache_gigabytes: Memory for decoded training slices or cached features, in GiB; they are read from disk if they
             need more.
     """

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from components.shared.errors import BadConfigError
-from components.train.probe.head import HeadData, fit_head, head_weights
+from components.train.probe.head import LOGITS, HeadData, PenalizedHead, fit_head, head_weights
 from components.train.probe.table import FeatureTable
-from components.train.recipe import Recipe
+from components.train.recipe import HEAD_FITS, PENALTIES, Recipe
 
 CLASSES, SLICES, VIEWS, SIZE = 3, 40, 2, 6
 
@@ -70,3 +72,50 @@ def test_the_solver_is_refused_for_heads_with_hidden_layers() -> None:
     with pytest.raises(BadConfigError, match="hidden layers"):
         Recipe.parse(keys, "efficientnetb0")
     assert Recipe.parse(keys, "mobilenet").probe_solver == "lbfgs"
+
+
+def nuisance_data(shrinkage: float) -> tuple[HeadData, NDArray[np.float32], NDArray[np.int64]]:
+    """Return training embeddings whose species differ less than their specimens do, and further ones with labels."""
+    random = np.random.default_rng(3)
+    centres, directions = random.normal(size=(30, 40)), random.normal(size=(5, 40))
+    labels = np.repeat(np.arange(30), 24)
+    specimens = random.normal(scale=3, size=(len(labels), 5)) @ directions
+    embedding = (centres[labels] + specimens + random.normal(scale=0.7, size=(len(labels), 40))).astype(np.float16)
+    is_training = np.tile(np.arange(24) < 4, 30)
+    rows = np.arange(is_training.sum())[:, None]
+    table = FeatureTable(embedding[is_training], rows, labels[is_training], (40,))
+    data = HeadData(table, 30, 0.0, np.ones(30, np.float32), (40,), shrinkage)
+    return data, embedding[~is_training].astype(np.float32), labels[~is_training]
+
+
+def test_whitening_discounts_directions_in_which_specimens_differ() -> None:
+    accuracy = {}
+    for shrinkage in (1.0, 0.2):
+        data, embedding, labels = nuisance_data(shrinkage)
+        kernel, bias = head_weights(data, fit_head(data, 0.3))
+        accuracy[shrinkage] = np.mean((embedding @ kernel + bias).argmax(axis=1) == labels)
+    assert accuracy[0.2] > accuracy[1.0] + 0.05
+
+
+def test_whitened_embeddings_of_a_species_differ_equally() -> None:
+    data, _, _ = nuisance_data(1e-5)
+    embedding, labels = (np.concatenate(arrays) for arrays in zip(*data.blocks(), strict=True))
+    residuals = embedding - np.stack([embedding[labels == label].mean(axis=0) for label in range(30)])[labels]
+    variances = np.linalg.eigvalsh(residuals.T @ residuals)
+    assert variances[0] == pytest.approx(variances[-1], rel=0.05)
+    plain = np.concatenate([rows for rows, _ in nuisance_data(1.0)[0].blocks()])
+    assert np.square(embedding).sum() == pytest.approx(np.square(plain).sum(), rel=1e-3)
+
+
+def test_each_epoch_fits_the_head_with_its_shrinkage_and_penalty() -> None:
+    data = head_data()
+    head = keras.layers.Dense(CLASSES, name=LOGITS)
+    model = keras.Sequential([keras.Input((SIZE,)), head])
+    callback = PenalizedHead(data, first_epoch=0)
+    callback.set_model(model)
+    for epoch in (0, 1, len(PENALTIES) + 1):  # a resumed training begins with a later epoch
+        callback.on_epoch_begin(epoch)
+        shrinkage, penalty = HEAD_FITS[epoch]
+        fitted = replace(data, shrinkage=shrinkage)
+        expectation = head_weights(fitted, fit_head(fitted, penalty))
+        np.testing.assert_allclose(head.get_weights()[0], expectation[0], rtol=0.05, atol=0.02)
