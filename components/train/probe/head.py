@@ -2,8 +2,9 @@
 
 With few specimens, many heads classify all training slices correctly. Gradient steps stop at one that depends on step
 size and number of epochs; the penalized one is unique. For the penalty, features are standardized, and where an
-embedding concatenates several vectors, each of them gets the same total variance. They are then whitened within species
-or left as they are, whichever validates better. All of this is absorbed into the weights of the head.
+embedding concatenates several vectors, each of them gets the same total variance. Their principal
+components are whitened within species or left as they are, whichever validates better. All of this is absorbed into the
+weights of the head.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,17 +17,15 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from components.train.probe.projection import Block, Matrix, Scatter
 from components.train.probe.table import FeatureTable
-from components.train.probe.whitening import whitening_matrix
 from components.train.recipe import HEAD_FITS
 
 LOGITS = "logits"
 _ITERATIONS, _TOLERANCE = 100, 1e-7
 _SMALLEST_DEVIATION = 1e-3
 _BLOCK = 4096
-_LARGEST_TABLE = 2**30  # bytes of standardized embeddings that are kept in memory
-Matrix = NDArray[np.float32]
-Block = tuple[Matrix, NDArray[np.int64]]
+_LARGEST_TABLE = 2**30  # bytes of projected embeddings that are kept in memory
 Optimum = NDArray[np.float64]
 
 
@@ -40,7 +39,6 @@ class HeadData:
         label_smoothing: Share of each label spread over all species.
         class_weights: Weight of each species, float32 [K].
         parts: Numbers of features of the vectors that the embedding concatenates.
-        shrinkage: Shrinkage of the covariance within species that whitens embeddings; 1 leaves them as they are.
     """
 
     table: FeatureTable
@@ -48,7 +46,6 @@ class HeadData:
     label_smoothing: float
     class_weights: Matrix
     parts: tuple[int, ...]
-    shrinkage: float = 1.0
 
     @cached_property
     def moments(self) -> tuple[Matrix, Matrix]:
@@ -63,34 +60,17 @@ class HeadData:
         return mean.astype(np.float32), (deviation / _scales(self.parts)).astype(np.float32)
 
     @cached_property
-    def whitening(self) -> Matrix | None:
-        """Return the matrix float32 [D, D] that whitens standardized embeddings; None if they are left as they are."""
-        if self.shrinkage == 1:
-            return None
-        return whitening_matrix(self._standardized_blocks(), self.classes, self.shrinkage)
+    def scatter(self) -> Scatter:
+        """Return the products of the standardized embeddings of all views."""
+        return Scatter.of(self.blocks(), self.classes)
 
     @cached_property
     def total_weight(self) -> float:
         """Return the sum of the weights of all views."""
         return float(self.class_weights[self.table.labels].sum()) * self.table.rows.shape[1]
 
-    def blocks(self) -> Iterable[Block]:
-        """Return standardized, and if asked whitened, embeddings float32 [N, D] and labels of all views in blocks.
-
-        They are kept in memory if they are small.
-        """
-        size = self.table.rows.size * sum(self.parts) * np.dtype(np.float32).itemsize
-        return self._blocks_in_memory if size <= _LARGEST_TABLE else self._whitened_blocks()
-
-    @cached_property
-    def _blocks_in_memory(self) -> list[Block]:
-        return list(self._whitened_blocks())
-
-    def _whitened_blocks(self) -> Iterator[Block]:
-        for embedding, labels in self._standardized_blocks():
-            yield (embedding if self.whitening is None else embedding @ self.whitening), labels
-
-    def _standardized_blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[Block]:
+        """Yield standardized embeddings float32 [N, D] and labels of all views in blocks."""
         mean, divisor = self.moments
         for embedding, labels in self._raw_blocks():
             yield (embedding - mean) / divisor, labels
@@ -101,6 +81,37 @@ class HeadData:
             numbers = np.arange(begin, min(begin + _BLOCK, self.table.rows.size))
             embedding, labels = self.table.batch(numbers // views, numbers % views)
             yield embedding.astype(np.float32), labels
+
+
+@dataclass(frozen=True)
+class ProjectedData:
+    """Training data of a head with projected embeddings.
+
+    Attributes:
+        data: Embeddings, labels and weights.
+        shrinkage: Shrinkage of the covariance within species; with 1 embeddings are not whitened.
+    """
+
+    data: HeadData
+    shrinkage: float
+
+    @cached_property
+    def projection(self) -> Matrix:
+        """Return the projection of standardized embeddings, float32 [D, R]."""
+        return self.data.scatter.projection(self.shrinkage)
+
+    def blocks(self) -> Iterable[Block]:
+        """Return projected embeddings float32 [N, R] and labels of all views in blocks, kept in memory if small."""
+        size = self.data.table.rows.size * self.projection.shape[1] * np.dtype(np.float32).itemsize
+        return self._blocks_in_memory if size <= _LARGEST_TABLE else self._projected_blocks()
+
+    @cached_property
+    def _blocks_in_memory(self) -> list[Block]:
+        return list(self._projected_blocks())
+
+    def _projected_blocks(self) -> Iterator[Block]:
+        for embedding, labels in self.data.blocks():
+            yield embedding @ self.projection, labels
 
 
 class PenalizedHead(keras.callbacks.Callback):
@@ -115,7 +126,7 @@ class PenalizedHead(keras.callbacks.Callback):
 
     def __init__(self, data: HeadData, first_epoch: int) -> None:
         super().__init__()
-        self._data = data
+        self._projected = ProjectedData(data, HEAD_FITS[0][0])
         self._optimum: Optimum | None = None
         self._fits = iter(enumerate(HEAD_FITS, start=first_epoch))
 
@@ -123,33 +134,34 @@ class PenalizedHead(keras.callbacks.Callback):
         """Fit the head."""
         del logs
         for number, (shrinkage, penalty) in self._fits:
-            if shrinkage != self._data.shrinkage:
-                self._data, self._optimum = replace(self._data, shrinkage=shrinkage), None
-            self._optimum = fit_head(self._data, penalty, self._optimum)
+            if shrinkage != self._projected.shrinkage:
+                self._projected, self._optimum = replace(self._projected, shrinkage=shrinkage), None
+            self._optimum = fit_head(self._projected, penalty, self._optimum)
             if number == epoch:
                 break
         assert self._optimum is not None  # epochs are ascending
-        self.model.get_layer(LOGITS).set_weights(head_weights(self._data, self._optimum))
+        self.model.get_layer(LOGITS).set_weights(head_weights(self._projected, self._optimum))
 
 
-def fit_head(data: HeadData, penalty: float, start: Optimum | None = None) -> Optimum:
+def fit_head(projected: ProjectedData, penalty: float, start: Optimum | None = None) -> Optimum:
     """Return the parameters of least mean cross-entropy plus half the penalty times the squared kernel.
 
     Every view of every slice counts with the weight of its species. The solver is L-BFGS (Liu and Nocedal 1989).
 
     Args:
-        data: Embeddings, labels and weights.
-        penalty: Penalty of the kernel for the embeddings in the blocks of the data.
+        projected: Projected embeddings, labels and weights.
+        penalty: Penalty of the kernel.
         start: Parameters to start from; zeros if None.
 
     Returns:
-        Kernel for the embeddings in the blocks, row by row, and bias, float64 [D * K + K].
+        Kernel for projected embeddings, row by row, and bias, float64 [R * K + K].
     """
-    size = sum(data.parts) * data.classes + data.classes
+    classes = projected.data.classes
+    size = projected.projection.shape[1] * classes + classes
     optimum = minimize(
         _loss_and_gradient,
         np.zeros(size) if start is None else start,
-        args=(data, penalty),
+        args=(projected, penalty),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": _ITERATIONS, "ftol": _TOLERANCE},
@@ -157,23 +169,23 @@ def fit_head(data: HeadData, penalty: float, start: Optimum | None = None) -> Op
     return np.asarray(optimum.x)
 
 
-def head_weights(data: HeadData, optimum: Optimum) -> tuple[Matrix, Matrix]:
+def head_weights(projected: ProjectedData, optimum: Optimum) -> tuple[Matrix, Matrix]:
     """Return kernel float32 [D, K] and bias [K] of the head for embeddings as the network computes them."""
-    mean, divisor = data.moments
-    kernel = optimum[: -data.classes].reshape(len(mean), data.classes)
-    kernel = (kernel if data.whitening is None else data.whitening @ kernel) / divisor[:, None]
-    bias = optimum[-data.classes :] - mean @ kernel
+    classes, (mean, divisor) = projected.data.classes, projected.data.moments
+    kernel = projected.projection @ optimum[:-classes].reshape(-1, classes) / divisor[:, None]
+    bias = optimum[-classes:] - mean @ kernel
     return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 def _loss_and_gradient(
-    parameters: NDArray[np.float64], data: HeadData, penalty: float
+    parameters: NDArray[np.float64], projected: ProjectedData, penalty: float
 ) -> tuple[float, NDArray[np.float64]]:
+    data = projected.data
     kernel = parameters[: -data.classes].reshape(-1, data.classes).astype(np.float32)
     bias = parameters[-data.classes :].astype(np.float32)
     loss = 0.5 * penalty * float(np.square(kernel).sum())
     kernel_gradient, bias_gradient = penalty * kernel, np.zeros(data.classes, np.float32)
-    for rows, labels in data.blocks():
+    for rows, labels in projected.blocks():
         logarithms = log_softmax(rows @ kernel + bias, axis=1)
         targets = _targets(labels, data)
         weights = data.class_weights[labels, None] / np.float32(data.total_weight)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from components.shared.errors import BadConfigError
-from components.train.probe.head import LOGITS, HeadData, PenalizedHead, fit_head, head_weights
+from components.train.probe.head import LOGITS, HeadData, PenalizedHead, ProjectedData, fit_head, head_weights
 from components.train.probe.table import FeatureTable
 from components.train.recipe import HEAD_FITS, PENALTIES, Recipe
 
@@ -38,20 +38,21 @@ def test_the_head_is_the_optimum_that_scikit_learn_finds(balanced: bool) -> None
     weights = data.class_weights[labels].astype(np.float64)
     reference = LogisticRegression(C=1 / (penalty * weights.sum()), tol=1e-8, max_iter=5000)
     expectation = reference.fit(scaled, labels, sample_weight=weights).predict_proba(scaled)
-    kernel, bias = head_weights(data, fit_head(data, penalty))
+    projected = ProjectedData(data, 1.0)
+    kernel, bias = head_weights(projected, fit_head(projected, penalty))
     logits = embedding @ kernel + bias
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     np.testing.assert_allclose(probabilities / probabilities.sum(axis=1, keepdims=True), expectation, atol=2e-3)
 
 
 def test_a_stronger_penalty_gives_less_certain_heads() -> None:
-    data = head_data()
+    data = ProjectedData(head_data(), 1.0)
     norms = [np.linalg.norm(fit_head(data, penalty)[:-CLASSES]) for penalty in (1.0, 0.1, 0.01)]
     assert norms == sorted(norms)
 
 
 def test_the_start_of_the_solver_does_not_change_the_optimum() -> None:
-    data = head_data()
+    data = ProjectedData(head_data(), 1.0)
     from_zero, from_another = fit_head(data, 0.1), fit_head(data, 0.1, fit_head(data, 1.0))
     np.testing.assert_allclose(head_weights(data, from_zero)[0], head_weights(data, from_another)[0], atol=2e-3)
 
@@ -74,7 +75,7 @@ def test_the_solver_is_refused_for_heads_with_hidden_layers() -> None:
     assert Recipe.parse(keys, "mobilenet").probe_solver == "lbfgs"
 
 
-def nuisance_data(shrinkage: float) -> tuple[HeadData, NDArray[np.float32], NDArray[np.int64]]:
+def nuisance_data(shrinkage: float) -> tuple[ProjectedData, NDArray[np.float32], NDArray[np.int64]]:
     """Return training embeddings whose species differ less than their specimens do, and further ones with labels."""
     random = np.random.default_rng(3)
     centres, directions = random.normal(size=(30, 40)), random.normal(size=(5, 40))
@@ -84,8 +85,8 @@ def nuisance_data(shrinkage: float) -> tuple[HeadData, NDArray[np.float32], NDAr
     is_training = np.tile(np.arange(24) < 4, 30)
     rows = np.arange(is_training.sum())[:, None]
     table = FeatureTable(embedding[is_training], rows, labels[is_training], (40,))
-    data = HeadData(table, 30, 0.0, np.ones(30, np.float32), (40,), shrinkage)
-    return data, embedding[~is_training].astype(np.float32), labels[~is_training]
+    data = HeadData(table, 30, 0.0, np.ones(30, np.float32), (40,))
+    return ProjectedData(data, shrinkage), embedding[~is_training].astype(np.float32), labels[~is_training]
 
 
 def test_whitening_discounts_directions_in_which_specimens_differ() -> None:
@@ -116,6 +117,6 @@ def test_each_epoch_fits_the_head_with_its_shrinkage_and_penalty() -> None:
     for epoch in (0, 1, len(PENALTIES) + 1):  # a resumed training begins with a later epoch
         callback.on_epoch_begin(epoch)
         shrinkage, penalty = HEAD_FITS[epoch]
-        fitted = replace(data, shrinkage=shrinkage)
+        fitted = ProjectedData(data, shrinkage)
         expectation = head_weights(fitted, fit_head(fitted, penalty))
         np.testing.assert_allclose(head.get_weights()[0], expectation[0], rtol=0.05, atol=0.02)
