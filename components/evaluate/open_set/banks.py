@@ -19,6 +19,8 @@ SHRINKAGE = 0.8
 """Share of the unit matrix in the scatter of a spaced bank. Ledoit and Wolf's is too small, as it assumes that slices
 are independent."""
 
+_BLOCK = 512
+
 Features = NDArray[np.float32]
 
 
@@ -135,12 +137,16 @@ def _spacing(bank: Features, specimens: Specimens) -> Features:
 
     It is at least a tenth of the median, and 1 for a bank of one specimen or of equal slices.
     """
-    spacing = np.empty(len(bank))
-    for specimen in np.unique(specimens):
-        own = specimens == specimen
-        squares = np.maximum(_squares(bank[own].astype(np.float64), bank[~own].astype(np.float64)), 0)
-        nearest = np.sort(squares, axis=1)[:, :NEIGHBOURS]
-        spacing[own] = np.sqrt(nearest / bank.shape[1]).mean(axis=1) if nearest.size else 0.0
+    owner = np.unique(specimens, return_inverse=True)[1]
+    points, spacing = bank.astype(np.float64), np.zeros(len(bank))
+    for begin in range(0, len(bank), _BLOCK):
+        rows = slice(begin, begin + _BLOCK)
+        squares = np.maximum(_squares(points[rows], points), 0)
+        squares[owner[rows, None] == owner] = np.inf
+        squares = np.partition(squares, min(NEIGHBOURS, len(bank)) - 1, axis=1)[:, :NEIGHBOURS]
+        nearest = np.sqrt(squares / bank.shape[1])
+        count = np.isfinite(nearest).sum(axis=1)
+        spacing[rows] = np.where(np.isfinite(nearest), nearest, 0).sum(axis=1) / np.maximum(count, 1)
     floor = 0.1 * float(np.median(spacing))
     return np.maximum(spacing, floor).astype(np.float32) if floor > 0 else np.ones(len(bank), np.float32)
 
