@@ -89,7 +89,7 @@ submit: $(READY) ## upload a pipeline to Kubeflow and start a run: HOST=https://
 	@$(COMPILED_IMAGES) $(BIN)/python -m pipelines.submit --host="$$HOST" --preset="$${PRESET:-sample}" $(call OPTION,pipeline,PIPELINE) $(call OPTION,every,EVERY) $(ACCESS) $(PLACED) $(foreach setting,$(SET),--set "$(setting)")
 
 test: $(READY) ## run the fast tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow and not gpu and not cluster" $(PYTEST_OPTIONS)
 
 test-all: $(READY) ## run all tests, including the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not cluster" $(PYTEST_OPTIONS)
