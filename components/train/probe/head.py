@@ -126,7 +126,7 @@ class PenalizedHead(keras.callbacks.Callback):
 
     def __init__(self, data: HeadData, first_epoch: int) -> None:
         super().__init__()
-        self._projected = ProjectedData(data, HEAD_FITS[0][0])
+        self._embeddings = ProjectedData(data, HEAD_FITS[0][0])
         self._optimum: Optimum | None = None
         self._fits = iter(enumerate(HEAD_FITS, start=first_epoch))
 
@@ -134,34 +134,34 @@ class PenalizedHead(keras.callbacks.Callback):
         """Fit the head."""
         del logs
         for number, (shrinkage, penalty) in self._fits:
-            if shrinkage != self._projected.shrinkage:
-                self._projected, self._optimum = replace(self._projected, shrinkage=shrinkage), None
-            self._optimum = fit_head(self._projected, penalty, self._optimum)
+            if shrinkage != self._embeddings.shrinkage:
+                self._embeddings, self._optimum = replace(self._embeddings, shrinkage=shrinkage), None
+            self._optimum = fit_head(self._embeddings, penalty, self._optimum)
             if number == epoch:
                 break
         assert self._optimum is not None  # epochs are ascending
-        self.model.get_layer(LOGITS).set_weights(head_weights(self._projected, self._optimum))
+        self.model.get_layer(LOGITS).set_weights(head_weights(self._embeddings, self._optimum))
 
 
-def fit_head(projected: ProjectedData, penalty: float, start: Optimum | None = None) -> Optimum:
+def fit_head(embeddings: ProjectedData, penalty: float, start: Optimum | None = None) -> Optimum:
     """Return the parameters of least mean cross-entropy plus half the penalty times the squared kernel.
 
     Every view of every slice counts with the weight of its species. The solver is L-BFGS (Liu and Nocedal 1989).
 
     Args:
-        projected: Projected embeddings, labels and weights.
+        embeddings: Projected embeddings, labels and weights.
         penalty: Penalty of the kernel.
         start: Parameters to start from; zeros if None.
 
     Returns:
         Kernel for projected embeddings, row by row, and bias, float64 [R * K + K].
     """
-    classes = projected.data.classes
-    size = projected.projection.shape[1] * classes + classes
+    classes = embeddings.data.classes
+    size = embeddings.projection.shape[1] * classes + classes
     optimum = minimize(
         _loss_and_gradient,
         np.zeros(size) if start is None else start,
-        args=(projected, penalty),
+        args=(embeddings, penalty),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": _ITERATIONS, "ftol": _TOLERANCE},
@@ -169,23 +169,23 @@ def fit_head(projected: ProjectedData, penalty: float, start: Optimum | None = N
     return np.asarray(optimum.x)
 
 
-def head_weights(projected: ProjectedData, optimum: Optimum) -> tuple[Matrix, Matrix]:
+def head_weights(embeddings: ProjectedData, optimum: Optimum) -> tuple[Matrix, Matrix]:
     """Return kernel float32 [D, K] and bias [K] of the head for embeddings as the network computes them."""
-    classes, (mean, divisor) = projected.data.classes, projected.data.moments
-    kernel = projected.projection @ optimum[:-classes].reshape(-1, classes) / divisor[:, None]
+    classes, (mean, divisor) = embeddings.data.classes, embeddings.data.moments
+    kernel = embeddings.projection @ optimum[:-classes].reshape(-1, classes) / divisor[:, None]
     bias = optimum[-classes:] - mean @ kernel
     return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 def _loss_and_gradient(
-    parameters: NDArray[np.float64], projected: ProjectedData, penalty: float
+    parameters: NDArray[np.float64], embeddings: ProjectedData, penalty: float
 ) -> tuple[float, NDArray[np.float64]]:
-    data = projected.data
+    data = embeddings.data
     kernel = parameters[: -data.classes].reshape(-1, data.classes).astype(np.float32)
     bias = parameters[-data.classes :].astype(np.float32)
     loss = 0.5 * penalty * float(np.square(kernel).sum())
     kernel_gradient, bias_gradient = penalty * kernel, np.zeros(data.classes, np.float32)
-    for rows, labels in projected.blocks():
+    for rows, labels in embeddings.blocks():
         logarithms = log_softmax(rows @ kernel + bias, axis=1)
         targets = _targets(labels, data)
         weights = data.class_weights[labels, None] / np.float32(data.total_weight)

@@ -65,6 +65,6 @@ class Scatter:
         total, within = (self.components.T @ scatter @ self.components for scatter in (self.total, self.within))
         identity = np.eye(len(total))
         shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / len(total) * identity
-        whitening = solve_triangular(cholesky(shrunk, lower=True), identity, lower=True).T
-        scale = np.sqrt(np.trace(total) / np.sum(whitening * (total @ whitening)))
-        return (scale * self.components @ whitening).astype(np.float32)
+        transform = solve_triangular(cholesky(shrunk, lower=True), identity, lower=True).T
+        scale = np.sqrt(np.trace(total) / np.sum(transform * (total @ transform)))
+        return (scale * self.components @ transform).astype(np.float32)

@@ -38,10 +38,11 @@ class Exchanged:
     text: str
 
 
-async def ask_until(pool: ConnectionPool, end: float) -> list[Exchanged]:
-    """Send requests one after another until a monotonic time."""
+async def ask_until(pool: ConnectionPool, end: asyncio.Event) -> list[Exchanged]:
+    """Send requests one after another until an event."""
     answers = []
-    while (sent := time.monotonic()) < end:
+    while not end.is_set():
+        sent = time.monotonic()
         text = (await pool.request("POST", "/predict", b"{}")).content.decode()
         answers.append(Exchanged(sent, time.monotonic(), text))
     return answers
@@ -51,11 +52,13 @@ async def exchange(
     pool: ConnectionPool, service: Service, new_address: str, wait_s: float
 ) -> tuple[list[Exchanged], float]:
     """Ask with several clients and meanwhile point the service to a new server; return the answers and that time."""
-    end = time.monotonic() + 2 * wait_s
+    end = asyncio.Event()
     clients = [asyncio.create_task(ask_until(pool, end)) for _ in range(CLIENTS)]
     await asyncio.sleep(wait_s / 2)
     exchanged_at = time.monotonic()
     service.address = new_address
+    await asyncio.sleep(1.5 * wait_s)
+    end.set()
     return [answer for client in clients for answer in await client], exchanged_at
 
 
