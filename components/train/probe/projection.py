@@ -17,6 +17,9 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 VARIANCE, FEWEST = 0.995, 256
 """Share of the total variance that the components hold, and their least number; fewer of them are fitted faster."""
 
+_RIDGE, _SMALLEST = 1e-6, 1e-12
+"""Share of the mean variance that is added to the covariance within species, which may be zero, and least variance."""
+
 Matrix = NDArray[np.float32]
 Block = tuple[Matrix, NDArray[np.int64]]
 
@@ -49,7 +52,7 @@ class Scatter:
     def components(self) -> NDArray[np.float64]:
         """Principal components that hold VARIANCE, those of the largest variance first, float64 [D, R]."""
         variances, vectors = eigh(self.total)
-        shares = np.cumsum(variances[::-1]) / variances.sum()
+        shares = np.cumsum(variances[::-1]) / max(variances.sum(), _SMALLEST)
         count = max(int(np.searchsorted(shares, VARIANCE)) + 1, FEWEST)
         return np.asarray(vectors[:, ::-1][:, :count])
 
@@ -63,8 +66,9 @@ class Scatter:
             shrinkage: Weight of the identity, above 0 and at most 1; with 1 nothing is whitened.
         """
         total, within = (self.components.T @ scatter @ self.components for scatter in (self.total, self.within))
-        identity = np.eye(len(total))
-        shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / len(total) * identity
+        size, identity = len(total), np.eye(len(total))
+        spread = max(np.trace(total), _SMALLEST) / size
+        shrunk = (1 - shrinkage) * within + (shrinkage * np.trace(within) / size + _RIDGE * spread) * identity
         transform = solve_triangular(cholesky(shrunk, lower=True), identity, lower=True).T
-        scale = np.sqrt(np.trace(total) / np.sum(transform * (total @ transform)))
+        scale = np.sqrt(size * spread / max(np.sum(transform * (total @ transform)), _SMALLEST))
         return (scale * self.components @ transform).astype(np.float32)

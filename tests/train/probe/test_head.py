@@ -108,6 +108,18 @@ def test_whitened_embeddings_of_a_species_differ_equally() -> None:
     assert np.square(embedding).sum() == pytest.approx(np.square(plain).sum(), rel=1e-3)
 
 
+@pytest.mark.parametrize("shrinkage", [1.0, 0.2])
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_one_slice_of_each_species_and_constant_features_are_fitted(shrinkage: float, scale: float) -> None:
+    embedding = (scale * np.random.default_rng(0).normal(size=(CLASSES, SIZE))).astype(np.float16)
+    table = FeatureTable(embedding, np.arange(CLASSES)[:, None], np.arange(CLASSES), (SIZE,))
+    data = ProjectedData(HeadData(table, CLASSES, 0.05, np.ones(CLASSES, np.float32), (SIZE,)), shrinkage)
+    kernel, bias = head_weights(data, fit_head(data, 0.1))
+    logits = embedding.astype(np.float32) @ kernel + bias
+    assert np.isfinite(logits).all()
+    assert not scale or logits.argmax(axis=1).tolist() == list(range(CLASSES))
+
+
 def test_each_epoch_fits_the_head_with_its_shrinkage_and_penalty() -> None:
     data = head_data()
     head = keras.layers.Dense(CLASSES, name=LOGITS)
