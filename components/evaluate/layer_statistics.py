@@ -1,9 +1,9 @@
 """Statistics of the feature maps of a network's layers, for the open-set score `layer_knn`.
 
 Earlier layers separate unknown from known inputs better than the last layer alone (Lee et al. 2018, section 2.2). A
-network trained from scratch is described by its last layers. An embedding that concatenates the means of several maps
-is described by these maps, since the last layers of a pretrained network separate species that it was not trained on
-less well than its middle stages.
+network whose embedding is the mean of one map is described by its last layers. One whose embedding concatenates the
+means of several maps (EfficientNet-Lite) is described by these maps, since the last layers of a pretrained network
+separate species that it was not trained on less well than its middle stages.
 """
 
 import keras

@@ -14,8 +14,8 @@ LARGEST_SEED = 2**32 - 1
 PER_BACKBONE, LBFGS = "backbones", "lbfgs"
 SHRINKAGES, PENALTIES = (1.0, 0.2), (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 HEAD_FITS = tuple(product(SHRINKAGES, PENALTIES))
-"""Shrinkage of the covariance within species and L2 penalty of the heads that the solver compares, one in each epoch.
-With a shrinkage of 1 embeddings are not whitened; the strongest penalty precedes."""
+"""Shrinkage and L2 penalty of the head that the solver fits in each epoch. The shrinkage is the weight of the identity
+in the covariance within species; with 1, embeddings are not whitened. The strongest penalty of each is fitted first."""
 
 MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 1024
 MAX_PROBE_VIEWS = 64
@@ -71,7 +71,7 @@ class Recipe(Frozen):
         probe_solver: Solver of the first phase on cached features: `adamw` takes gradient steps for `frozen_epochs`;
             `lbfgs` fits a penalized logistic regression on all views to its optimum, in each of fourteen epochs with
             another penalty or with whitened embeddings, and is not affected by `frozen_epochs`,
-            `frozen_learning_rate` and the moving average.
+            `frozen_learning_rate`, `patience` and the moving average.
         cache_gigabytes: Memory for decoded training slices or cached features, in GiB; they are read from disk if they
             need more.
     """

@@ -84,9 +84,9 @@ class Fit:
         return training.batches(first_epoch), training.validation_batches(size)
 
     def recipe(self, phase: Phase) -> Recipe:
-        """Return the recipe of a phase; a head that a solver sets is not averaged."""
-        recipe = self.training.recipe
-        return recipe.model_copy(update={"ema_momentum": 0.0}) if self.solves(phase) else recipe
+        """Return the recipe of a phase; heads that a solver sets are not averaged, and all of them are fitted."""
+        update = {"ema_momentum": 0.0, "patience": phase.epochs} if self.solves(phase) else {}
+        return self.training.recipe.model_copy(update=update)
 
     def solves(self, phase: Phase) -> bool:
         """Return whether a phase sets the head to an optimum in each epoch, without gradient steps."""
@@ -219,7 +219,7 @@ def _fit_phase(fit: Fit, phase: Phase, state: TrainingState) -> TrainingState:
     training, store, model = fit.training, fit.store, fit.model(phase)
     recipe, steps = fit.recipe(phase), steps_per_epoch(sum(training.counts), training.recipe)
     is_resumed = state.epoch > state.phase_start
-    checkpoint = _build_checkpoint(fit, state)  # its time includes that of cached features
+    checkpoint = _build_checkpoint(fit, phase, state)  # its time includes that of cached features
     batches, validation = fit.batches(phase, state.epoch)
     best_weights = store.load_best(state)
     if best_weights is not None:
@@ -247,8 +247,8 @@ def _fit_phase(fit: Fit, phase: Phase, state: TrainingState) -> TrainingState:
     return checkpoint.state
 
 
-def _build_checkpoint(fit: Fit, state: TrainingState) -> CheckpointCallback:
-    recipe = fit.training.recipe
+def _build_checkpoint(fit: Fit, phase: Phase, state: TrainingState) -> CheckpointCallback:
+    recipe = fit.recipe(phase)
     early_stopping = keras.callbacks.EarlyStopping(recipe.monitor, patience=recipe.patience)
     if recipe.schedule != "plateau":
         return CheckpointCallback(fit.store, state, fit.trained, early_stopping, None)

@@ -152,6 +152,17 @@ def test_the_spacing_ignores_slices_of_the_same_specimen() -> None:
     assert spacing.min() > 0.1 * np.median(spacing)
 
 
+def test_a_species_of_one_specimen_has_the_spacing_of_the_others() -> None:
+    random = np.random.default_rng(0)
+    labels, specimens = np.repeat(np.arange(4), 40), np.repeat(np.arange(16), 10).astype(str)
+    specimens[labels == 3] = "the only one"
+    centres = 20 * np.eye(4, 12, dtype=np.float32)
+    statistics = centres[labels] + random.normal(size=(160, 12)).astype(np.float32)
+    spacing = LayerBank.fit_spaced(statistics, labels, specimens).spacing
+    assert spacing is not None
+    assert spacing[labels == 3] == pytest.approx(np.median(spacing[labels != 3]), rel=1e-6)
+
+
 @pytest.mark.parametrize("specimens", [np.zeros(8).astype(str), np.arange(8).astype(str)], ids=["one", "equal"])
 def test_a_bank_of_one_specimen_or_equal_slices_has_the_spacing_one(specimens: np.ndarray) -> None:
     bank = LayerBank.fit_spaced(np.ones((8, 3), np.float32), np.zeros(8, np.int64), specimens)

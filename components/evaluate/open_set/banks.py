@@ -15,9 +15,9 @@ SMALLEST_NORM = 1e-12
 NEIGHBOURS = 10
 """Number of training slices of other specimens from which the spacing of the bank around a slice is computed."""
 
-SHRINKAGE = 0.8
-"""Share of the unit matrix in the scatter of a spaced bank. Ledoit and Wolf's is too small, as it assumes that slices
-are independent."""
+SPACED_SHRINKAGE = 0.8
+"""Weight of the identity, times the mean variance, in the scatter of a spaced bank. The weight that Ledoit and Wolf
+estimate is too small, since it assumes independent slices, and slices of one specimen are not."""
 
 _BLOCK = 512
 
@@ -62,9 +62,9 @@ class LayerBank:
         """
         mean = statistics.mean(axis=0, dtype=np.float64)
         offsets = statistics - mean
-        matrix = _whitening_matrix(offsets, labels, SHRINKAGE)
+        matrix = _whitening_matrix(offsets, labels, SPACED_SHRINKAGE)
         bank = (offsets @ matrix).astype(np.float32)
-        return cls(mean.astype(np.float32), matrix.astype(np.float32), bank, _spacing(bank, specimens))
+        return cls(mean.astype(np.float32), matrix.astype(np.float32), bank, _spacing(bank, labels, specimens))
 
     def distances(self, statistics: Features) -> NDArray[np.float64]:
         """Return the distance of slices to their nearest training slice, as a root mean square over the D numbers.
@@ -132,10 +132,11 @@ def _squares(points: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1))
 
 
-def _spacing(bank: Features, specimens: Specimens) -> Features:
+def _spacing(bank: Features, labels: Labels, specimens: Specimens) -> Features:
     """Return the mean distance of each slice [B, D] to its nearest ones of other specimens, float32 [B].
 
-    It is at least a tenth of the median, and 1 for a bank of one specimen or of equal slices.
+    It is at least a tenth of the median, the median for a species of one specimen, whose neighbours are all of other
+    species, and 1 for a bank of one specimen or of which most slices are equal.
     """
     owner = np.unique(specimens, return_inverse=True)[1]
     points, spacing = bank.astype(np.float64), np.zeros(len(bank))
@@ -147,6 +148,9 @@ def _spacing(bank: Features, specimens: Specimens) -> Features:
         nearest = np.sqrt(squares / bank.shape[1])
         count = np.isfinite(nearest).sum(axis=1)
         spacing[rows] = np.where(np.isfinite(nearest), nearest, 0).sum(axis=1) / np.maximum(count, 1)
+    counts = {label: len(np.unique(owner[labels == label])) for label in np.unique(labels).tolist()}
+    has_neighbours = np.array([counts[label] > 1 for label in labels.tolist()])
+    spacing[~has_neighbours] = np.median(spacing[has_neighbours]) if has_neighbours.any() else np.median(spacing)
     floor = 0.1 * float(np.median(spacing))
     return np.maximum(spacing, floor).astype(np.float32) if floor > 0 else np.ones(len(bank), np.float32)
 

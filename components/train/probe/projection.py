@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, eigh, solve_triangular
 
-VARIANCE, FEWEST = 0.995, 256
+VARIANCE, FEWEST_COMPONENTS = 0.995, 256
 """Share of the total variance that the components hold, and their least number; fewer of them are fitted faster."""
 
 _RIDGE, _SMALLEST = 1e-6, 1e-12
@@ -53,7 +53,7 @@ class Scatter:
         """Principal components that hold VARIANCE, those of the largest variance first, float64 [D, R]."""
         variances, vectors = eigh(self.total)
         shares = np.cumsum(variances[::-1]) / max(variances.sum(), _SMALLEST)
-        count = max(int(np.searchsorted(shares, VARIANCE)) + 1, FEWEST)
+        count = max(int(np.searchsorted(shares, VARIANCE)) + 1, FEWEST_COMPONENTS)
         return np.asarray(vectors[:, ::-1][:, :count])
 
     def projection(self, shrinkage: float) -> Matrix:
